@@ -1,0 +1,165 @@
+"""
+Every error this package raises on purpose.
+
+* OutboundBotError
+  * OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
+    * OutboundBotContactsError        the contacts cannot be used; nothing was sent
+  * OutboundBotWrongTimeError         dialling now would break a time rule; nothing was sent
+  * OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
+    * OutboundBotThrottlingError      refused for now; the same request may succeed later
+    * OutboundBotNotFoundError        the named instance, job group, script or job does not exist
+    * OutboundBotAuthenticationError  the access key, signature, token or permission was refused
+    * OutboundBotAnswerError          the answer cannot be used (HTML, missing fields, a wrong count): in doubt
+  * OutboundBotTransportError         no answer: whether the API acted is unknown
+  * LedgerError                       the ledger cannot be used as asked
+    * LedgerUnavailableError          its database cannot be reached or written
+    * LedgerVersionError              its schema is newer than this package
+    * LedgerKeyError                  a row cannot be decrypted with the keys given
+    * LeaseLostError                  another process owns this assignment now
+  * RocketMQError                     the broker cannot be used as asked
+    * RocketMQClientError             the RocketMQ client library is missing or unusable
+  * AssignmentUnresolvedError         contacts remain whose fate could not be established
+  * JobGroupFailedError               a job group ended otherwise than the author accepts
+    * JobGroupTimeoutError            a job group had not ended in time
+
+Every message may be shown and logged: none holds a phone number, a contact's name or a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class OutboundBotError(Exception):
+    """Base of every error of this package."""
+
+    #: Whether a request that may place calls could have taken effect although it failed.
+    in_doubt: bool = False
+
+
+class OutboundBotConfigError(OutboundBotError, ValueError):
+    """A connection, an argument or a setting is wrong; nothing was sent."""
+
+
+class OutboundBotContactsError(OutboundBotConfigError):
+    """The contacts cannot be used; nothing was sent."""
+
+
+class OutboundBotWrongTimeError(OutboundBotError):
+    """Dialling now would break a time rule; nothing was sent."""
+
+
+class OutboundBotApiError(OutboundBotError):
+    """
+    The API answered with an error.
+
+    :param action: API action, e.g. ``AssignJobs``.
+    :param code: The API's error code, e.g. ``NotExist.JobGroup``.
+    :param detail: The API's message, already redacted.
+    :param request_id: The API's request id, for a support ticket.
+    :param http_status: HTTP status of the answer, if known.
+    :param in_doubt: ``False`` only if the code is one of the gateway's refusals.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        code: str,
+        detail: str = "",
+        *,
+        request_id: str | None = None,
+        http_status: int | None = None,
+        in_doubt: bool = True,
+    ) -> None:
+        self.action = action
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+        self.http_status = http_status
+        self.in_doubt = in_doubt
+        request = f" (request {request_id})" if request_id else ""
+        super().__init__(f"{action}: {code}{': ' if detail else ''}{detail}{request}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_api_error, (
+            type(self),
+            (self.action, self.code, self.detail),
+            {"request_id": self.request_id, "http_status": self.http_status, "in_doubt": self.in_doubt},
+        )
+
+
+def _rebuild_api_error(
+    kind: type[OutboundBotApiError], args: tuple[str, str, str], options: dict[str, Any]
+) -> OutboundBotApiError:
+    """Errors cross process borders by pickle, which knows positional arguments only."""
+    return kind(*args, **options)
+
+
+class OutboundBotThrottlingError(OutboundBotApiError):
+    """Refused for now; the same request may succeed later."""
+
+
+class OutboundBotNotFoundError(OutboundBotApiError):
+    """The named instance, job group, script or job does not exist."""
+
+
+class OutboundBotAuthenticationError(OutboundBotApiError):
+    """The access key, signature, token or permission was refused."""
+
+
+class OutboundBotAnswerError(OutboundBotApiError):
+    """The answer cannot be used: HTML, missing fields, a wrong count. Whether the API acted is unknown."""
+
+
+class OutboundBotTransportError(OutboundBotError):
+    """No answer: whether the API acted is unknown."""
+
+    in_doubt = True
+
+    def __init__(self, action: str, detail: str) -> None:
+        self.action = action
+        self.detail = detail
+        super().__init__(f"{action}: no answer: {detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.action, self.detail)
+
+
+class LedgerError(OutboundBotError):
+    """The ledger cannot be used as asked."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger's database cannot be reached or written."""
+
+
+class LedgerVersionError(LedgerError):
+    """The ledger's schema is newer than this package."""
+
+
+class LedgerKeyError(LedgerError):
+    """A row cannot be decrypted with the keys given."""
+
+
+class LeaseLostError(LedgerError):
+    """Another process owns this assignment now."""
+
+
+class RocketMQError(OutboundBotError):
+    """The broker cannot be used as asked."""
+
+
+class RocketMQClientError(RocketMQError):
+    """The RocketMQ client library is missing or unusable."""
+
+
+class AssignmentUnresolvedError(OutboundBotError):
+    """Contacts remain whose fate could not be established."""
+
+
+class JobGroupFailedError(OutboundBotError):
+    """A job group ended otherwise than the author accepts."""
+
+
+class JobGroupTimeoutError(JobGroupFailedError):
+    """A job group had not ended in time."""
