@@ -1,0 +1,49 @@
+"""A person to be called, and the job that calls them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.core.models.phone import PhoneNumber
+
+
+@attrs.frozen(kw_only=True)
+class Contact:
+    """
+    One contact, checked.
+
+    Source: ``AssignJobs`` (2019-12-26), JobsJson; guide, "批量下发任务".
+    """
+
+    phone: PhoneNumber
+    name: str | None = attrs.field(default=None, repr=False)
+    honorific: str | None = attrs.field(default=None, repr=False)
+    role: str | None = attrs.field(default=None, repr=False)
+    #: The caller's own id of this contact; ``None``: derived from the number.
+    reference_id: str | None = None
+    #: What the script's variables are filled from, and what comes back in every event.
+    extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    #: Where it stood in its source, for error messages: 1 is the first contact.
+    row: int = attrs.field(default=0, eq=False)
+
+    def job_json(self, reference_id: str) -> str:
+        """Write one JobsJson item; compact, because all of it travels in the URL."""
+        contact: dict[str, Any] = {"phoneNumber": self.phone.wire, "referenceId": reference_id}
+        details = {"name": self.name, "honorific": self.honorific, "role": self.role}
+        contact |= {key: value for key, value in details.items() if value}
+        extras = [{"key": key, "value": value} for key, value in self.extras.items()]
+        return json.dumps({"contacts": [contact], "extras": extras}, ensure_ascii=False, separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Form kept, encrypted, in the ledger."""
+        return {
+            "phone_number": self.phone.wire,
+            "name": self.name,
+            "honorific": self.honorific,
+            "role": self.role,
+            "extras": dict(self.extras),
+        }

@@ -1,0 +1,245 @@
+"""
+The API's enumerations: closed sets to our code, open ones to the cloud.
+
+Source: the vendor's quick-integration guide ("枚举值") and the models of the API, version 2019-12-26.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Self
+
+
+class OpenEnum(StrEnum):
+    """A value that is not listed parses too and keeps its text; :attr:`is_known` tells the two apart."""
+
+    # A flag and not a special name marks the unlisted: FailureReason has a real member Unknown.
+    _unlisted: bool
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str) or not value:
+            return None
+        member = str.__new__(cls, value)
+        member._name_, member._value_ = value, value
+        member._unlisted = True  # noqa: SLF001 - its own class
+        return member
+
+    @classmethod
+    def parse(cls, value: Any) -> Self | None:
+        """Read a wire value: ``None`` for an absent or empty one, the text of anything else."""
+        return None if value is None or value == "" else cls(str(value))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this value is one of those listed here."""
+        return not getattr(self, "_unlisted", False)
+
+
+class EventType(OpenEnum):
+    """What a message tells. Source: guide, "EventType"."""
+
+    JOB_COMPLETE = "JobComplete"
+    DIALING = "Dialing"
+    CALL_ANSWERED = "CallAnswered"
+    CALL_FINISHED = "CallFinished"
+    RECORDING_READY = "RecordingReady"
+
+
+class JobStatus(OpenEnum):
+    """State of a job. Source: guide, "JobStatus"; Drafted: API models."""
+
+    SCHEDULING = "Scheduling"
+    EXECUTING = "Executing"
+    SUCCEEDED = "Succeeded"
+    PAUSED = "Paused"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    DRAFTED = "Drafted"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the service will not dial for this job again by itself. An unknown status is not terminal."""
+        return self in _TERMINAL_JOB_STATUSES
+
+
+_TERMINAL_JOB_STATUSES = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class JobGroupStatus(OpenEnum):
+    """State of a job group. Source: API models; Succeed and Succeeded: the older list in the product's FAQ."""
+
+    DRAFT = "Draft"
+    INITIALIZING = "Initializing"
+    SCHEDULING = "Scheduling"
+    EXECUTING = "Executing"
+    COMPLETED = "Completed"
+    PAUSED = "Paused"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    SUCCEED = "Succeed"
+    SUCCEEDED = "Succeeded"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the group has ended."""
+        return self in _TERMINAL_GROUP_STATUSES
+
+
+_TERMINAL_GROUP_STATUSES = frozenset(
+    {
+        JobGroupStatus.COMPLETED,
+        JobGroupStatus.FAILED,
+        JobGroupStatus.CANCELLED,
+        JobGroupStatus.SUCCEED,
+        JobGroupStatus.SUCCEEDED,
+    }
+)
+
+
+class FailureReason(OpenEnum):
+    """Why a job failed. Source: guide, "FailureReason"; the last three: API models."""
+
+    UNKNOWN = "Unknown"
+    NO_ANSWER = "NoAnswer"
+    INVALID_STRATEGY = "InvalidStrategy"
+    TIME_UP = "TimeUp"
+    NO_STRATEGY = "NoStrategy"
+    CALL_FAILED = "CallFailed"
+    PER_DAY_CALL_COUNT_LIMIT = "PerDayCallCountLimit"
+    CONTACT_BLOCK_LIST = "ContactBlockList"
+    EMPTY_NUMBER = "EmptyNumber"
+    JOB_PER_DAY_CALL_COUNT_LIMIT = "JobPerDayCallCountLimit"
+    VERIFICATION_CANCELLED = "VerificationCancelled"
+    CONTACT_SUSPENDED = "ContactSuspended"
+    IN_ARREARS = "InArrears"
+    OUT_OF_SERVICE = "OutOfService"
+    NONE_REPEATABLE_JOB_MAX_ATTEMPT_COUNT_LIMIT = "NoneRepeatableJobMaxAttemptCountLimit"
+
+
+class CallStatus(OpenEnum):
+    """
+    Outcome of one call (the API's Task.Status). Source: guide, "TaskStatus"; from OutOfServiceNoCall on: API models.
+
+    "NoAnswer" inside a Succeeded… value means an utterance that the robot did not get, not an unanswered phone.
+    """
+
+    EXECUTING = "Executing"
+    SUCCEEDED = "Succeeded"
+    NO_ANSWER = "NoAnswer"
+    NOT_EXIST = "NotExist"
+    BUSY = "Busy"
+    CANCELLED = "Cancelled"
+    FAILED = "Failed"
+    NOT_CONNECTED = "NotConnected"
+    POWERED_OFF = "PoweredOff"
+    OUT_OF_SERVICE = "OutOfService"
+    IN_ARREARS = "InArrears"
+    EMPTY_NUMBER = "EmptyNumber"
+    PER_DAY_CALL_COUNT_LIMIT = "PerDayCallCountLimit"
+    CONTACT_BLOCK_LIST = "ContactBlockList"
+    CALLER_NOT_REGISTERED = "CallerNotRegistered"
+    TERMINATED = "Terminated"
+    VERIFICATION_CANCELLED = "VerificationCancelled"
+    OUT_OF_SERVICE_NO_CALL = "OutOfServiceNoCall"
+    IN_ARREARS_NO_CALL = "InArrearsNoCall"
+    CALLING_NUMBER_NOT_EXIST = "CallingNumberNotExist"
+    SUCCEEDED_FINISH = "SucceededFinish"
+    SUCCEEDED_CHATBOT_HANG_UP_AFTER_NO_ANSWER = "SucceededChatbotHangUpAfterNoAnswer"
+    SUCCEEDED_CHATBOT_HANG_UP_AFTER_SILENCE = "SucceededChatbotHangUpAfterSilence"
+    SUCCEEDED_CLIENT_HANG_UP_AFTER_NO_ANSWER = "SucceededClientHangUpAfterNoAnswer"
+    SUCCEEDED_CLIENT_HANG_UP = "SucceededClientHangUp"
+    SUCCEEDED_TRANSFER_BY_INTENT = "SucceededTransferByIntent"
+    SUCCEEDED_TRANSFER_AFTER_NO_ANSWER = "SucceededTransferAfterNoAnswer"
+    SUCCEEDED_INO_INTER_ACTION = "SucceededInoInterAction"
+    SUCCEEDED_ERROR = "SucceededError"
+    SUCCEEDED_SPECIAL_INTERCEPT_VOICE_ASSISTANT = "SucceededSpecialInterceptVoiceAssistant"
+    SUCCEEDED_SPECIAL_INTERCEPT_EXTENSION_NUMBER_TRANSFER = "SucceededSpecialInterceptExtensionNumberTransfer"
+    SUCCEEDED_SPECIAL_INTERCEPT_CUSTOM_SPECIAL_INTERCEPT = "SucceededSpecialInterceptCustomSpecialIntercept"
+    HIGH_RISK_SIP_CODE = "HighRiskSipCode"
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether somebody took the call; future Succeeded… values count too."""
+        return self.startswith("Succeeded")
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the phone was dialled and nobody took the call."""
+        return self in _UNANSWERED
+
+
+_UNANSWERED = frozenset({CallStatus.NO_ANSWER, CallStatus.BUSY, CallStatus.NOT_CONNECTED, CallStatus.POWERED_OFF})
+#: Call statuses that say that nothing was dialled.
+NOT_DIALLED_CALL_STATUSES = frozenset(
+    {
+        CallStatus.EMPTY_NUMBER,
+        CallStatus.PER_DAY_CALL_COUNT_LIMIT,
+        CallStatus.CONTACT_BLOCK_LIST,
+        CallStatus.VERIFICATION_CANCELLED,
+        CallStatus.OUT_OF_SERVICE_NO_CALL,
+        CallStatus.IN_ARREARS_NO_CALL,
+        CallStatus.CALLING_NUMBER_NOT_EXIST,
+        CallStatus.CALLER_NOT_REGISTERED,
+        CallStatus.CANCELLED,
+        CallStatus.HIGH_RISK_SIP_CODE,
+    }
+)
+#: Failure reasons that say that the job ended before the phone could ring.
+NOT_DIALLED_FAILURE_REASONS = frozenset(
+    {
+        FailureReason.INVALID_STRATEGY,
+        FailureReason.TIME_UP,
+        FailureReason.NO_STRATEGY,
+        FailureReason.PER_DAY_CALL_COUNT_LIMIT,
+        FailureReason.JOB_PER_DAY_CALL_COUNT_LIMIT,
+        FailureReason.NONE_REPEATABLE_JOB_MAX_ATTEMPT_COUNT_LIMIT,
+    }
+)
+#: Failure reasons that forbid to contact the person, whatever an earlier call came to.
+DO_NOT_CONTACT_FAILURE_REASONS = frozenset(
+    {
+        FailureReason.CONTACT_BLOCK_LIST,
+        FailureReason.CONTACT_SUSPENDED,
+        FailureReason.VERIFICATION_CANCELLED,
+        FailureReason.EMPTY_NUMBER,
+    }
+)
+
+
+class Outcome(StrEnum):
+    """What a finished job means to a campaign; one of four, so that the four counts add up to the total."""
+
+    ANSWERED = "answered"
+    UNANSWERED = "unanswered"
+    NOT_DIALLED = "not_dialled"
+    #: Dialled without a ring that somebody could have taken: a dead line, a call that failed, an unknown status.
+    OTHER = "other"
+
+
+def outcome(
+    status: JobStatus | None, failure_reason: FailureReason | None, call_status: CallStatus | None, *, answered: bool
+) -> Outcome:
+    """
+    Tell what a job's last facts mean.
+
+    A reason that forbids to contact the person wins over an earlier call that nobody took: texting the unanswered
+    must never reach somebody on a block list. Limits and the strategy's end do not win: after a call that nobody
+    took they only say why there was no redial.
+
+    :param status: Status of the job.
+    :param failure_reason: Reason, if the job failed.
+    :param call_status: Outcome of the last call, ``None`` without one.
+    :param answered: Whether any call of the job was answered.
+    """
+    if answered or (call_status is not None and call_status.is_answered):
+        return Outcome.ANSWERED
+    if failure_reason in DO_NOT_CONTACT_FAILURE_REASONS:
+        return Outcome.NOT_DIALLED
+    if call_status is not None:
+        if call_status.is_unanswered:
+            return Outcome.UNANSWERED
+        return Outcome.NOT_DIALLED if call_status in NOT_DIALLED_CALL_STATUSES else Outcome.OTHER
+    if failure_reason in NOT_DIALLED_FAILURE_REASONS or status is JobStatus.CANCELLED:
+        return Outcome.NOT_DIALLED
+    return Outcome.UNANSWERED if failure_reason is FailureReason.NO_ANSWER else Outcome.OTHER

@@ -1,0 +1,149 @@
+"""The messages that OutboundBot publishes to RocketMQ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.core.models.enums import EventType, FailureReason, JobStatus
+from airflow_provider_outbound.core.models.job import Call
+from airflow_provider_outbound.core.models.wire import milliseconds, pairs, text
+
+
+@attrs.frozen(kw_only=True)
+class Recording:
+    """Where a call's recording can be fetched; the URLs expire. Source: guide, "录音级别消息体"."""
+
+    task_id: str
+    file_name: str
+    call_id: str | None = None
+    #: Length in seconds, as the guide's sample suggests; the wire does not name a unit.
+    duration: float | None = None
+    url: str | None = attrs.field(default=None, repr=False)
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @classmethod
+    def from_message(cls, raw: Mapping[str, Any]) -> Recording | None:
+        """Read ``recording``; ``None`` if it names neither task nor file."""
+        task_id, file_name = text(raw.get("taskId")), text(raw.get("fileName"))
+        if task_id is None or file_name is None:
+            return None
+        try:
+            duration = float(raw["duration"])
+        except (KeyError, TypeError, ValueError):
+            duration = None
+        return cls(
+            task_id=task_id,
+            file_name=file_name,
+            call_id=text(raw.get("callId")),
+            duration=duration,
+            url=text(raw.get("url")),
+            raw=raw,
+        )
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Event:
+    """One message: a job, a call or a recording changed. Types, statuses and fields we do not know are kept."""
+
+    event_type: EventType
+    job_group_id: str
+    job_id: str
+    #: When it happened, UTC; the wire carries epoch milliseconds.
+    occurred_at: datetime | None
+    instance_id: str | None = None
+    status: JobStatus | None = None
+    failure_reason: FailureReason | None = None
+    reference_id: str | None = None
+    phone_number: str | None = attrs.field(default=None, repr=False)
+    name: str | None = attrs.field(default=None, repr=False)
+    honorific: str | None = attrs.field(default=None, repr=False)
+    extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    calls: tuple[Call, ...] = ()
+    recording: Recording | None = None
+    #: The payload, whole, so that a field ignored today can be read tomorrow.
+    raw: Mapping[str, Any] = attrs.field(repr=False, eq=False)
+
+    @property
+    def completes_job(self) -> bool:
+        """Whether this message tells the final status of its job."""
+        return self.event_type is EventType.JOB_COMPLETE and self.status is not None and self.status.is_terminal
+
+    @cached_property
+    def hash(self) -> str:
+        """Identity of the body: the same for every redelivery and for a producer's repeat."""
+        return _digest(self.raw)
+
+    @cached_property
+    def completion(self) -> str:
+        """
+        Identity of what a JobComplete tells, without the time it was written.
+
+        A producer's repeat under a new time is the same completion; a job that ran again has other calls.
+        """
+        calls = sorted((call.task_id or "", str(call.status)) for call in self.calls)
+        return _digest([self.job_id, self.status, self.failure_reason, calls])[:16]
+
+    @classmethod
+    def from_message(cls, body: bytes) -> Event:
+        """
+        Read one message body. Source: guide, "消息类型".
+
+        :param body: UTF-8 JSON.
+        :raises ValueError: not such a message; the text says why and quotes nothing of the body.
+        """
+        try:
+            raw = json.loads(body.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise ValueError("not UTF-8") from None
+        except (json.JSONDecodeError, RecursionError):
+            raise ValueError("empty" if not body.strip() else "not JSON") from None
+        if not isinstance(raw, dict):
+            raise ValueError("not a JSON object")  # noqa: TRY004 - the text is wrong, not a type
+        event_type = EventType.parse(raw.get("eventType")) if isinstance(raw.get("eventType"), str) else None
+        group_id, job_id = _identifier(raw, "groupId"), _identifier(raw, "id")
+        if event_type is None:
+            raise ValueError("eventType is missing")
+        contacts = raw.get("contacts")
+        contact = contacts[0] if isinstance(contacts, list) and contacts and isinstance(contacts[0], dict) else {}
+        tasks = raw.get("tasks")
+        recording = raw.get("recording")
+        return cls(
+            event_type=event_type,
+            job_group_id=group_id,
+            job_id=job_id,
+            occurred_at=milliseconds(raw.get("eventTime")),
+            instance_id=text(raw.get("instanceId")),
+            status=JobStatus.parse(raw.get("status")),
+            failure_reason=FailureReason.parse(raw.get("failureReason")),
+            reference_id=text(contact.get("referenceId")),
+            phone_number=text(contact.get("phoneNumber")),
+            name=text(contact.get("name")),
+            honorific=text(contact.get("honorific")),
+            extras=pairs(raw.get("extras")),
+            calls=tuple(Call.from_message(task) for task in tasks if isinstance(task, dict))
+            if isinstance(tasks, list)
+            else (),
+            recording=Recording.from_message(recording) if isinstance(recording, dict) else None,
+            raw=raw,
+        )
+
+
+def _identifier(raw: Mapping[str, Any], key: str) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} is missing")
+    if len(value) > 128 or not value.isprintable():
+        raise ValueError(f"{key} is not an identifier")
+    return value
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
