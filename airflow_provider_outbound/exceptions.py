@@ -15,6 +15,7 @@ Every error this package raises on purpose.
     * LedgerUnavailableError          its database cannot be reached or written
     * LedgerVersionError              its schema is newer than this package
     * LedgerKeyError                  a row cannot be decrypted with the keys given
+    * LeaseHeldError                  another process still owns this assignment
     * LeaseLostError                  another process owns this assignment now
   * RocketMQError                     the broker cannot be used as asked
     * RocketMQClientError             the RocketMQ client library is missing or unusable
@@ -27,6 +28,7 @@ Every message may be shown and logged: none holds a phone number, a contact's na
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 
@@ -163,3 +165,18 @@ class JobGroupFailedError(OutboundBotError):
 
 class JobGroupTimeoutError(JobGroupFailedError):
     """A job group had not ended in time."""
+
+
+class LeaseHeldError(LedgerError):
+    """
+    Another process still owns this assignment.
+
+    :param until: When its lease ends unless it is renewed, aware, database time.
+    """
+
+    def __init__(self, until: datetime) -> None:
+        self.until = until
+        super().__init__(f"another process assigns these jobs; its lease ends at {until.isoformat(timespec='seconds')}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.until,)
