@@ -73,11 +73,9 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if parsed.country_code != 86:
         return PhoneNumber(e164, e164)
-    national = phonenumbers.national_significant_number(parsed)
-    mobile = phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.MOBILE
-    # A landline keeps its trunk 0; service numbers (400…, 95…) have none.
-    landline = not mobile and not national.startswith(("400", "800", "95", "96", "1"))
-    return PhoneNumber(e164, f"0{national}" if landline else national)
+    # The national format keeps a landline's trunk 0 and gives mobile and service numbers none.
+    national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+    return PhoneNumber(e164, re.sub(r"\D", "", national))
 
 
 _PARSE_ERRORS = {0: "unknown country code", 1: "not a phone number", 2: "too short", 3: "too short", 4: "too long"}

@@ -137,6 +137,14 @@ def _whole_minutes(_: Any, attribute: attrs.Attribute[Any], value: timedelta | N
         raise OutboundBotConfigError(f"{attribute.name}: {value!r} is not a timedelta of whole minutes, 1 or more")
 
 
+def _repeat_by(value: Any) -> RepeatBy | None:
+    return RepeatBy.parse(value)
+
+
+def _routing(value: Any) -> Routing | None:
+    return Routing.parse(value)
+
+
 @attrs.frozen(kw_only=True)
 class Strategy:
     """
@@ -162,9 +170,9 @@ class Strategy:
     end: datetime | None = attrs.field(default=None, validator=_aware)
     max_attempts_per_day: int | None = attrs.field(default=None, validator=_at_least_one)
     min_attempt_interval: timedelta | None = attrs.field(default=None, validator=_whole_minutes)
-    repeat_by: RepeatBy | None = attrs.field(default=None, converter=lambda value: RepeatBy.parse(value))
+    repeat_by: RepeatBy | None = attrs.field(default=None, converter=_repeat_by)
     repeat_days: tuple[int, ...] = attrs.field(default=(), converter=tuple)
-    routing: Routing | None = attrs.field(default=None, converter=lambda value: Routing.parse(value))
+    routing: Routing | None = attrs.field(default=None, converter=_routing)
 
     def __attrs_post_init__(self) -> None:
         limits = {RepeatBy.WEEK: range(7), RepeatBy.MONTH: range(1, 32)}
