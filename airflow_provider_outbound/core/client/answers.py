@@ -1,0 +1,77 @@
+"""Reading answers: what is not of the form expected is in doubt, never empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from airflow_provider_outbound.core.client.errors import unusable
+from airflow_provider_outbound.exceptions import OutboundBotError
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Page(Generic[T]):
+    """
+    One page of a listing.
+
+    :param total: Items of the whole listing, as the API counted them for this answer.
+    :param page_number: Counted from 1.
+    """
+
+    items: tuple[T, ...]
+    total: int
+    page_number: int
+    page_size: int
+
+
+def parsed(action: str, raw: object, read: Callable[[Mapping[str, Any]], T]) -> T:
+    failure: OutboundBotError
+    try:
+        if isinstance(raw, Mapping):
+            return read(raw)
+        failure = unusable(action, "a part of the answer is missing")
+    except (ValueError, TypeError, AttributeError) as error:
+        # Texts of such errors may repeat a value of the answer.
+        failure = unusable(action, f"a part of the answer has the wrong form ({type(error).__name__})")
+    raise failure
+
+
+def read_page(
+    action: str,
+    raw: object,
+    total_name: str,
+    read: Callable[[Mapping[str, Any]], T],
+    page_number: int,
+    page_size: int,
+) -> Page[T]:
+    if not isinstance(raw, Mapping):
+        raise unusable(action, "the listing is missing")
+    total, items = raw.get(total_name), raw.get("List")
+    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+        raise unusable(action, f"{total_name} is not a count")
+    if items is None and total == 0:
+        items = []
+    if not isinstance(items, list):
+        # Taking this for an empty page would make a group look empty, and its contacts not yet assigned.
+        raise unusable(action, "List is not a list")
+    return Page(
+        items=tuple(parsed(action, item, read) for item in items),
+        total=total,
+        page_number=page_number,
+        page_size=page_size,
+    )
+
+
+def every_item(page: Callable[..., Page[T]]) -> Iterator[T]:
+    """Every item, page after page, until as many were seen as the listing counts or a page is empty."""
+    seen, number = 0, 1
+    while True:
+        found = page(page_number=number)
+        yield from found.items
+        seen, number = seen + len(found.items), number + 1
+        if not found.items or seen >= found.total:
+            return

@@ -1,0 +1,110 @@
+"""As whom requests are signed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from airflow_provider_outbound.core.client.settings import ClientSettings
+from airflow_provider_outbound.exceptions import OutboundBotAuthenticationError
+
+_SESSION_NAME = "airflow-provider-outbound"
+
+
+class Signer:
+    """
+    Signs requests of the classic SDK with credentials that may change while the client lives.
+
+    The SDK's own signers cannot assume a role from an STS token, know no OIDC, and refresh without a lock. So the
+    credentials come from ``alibabacloud-credentials``, and only the signing is the SDK's.
+
+    :raises OutboundBotAuthenticationError: no credentials can be found where ``settings`` say.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._provider = None if _is_plain_key(settings) else self._guarded(lambda: _provider(settings))
+
+    def sign(self, region_id: str, request: Any) -> tuple[dict[str, str], str]:
+        """Complete ``request``; the signature of ``aliyunsdkcore``'s own signers."""
+        key_id, secret, token = self._keys()
+        if token:
+            request.add_query_param("SecurityToken", token)
+        return request.get_signed_header(region_id, key_id, secret), request.get_url(region_id, key_id, secret)
+
+    def _keys(self) -> tuple[str, str, str | None]:
+        if self._provider is None:
+            return self._settings.access_key_id, self._settings.access_key_secret, self._settings.security_token
+        with self._lock:
+            found = self._guarded(self._provider.get_credentials)
+        return found.get_access_key_id(), found.get_access_key_secret(), found.get_security_token()
+
+    def _guarded(self, ask: Any) -> Any:
+        result, failure = None, None
+        try:
+            result = ask()
+        except Exception as error:  # noqa: BLE001 - its providers raise whatever requests, json and they themselves do
+            # Their texts hold signed URLs and answers with credentials, so nothing of them is kept, nor chained.
+            failure = type(error).__name__
+        if failure is not None or result is None:
+            raise OutboundBotAuthenticationError(
+                "Credentials", failure or "NoCredentials", _mend(self._settings), in_doubt=False
+            )
+        return result
+
+
+def _is_plain_key(settings: ClientSettings) -> bool:
+    return bool(settings.access_key_id) and not settings.role_arn
+
+
+def _provider(settings: ClientSettings) -> Any:
+    from alibabacloud_credentials.http import HttpOptions
+    from alibabacloud_credentials.provider import (
+        DefaultCredentialsProvider,
+        EcsRamRoleCredentialsProvider,
+        RamRoleArnCredentialsProvider,
+        StaticAKCredentialsProvider,
+        StaticSTSCredentialsProvider,
+    )
+
+    options = HttpOptions(
+        connect_timeout=round(settings.connect_timeout * 1000), read_timeout=round(settings.read_timeout * 1000)
+    )
+    base: Any
+    if settings.security_token:
+        base = StaticSTSCredentialsProvider(
+            access_key_id=settings.access_key_id,
+            access_key_secret=settings.access_key_secret,
+            security_token=settings.security_token,
+        )
+    elif settings.access_key_id:
+        base = StaticAKCredentialsProvider(
+            access_key_id=settings.access_key_id, access_key_secret=settings.access_key_secret
+        )
+    elif settings.ecs_role:
+        # Refreshed when needed, under our lock: its own refresher is a thread that never ends.
+        base = EcsRamRoleCredentialsProvider(
+            role_name=settings.ecs_role, http_options=options, async_update_enabled=False
+        )
+    else:
+        base = DefaultCredentialsProvider()
+    if not settings.role_arn:
+        return base
+    return RamRoleArnCredentialsProvider(
+        credentials_provider=base,
+        role_arn=settings.role_arn,
+        role_session_name=settings.role_session_name or _SESSION_NAME,
+        http_options=options,
+    )
+
+
+def _mend(settings: ClientSettings) -> str:
+    if settings.role_arn:
+        return f"{settings.origin}: role_arn {settings.role_arn!r} cannot be assumed; check it and who may assume it"
+    if settings.ecs_role:
+        return f"{settings.origin}: no credentials from ecs_role {settings.ecs_role!r}; is this that ECS machine?"
+    return (
+        f"{settings.origin}: no AccessKey there and none in Alibaba Cloud's default chain; "
+        "put the AccessKey id into login and its secret into password"
+    )

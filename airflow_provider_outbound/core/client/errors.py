@@ -1,0 +1,197 @@
+"""
+What an unsuccessful call means: refused, or in doubt.
+
+The SDK's exceptions hold the whole request URL (numbers, names, AccessKey id, signature). Nothing of them passes this
+module but a code, a status, a request id and, of the API's own messages, what is left after redaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.exceptions import (
+    OutboundBotAnswerError,
+    OutboundBotApiError,
+    OutboundBotAuthenticationError,
+    OutboundBotError,
+    OutboundBotNotFoundError,
+    OutboundBotThrottlingError,
+    OutboundBotTransportError,
+)
+
+#: Codes by which the gateway says that it passed no request on. A code is a refusal if it is listed here, or begins
+#: with a listed code and a dot (``NotExist`` stands for ``NotExist.JobGroup``), and the HTTP status is 4xx. A wrong
+#: entry may call somebody twice, a missing one only costs a look at the group's listing, so what is not certain is left
+#: out: SignatureNonceUsed too, for a nonce is sent once, and was used only if the same request has arrived before.
+#: Source: general RPC error table, OutboundBot's error codes per action.
+REFUSALS = frozenset(
+    {
+        "Forbidden",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidAccessKeySecret",  # the SDK's own name for a SignatureDoesNotMatch caused by the secret
+        "InvalidApi",
+        "InvalidParameter",
+        "InvalidSecurityToken",
+        "InvalidTimeStamp",
+        "MissingParameter",
+        "NoPermission",
+        "NotExist",
+        "Permission",
+        "SignatureDoesNotMatch",
+        "Throttling",
+    }
+)
+#: ``MissingInstanceId`` and its like: "{Name} is mandatory for this action."
+_MISSING = re.compile(r"Missing[A-Z]\w*")
+#: Throttling is answered with 400 or 429, by some gateways with 503.
+_THROTTLING_STATUSES = (429, 503)
+
+_AUTHENTICATION = (
+    "Forbidden",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidAccessKeySecret",
+    "InvalidSecurityToken",
+    "InvalidTimeStamp",
+    "MissingSecurityToken",
+    "NoPermission",
+    "Permission",
+    "SignatureDoesNotMatch",
+)
+#: Messages of these repeat the signed request.
+_SIGNATURE = ("IncompleteSignature", "InvalidAccessKeySecret", "SignatureDoesNotMatch")
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
+_REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_ENCODED = re.compile(r"\S*(?:%[0-9A-Fa-f]{2}|[?&]\w+=)\S*")
+_URL = re.compile(r"url: \S*")
+
+#: Texts of the SDK's one kind of network error, and what they mean.
+_NETWORK = (
+    (("proxyerror", "cannot connect to proxy", "tunnel connection failed"), "the proxy refused or cannot be reached"),
+    (("read timed out", "read operation timed out"), "timed out waiting for the answer"),
+    (("connecttimeout", "connect timeout", "timed out"), "timed out while connecting"),
+    (("getaddrinfo", "name or service", "name resolution", "nodename"), "the host name cannot be resolved"),
+    (("certificate", "ssl", "tls"), "no TLS connection; is the certificate trusted (ALIBABA_CLOUD_CA_BUNDLE)?"),
+    (("connection refused",), "connection refused; is the endpoint right?"),
+    (("unreachable", "no route"), "the network is unreachable"),
+    (("reset", "aborted", "broken", "closed", "without response", "incompleteread"), "connection lost"),
+)
+
+
+def from_code(
+    action: str,
+    code: object,
+    message: object = "",
+    *,
+    http_status: int | None,
+    request_id: object = None,
+    private: Iterable[str] = (),
+) -> OutboundBotApiError:
+    """
+    The error for an answer that carries a code.
+
+    :param code: The API's code.
+    :param message: The API's message, not yet redacted.
+    :param http_status: Real HTTP status of the answer.
+    :param private: Texts sent with the request that may not be shown.
+    """
+    name = code if isinstance(code, str) and _CODE.fullmatch(code) else "UnreadableCode"
+    detail = _SIGNATURE_MEND if _begins(name, _SIGNATURE) else _redacted(message, private)
+    status = http_status or 0
+    refused = (_begins(name, REFUSALS) or _MISSING.fullmatch(name) is not None) and 400 <= status < 500
+    kind: type[OutboundBotApiError] = OutboundBotApiError
+    if _begins(name, ("Throttling",)):
+        kind, refused = OutboundBotThrottlingError, refused or status in _THROTTLING_STATUSES
+    elif _begins(name, ("NotExist",)):
+        kind = OutboundBotNotFoundError
+    elif _begins(name, _AUTHENTICATION):
+        kind = OutboundBotAuthenticationError
+    return kind(
+        action,
+        redact(name),
+        detail,
+        request_id=request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None,
+        http_status=http_status,
+        in_doubt=not refused,
+    )
+
+
+_SIGNATURE_MEND = "check AccessKey id and secret, and that nothing between here and the API changes requests"
+
+
+def from_sdk(action: str, error: Exception, private: Iterable[str] = ()) -> OutboundBotError:
+    """
+    The error for an exception of the SDK, or for one that escaped from its inside.
+
+    :param error: What was raised. It must not be chained to the result: its text holds the request.
+    """
+    from aliyunsdkcore.acs_exception.exceptions import ClientException, ServerException
+
+    if isinstance(error, OutboundBotError):
+        return error
+    if isinstance(error, ServerException):
+        if error.error_code == "SDK.UnknownServerError":
+            return unusable(action, "the answer is not the API's JSON", http_status=error.http_status)
+        return from_code(
+            action,
+            error.error_code,
+            error.message,
+            http_status=error.http_status,
+            request_id=error.request_id,
+            private=private,
+        )
+    if isinstance(error, ClientException):
+        if error.error_code == "SDK.HttpError":
+            return OutboundBotTransportError(action, _network(str(error)))
+        return unusable(action, f"the SDK gave up with {redact(str(error.error_code))}")
+    hint = ""
+    if isinstance(error, IndexError):
+        # The SDK parses the message of a SignatureDoesNotMatch and trips over one without a colon.
+        hint = "; this is how it fails on some signature errors: check AccessKey id and secret"
+    return unusable(action, f"the SDK could not read the answer ({type(error).__name__}){hint}")
+
+
+def unusable(action: str, what: str, *, http_status: int | None = None) -> OutboundBotAnswerError:
+    """The error for an answer that says neither yes nor no."""
+    status = f" (HTTP {http_status})" if http_status else ""
+    return OutboundBotAnswerError(action, "UnusableAnswer", f"{what}{status}", http_status=http_status)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text and number inside a parsed JSON value."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _begins(code: str, names: Iterable[str]) -> bool:
+    return any(code == name or code.startswith(f"{name}.") for name in names)
+
+
+def _redacted(message: object, private: Iterable[str]) -> str:
+    text = message if isinstance(message, str) else ""
+    # Single ASCII characters are left in: they tell nothing, and without them no message could be read.
+    secrets = {secret for secret in private if len(secret.strip()) > 1 or not secret.isascii()}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = redact(_ENCODED.sub("***", " ".join(text.split())))
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _network(text: str) -> str:
+    # The URL in the text is anything the request held: it must not be mistaken for a cause.
+    lowered = _URL.sub("", text.lower())
+    for signs, meaning in _NETWORK:
+        if any(sign in lowered for sign in signs):
+            return meaning
+    return "the connection failed"

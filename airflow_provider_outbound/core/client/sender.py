@@ -1,0 +1,160 @@
+"""Sending one request: paced, signed, over https, and never twice unless asked to."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_outbound.core.client.errors import from_code, from_sdk, texts_in, unusable
+from airflow_provider_outbound.core.client.settings import ClientSettings
+from airflow_provider_outbound.core.client.transport import open_sdk_client
+from airflow_provider_outbound.exceptions import (
+    OutboundBotApiError,
+    OutboundBotThrottlingError,
+    OutboundBotTransportError,
+)
+
+#: How often a request that changes nothing, or nothing more when repeated, is sent before giving up.
+_ATTEMPTS = 4
+
+
+class Sender:
+    """
+    Sends requests, from any number of threads. Connects and imports nothing before the first.
+
+    :param settings: Where, as whom, how patiently.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._sdk: Any = None
+        self._pace = _Pace(settings.max_requests_per_second)
+
+    def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
+        """Send a request that may be sent again without harm."""
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+        retrying = Retrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.5, max=4),
+            retry=retry_if_exception(_is_passing),
+            reraise=True,
+        )
+        return retrying(self.send, action, **parameters)
+
+    def send(self, action: str, before_request: Callable[[], None] | None = None, **parameters: Any) -> dict[str, Any]:
+        """
+        Send one request, once.
+
+        :param parameters: By wire name; ``None`` is left out, a sequence is numbered from 1.
+        :return: The answer of a clean success.
+        """
+        sdk = self._connected()
+        request = _request(action, parameters, self._settings.url)
+        self._pace.wait()
+        if before_request is not None:
+            before_request()
+        body, failure = b"", None
+        try:
+            body = sdk.do_action_with_exception(request)
+        except Exception as error:  # noqa: BLE001 - its own errors, and whatever escapes from its parsing of answers
+            failure = from_sdk(action, error, self._private(parameters))
+        if failure is not None:
+            # Raised out here, so that the SDK's exception, which holds the request, is not its context.
+            raise failure
+        return self._success(action, body, parameters)
+
+    def _success(self, action: str, body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise unusable(action, "the answer is not the API's JSON", http_status=200)
+        code, status = answer.get("Code", "OK"), answer.get("HttpStatusCode", 200)
+        if _is_true(answer.get("Success")) and code == "OK" and status in (200, "200"):
+            return answer
+        if "Success" not in answer and "Code" not in answer:
+            raise unusable(action, "the answer has neither Success nor Code", http_status=200)
+        raise from_code(
+            action,
+            "Unsuccessful" if code == "OK" else code,
+            answer.get("Message"),
+            http_status=200,
+            request_id=answer.get("RequestId"),
+            private=self._private(parameters),
+        )
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._sdk is None:
+                self._sdk = open_sdk_client(self._settings)
+            return self._sdk
+
+    def _private(self, parameters: Mapping[str, Any]) -> Iterator[str]:
+        """What a message of the API may repeat and we may not."""
+        yield self._settings.access_key_id
+        yield self._settings.access_key_secret
+        yield self._settings.security_token
+        for job in parameters.get("JobsJson") or ():
+            yield job
+            try:
+                yield from texts_in(json.loads(job))
+            except ValueError:
+                continue
+
+
+class _Pace:
+    """Spaces out requests of all threads of this process."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._interval = 1 / per_second if per_second else 0.0
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def wait(self) -> None:
+        if not self._interval:
+            return
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._interval
+        time.sleep(turn - now)
+
+
+def _request(action: str, parameters: Mapping[str, Any], url: str) -> Any:
+    module = importlib.import_module(f"aliyunsdkoutboundbot.request.v20191226.{action}Request")
+    request = getattr(module, f"{action}Request")()
+    # The SDK's default is plain http, phone numbers in the URL.
+    request.set_protocol_type(url.partition("://")[0])
+    request.set_endpoint(url)
+    for name, value in parameters.items():
+        if value is None:
+            continue
+        if isinstance(value, str):
+            request.add_query_param(name, value)
+        elif isinstance(value, bool):
+            # The SDK would send "True", and that the API reads that too is written nowhere.
+            request.add_query_param(name, "true" if value else "false")
+        elif isinstance(value, Sequence):
+            for number, item in enumerate(value, start=1):
+                request.add_query_param(f"{name}.{number}", item)
+        else:
+            request.add_query_param(name, str(value))
+    return request
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the same request may succeed a little later."""
+    if isinstance(error, OutboundBotThrottlingError | OutboundBotTransportError):
+        return True
+    return isinstance(error, OutboundBotApiError) and (error.http_status or 0) >= 500
+
+
+def _is_true(value: object) -> bool:
+    return value is True or value == "true"

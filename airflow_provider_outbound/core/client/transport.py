@@ -1,0 +1,91 @@
+"""The SDK's client, made safe: https, no foreign keys, no proxy for this machine, nothing private in its logs."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+from airflow_provider_outbound.core.client.credentials import Signer
+from airflow_provider_outbound.core.client.settings import ClientSettings
+
+#: Connections kept open, and so the most requests at once that do not reconnect each time.
+POOL_SIZE = 32
+
+#: They write whole request URLs, at ERROR too, or with DEBUG=sdk in the environment straight to the terminal.
+_TALKATIVE = (
+    "aliyunsdkcore.client",
+    "aliyunsdkcore.http.http_response",
+    "aliyunsdkcore.retry.retry_condition",
+    "aliyunsdkcore.vendored.requests.packages.urllib3.connectionpool",
+    "aliyunsdkcore.vendored.requests.packages.urllib3.util.retry",
+    "Tea.core",  # alibabacloud-credentials: role credentials are fetched with it
+    "credentials",
+)
+
+
+def open_sdk_client(settings: ClientSettings) -> Any:
+    """
+    Build the SDK's client. Nothing is sent.
+
+    :raises OutboundBotAuthenticationError: no credentials can be found where ``settings`` say.
+    """
+    from aliyunsdkcore.client import AcsClient
+
+    signer = Signer(settings)
+    client = AcsClient(
+        # The constructor prefers ALIYUN_ACCESS_KEY_ID of the environment to a credential= it is given, but not to a
+        # key. This one never signs anything.
+        ak="unused",
+        secret="unused",  # noqa: S106 - see above
+        region_id=settings.region_id,
+        auto_retry=False,
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.read_timeout,
+        pool_size=POOL_SIZE,
+        proxy=proxies_for(settings.url),
+    )
+    client._signer = signer  # noqa: SLF001 - the SDK has no public way to refresh credentials by a lock
+    # Else a netrc entry for the host would be sent along.
+    client.session.trust_env = False
+    quiet_sdk_loggers()
+    return client
+
+
+def proxies_for(url: str) -> dict[str, str | None]:
+    """
+    The proxies of the environment that apply to ``url``; the SDK itself ignores NO_PROXY.
+
+    :return: By scheme. Never empty, since the SDK would then read the environment for itself.
+    """
+    host = urlsplit(url).hostname or ""
+    found = {} if _is_this_machine(host) or proxy_bypass_environment(host) else getproxies_environment()
+    return {scheme: found.get(scheme) for scheme in ("http", "https")}
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+class _NoSignedUrls(logging.Filter):
+    """Drops records that show a signed request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "AccessKeyId=" not in record.getMessage()
+
+
+def quiet_sdk_loggers() -> None:
+    """Switch off what the SDKs log, for this process: it holds phone numbers, names, keys and signatures."""
+    for name in _TALKATIVE:
+        logging.getLogger(name).disabled = True
+    # Children keep their own levels and handlers; whatever they still say goes no further than this.
+    logging.getLogger("aliyunsdkcore").propagate = False
+    # Others use this one too, so only our requests for role credentials are taken out.
+    requests_log = logging.getLogger("urllib3.connectionpool")
+    if not any(isinstance(item, _NoSignedUrls) for item in requests_log.filters):
+        requests_log.addFilter(_NoSignedUrls())
