@@ -1,0 +1,180 @@
+"""What the collector needs of RocketMQ, whichever client library speaks to the broker."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, RocketMQClientError
+
+#: Transports by the name that a connection gives, and the package that speaks each.
+TRANSPORTS = {"grpc": "rocketmq-python-client", "remoting": "rocketmq-client-python"}
+
+#: How long a received message stays hidden from the group's other consumers (seconds). An unacknowledged message comes
+#: back about two seconds after that, so this is also how late the messages of a killed collector arrive.
+LEASE_SECONDS = 60
+
+#: Names of topics and groups, as the clients check them.
+_NAME = re.compile(r"[%a-zA-Z0-9_-]+")
+_ENDPOINT = re.compile(r"[a-zA-Z0-9._-]+:[0-9]{1,5}")
+
+
+def _transport(_: RocketMQSettings, _attribute: attrs.Attribute[str], value: str) -> None:
+    if value not in TRANSPORTS:
+        raise OutboundBotConfigError(f"RocketMQ transport {value!r} is unknown: use one of {', '.join(TRANSPORTS)}")
+
+
+def _name(_: RocketMQSettings, attribute: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise OutboundBotConfigError(
+            f"RocketMQ {attribute.name} {value!r} is not a name: give the one shown in the console"
+            " (letters, digits, '_', '-' and '%')"
+        )
+
+
+def _endpoints(_: RocketMQSettings, _attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if not value:
+        raise OutboundBotConfigError("RocketMQ endpoints are missing: give HOST:PORT, several separated by ';'")
+    for endpoint in value:
+        port = int(endpoint.rpartition(":")[2]) if _ENDPOINT.fullmatch(endpoint) else 0
+        if not 0 < port < 65536:
+            raise OutboundBotConfigError(
+                f"RocketMQ endpoint {endpoint!r} is not HOST:PORT (for an IPv6 address give its host name)"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class RocketMQSettings:
+    """
+    One subscription, and how to reach its broker.
+
+    :param transport: ``grpc`` (RocketMQ 5 proxy) or ``remoting`` (the 4.x protocol).
+    :param endpoints: ``HOST:PORT`` each. With ``grpc`` they are alternatives: when one fails, the next is tried.
+    :param topic: Topic that the service publishes to.
+    :param consumer_group: Group that belongs to this ledger alone; it must exist on the broker.
+    :param namespace: Instance id, where the broker wants one.
+    :param tag: Tag expression, ``*`` for every message.
+    :param tls: Encrypt the connection. ``remoting`` has no encryption, so it must be switched off there by name.
+    :param username: The instance's user name, empty where the broker asks for none.
+    :param password: Its password.
+    :param librocketmq: Path of librocketmq.so, for ``remoting`` only.
+    :raises OutboundBotConfigError: A field is missing or unusable; the message names it.
+    """
+
+    transport: str = attrs.field(default="grpc", validator=_transport)
+    endpoints: tuple[str, ...] = attrs.field(converter=tuple, validator=_endpoints)
+    topic: str = attrs.field(validator=_name)
+    consumer_group: str = attrs.field(validator=_name)
+    namespace: str = ""
+    tag: str = "*"
+    tls: bool = True
+    username: str = ""
+    password: str = attrs.field(default="", repr=False)
+    librocketmq: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.transport == "remoting" and self.tls:
+            raise OutboundBotConfigError(
+                "RocketMQ transport 'remoting' cannot encrypt: set tls to false to accept that, or use transport 'grpc'"
+            )
+
+    @property
+    def subscription(self) -> tuple[tuple[str, ...], str, str]:
+        """Where the messages come from: collectors with the same subscription share its messages."""
+        return self.endpoints, self.topic, self.consumer_group
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for the collector's standard input. Holds the password: never log it."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RocketMQSettings:
+        """The reverse of :meth:`to_dict`."""
+        return cls(**values)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Message:
+    """One received message, not yet acknowledged."""
+
+    body: bytes = attrs.field(repr=False)
+    message_id: str
+    topic: str
+    #: 1 for the first delivery.
+    delivery_attempt: int = 1
+    #: The client library's own object, needed to acknowledge.
+    handle: Any = attrs.field(default=None, repr=False)
+
+
+class Consumer(ABC):
+    """A subscription being read, by one thread."""
+
+    @abstractmethod
+    def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:
+        """
+        Wait for messages.
+
+        :param max_messages: Most messages to return.
+        :param wait_seconds: How long to wait for the first; the broker's shortest poll is the floor.
+        :return: Messages, leased for :data:`LEASE_SECONDS`; empty if none came.
+        :raises RocketMQError: The broker is in trouble, said in words. Calling again, after a pause, goes on.
+        """
+
+    @abstractmethod
+    def acknowledge(self, messages: Sequence[Message]) -> int:
+        """
+        Tell the broker that the messages are stored. One that cannot be told comes again, which does no harm.
+
+        :return: How many could not be acknowledged.
+        """
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """End a waiting :meth:`receive`, from another thread; it and every later one return nothing at once."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group, within five seconds even if the broker does not answer."""
+
+
+def check_transport(settings: RocketMQSettings) -> None:
+    """
+    Refuse a transport that cannot work here, without importing a client.
+
+    :raises OutboundBotConfigError: The transport is not offered in this version.
+    :raises RocketMQClientError: Its client library is not installed.
+    """
+    if settings.transport == "remoting":
+        raise OutboundBotConfigError(
+            "RocketMQ transport 'remoting' is not offered in this version: use transport 'grpc' with a RocketMQ 5 proxy"
+        )
+    try:
+        distribution(TRANSPORTS["grpc"])
+    except PackageNotFoundError:
+        raise RocketMQClientError(missing_grpc_client()) from None
+
+
+def missing_grpc_client() -> str:
+    """What to do when the client of transport ``grpc`` is not installed."""
+    return (
+        "RocketMQ transport 'grpc' needs the package rocketmq-python-client:"
+        ' pip install "airflow-provider-outbound[grpc]"'
+    )
+
+
+def open_consumer(settings: RocketMQSettings) -> Consumer:
+    """
+    Join the subscription's consumer group. The broker may be down: :meth:`Consumer.receive` says so.
+
+    :raises OutboundBotConfigError: The transport is not offered in this version.
+    :raises RocketMQClientError: The client library is missing or unusable.
+    """
+    check_transport(settings)
+    from airflow_provider_outbound.core.rocketmq.grpc import GrpcConsumer
+
+    return GrpcConsumer(settings)

@@ -1,0 +1,305 @@
+"""
+RocketMQ 5 over gRPC: the one file that imports rocketmq-python-client.
+
+That library is a bad guest (threads that outlive it, hangs after a fork, log files in the home folder), so the consumer
+belongs in a process of its own: :mod:`airflow_provider_outbound.core.collect.worker`.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import importlib
+import itertools
+import logging
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.core.rocketmq.base import (
+    LEASE_SECONDS,
+    Consumer,
+    Message,
+    RocketMQSettings,
+    missing_grpc_client,
+)
+from airflow_provider_outbound.exceptions import RocketMQClientError, RocketMQError
+
+#: Deadline of one request (seconds).
+REQUEST_TIMEOUT = 3
+#: Shortest poll (seconds). Poll and request deadline together must leave the server its own minimum of five seconds.
+MIN_POLL_SECONDS = 3
+ACKNOWLEDGE_THREADS = 16
+#: A broker that has not yet taken in a new consumer answers 50001 for a moment, so a refusal is tried again this often…
+BRIEF_ATTEMPTS = 3
+#: …this long apart (seconds), before the consumer is replaced.
+BRIEF_PAUSE = 0.5
+#: From this replacement on the likely causes of an unexplained refusal are named.
+EXPLAIN_AFTER = 3
+#: How long to wait for a client's own shutdown (seconds).
+SHUTDOWN_SECONDS = 3.5
+
+_CLIENT_LOGGER = "rocketmq-python-client"
+_import_lock = threading.Lock()
+
+
+@attrs.frozen(kw_only=True)
+class Client:
+    """The names used of rocketmq-python-client."""
+
+    ClientConfiguration: Any
+    Credentials: Any
+    FilterExpression: Any
+    Message: Any
+    Producer: Any
+    SimpleConsumer: Any
+
+
+class _Notes(logging.Handler):
+    """
+    Keeps the last complaints of the client, the only place where it says why it fails.
+
+    They are read for known words and never shown: their text is not ours to vouch for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: collections.deque[tuple[float, str]] = collections.deque(maxlen=50)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append((time.monotonic(), record.getMessage()))
+
+    def since(self, moment: float) -> str:
+        return "\n".join(line for noted_at, line in list(self._lines) if noted_at >= moment)
+
+
+_notes = _Notes()
+
+
+@contextlib.contextmanager
+def _temporary_home() -> Iterator[None]:
+    """While it is imported the client opens a log file in the home folder, and fails where it cannot: lend it one."""
+    home = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory(prefix="outbound-rocketmq-", ignore_cleanup_errors=True) as folder:
+        os.environ["HOME"] = folder
+        try:
+            yield
+        finally:
+            if home is None:
+                os.environ.pop("HOME", None)
+            else:
+                os.environ["HOME"] = home
+
+
+@functools.cache
+def load_client() -> Client:
+    """
+    Import rocketmq-python-client beside rocketmq-client-python, whichever of them was installed last.
+
+    Both own the folder ``rocketmq`` and overwrite each other's ``__init__.py``. The one name that the gRPC client wants
+    from there is put in place before it is asked for. Nothing is written to the home folder.
+
+    :raises RocketMQClientError: The library is missing or cannot be imported; the message says the mend.
+    """
+    with _import_lock, _temporary_home():
+        try:
+            package = importlib.import_module("rocketmq")
+            client = importlib.import_module("rocketmq.v5.client")
+            if not hasattr(package, "ClientConfiguration"):
+                package.ClientConfiguration = client.ClientConfiguration  # type: ignore[attr-defined]
+            consumer = importlib.import_module("rocketmq.v5.consumer")
+            producer = importlib.import_module("rocketmq.v5.producer")
+            model = importlib.import_module("rocketmq.v5.model")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "rocketmq":
+                raise RocketMQClientError(missing_grpc_client()) from None
+            raise RocketMQClientError(_unusable(error)) from None
+        except Exception as error:  # noqa: BLE001 - protobuf and grpc refuse with types of their own
+            raise RocketMQClientError(_unusable(error)) from None
+        logger = logging.getLogger(_CLIENT_LOGGER)
+        for handler in list(logger.handlers):
+            if handler is not _notes:
+                logger.removeHandler(handler)
+                handler.close()
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        if _notes not in logger.handlers:
+            logger.addHandler(_notes)
+    return Client(
+        ClientConfiguration=client.ClientConfiguration,
+        Credentials=client.Credentials,
+        FilterExpression=model.FilterExpression,
+        Message=model.Message,
+        Producer=producer.Producer,
+        SimpleConsumer=consumer.SimpleConsumer,
+    )
+
+
+def _unusable(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return (
+        f"rocketmq-python-client cannot be imported ({type(error).__name__}: {reason}):"
+        ' pip install --force-reinstall "airflow-provider-outbound[grpc]"'
+    )
+
+
+class GrpcConsumer(Consumer):
+    """
+    A SimpleConsumer that comes back after its broker did.
+
+    The library's consumer does not: once the proxy has lost its settings, it is refused until it is replaced. The same
+    code means three things (a moment's race, lost settings, a group that does not exist), so a refusal is tried again
+    briefly, then the consumer is replaced, and after some replacements the likely causes are said.
+    """
+
+    def __init__(self, settings: RocketMQSettings) -> None:
+        self._settings = settings
+        self._library = load_client()
+        self._endpoints = itertools.cycle(settings.endpoints)
+        self._endpoint = settings.endpoints[0]
+        self._client: Any = None
+        self._started_at = 0.0
+        self._replacements = 0
+        self._polling = False
+        self._interrupted = threading.Event()
+        self._lock = threading.Lock()
+        self._acknowledgers = ThreadPoolExecutor(ACKNOWLEDGE_THREADS, thread_name_prefix="acknowledge")
+
+    def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:
+        for attempt in range(BRIEF_ATTEMPTS):
+            if attempt and self._interrupted.wait(BRIEF_PAUSE):
+                break
+            try:
+                received = self._poll(max_messages, wait_seconds)
+            except Exception as error:  # noqa: BLE001 - the library raises whatever it met; judged by its words below
+                trouble = error
+            else:
+                self._replacements = 0
+                return received
+        if self._interrupted.is_set():
+            return []
+        words = self._diagnose(trouble)
+        self._replacements += 1
+        self._drop_client()
+        raise RocketMQError(words) from None
+
+    def _poll(self, max_messages: int, wait_seconds: float) -> list[Message]:
+        if self._client is None:
+            self._start_client()
+        with self._lock:
+            if self._interrupted.is_set():
+                return []
+            self._polling = True
+        try:
+            self._client.await_duration = max(MIN_POLL_SECONDS, math.ceil(wait_seconds))
+            received = self._client.receive(max_messages, LEASE_SECONDS)
+        finally:
+            self._polling = False
+        return [
+            Message(
+                body=bytes(message.body or b""),
+                message_id=message.message_id or "",
+                topic=message.topic or self._settings.topic,
+                delivery_attempt=message.delivery_attempt or 1,
+                handle=message,
+            )
+            for message in received
+        ]
+
+    def acknowledge(self, messages: Sequence[Message]) -> int:
+        if self._client is None:
+            return len(messages)
+        futures = [self._acknowledgers.submit(self._client.ack, message.handle) for message in messages]
+        done, pending = wait(futures, timeout=REQUEST_TIMEOUT * 2)
+        return len(pending) + sum(future.exception() is not None for future in done)
+
+    def interrupt(self) -> None:
+        with self._lock:
+            self._interrupted.set()
+            polling = self._polling
+        # Shutting down ends a waiting poll; the broker hands what it had reserved for it to others within seconds.
+        if polling:
+            _shut_down(self._client)
+
+    def close(self) -> None:
+        self._interrupted.set()
+        self._drop_client()
+        self._acknowledgers.shutdown(wait=False, cancel_futures=True)
+
+    def _start_client(self) -> None:
+        # One endpoint a client: the library takes several only where all are addresses, never host names.
+        self._endpoint = next(self._endpoints)
+        self._started_at = time.monotonic()
+        configuration = self._library.ClientConfiguration(
+            self._endpoint,
+            self._library.Credentials(self._settings.username, self._settings.password),
+            self._settings.namespace,
+            REQUEST_TIMEOUT,
+        )
+        self._client = self._library.SimpleConsumer(
+            configuration,
+            self._settings.consumer_group,
+            {self._settings.topic: self._library.FilterExpression(self._settings.tag)},
+            await_duration=MIN_POLL_SECONDS,
+            tls_enable=self._settings.tls,
+        )
+        self._client.startup()
+
+    def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            _shut_down(client)
+
+    def _diagnose(self, error: Exception) -> str:
+        """Our own words for what the client raised and noted."""
+        settings, broker = self._settings, f"RocketMQ broker at {self._endpoint}"
+        group = settings.consumer_group
+        code = getattr(error, "code", None)
+        code = code() if callable(code) else code
+        clues = f"{type(error).__name__} {code} {error}\n{_notes.since(self._started_at)}".lower()
+
+        def noted(*words: str) -> bool:
+            return any(word in clues for word in words)
+
+        if noted("group not found", "subscription group not exist", "40403"):
+            return f"{broker} has no consumer group {settings.consumer_group!r}: create it there, or correct consumer_group"
+        if noted("40402", "no topic route info"):
+            return f"{broker} has no topic {settings.topic!r}: create it there, or correct topic"
+        if noted("unauthorized", "unauthenticated", "permission_denied", "forbidden"):
+            return f"{broker} refuses the credentials: correct login and password (and namespace)"
+        if noted("unavailable", "deadline_exceeded"):
+            encryption = "on" if settings.tls else "off"
+            return f"{broker} cannot be reached: correct host and port, or tls (now {encryption}), or start the broker"
+        said = f"{type(error).__name__}{f' {code}' if code else ''}"
+        if self._replacements < EXPLAIN_AFTER:
+            return f"{broker} does not serve this consumer ({said}): connecting anew"
+        return (
+            f"{broker} still does not serve this consumer ({said}) after {EXPLAIN_AFTER} new connections. Likely causes:"
+            f" consumer group {group!r} does not exist, the credentials are wrong, or the proxy is not well"
+        )
+
+
+def _shut_down(client: Any) -> None:
+    """End a client's threads and connection; one that hangs is left behind, as its threads end with the process."""
+
+    def end() -> None:
+        with contextlib.suppress(Exception):
+            client.shutdown()
+        with contextlib.suppress(Exception):
+            client.rpc_client.stop()
+        # The library forgets this pool: without it every replaced consumer would leave its threads behind.
+        decoders = getattr(client, "_Consumer__message_decode_executor", None)
+        if decoders is not None:
+            decoders.shutdown(wait=False)
+
+    thread = threading.Thread(target=end, name="rocketmq-shutdown", daemon=True)
+    thread.start()
+    thread.join(SHUTDOWN_SECONDS)
