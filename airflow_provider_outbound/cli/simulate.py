@@ -1,0 +1,147 @@
+"""``outbound simulate``: the OutboundBot API and a RocketMQ endpoint on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.simulator.server import Settings
+
+
+def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="run a simulated OutboundBot service and RocketMQ broker on 127.0.0.1",
+        description="Runs the OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When both are ready, one line of "
+        "JSON says where, with which keys, and how to export the Airflow connections. The last two digits of a number choose its outcome.",
+    )
+    parser.add_argument(
+        "--api-port", type=int, default=8180, help="port of the API; 0 picks one (default: %(default)s)"
+    )
+    broker = parser.add_mutually_exclusive_group()
+    broker.add_argument(
+        "--broker-port", type=int, default=8181, help="port of the broker; 0 picks one (default: %(default)s)"
+    )
+    broker.add_argument(
+        "--publish-to", metavar="URL", help="publish to this broker, grpc://HOST:PORT, instead of running one"
+    )
+    parser.add_argument("--topic", default="outbound-events", help="topic of the events (default: %(default)s)")
+    parser.add_argument(
+        "--consumer-group", default="outbound-collector", help="the consumer group that exists (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--call-seconds",
+        type=_positive,
+        default=5.0,
+        help="mean length of an answered call, seconds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--latency-ms", type=_positive, default=0.0, help="milliseconds added to every answer (default: %(default)s)"
+    )
+    parser.add_argument("--concurrency", type=int, default=20, help="calls at once (default: %(default)s)")
+    parser.add_argument("--max-requests-per-second", type=_positive, help="throttle above this (default: never)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--clock-speed",
+        type=_positive,
+        default=1.0,
+        help="seconds of the service's clock per real second (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--start-at",
+        type=_instant,
+        metavar="ISO",
+        help="where the service's clock starts, with its zone (default: now)",
+    )
+    parser.add_argument(
+        "--until-stdin-closes",
+        action="store_true",
+        help="end when standard input closes, so that no parent leaves it behind",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until stopped; 0, or 1 with one line on standard error."""
+    # Imported here: the command line must start without the simulator's extra.
+    try:
+        from airflow_provider_outbound.simulator.cloud import Options
+        from airflow_provider_outbound.simulator.server import Settings
+    except ImportError as error:
+        print(
+            f"The simulator needs {error.name}: pip install 'airflow-provider-outbound[simulator]'",
+            file=sys.stderr,
+            flush=True,
+        )
+        return 1
+    settings = Settings(
+        options=Options(
+            call_seconds=arguments.call_seconds, concurrency=max(arguments.concurrency, 1), seed=arguments.seed
+        ),
+        api_port=arguments.api_port,
+        broker_port=arguments.broker_port,
+        publish_to=arguments.publish_to,
+        topic=arguments.topic,
+        consumer_group=arguments.consumer_group,
+        latency=arguments.latency_ms / 1000,
+        max_requests_per_second=arguments.max_requests_per_second,
+        clock_speed=arguments.clock_speed,
+        start_at=arguments.start_at,
+    )
+    return asyncio.run(_serve(settings, until_stdin_closes=arguments.until_stdin_closes))
+
+
+async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
+    from airflow_provider_outbound.simulator.publisher import PublishError
+    from airflow_provider_outbound.simulator.server import PortInUseError, Server
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if until_stdin_closes:
+        # A thread, since the loop can only watch pipes and terminals; it ends with the process.
+        threading.Thread(target=_read_to_end, args=(loop, stop.set), daemon=True).start()
+    try:
+        server = Server(settings)
+        await server.start()
+    except (PortInUseError, PublishError, OSError) as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    print(json.dumps(server.ready()), flush=True)
+    await stop.wait()
+    await server.stop()
+    return 0
+
+
+def _read_to_end(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
+    while os.read(0, 4096):
+        pass
+    loop.call_soon_threadsafe(then)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
+    return value
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ISO time, e.g. 2026-11-23T09:00:00+08:00") from error
+    if instant.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no time zone; add one, e.g. +08:00")
+    return instant

@@ -1,0 +1,359 @@
+"""The API's actions: parameters in, payload out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_outbound.simulator import answers
+from airflow_provider_outbound.simulator.cloud import Cloud, Refusal
+from airflow_provider_outbound.simulator.messages import milliseconds
+from airflow_provider_outbound.simulator.records import ENDED, Group, Job
+
+
+class Parameters:
+    """A request's parameters, as text."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def get(self, name: str) -> str | None:
+        """The parameter, or ``None`` if it is missing or empty."""
+        return self._values.get(name) or None
+
+    def require(self, name: str) -> str:
+        """:raises Refusal: the parameter is missing."""
+        value = self.get(name)
+        if value is None:
+            raise Refusal(400, f"Missing{name}", f"{name} is mandatory for this action.")
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean; the SDKs send ``True`` with a capital."""
+        value = self.get(name)
+        return None if value is None else value.lower() == "true"
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """:raises Refusal: the parameter is no number."""
+        value = self.get(name)
+        try:
+            return default if value is None else int(value)
+        except ValueError:
+            raise Refusal(400, "InvalidParameter", f"{name} is not a number.") from None
+
+    def listed(self, name: str) -> list[str]:
+        """The values of ``Name.1``, ``Name.2`` …, in order."""
+        values: list[str] = []
+        while (value := self._values.get(f"{name}.{len(values) + 1}")) is not None:
+            values.append(value)
+        return values
+
+    def names(self, name: str) -> frozenset[str]:
+        """A filter's values: a JSON array or comma separated."""
+        text = self.get(name) or ""
+        if text.startswith("["):
+            return frozenset(json.loads(text))
+        return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+    def page(self) -> tuple[int, int]:
+        """Page number and size."""
+        self.require("PageNumber")
+        self.require("PageSize")
+        number, size = self.integer("PageNumber"), self.integer("PageSize")
+        if number < 1 or size < 1:
+            raise Refusal(400, "InvalidParameter", "PageNumber and PageSize begin at 1.")
+        return number, size
+
+
+Payload = dict[str, Any]
+
+
+def _completed(cloud: Cloud, group: Group, action: str) -> int:
+    if cloud.faults.strikes("completed_counts_ended", action=action):
+        return sum(group.counts[status] for status in ENDED)
+    return group.counts["Succeeded"]
+
+
+def create_job_group(cloud: Cloud, parameters: Parameters) -> Payload:
+    """CreateJobGroup"""
+    group = cloud.create_group(
+        name=parameters.require("JobGroupName"),
+        script_id=parameters.require("ScriptId"),
+        description=parameters.get("JobGroupDescription") or "",
+        strategy_json=parameters.get("StrategyJson"),
+        recall_strategy=json.loads(parameters.get("RecallStrategyJson") or "{}"),
+        calling_numbers=parameters.listed("CallingNumber"),
+        recall_calling_numbers=parameters.listed("RecallCallingNumber"),
+        priority=parameters.get("Priority") or "Daily",
+        ringing_duration=parameters.integer("RingingDuration", 25),
+        min_concurrency=parameters.integer("MinConcurrency"),
+    )
+    return {"JobGroup": answers.group_answer(group)}
+
+
+def assign_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
+    """AssignJobs"""
+    group = cloud.group(parameters.require("JobGroupId"))
+    parameters.require("JobsJson.1")
+    jobs = cloud.read_jobs(parameters.listed("JobsJson"))
+    partial = cloud.faults.strikes("partial_batch", action="AssignJobs")
+    if partial:
+        rng = cloud.faults.rng
+        jobs = rng.sample(jobs, rng.randrange(len(jobs)))
+    ids = cloud.assign(
+        group,
+        jobs,
+        strategy_json=parameters.get("StrategyJson"),
+        calling_numbers=parameters.listed("CallingNumber"),
+    )
+    if partial:
+        raise Refusal(500, "InternalError", "An error occurred while processing your request. Please try again later.")
+    if cloud.faults.strikes("ids_shuffled", action="AssignJobs"):
+        cloud.faults.rng.shuffle(ids)
+    return {"JobGroupId": group.group_id, "JobsId": ids}
+
+
+def describe_job_group(cloud: Cloud, parameters: Parameters) -> Payload:
+    """DescribeJobGroup"""
+    group = cloud.group(parameters.require("JobGroupId"))
+    total = len(cloud.visible_jobs(group, "DescribeJobGroup"))
+    completed = _completed(cloud, group, "DescribeJobGroup")
+    return {"JobGroup": answers.group_answer(group, completed=completed, total=total)}
+
+
+def list_job_groups(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ListJobGroups, newest first"""
+    number, size = parameters.page()
+    text = parameters.get("SearchText") or ""
+    statuses = parameters.names("JobGroupStatusFilter")
+    start, end = parameters.integer("StartTime"), parameters.integer("EndTime")
+    groups = [
+        group
+        for group in reversed(cloud.groups.values())
+        if text in group.name
+        and (not statuses or group.status in statuses)
+        and (not start or milliseconds(group.created_at) >= start)
+        and (not end or milliseconds(group.created_at) <= end)
+    ]
+    rows = [
+        answers.group_row(
+            group,
+            completed=_completed(cloud, group, "ListJobGroups"),
+            total=len(cloud.visible_jobs(group, "ListJobGroups")),
+        )
+        for group in answers.page(groups, number, size)
+    ]
+    return {"JobGroups": {"List": rows, "PageNumber": number, "PageSize": size, "TotalCount": len(groups)}}
+
+
+def list_jobs_by_group(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ListJobsByGroup"""
+    number, size = parameters.page()
+    jobs = cloud.visible_jobs(cloud.group(parameters.require("JobGroupId")), "ListJobsByGroup")
+    if status := parameters.get("JobStatus"):
+        jobs = [job for job in jobs if job.status == status]
+    if reason := parameters.get("JobFailureReason"):
+        jobs = [job for job in jobs if job.failure_reason == reason]
+    rows = [
+        answers.job_answer(job, instance_id=cloud.options.instance_id, with_calls=False)
+        for job in answers.page(jobs, number, size)
+    ]
+    return {"Jobs": {"List": rows, "PageNumber": number, "PageSize": size, "TotalCount": len(jobs)}}
+
+
+def query_jobs_with_result(cloud: Cloud, parameters: Parameters) -> Payload:
+    """QueryJobsWithResult"""
+    number, size = parameters.page()
+    jobs = cloud.visible_jobs(cloud.group(parameters.require("JobGroupId")), "QueryJobsWithResult")
+    if statuses := parameters.names("JobStatusFilter"):
+        jobs = [job for job in jobs if job.status in statuses]
+    if reasons := parameters.names("JobFailureReasonsFilter"):
+        jobs = [job for job in jobs if job.failure_reason in reasons]
+    if calls := parameters.names("TaskStatusFilter"):
+        jobs = [job for job in jobs if job.calls and job.calls[-1].status in calls]
+    if text := parameters.get("QueryText"):
+        jobs = [job for job in jobs if text in job.phone_number]
+    answered = parameters.flag("HasAnsweredFilter")
+    if answered is not None:
+        jobs = [job for job in jobs if bool(job.calls and job.calls[-1].answered_at) is answered]
+    return {
+        "Jobs": {
+            "List": [answers.result_row(job) for job in answers.page(jobs, number, size)],
+            "PageNumber": number,
+            "PageSize": size,
+            "PageCount": -(-len(jobs) // size),
+            "RowCount": len(jobs),
+        },
+        "Labels": [],
+        "VariableNames": [],
+    }
+
+
+def list_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ListJobs; ids that are unknown are left out"""
+    parameters.require("JobId.1")
+    ids = parameters.listed("JobId")
+    if len(ids) > 99:  # the documented limit
+        raise Refusal(400, "InvalidParameter", f"JobId holds {len(ids)} ids; at most 99 are allowed.")
+    jobs = [cloud.jobs[job_id] for job_id in ids if job_id in cloud.jobs]
+    return {"Jobs": [_job_with_calls(cloud, job) for job in jobs]}
+
+
+def describe_job(cloud: Cloud, parameters: Parameters) -> Payload:
+    """DescribeJob"""
+    return {"Job": _job_with_calls(cloud, cloud.job(parameters.require("JobId")))}
+
+
+def _job_with_calls(cloud: Cloud, job: Job) -> dict[str, Any]:
+    return answers.job_answer(job, instance_id=cloud.options.instance_id, with_calls=True)
+
+
+def _steer(cloud: Cloud, parameters: Parameters) -> list[Job]:
+    parameters.require("All")
+    return cloud.select_jobs(
+        parameters.get("JobGroupId"),
+        everything=bool(parameters.flag("All")),
+        job_ids=parameters.listed("JobId"),
+        reference_ids=parameters.listed("JobReferenceId"),
+    )
+
+
+def suspend_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
+    """SuspendJobs"""
+    cloud.suspend(_steer(cloud, parameters))
+    return {}
+
+
+def resume_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ResumeJobs"""
+    cloud.resume(_steer(cloud, parameters))
+    return {}
+
+
+def cancel_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
+    """CancelJobs"""
+    cloud.cancel(_steer(cloud, parameters))
+    return {}
+
+
+def download_recording(cloud: Cloud, parameters: Parameters) -> Payload:
+    """DownloadRecording"""
+    call = cloud.recorded_call(parameters.require("TaskId"))
+    name = str(call.recording)
+    return {"DownloadParams": {"SignatureUrl": cloud.recording_url(name), "FileName": name}}
+
+
+def save_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
+    """SaveContactBlockList; numbers on it are not dialled in jobs assigned later"""
+    try:
+        rows = json.loads(parameters.require("ContactBlockListsJson"))
+        numbers = [str(row["phoneNumber"]) for row in rows]
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(400, "InvalidParameter", "ContactBlockListsJson is not a list with phoneNumber.") from None
+    for number, row in zip(numbers, rows, strict=True):
+        cloud.block_list[number] = {
+            "ContactBlockListId": cloud.new_id(),
+            "CreationTime": milliseconds(cloud.clock.now()),
+            "Creator": row.get("creator", ""),
+            "InstanceId": cloud.options.instance_id,
+            "Name": row.get("name", ""),
+            "PhoneNumber": number,
+            "Remark": row.get("remark", ""),
+        }
+    return {"AffectedRows": len(numbers)}
+
+
+def get_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
+    """GetContactBlockList"""
+    number, size = parameters.integer("PageNumber", 1), parameters.integer("PageSize", 10)
+    rows = list(cloud.block_list.values())
+    return {
+        "ContactBlocklistList": {
+            "List": answers.page(rows, number, size),
+            "PageNumber": number,
+            "PageSize": size,
+            "TotalCount": len(rows),
+        }
+    }
+
+
+def describe_instance(cloud: Cloud, _: Parameters) -> Payload:
+    """DescribeInstance"""
+    return {
+        "Instance": {
+            "InstanceId": cloud.options.instance_id,
+            "InstanceName": cloud.options.instance_id,
+            "MaxConcurrentConversation": cloud.options.concurrency,
+        }
+    }
+
+
+def list_scripts(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ListScripts"""
+    number, size = parameters.page()
+    rows = [{"ScriptId": script, "ScriptName": script, "Status": "PUBLISHED"} for script in cloud.options.script_ids]
+    return {
+        "Scripts": {
+            "List": answers.page(rows, number, size),
+            "PageNumber": number,
+            "PageSize": size,
+            "TotalCount": len(rows),
+        }
+    }
+
+
+def assume_role(cloud: Cloud, parameters: Parameters) -> Payload:
+    """AssumeRole of the token service (2015-04-01): the one key again, with the one token"""
+    parameters.require("RoleArn")
+    parameters.require("RoleSessionName")
+    expires = datetime.now(UTC) + timedelta(seconds=parameters.integer("DurationSeconds", 3600))
+    return {
+        "Credentials": {
+            "AccessKeyId": cloud.options.access_key_id,
+            "AccessKeySecret": cloud.options.access_key_secret,
+            "SecurityToken": cloud.options.security_token,
+            "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    }
+
+
+Action = Callable[[Cloud, Parameters], Payload]
+
+#: Actions that name no instance.
+WITHOUT_INSTANCE = frozenset({"AssumeRole"})
+ACTIONS: Mapping[str, Action] = {
+    "CreateJobGroup": create_job_group,
+    "AssignJobs": assign_jobs,
+    "DescribeJobGroup": describe_job_group,
+    "ListJobGroups": list_job_groups,
+    "ListJobsByGroup": list_jobs_by_group,
+    "QueryJobsWithResult": query_jobs_with_result,
+    "ListJobs": list_jobs,
+    "DescribeJob": describe_job,
+    "SuspendJobs": suspend_jobs,
+    "ResumeJobs": resume_jobs,
+    "CancelJobs": cancel_jobs,
+    "DownloadRecording": download_recording,
+    "SaveContactBlockList": save_contact_block_list,
+    "GetContactBlockList": get_contact_block_list,
+    "DescribeInstance": describe_instance,
+    "ListScripts": list_scripts,
+    "AssumeRole": assume_role,
+}
+
+
+def act(cloud: Cloud, action: str, values: Mapping[str, str]) -> Payload:
+    """
+    Perform an action.
+
+    :raises Refusal: the service refuses it.
+    """
+    function = ACTIONS.get(action)
+    if function is None:
+        raise Refusal(404, "InvalidApi.NotFound", f"Specified api is not found: the simulator does not offer {action}.")
+    parameters = Parameters(values)
+    if action not in WITHOUT_INSTANCE:
+        cloud.check_instance(parameters.require("InstanceId"))
+    return function(cloud, parameters)

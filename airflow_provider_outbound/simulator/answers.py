@@ -1,0 +1,232 @@
+"""The payloads of answers, in the field names of the newer SDK's response models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_outbound.simulator.messages import milliseconds
+from airflow_provider_outbound.simulator.outcomes import NOT_DIALLED, is_answered
+from airflow_provider_outbound.simulator.records import Call, Group, Job
+
+#: DescribeJob's EndReason, a number as text, by call status.
+_END_REASONS = {
+    "SucceededFinish": "1",
+    "Succeeded": "1",
+    "SucceededChatbotHangUpAfterNoAnswer": "2",
+    "SucceededChatbotHangUpAfterSilence": "3",
+    "SucceededClientHangUpAfterNoAnswer": "4",
+    "SucceededClientHangUp": "5",
+    "SucceededTransferByIntent": "6",
+    "SucceededTransferAfterNoAnswer": "7",
+    "SucceededInoInterAction": "8",
+    "SucceededError": "9",
+}
+
+
+def group_answer(group: Group, *, completed: int | None = None, total: int | None = None) -> dict[str, Any]:
+    """
+    CreateJobGroup's and DescribeJobGroup's JobGroup.
+
+    :param completed: TotalCompleted, if not the number of succeeded jobs.
+    :param total: number of jobs that show, if a listing lags.
+    """
+    answer = _group_head(group) | {
+        "CallingNumbers": list(group.calling_numbers),
+        "RecallCallingNumbers": list(group.recall_calling_numbers),
+        "Priority": group.priority,
+        "RingingDuration": group.ringing_duration,
+        "RecallStrategy": {
+            "EmptyNumberIgnore": bool(group.recall_strategy.get("emptyNumberIgnore")),
+            "InArrearsIgnore": bool(group.recall_strategy.get("inArrearsIgnore")),
+            "OutOfServiceIgnore": bool(group.recall_strategy.get("outOfServiceIgnore")),
+        },
+        "Strategy": _strategy(group),
+    }
+    if completed is not None:
+        counts = group.counts
+        hidden = 0 if total is None else len(group.jobs) - total
+        answer["Progress"] = {
+            "TotalJobs": len(group.jobs) - hidden,
+            "TotalCompleted": min(completed, len(group.jobs) - hidden),
+            # Jobs that do not show yet were assigned last, so they wait.
+            "Scheduling": max(counts["Scheduling"] - hidden, 0),
+            "Executing": counts["Executing"],
+            "Failed": counts["Failed"],
+            "Paused": counts["Paused"],
+            "Cancelled": counts["Cancelled"],
+            "Briefs": [],
+            "Categories": [],
+        }
+    return answer
+
+
+def group_row(group: Group, *, completed: int, total: int) -> dict[str, Any]:
+    """A row of ListJobGroups."""
+    counts = group.counts
+    return _group_head(group) | {
+        "Strategy": {
+            key: _strategy(group)[key] for key in ("StartTime", "EndTime") if _strategy(group).get(key) is not None
+        },
+        "TotalCallNum": group.calls,
+        "Progress": {
+            "TotalJobs": total,
+            "TotalCompleted": completed,
+            "Scheduling": max(counts["Scheduling"] - len(group.jobs) + total, 0),
+            "ExecutingNum": counts["Executing"],
+            "FailedNum": counts["Failed"],
+            "PausedNum": counts["Paused"],
+            "CancelledNum": counts["Cancelled"],
+        },
+    }
+
+
+def _group_head(group: Group) -> dict[str, Any]:
+    return {
+        "JobGroupId": group.group_id,
+        "JobGroupName": group.name,
+        "JobGroupDescription": group.description,
+        "CreationTime": milliseconds(group.created_at),
+        "ModifyTime": str(milliseconds(group.modified_at)),
+        "MinConcurrency": group.min_concurrency,
+        "ScriptId": group.script_id,
+        "ScriptName": group.script_id,
+        "ScriptVersion": "1",
+        "Status": group.status,
+    }
+
+
+def _strategy(group: Group) -> dict[str, Any]:
+    raw, strategy = group.strategy.raw, group.strategy
+    answer = {
+        "StrategyId": group.strategy_id,
+        "StrategyName": raw.get("name"),
+        "StartTime": raw.get("startTime"),
+        "EndTime": raw.get("endTime"),
+        "MaxAttemptsPerDay": strategy.max_attempts_per_day,
+        "MinAttemptInterval": round(strategy.min_attempt_interval / 60),
+        "RepeatBy": strategy.repeat_by,
+        "RepeatDays": [str(day) for day in sorted(strategy.repeat_days)],
+        "RoutingStrategy": raw.get("routingStrategy"),
+        "WorkingTime": [
+            {"BeginTime": begin.strftime("%H:%M:%S"), "EndTime": end.strftime("%H:%M:%S")}
+            for begin, end in strategy.windows
+        ],
+    }
+    return {key: value for key, value in answer.items() if value is not None}
+
+
+def job_answer(job: Job, *, instance_id: str, with_calls: bool) -> dict[str, Any]:
+    """A job as ListJobsByGroup (without calls), ListJobs and DescribeJob show it."""
+    contact = _contact(job)
+    answer: dict[str, Any] = {
+        "JobId": job.job_id,
+        "JobGroupId": job.group.group_id,
+        "InstanceId": instance_id,
+        "ReferenceId": job.reference_id,
+        "Status": job.status,
+        "StrategyId": job.group.strategy_id,
+        "CallingNumbers": list(job.calling_numbers),
+        "Contacts": [contact],
+        # The service mixes its own extras with the caller's.
+        "Extras": [
+            *({"Key": str(extra["key"]), "Value": str(extra.get("value", ""))} for extra in job.extras),
+            {"Key": "TenantId", "Value": "1"},
+            {"Key": "ServiceId", "Value": instance_id},
+        ],
+        "Priority": 0,
+        "SystemPriority": 0,
+        "Summary": [],
+    }
+    if job.failure_reason is not None:
+        answer["FailureReason"] = job.failure_reason
+    if with_calls:
+        answer["Tasks"] = [_task(job, call, contact) for call in job.calls]
+        answer["CalledNumber"] = job.phone_number
+        if job.next_at is not None:
+            answer["NextExecutionTime"] = milliseconds(job.next_at)
+    return answer
+
+
+def _contact(job: Job) -> dict[str, Any]:
+    contact = job.contacts[0]
+    return {
+        "ContactId": f"{job.job_id}-0",
+        "ContactName": contact.get("name", ""),
+        "Honorific": contact.get("honorific", ""),
+        "PhoneNumber": contact["phoneNumber"],
+        "ReferenceId": contact["referenceId"],
+        "JobId": job.job_id,
+    }
+
+
+def _task(job: Job, call: Call, contact: Mapping[str, Any]) -> dict[str, Any]:
+    task: dict[str, Any] = {
+        "TaskId": call.task_id,
+        "CallId": call.call_id,
+        "JobId": job.job_id,
+        "CalledNumber": call.called_number,
+        "CallingNumber": call.calling_number,
+        "Contact": contact,
+        "PlanedTime": milliseconds(call.planned_at),
+        "ActualTime": milliseconds(call.started_at),
+        "Status": call.status,
+        "Conversation": [],
+    }
+    if call.ended_at is not None:
+        task["EndTime"] = milliseconds(call.ended_at)
+        task["TotalDuration"] = milliseconds(call.ended_at - call.started_at)
+        task["RealRingingDuration"] = milliseconds((call.answered_at or call.ended_at) - call.started_at)
+    if is_answered(call.status):
+        task["EndReason"] = _END_REASONS.get(call.status, "1")
+        task["HangUpDirection"] = "client" if "Client" in call.status else "ivr"
+    return task
+
+
+def result_row(job: Job) -> dict[str, Any]:
+    """A row of QueryJobsWithResult; its totals and names differ from the other listings."""
+    answer: dict[str, Any] = {"Id": job.job_id, "Status": job.status, "StatusName": job.status}
+    if job.failure_reason is not None:
+        answer["JobFailureReason"] = job.failure_reason
+    contact = job.contacts[0]
+    latest: dict[str, Any] = {
+        "Contact": {
+            "Id": f"{job.job_id}-0",
+            "JobUuid": job.job_id,
+            "Name": contact.get("name", ""),
+            "Honorific": contact.get("honorific", ""),
+            "PhoneNumber": contact["phoneNumber"],
+            "ReferenceId": contact["referenceId"],
+            "Round": len(job.calls),
+            "State": "Available",
+        },
+        "Extras": [],
+        "TagHits": [],
+        "DialExceptionCodes": [],
+        "HasAnswered": False,
+    }
+    if job.calls:
+        call = job.calls[-1]
+        answered = is_answered(call.status)
+        latest |= {
+            "Status": call.status,
+            "StatusName": call.status,
+            "HasAnswered": answered,
+            "HasReachedEndOfFlow": call.status == "SucceededFinish",
+            "HasHangUpByRejection": call.status == "SucceededClientHangUpAfterNoAnswer",
+            "HasLastPlaybackCompleted": call.status == "SucceededFinish",
+            "CallDuration": milliseconds(call.talked_seconds),
+            "CallDurationDisplay": f"{round(call.talked_seconds)}s",
+        }
+        if call.status not in NOT_DIALLED:
+            latest["CallTime"] = milliseconds(call.started_at)
+        if answered:
+            latest["TaskEndReason"] = _END_REASONS.get(call.status, "1")
+            latest["HangUpDirection"] = "client" if "Client" in call.status else "ivr"
+    answer["LatestTask"] = latest
+    return answer
+
+
+def page(rows: Sequence[Any], number: int, size: int) -> Sequence[Any]:
+    """Page ``number``, counted from 1."""
+    return rows[(number - 1) * size : number * size]

@@ -1,0 +1,163 @@
+"""
+Faults that a test can switch on.
+
+Each is a JSON object under its name; ``true`` stands for ``{}``, a number for ``{"seconds": number}`` in faults that take seconds and
+for ``{"times": number}`` in the others. Common options: ``times`` (how often it strikes; default for ever), ``probability`` (default 1),
+``actions`` (API faults: which actions; default all that make sense).
+
+API, before acting
+    ``throttle`` HTTP 400 Throttling.User · ``status_500``, ``status_502``, ``status_503`` JSON error · ``html`` HTTP 502 with a page ·
+    ``reset`` the connection is reset
+API, after acting
+    ``answer_lost`` the connection closes unanswered · ``late`` (``seconds``) the connection closes, then the cloud acts ·
+    ``success_false`` (``acts``: default true) HTTP 200 with ``Success: false`` ·
+    ``partial_batch`` a random part of the jobs is accepted, then HTTP 500 · ``ids_shuffled`` AssignJobs' job ids in random order
+Listings
+    ``listing_lag`` (``seconds``) jobs show in listings and progress that much later · ``listing_reshuffle`` every request draws a new order ·
+    ``completed_counts_ended`` TotalCompleted counts every ended job instead of the succeeded ones (which one is right is not documented)
+Messages (``event_types``: which; default all)
+    ``messages_doubled`` (``new_event_time``: default false) the same body with a new message id · ``messages_late`` (``seconds``) ·
+    ``messages_reordered`` (``seconds``: within how long, default 1) · ``messages_withheld`` never published
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+_ACTING = frozenset({"AssignJobs"})
+_LISTINGS = frozenset({"ListJobsByGroup", "QueryJobsWithResult"})
+#: Fault name → the actions it strikes unless told otherwise; ``None``: all.
+_DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
+    "throttle": None,
+    "status_500": None,
+    "status_502": None,
+    "status_503": None,
+    "html": None,
+    "reset": None,
+    "answer_lost": None,
+    "late": None,
+    "success_false": None,
+    "partial_batch": _ACTING,
+    "ids_shuffled": _ACTING,
+    "listing_lag": None,
+    "listing_reshuffle": _LISTINGS,
+    "completed_counts_ended": None,
+    "messages_doubled": None,
+    "messages_late": None,
+    "messages_reordered": None,
+    "messages_withheld": None,
+}
+_DEFAULT_SECONDS: Mapping[str, float] = {
+    "late": 1.0,
+    "listing_lag": 2.0,
+    "messages_late": 2.0,
+    "messages_reordered": 1.0,
+}
+_OPTIONS = frozenset({"times", "probability", "actions", "seconds", "acts", "new_event_time", "event_types"})
+
+
+@attrs.define(kw_only=True)
+class Fault:
+    """One fault that is switched on."""
+
+    times: int | None = None
+    probability: float = 1.0
+    actions: frozenset[str] | None = None
+    seconds: float = 0.0
+    #: Whether ``success_false`` acts before it answers.
+    acts: bool = True
+    #: Whether a doubled message gets an event time of its own.
+    new_event_time: bool = False
+    event_types: frozenset[str] | None = None
+    #: How often it struck.
+    struck: int = 0
+
+
+class Faults:
+    """
+    The faults that are switched on.
+
+    :param rng: where probabilities are drawn from.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self._faults: dict[str, Fault] = {}
+
+    def update(self, wanted: Mapping[str, Any]) -> None:
+        """
+        Switch faults on; those not named stay as they are, ``false`` or ``null`` switches one off, nothing at all clears all.
+
+        :raises ValueError: an unknown fault or option; nothing was changed.
+        """
+        if not wanted:
+            self.clear()
+            return
+        parsed = {name: _parse(name, value) for name, value in wanted.items()}
+        for name, fault in parsed.items():
+            if fault is None:
+                self._faults.pop(name, None)
+            else:
+                self._faults[name] = fault
+
+    def clear(self) -> None:
+        """Switch every fault off."""
+        self._faults.clear()
+
+    def strikes(self, name: str, *, action: str | None = None, event_type: str | None = None) -> Fault | None:
+        """Draw whether fault ``name`` strikes now, and count it if so."""
+        fault = self._faults.get(name)
+        if fault is None or fault.times == 0:
+            return None
+        if fault.actions is not None and action is not None and action not in fault.actions:
+            return None
+        if fault.event_types is not None and event_type is not None and event_type not in fault.event_types:
+            return None
+        if fault.probability < 1 and self.rng.random() >= fault.probability:
+            return None
+        if fault.times is not None:
+            fault.times -= 1
+        fault.struck += 1
+        return fault
+
+    def state(self) -> dict[str, Any]:
+        """The faults as JSON, with how often each struck."""
+        return {
+            name: {
+                key: sorted(value) if isinstance(value, frozenset) else value
+                for key, value in attrs.asdict(fault).items()
+                if value is not None
+            }
+            for name, fault in self._faults.items()
+        }
+
+
+def _parse(name: str, value: Any) -> Fault | None:
+    if name not in _DEFAULT_ACTIONS:
+        raise ValueError(f"unknown fault {name!r}; known: {', '.join(_DEFAULT_ACTIONS)}")
+    if value is None or value is False:
+        return None
+    if value is True:
+        value = {}
+    elif isinstance(value, int | float):
+        value = {"seconds" if name in _DEFAULT_SECONDS else "times": value}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"fault {name!r} is neither an object, a number nor true")
+    unknown = set(value) - _OPTIONS
+    if unknown:
+        raise ValueError(f"fault {name!r} has unknown options {sorted(unknown)}; known: {', '.join(sorted(_OPTIONS))}")
+    actions = value.get("actions")
+    event_types = value.get("event_types")
+    return Fault(
+        times=None if value.get("times") is None else int(value["times"]),
+        probability=float(value.get("probability", 1.0)),
+        actions=_DEFAULT_ACTIONS[name] if actions is None else frozenset(actions),
+        seconds=float(value.get("seconds", _DEFAULT_SECONDS.get(name, 0.0))),
+        acts=bool(value.get("acts", True)),
+        new_event_time=bool(value.get("new_event_time", False)),
+        event_types=None if event_types is None else frozenset(event_types),
+    )

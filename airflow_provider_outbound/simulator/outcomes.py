@@ -1,0 +1,196 @@
+"""
+What happens to a number: its last two digits choose.
+
+=======  ==========================================================================================
+digits   outcome (call status; the job's status and failure reason)
+=======  ==========================================================================================
+00-39    answered, SucceededFinish; job Succeeded
+40-51    answered, one each: the other Succeeded… statuses, and the older plain Succeeded
+52       NoAnswer first, then SucceededFinish, if the strategy allows a second attempt
+53       Busy first, then SucceededFinish, if the strategy allows a second attempt
+54-59    answered, SucceededFinish; job Succeeded
+60-72    NoAnswer at every attempt; job Failed, NoAnswer
+73-78    no call at all; job Failed: TimeUp, InvalidStrategy, NoStrategy, JobPerDayCallCountLimit,
+         NoneRepeatableJobMaxAttemptCountLimit, Unknown
+79       no call at all; job Cancelled by hand in the console
+80-82    Busy, NotConnected, PoweredOff at every attempt; job Failed, CallFailed
+83-86    NotExist, Failed, OutOfService, InArrears, at the first attempt; job Failed
+87-89    EmptyNumber, ContactBlockList, PerDayCallCountLimit: not dialled; job Failed, the same reason
+90-91    CallerNotRegistered, Terminated; job Failed, CallFailed
+92-93    VerificationCancelled, ContactSuspended: not dialled; job Failed, the same reason
+94-97    CallingNumberNotExist, OutOfServiceNoCall, InArrearsNoCall, HighRiskSipCode; job Failed
+98       FutureStatus, FutureReason: values that no document lists
+99       no answer, then blocked: NoAnswer at the first attempt, ContactBlockList at the second
+=======  ==========================================================================================
+
+The service's documents do not say which failure reason a busy or unreachable number gives; this table's choice is a guess,
+so nothing should be built on the pairing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+#: Call statuses after which the simulator dials again while its strategy allows.
+REDIALLED = frozenset({"NoAnswer", "Busy", "NotConnected", "PoweredOff"})
+#: Call statuses of attempts that never left the exchange: no Dialing event, no time on the line.
+NOT_DIALLED = frozenset(
+    {
+        "EmptyNumber",
+        "ContactBlockList",
+        "PerDayCallCountLimit",
+        "VerificationCancelled",
+        "Cancelled",
+        "OutOfServiceNoCall",
+        "InArrearsNoCall",
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What happens to one number."""
+
+    #: Status of each attempt, in order; the last one repeats. Empty: the job ends without any call.
+    attempts: tuple[str, ...]
+    #: Status and failure reason of the job once no attempt remains.
+    status: str = "Failed"
+    failure_reason: str | None = None
+
+    def attempt(self, index: int) -> str:
+        """The status of attempt ``index``, counted from 0."""
+        return self.attempts[min(index, len(self.attempts) - 1)]
+
+    def after(self, attempts: int) -> Outcome:
+        """
+        What a judge sees once ``attempts`` attempts are allowed.
+
+        :return: an outcome whose ``attempts`` are exactly the calls placed, in order.
+        """
+        placed: list[str] = []
+        for index in range(attempts if self.attempts else 0):
+            placed.append(self.attempt(index))
+            if placed[-1] not in REDIALLED:
+                break
+        if not placed:
+            return self
+        status, reason = job_result(placed[-1], self)
+        return Outcome(attempts=tuple(placed), status=status, failure_reason=reason)
+
+
+#: The failure reason of a job whose last call ended so; everything not listed is CallFailed.
+_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "NoAnswer": "NoAnswer",
+        "EmptyNumber": "EmptyNumber",
+        "NotExist": "EmptyNumber",
+        "ContactBlockList": "ContactBlockList",
+        "PerDayCallCountLimit": "PerDayCallCountLimit",
+        "VerificationCancelled": "VerificationCancelled",
+        "OutOfService": "OutOfService",
+        "OutOfServiceNoCall": "OutOfService",
+        "InArrears": "InArrears",
+        "InArrearsNoCall": "InArrears",
+        "FutureStatus": "FutureReason",
+    }
+)
+
+
+def is_answered(status: str) -> bool:
+    """Whether somebody took the call."""
+    return status.startswith("Succeeded")
+
+
+def job_result(last_call: str, outcome: Outcome) -> tuple[str, str | None]:
+    """
+    Status and failure reason of a job after its last call.
+
+    :param last_call: status of the last call.
+    :param outcome: the number's outcome, whose own reason wins where it names one.
+    """
+    if is_answered(last_call):
+        return "Succeeded", None
+    return "Failed", outcome.failure_reason or _REASONS.get(last_call, "CallFailed")
+
+
+def _table() -> tuple[Outcome, ...]:
+    finish = Outcome(attempts=("SucceededFinish",), status="Succeeded")
+    table = [finish] * 100
+    answered = (
+        "SucceededChatbotHangUpAfterNoAnswer",
+        "SucceededChatbotHangUpAfterSilence",
+        "SucceededClientHangUpAfterNoAnswer",
+        "SucceededClientHangUp",
+        "SucceededTransferByIntent",
+        "SucceededTransferAfterNoAnswer",
+        "SucceededInoInterAction",
+        "SucceededError",
+        "SucceededSpecialInterceptVoiceAssistant",
+        "SucceededSpecialInterceptExtensionNumberTransfer",
+        "SucceededSpecialInterceptCustomSpecialIntercept",
+        "Succeeded",
+    )
+    for digits, status in enumerate(answered, start=40):
+        table[digits] = Outcome(attempts=(status,), status="Succeeded")
+    table[52] = Outcome(attempts=("NoAnswer", "SucceededFinish"))
+    table[53] = Outcome(attempts=("Busy", "SucceededFinish"))
+    for digits in range(60, 73):
+        table[digits] = Outcome(attempts=("NoAnswer",))
+    without_call = (
+        "TimeUp",
+        "InvalidStrategy",
+        "NoStrategy",
+        "JobPerDayCallCountLimit",
+        "NoneRepeatableJobMaxAttemptCountLimit",
+        "Unknown",
+    )
+    for digits, reason in enumerate(without_call, start=73):
+        table[digits] = Outcome(attempts=(), failure_reason=reason)
+    table[79] = Outcome(attempts=(), status="Cancelled")
+    failed = (
+        "Busy",
+        "NotConnected",
+        "PoweredOff",
+        "NotExist",
+        "Failed",
+        "OutOfService",
+        "InArrears",
+        "EmptyNumber",
+        "ContactBlockList",
+        "PerDayCallCountLimit",
+        "CallerNotRegistered",
+        "Terminated",
+        "VerificationCancelled",
+    )
+    for digits, status in enumerate(failed, start=80):
+        table[digits] = Outcome(attempts=(status,))
+    table[93] = Outcome(attempts=("Cancelled",), failure_reason="ContactSuspended")
+    for digits, status in enumerate(
+        ("CallingNumberNotExist", "OutOfServiceNoCall", "InArrearsNoCall", "HighRiskSipCode", "FutureStatus"), start=94
+    ):
+        table[digits] = Outcome(attempts=(status,))
+    table[99] = Outcome(attempts=("NoAnswer", "ContactBlockList"))
+    return tuple(table)
+
+
+#: The outcome of each pair of last digits, 0 to 99.
+OUTCOMES: tuple[Outcome, ...] = _table()
+
+
+def outcome_of(number: str) -> Outcome:
+    """The outcome that a phone number asks for by its last two digits; numbers without them are answered."""
+    digits = number[-2:]
+    return OUTCOMES[int(digits)] if len(digits) == 2 and digits.isascii() and digits.isdigit() else OUTCOMES[0]
+
+
+def expected_outcome(number: str, max_attempts: int = 1) -> Outcome:
+    """
+    The judge: how a job for ``number`` ends if nothing stops it early.
+
+    :param number: phone number as assigned.
+    :param max_attempts: attempts that the strategy allows; 1 without a strategy.
+    """
+    return outcome_of(number).after(max_attempts)

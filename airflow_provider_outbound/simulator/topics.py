@@ -1,0 +1,141 @@
+"""Topics, consumer groups, leases: what a RocketMQ broker remembers, without the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+import uuid
+from collections.abc import Callable
+
+import attrs
+
+#: What the real broker adds to a lease before it delivers a message again, seconds.
+REDELIVERY_DELAY = 2.0
+
+
+@attrs.define(kw_only=True, eq=False)
+class Message:
+    """A message as stored."""
+
+    message_id: str
+    body: bytes
+    tag: str = ""
+    keys: tuple[str, ...] = ()
+    #: Unix seconds, real time.
+    stored_at: float = attrs.field(factory=time.time)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Delivery:
+    """A message under lease to a consumer."""
+
+    message: Message
+    receipt_handle: str
+    attempt: int
+
+
+@attrs.define(kw_only=True, eq=False)
+class ConsumerGroup:
+    """A consumer group's position in one topic. Each message goes to one consumer of the group at a time."""
+
+    #: Next message never delivered to the group.
+    position: int = 0
+    leases: dict[str, Delivery] = attrs.field(factory=dict)
+    _deadlines: list[tuple[float, int, str]] = attrs.field(factory=list)
+    _order: itertools.count[int] = attrs.field(factory=itertools.count)
+
+    def lease(self, message: Message, attempt: int, seconds: float) -> Delivery:
+        """Deliver a message under a lease of ``seconds``."""
+        delivery = Delivery(message=message, receipt_handle=uuid.uuid4().hex, attempt=attempt)
+        self.leases[delivery.receipt_handle] = delivery
+        self._expect(delivery.receipt_handle, seconds)
+        return delivery
+
+    def _expect(self, receipt_handle: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds + REDELIVERY_DELAY
+        heapq.heappush(self._deadlines, (deadline, next(self._order), receipt_handle))
+
+    def acknowledge(self, receipt_handle: str) -> bool:
+        """End a message for the group; ``False`` if its lease is over or was never given."""
+        return self.leases.pop(receipt_handle, None) is not None
+
+    def extend(self, receipt_handle: str, seconds: float) -> Delivery | None:
+        """Give a lease another ``seconds`` from now, under a new handle; ``None`` if it is over."""
+        delivery = self.leases.pop(receipt_handle, None)
+        return None if delivery is None else self.lease(delivery.message, delivery.attempt, seconds)
+
+    def take_expired(self) -> Delivery | None:
+        """The first lease that is over, taken from the group; ``None`` if there is none."""
+        now = time.monotonic()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, handle = heapq.heappop(self._deadlines)
+            if (delivery := self.leases.pop(handle, None)) is not None:
+                return delivery
+        return None
+
+    def seconds_to_next(self) -> float | None:
+        """Seconds until a lease may be over."""
+        return max(self._deadlines[0][0] - time.monotonic(), 0.0) if self._deadlines else None
+
+
+class Topic:
+    """A topic's messages, all kept."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.log: list[Message] = []
+        self.groups: dict[str, ConsumerGroup] = {}
+        self._arrived = asyncio.Event()
+
+    def group(self, name: str) -> ConsumerGroup:
+        """The group's position, from the first message on if the group is new."""
+        return self.groups.setdefault(name, ConsumerGroup())
+
+    def append(self, message: Message) -> None:
+        """Store a message and wake whoever polls."""
+        self.log.append(message)
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def receive(
+        self,
+        group_name: str,
+        *,
+        batch_size: int,
+        lease_seconds: float,
+        poll_seconds: float,
+        wants: Callable[[str], bool],
+    ) -> list[Delivery]:
+        """
+        Up to ``batch_size`` messages, as soon as there is one.
+
+        :param wants: whether a tag is subscribed to; messages with others are passed over for good.
+        """
+        group = self.group(group_name)
+        deadline = time.monotonic() + poll_seconds
+        while True:
+            deliveries = self._take(group, batch_size, lease_seconds, wants)
+            remaining = deadline - time.monotonic()
+            if deliveries or remaining <= 0:
+                return deliveries
+            expiry = group.seconds_to_next()
+            arrived = self._arrived
+            try:
+                await asyncio.wait_for(arrived.wait(), remaining if expiry is None else min(remaining, expiry + 0.01))
+            except TimeoutError:
+                continue
+
+    def _take(
+        self, group: ConsumerGroup, batch_size: int, lease_seconds: float, wants: Callable[[str], bool]
+    ) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        while len(deliveries) < batch_size and (expired := group.take_expired()) is not None:
+            deliveries.append(group.lease(expired.message, expired.attempt + 1, lease_seconds))
+        while len(deliveries) < batch_size and group.position < len(self.log):
+            message = self.log[group.position]
+            group.position += 1
+            if wants(message.tag):
+                deliveries.append(group.lease(message, 1, lease_seconds))
+        return deliveries
