@@ -1,1 +1,46 @@
+"""
+The ledger: who was sent to which job group, and what came of it.
+
+Importing this package loads SQLAlchemy, so code that a DAG parses imports it inside the function that opens a ledger.
+"""
+
 from __future__ import annotations
+
+from airflow_provider_outbound.core.ledger.database import Ledger, open_ledger
+from airflow_provider_outbound.core.ledger.records import (
+    Assignment,
+    Candidate,
+    Counts,
+    Doubt,
+    GroupState,
+    Incoming,
+    JobGroupRecord,
+    JobResult,
+    JobState,
+    Listed,
+    OpenAssignment,
+    Recorded,
+    Standing,
+    TaskKey,
+    Unfinished,
+)
+
+__all__ = [
+    "Assignment",
+    "Candidate",
+    "Counts",
+    "Doubt",
+    "GroupState",
+    "Incoming",
+    "JobGroupRecord",
+    "JobResult",
+    "JobState",
+    "Ledger",
+    "Listed",
+    "OpenAssignment",
+    "Recorded",
+    "Standing",
+    "TaskKey",
+    "Unfinished",
+    "open_ledger",
+]

@@ -72,8 +72,14 @@ class Event:
 
     @property
     def completes_job(self) -> bool:
-        """Whether this message tells the final status of its job."""
-        return self.event_type is EventType.JOB_COMPLETE and self.status is not None and self.status.is_terminal
+        """
+        Whether this message tells the final status of its job.
+
+        A JobComplete with a status we do not know does: complete is what it says.
+        """
+        if self.event_type is not EventType.JOB_COMPLETE:
+            return False
+        return self.status is None or self.status.is_terminal or not self.status.is_known
 
     @cached_property
     def hash(self) -> str:

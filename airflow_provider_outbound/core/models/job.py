@@ -143,10 +143,10 @@ class Job:
 
 
 def last_call(calls: tuple[Call, ...]) -> Call | None:
-    """The call that ended last; of several with one end, the one that began last, then the greatest id."""
+    """The call that began last; one that never began stands where it was planned."""
 
-    def order(call: Call) -> tuple[float, float, float, str]:
-        return _seconds(call.ended_at), _seconds(call.started_at), _seconds(call.planned_at), call.task_id or ""
+    def order(call: Call) -> tuple[float, float, str]:
+        return _seconds(call.started_at or call.planned_at), _seconds(call.ended_at), call.task_id or ""
 
     return max(calls, key=order, default=None)
 

@@ -1,0 +1,284 @@
+"""
+The ledger's database: one engine a process, opened, migrated and closed here.
+
+SQLite runs in WAL mode with ``synchronous=FULL`` and takes its write lock when a writing transaction begins, so that
+two writers wait for each other instead of failing half way. PostgreSQL is reached by psycopg 3.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.inbox import Inbox
+from airflow_provider_outbound.core.ledger.jobs import Jobs
+from airflow_provider_outbound.core.ledger.vault import Identity, Vault
+from airflow_provider_outbound.exceptions import (
+    LedgerKeyError,
+    LedgerUnavailableError,
+    LedgerVersionError,
+    OutboundBotConfigError,
+)
+
+#: How long a writer waits for another one, seconds.
+BUSY_TIMEOUT = 30
+_VERSION_TABLE = "outbound_version"
+#: Any number of our own: the key of PostgreSQL's advisory lock around a migration.
+_MIGRATION_LOCK = 0x6F7574626F756E64
+
+
+class Ledger:
+    """
+    The ledger, open. Threads may share it; a forked child must open its own.
+
+    :param url: SQLAlchemy URL: ``sqlite:////path/ledger.db`` or ``postgresql+psycopg://…``.
+    :param keys: Fernet keys, newest first.
+    :raises LedgerUnavailableError: the database cannot be reached or written.
+    :raises LedgerVersionError: its schema is newer than this package.
+    :raises LedgerKeyError: the keys do not open it.
+    """
+
+    def __init__(self, url: str, keys: Sequence[str]) -> None:
+        self.vault = Vault(keys)
+        self._url = _checked_url(url)
+        self.engine = _engine(self._url)
+        try:
+            self._migrate()
+            with self.read() as connection:
+                row = connection.execute(select(schema.ledger)).one()
+        except BaseException:
+            self.engine.dispose()
+            raise
+        self.ledger_id: str = row.ledger_id
+        self.identity = Identity(self._open_identity(row.identity_key))
+        self.jobs = Jobs(self)
+        self.inbox = Inbox(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.engine.dialect.name == "sqlite"
+
+    def now(self) -> datetime:
+        """The database's time, aware UTC: one clock for all that share this ledger."""
+        with self.read() as connection:
+            return self.time(connection)
+
+    def time(self, connection: Connection) -> datetime:
+        """The database's time, read inside a transaction of the caller."""
+        if self.is_sqlite:
+            # A file has no clock of its own; those who share it share the machine's.
+            return datetime.now(UTC)
+        moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """
+        One reading transaction.
+
+        :raises LedgerUnavailableError: the database cannot be reached.
+        """
+        with self._errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """
+        One writing transaction, committed at its end.
+
+        :raises LedgerUnavailableError: the database cannot be reached or written; nothing was.
+        """
+        with self._errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(outbound_writes=True)
+            with connection.begin():
+                yield connection
+
+    def take_sequence(self, connection: Connection, count: int) -> int:
+        """
+        Take ``count`` numbers of the event sequence for the caller's transaction.
+
+        :return: The first of them. Other writers wait until the caller's transaction ends.
+        """
+        table = schema.ledger
+        statement = table.update().values(sequence=table.c.sequence + count).returning(table.c.sequence)
+        last: int = connection.execute(statement).scalar_one()
+        return last - count + 1
+
+    def _open_identity(self, token: bytes) -> bytes:
+        try:
+            return self.vault.decrypt(token)
+        except LedgerKeyError:
+            raise LedgerKeyError(
+                f"ledger_key: none of the keys opens the ledger {self._shown}; "
+                "set the key it was made with, or several, comma separated, newest first"
+            ) from None
+
+    @property
+    def _shown(self) -> str:
+        return self._url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            # The text of the driver may quote a statement's values; its first line without them is enough.
+            reason = str(error.orig).strip().splitlines()[0] if error.orig and str(error.orig).strip() else "no answer"
+            raise LedgerUnavailableError(f"ledger {self._shown}: {reason}{_mend(reason)}") from None
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise LedgerUnavailableError(f"ledger {self._shown}: the connection was lost") from None
+            raise
+
+    def _migrate(self) -> None:
+        """Bring the schema up to this package, once, whoever comes first."""
+        with self.read() as connection:
+            revision = self._revision(connection)
+        if revision == schema.REVISION:
+            return
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            revision = self._revision(connection)
+            if revision != schema.REVISION:
+                self._upgrade(connection, revision)
+            if connection.execute(select(func.count()).select_from(schema.ledger)).scalar_one() == 0:
+                identity = insert(schema.ledger).values(
+                    id=1,
+                    ledger_id=uuid.uuid4().hex,
+                    identity_key=self.vault.encrypt(secrets.token_bytes(32)),
+                    sequence=0,
+                    created_at=self.time(connection),
+                )
+                connection.execute(identity)
+
+    def _revision(self, connection: Connection) -> str | None:
+        if not inspect(connection).has_table(_VERSION_TABLE):
+            return None
+        return connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608 - a constant
+
+    def _upgrade(self, connection: Connection, revision: str | None) -> None:
+        # Alembic is only needed here, and this happens once in a ledger's life and a version.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        config.attributes["connection"] = connection
+        if revision is not None:
+            try:
+                ScriptDirectory.from_config(config).get_revision(revision)
+            except CommandError:
+                raise LedgerVersionError(
+                    f"ledger {self._shown}: its schema {revision} is newer than this package's {schema.REVISION}; "
+                    "install the newer airflow-provider-outbound"
+                ) from None
+        command.upgrade(config, "head")
+
+
+def open_ledger(url: str, keys: Sequence[str]) -> Ledger:
+    """
+    Open a ledger, made or migrated if need be. See :class:`Ledger` for parameters and errors.
+
+    :return: The ledger; close it, or use it in a ``with`` statement.
+    """
+    return Ledger(url, keys)
+
+
+def _checked_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise OutboundBotConfigError(
+            "ledger_url: not a database URL such as sqlite:////var/lib/outbound/ledger.db"
+        ) from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise OutboundBotConfigError(f"ledger_url: {parsed.get_backend_name()} is neither sqlite nor postgresql")
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if not parsed.database or parsed.database == ":memory:":
+        raise OutboundBotConfigError("ledger_url: a ledger in memory would forget who was called; name a file")
+    return parsed
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        try:
+            return create_engine(url, pool_pre_ping=True)
+        except (NoSuchModuleError, ModuleNotFoundError):
+            raise OutboundBotConfigError(
+                'ledger_url: PostgreSQL needs psycopg; run: pip install "airflow-provider-outbound[postgresql]"'
+            ) from None
+    path = Path(str(url.database))
+    _claim_file(path)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _claim_file(path: Path) -> None:
+    """Make the file private before anything is in it; it holds what people said on the phone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise LedgerUnavailableError(
+            f"ledger {path}: {error.strerror}; give this user the right to write there, or set [outbound] ledger_url"
+        ) from None
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own implicit transactions begin too late; _begin_sqlite begins them.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("outbound_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _mend(reason: str) -> str:
+    mends = {
+        "locked": "; another process held its write lock too long",
+        "readonly": "; give this user the right to write the file and its folder",
+        "disk": "; free some space",
+        "no such table": "; it is no ledger of this package",
+        "not a database": "; the file is no ledger, or it is damaged",
+    }
+    return next((mend for word, mend in mends.items() if word in reason), "")

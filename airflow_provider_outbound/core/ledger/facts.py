@@ -1,0 +1,216 @@
+"""Take facts into the ledger: find the row each speaks of, fold it, write what changed. Inside one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from sqlalchemy import Connection, bindparam, select, update
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
+from airflow_provider_outbound.core.ledger.journal import chunks
+from airflow_provider_outbound.core.ledger.records import JobState
+from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.models.enums import CallStatus
+from airflow_provider_outbound.core.models.event import Event
+from airflow_provider_outbound.core.models.job import Call, Job
+from airflow_provider_outbound.core.models.phone import normalise_or_digits
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Ledger
+
+_jobs = schema.jobs.c
+_COLUMNS = [attribute.name for attribute in attrs.fields(JobFacts)]
+#: Never rewritten by a fact: whose the row is, and under which key.
+_FIXED = {"job_group_id", "reference_id", "unique_phone", "assignment_id"}
+
+
+class FactWriter:
+    """
+    Folds facts into rows. The caller holds the event sequence, so no other writer of facts runs.
+
+    :param ledger: Whose vault and identity are used.
+    :param connection: A writing transaction of it.
+    """
+
+    def __init__(self, ledger: Ledger, connection: Connection) -> None:
+        self._ledger = ledger
+        self._connection = connection
+        self._by_reference: dict[tuple[str, str], JobFacts] = {}
+        self._by_job_id: dict[tuple[str, str], JobFacts] = {}
+        self._by_phone: dict[tuple[str, str], JobFacts] = {}
+        self._stored: dict[tuple[str, str], JobFacts] = {}
+        self._calls: dict[str, dict[str, Call]] = defaultdict(dict)
+        self._new_calls: dict[tuple[str, str], tuple[str, Call]] = {}
+
+    def take(self, group_id: str, facts: Sequence[Event | Job]) -> tuple[int, int]:
+        """
+        Fold the facts of one group.
+
+        :return: How many were about rows of ours, and how many about jobs that others assigned.
+        """
+        phones = [self._phone_key(fact) for fact in facts]
+        self._load(group_id, facts, phones)
+        touched: list[JobFacts] = []
+        for fact, phone_key in zip(facts, phones, strict=True):
+            row = self._find(group_id, fact, phone_key) or self._adopt(group_id, fact, phone_key)
+            self._fold(row, fact)
+            touched.append(row)
+        for row in {id(row): row for row in touched}.values():
+            if row.job_id is not None:
+                row.fold_calls(self._calls[row.job_id].values())
+        self._write()
+        ours = sum(row.assignment_id is not None for row in touched)
+        return ours, len(touched) - ours
+
+    def _phone_key(self, fact: Event | Job) -> str | None:
+        if not fact.phone_number:
+            return None
+        return self._ledger.identity.phone_key(normalise_or_digits(fact.phone_number))
+
+    def _load(self, group_id: str, facts: Sequence[Event | Job], phones: Sequence[str | None]) -> None:
+        keys: tuple[tuple[Any, set[str]], ...] = (
+            (_jobs.reference_id, {name for fact in facts for name in (fact.reference_id, fact.job_id) if name}),
+            (_jobs.job_id, {fact.job_id for fact in facts}),
+            (_jobs.phone_key, {phone for phone in phones if phone}),
+        )
+        for column, values in keys:
+            for part in chunks(sorted(values)):
+                statement = (
+                    select(schema.jobs).where(_jobs.job_group_id == group_id, column.in_(part)).with_for_update()
+                )
+                for row in self._connection.execute(statement).mappings():
+                    if (group_id, row["reference_id"]) not in self._by_reference:
+                        facts_row = JobFacts(**{name: row[name] for name in _COLUMNS})
+                        self._index(facts_row)
+                        self._stored[group_id, facts_row.reference_id] = attrs.evolve(facts_row)
+        job_ids = {fact.job_id for fact in facts}
+        for part in chunks(sorted(job_ids)):
+            for row in self._connection.execute(select(schema.calls).where(schema.calls.c.job_id.in_(part))):
+                self._calls[row.job_id][row.task_id] = Call(
+                    task_id=row.task_id,
+                    status=CallStatus.parse(row.status),
+                    planned_at=row.planned_at,
+                    started_at=row.started_at,
+                    ended_at=row.ended_at,
+                )
+
+    def _index(self, row: JobFacts) -> None:
+        self._by_reference[row.job_group_id, row.reference_id] = row
+        if row.job_id is not None:
+            self._by_job_id[row.job_group_id, row.job_id] = row
+        if row.phone_key is not None and row.unique_phone:
+            self._by_phone[row.job_group_id, row.phone_key] = row
+
+    def _find(self, group_id: str, fact: Event | Job, phone_key: str | None) -> JobFacts | None:
+        """By job id, else by reference and number, else by number; never by position in an answer."""
+        known = self._by_job_id.get((group_id, fact.job_id))
+        if known is not None:
+            return known
+        candidates = (
+            self._by_reference.get((group_id, fact.reference_id or "")),
+            self._by_phone.get((group_id, phone_key or "")),
+        )
+        for row in candidates:
+            # A row that has another job already is another job, whoever made the second one.
+            if row is not None and row.job_id is None and phone_key in (None, row.phone_key):
+                return row
+        return None
+
+    def _adopt(self, group_id: str, fact: Event | Job, phone_key: str | None) -> JobFacts:
+        """Make a row for a job that others assigned; under its own reference where that is free."""
+        reference = fact.reference_id
+        if not reference or len(reference) > 256 or "\x00" in reference or (group_id, reference) in self._by_reference:
+            reference = fact.job_id
+        row = JobFacts(
+            job_group_id=group_id,
+            reference_id=reference,
+            phone_key=phone_key,
+            unique_phone=phone_key is not None and (group_id, phone_key) not in self._by_phone,
+            state=JobState.ACCEPTED,
+        )
+        self._index(row)
+        return row
+
+    def _fold(self, row: JobFacts, fact: Event | Job) -> None:
+        row.state = JobState.ACCEPTED
+        if row.job_id is None:
+            row.job_id = fact.job_id
+            self._by_job_id[row.job_group_id, fact.job_id] = row
+        if row.phone_key is None:
+            row.phone_key = self._phone_key(fact)
+        if row.contact is None and fact.phone_number:
+            row.contact = self._ledger.vault.encrypt_json(
+                {
+                    "phone_number": fact.phone_number,
+                    "e164": normalise_or_digits(fact.phone_number),
+                    "name": fact.name,
+                    "honorific": fact.honorific,
+                    "role": None,
+                    "extras": dict(fact.extras),
+                }
+            )
+        if isinstance(fact, Event):
+            row.fold_event(fact)
+            calls: Iterable[Call] = fact.calls
+        else:
+            row.fold_job(fact)
+            calls = named_calls(fact)
+        for call in calls:
+            if call.task_id is None or len(call.task_id) > 128:
+                continue
+            known = self._calls[fact.job_id].get(call.task_id)
+            best = call if known is None else better(known, call)
+            if best is call:
+                self._calls[fact.job_id][call.task_id] = call
+                self._new_calls[fact.job_id, call.task_id] = row.job_group_id, call
+
+    def _write(self) -> None:
+        new = [row for key, row in self._by_reference.items() if key not in self._stored]
+        if new:
+            self._connection.execute(schema.jobs.insert(), [attrs.asdict(row) for row in new])
+        changed = [row for key, row in self._by_reference.items() if key in self._stored and row != self._stored[key]]
+        if changed:
+            settable = [name for name in _COLUMNS if name not in _FIXED]
+            statement = (
+                update(schema.jobs)
+                .where(_jobs.job_group_id == bindparam("at_group"), _jobs.reference_id == bindparam("at_reference"))
+                .values({name: bindparam(f"to_{name}") for name in settable})
+            )
+            rows = [
+                {
+                    "at_group": row.job_group_id,
+                    "at_reference": row.reference_id,
+                    **{f"to_{name}": getattr(row, name) for name in settable},
+                }
+                for row in changed
+            ]
+            self._connection.execute(statement, rows)
+        if self._new_calls:
+            statement = insert(self._connection, schema.calls)
+            excluded = statement.excluded
+            self._connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["job_id", "task_id"],
+                    set_={name: excluded[name] for name in ("status", "planned_at", "started_at", "ended_at", "body")},
+                ),
+                [
+                    {
+                        "job_id": job_id,
+                        "task_id": task_id,
+                        "job_group_id": group_id,
+                        "status": call.status,
+                        "planned_at": call.planned_at,
+                        "started_at": call.started_at,
+                        "ended_at": call.ended_at,
+                        "body": self._ledger.vault.encrypt_json(call.raw),
+                    }
+                    for (job_id, task_id), (group_id, call) in self._new_calls.items()
+                ],
+            )
+        for key, row in self._by_reference.items():
+            self._stored[key] = attrs.evolve(row)
+        self._new_calls.clear()

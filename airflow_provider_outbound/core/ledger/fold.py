@@ -1,0 +1,106 @@
+"""
+What a job's facts come to, whatever their order or number.
+
+A fact is a message or a listing's entry. Calls are a union; a final status beats a running one; of two final ones the
+later message wins, then the greater hash; what the API says fills gaps only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import attrs
+
+from airflow_provider_outbound.core.models.enums import CallStatus
+from airflow_provider_outbound.core.models.event import Event
+from airflow_provider_outbound.core.models.job import Call, Job, last_call
+from airflow_provider_outbound.core.models.wire import to_milliseconds
+
+#: Task id of the one call that a listing tells of without naming it.
+LATEST = "latest"
+_SAME_CALL = timedelta(seconds=60)
+
+
+@attrs.define(kw_only=True)
+class JobFacts:
+    """The columns of ``jobs`` that facts change."""
+
+    job_group_id: str
+    reference_id: str
+    phone_key: str | None
+    unique_phone: bool
+    assignment_id: str | None = None
+    state: str
+    job_id: str | None = None
+    status: str | None = None
+    terminal: bool = False
+    failure_reason: str | None = None
+    call_status: str | None = None
+    answered: bool = False
+    attempts: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    status_time: int = 0
+    status_hash: str = ""
+    source: str | None = None
+    completions: list[str] | None = None
+    contact: bytes | None = attrs.field(default=None, repr=False)
+
+    def fold_event(self, event: Event) -> None:
+        """Take in what a message says of the job itself."""
+        time = 0 if event.occurred_at is None else to_milliseconds(event.occurred_at)
+        later = (time, event.hash) > (self.status_time, self.status_hash)
+        if event.completes_job:
+            self.completions = sorted({*(self.completions or ()), event.completion})
+            if self.terminal and self.source == "message" and not later:
+                return
+            self.terminal = True
+        elif self.terminal or event.status is None or not later:
+            return
+        self.status, self.failure_reason = event.status, event.failure_reason
+        self.status_time, self.status_hash, self.source = time, event.hash, "message"
+
+    def fold_job(self, job: Job) -> None:
+        """Take in what the API says, where no message has said more."""
+        if job.status is None or (self.source == "message" and (self.terminal or not job.status.is_terminal)):
+            return
+        self.status, self.failure_reason = job.status, job.failure_reason
+        self.terminal = job.status.is_terminal
+        self.status_time, self.status_hash, self.source = 0, "", "api"
+
+    def fold_calls(self, calls: Iterable[Call]) -> None:
+        """Take in all calls known of the job."""
+        known = tuple(calls)
+        named = tuple(call for call in known if call.task_id != LATEST)
+        unnamed = [call for call in known if call.task_id == LATEST and not _is_among(call, named)]
+        counted = (*named, *unnamed)
+        latest = last_call(counted)
+        self.attempts = len(counted)
+        self.call_status = latest.status if latest else None
+        self.answered = any(call.status is not None and call.status.is_answered for call in counted)
+        self.started_at = min((call.started_at for call in counted if call.started_at), default=None)
+        self.ended_at = max((call.ended_at for call in counted if call.ended_at), default=None)
+
+
+def _is_among(unnamed: Call, named: tuple[Call, ...]) -> bool:
+    """Whether a call without a task id is one of those that have one, or older than the last of them."""
+    if unnamed.started_at is None:
+        return bool(named)
+    return any(call.started_at is not None and call.started_at > unnamed.started_at - _SAME_CALL for call in named)
+
+
+def better(one: Call, other: Call) -> Call:
+    """Of two reports of one call, the one that knows more: an ended call, then the later end."""
+
+    def order(call: Call) -> tuple[bool, float, float, str]:
+        ended = call.ended_at.timestamp() if call.ended_at else 0.0
+        started = call.started_at.timestamp() if call.started_at else 0.0
+        return call.status not in (None, CallStatus.EXECUTING), ended, started, str(call.status)
+
+    return max(one, other, key=order)
+
+
+def named_calls(job: Job) -> list[Call]:
+    """A listing's calls; the one without an id is given :data:`LATEST`."""
+    return [call if call.task_id is not None else attrs.evolve(call, task_id=LATEST) for call in job.calls]

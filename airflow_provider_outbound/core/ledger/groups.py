@@ -1,0 +1,302 @@
+"""Job groups and assignments: whose they are, who holds the lease, when somebody may look at the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, exists, func, literal_column, or_, select, update
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.records import (
+    Assignment,
+    GroupState,
+    JobGroupRecord,
+    OpenAssignment,
+    TaskKey,
+)
+from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Ledger
+
+_OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
+
+
+class Groups:
+    """Reads and writes of ``job_groups`` and ``assignments``."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def find_job_group(self, run_key: str) -> JobGroupRecord | None:
+        """The group that a task made, by :attr:`TaskKey.run_key`."""
+        return self._one_group(schema.job_groups.c.run_key == run_key)
+
+    def get_job_group(self, job_group_id: str) -> JobGroupRecord | None:
+        """A group by the id the service gave it."""
+        return self._one_group(schema.job_groups.c.job_group_id == job_group_id)
+
+    def record_job_group(self, record: JobGroupRecord) -> JobGroupRecord:
+        """
+        Keep a group; the first writer of a run key wins.
+
+        :return: The group that stands for the run key from now on, perhaps another than the one given.
+        """
+        table = schema.job_groups
+        key = record.task_key
+        values = {
+            "run_key": record.run_key,
+            "dag_id": key.dag_id if key else None,
+            "run_id": key.run_id if key else None,
+            "task_id": key.task_id if key else None,
+            "map_index": key.map_index if key else None,
+            "instance_id": record.instance_id,
+            "script_id": record.script_id,
+            "name": record.name,
+            "starts_at": record.starts_at,
+            "ends_at": record.ends_at,
+        }
+        with self._ledger.write() as connection:
+            self.ensure_group(connection, record.job_group_id)
+            taken = None
+            if record.run_key is not None:
+                taken = connection.execute(select(table).where(table.c.run_key == record.run_key)).one_or_none()
+            if taken is not None and taken.job_group_id != record.job_group_id:
+                return _group(taken)
+            kept = {name: value for name, value in values.items() if value is not None}
+            if kept:
+                connection.execute(update(table).where(table.c.job_group_id == record.job_group_id).values(**kept))
+            return _group(connection.execute(select(table).where(table.c.job_group_id == record.job_group_id)).one())
+
+    def ensure_group(self, connection: Connection, job_group_id: str) -> None:
+        """Give a group its row, inside the caller's transaction."""
+        statement = insert(connection, schema.job_groups).values(
+            job_group_id=job_group_id, created_at=self._ledger.time(connection), changed=0
+        )
+        connection.execute(statement.on_conflict_do_nothing())
+
+    def touch(self, connection: Connection, job_group_id: str, sequence: int) -> None:
+        """Wake those who wait for the group, inside the caller's transaction."""
+        table = schema.job_groups
+        connection.execute(update(table).where(table.c.job_group_id == job_group_id).values(changed=sequence))
+
+    def open_assignment(
+        self, key: TaskKey, job_group_id: str, *, owner: str, lease_seconds: float, settle_seconds: float
+    ) -> Assignment:
+        """
+        Take the lease of a task's assignment, new or left by an earlier try.
+
+        :param owner: Name of this process, unique.
+        :param lease_seconds: How long the lease lives unless it is renewed.
+        :param settle_seconds: How long after a request its jobs may still appear in listings.
+        :raises LeaseHeldError: another owner's lease lives.
+        """
+        table = schema.assignments
+        assignment_id = key.assignment_id(job_group_id)
+        with self._ledger.write() as connection:
+            self.ensure_group(connection, job_group_id)
+            now = self._ledger.time(connection)
+            lease = {
+                "state": _OPEN,
+                "owner": owner,
+                "lease_until": now + timedelta(seconds=lease_seconds),
+                "settle_seconds": round(settle_seconds),
+            }
+            made = connection.execute(
+                insert(connection, table)
+                .values(
+                    assignment_id=assignment_id,
+                    dag_id=key.dag_id,
+                    run_id=key.run_id,
+                    task_id=key.task_id,
+                    map_index=key.map_index,
+                    job_group_id=job_group_id,
+                    opened_at=now,
+                    **lease,
+                )
+                .on_conflict_do_nothing()
+            ).rowcount
+            was_sealed = False
+            if not made:
+                row = connection.execute(
+                    select(table).where(table.c.assignment_id == assignment_id).with_for_update()
+                ).one()
+                if row.state == _OPEN and row.owner != owner and row.lease_until > now:
+                    raise LeaseHeldError(row.lease_until)
+                was_sealed = row.state == _SEALED
+                connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
+            self.touch(connection, job_group_id, self._ledger.take_sequence(connection, 1))
+        return Assignment(
+            assignment_id=assignment_id,
+            job_group_id=job_group_id,
+            owner=owner,
+            reopened=not made,
+            was_sealed=was_sealed,
+        )
+
+    def renew(self, assignment: Assignment, lease_seconds: float) -> None:
+        """
+        Lengthen the lease, from now on.
+
+        :raises LeaseLostError: another process took it, or it ended.
+        """
+        table = schema.assignments
+        with self._ledger.write() as connection:
+            now = self.check_lease(connection, assignment)
+            connection.execute(
+                update(table)
+                .where(table.c.assignment_id == assignment.assignment_id)
+                .values(lease_until=now + timedelta(seconds=lease_seconds))
+            )
+
+    def check_lease(self, connection: Connection, assignment: Assignment) -> Any:
+        """
+        Hold the lease for the caller's transaction.
+
+        :return: The database's time.
+        :raises LeaseLostError: another process took it, or it ended.
+        """
+        table = schema.assignments
+        row = connection.execute(
+            select(table.c.owner, table.c.state, table.c.lease_until)
+            .where(table.c.assignment_id == assignment.assignment_id)
+            .with_for_update(read=True)
+        ).one()
+        now = self._ledger.time(connection)
+        if row.owner != assignment.owner or row.state != _OPEN or row.lease_until <= now:
+            raise LeaseLostError(
+                f"job group {assignment.job_group_id}: the lease of this assignment ended or went to another process"
+            )
+        return now
+
+    def seal(self, assignment: Assignment, count: int) -> None:
+        """
+        Finish an assignment: from now on its jobs are complete in number.
+
+        :param count: Jobs that it has in the group.
+        :raises LeaseLostError: another process owns it.
+        """
+        self._end(assignment, state=_SEALED, sealed_count=count)
+
+    def abandon(self, assignment: Assignment) -> None:
+        """
+        Give an assignment up, with whatever is in doubt left in doubt; nobody waits for more of it.
+
+        :raises LeaseLostError: another process owns it.
+        """
+        self._end(assignment, state=_ABANDONED)
+
+    def _end(self, assignment: Assignment, **values: Any) -> None:
+        table = schema.assignments
+        with self._ledger.write() as connection:
+            self.check_lease(connection, assignment)
+            connection.execute(update(table).where(table.c.assignment_id == assignment.assignment_id).values(**values))
+            self.touch(connection, assignment.job_group_id, self._ledger.take_sequence(connection, 1))
+
+    def state(self, job_group_id: str) -> GroupState:
+        """What a waiter needs at every tick: a handful of look-ups by index, however large the group is."""
+        groups, assignments, jobs = schema.job_groups, schema.assignments, schema.jobs
+        with self._ledger.read() as connection:
+            group = connection.execute(
+                select(groups.c.changed, groups.c.observed).where(groups.c.job_group_id == job_group_id)
+            ).one_or_none()
+            rows = connection.execute(select(assignments).where(assignments.c.job_group_id == job_group_id)).all()
+            # The words of the partial indexes, literally: a planner does not see them through parameters.
+            doubt, unfinished = connection.execute(
+                select(
+                    exists().where(
+                        jobs.c.job_group_id == job_group_id, literal_column("state IN ('sending', 'in_doubt')")
+                    ),
+                    exists().where(
+                        jobs.c.job_group_id == job_group_id, literal_column("state = 'accepted' AND NOT terminal")
+                    ),
+                )
+            ).one()
+        sealed = [row for row in rows if row.state == _SEALED]
+        return GroupState(
+            known=group is not None,
+            changed=group.changed if group else 0,
+            open_assignments=tuple(
+                OpenAssignment(
+                    assignment_id=row.assignment_id, lease_until=row.lease_until, settle_seconds=row.settle_seconds
+                )
+                for row in rows
+                if row.state == _OPEN
+            ),
+            sealed_assignments=len(sealed),
+            sealed=sum(row.sealed_count or 0 for row in sealed),
+            has_doubt=bool(doubt),
+            has_unfinished=bool(unfinished),
+            observed=(group.observed if group else None) or {},
+        )
+
+    def claim_look(self, job_group_id: str, interval: float) -> bool:
+        """
+        Ask to be the one process that looks at the API for this group.
+
+        :param interval: Seconds until the next one may.
+        :return: ``True`` for one caller an interval.
+        """
+        table = schema.job_groups
+        with self._ledger.write() as connection:
+            self.ensure_group(connection, job_group_id)
+            now = self._ledger.time(connection)
+            claimed = connection.execute(
+                update(table)
+                .where(
+                    table.c.job_group_id == job_group_id,
+                    or_(table.c.look_due_at.is_(None), table.c.look_due_at <= now),
+                )
+                .values(look_due_at=now + timedelta(seconds=interval))
+            )
+            return claimed.rowcount == 1
+
+    def save_observed(self, job_group_id: str, observed: Mapping[str, Any]) -> None:
+        """Keep what a look at the API saw, for the next one in whichever process: a small JSON object."""
+        table = schema.job_groups
+        with self._ledger.write() as connection:
+            connection.execute(
+                update(table).where(table.c.job_group_id == job_group_id).values(observed=dict(observed))
+            )
+
+    def changed_since(self, sequence: int) -> tuple[int, frozenset[str]]:
+        """
+        Which groups something happened to.
+
+        :param sequence: What an earlier call returned, or 0.
+        :return: The newest number seen, and the groups' ids.
+        """
+        table = schema.job_groups
+        with self._ledger.read() as connection:
+            rows = connection.execute(
+                select(table.c.job_group_id, table.c.changed).where(table.c.changed > sequence)
+            ).all()
+        return max((row.changed for row in rows), default=sequence), frozenset(row.job_group_id for row in rows)
+
+    def newest(self) -> int:
+        """The number of the last thing that happened to any group."""
+        with self._ledger.read() as connection:
+            return connection.execute(select(func.max(schema.job_groups.c.changed))).scalar() or 0
+
+    def _one_group(self, condition: Any) -> JobGroupRecord | None:
+        with self._ledger.read() as connection:
+            row = connection.execute(select(schema.job_groups).where(condition)).one_or_none()
+        return None if row is None else _group(row)
+
+
+def _group(row: Row[Any]) -> JobGroupRecord:
+    key = None if row.dag_id is None else TaskKey(row.dag_id, row.run_id, row.task_id, row.map_index)
+    return JobGroupRecord(
+        job_group_id=row.job_group_id,
+        run_key=row.run_key,
+        task_key=key,
+        instance_id=row.instance_id,
+        script_id=row.script_id,
+        name=row.name,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        purged_at=row.purged_at,
+    )

@@ -1,0 +1,146 @@
+"""Messages taken in: read, folded and logged in one transaction, so that they may be acknowledged after it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.facts import FactWriter
+from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
+from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.models.event import Event
+from airflow_provider_outbound.exceptions import LedgerUnavailableError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from airflow_provider_outbound.core.ledger.database import Ledger
+
+
+class Inbox:
+    """Reads and writes of ``events``, ``recordings`` and ``quarantine``."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def record(self, messages: Sequence[Incoming]) -> Recorded:
+        """
+        Keep messages durably; a repeat changes nothing, an unreadable one is kept as it is.
+
+        Once this returns, all of them may be acknowledged.
+
+        :raises LedgerUnavailableError: the database cannot be reached or written; nothing was kept.
+        """
+        try:
+            with self._ledger.write() as connection:
+                return self._record(connection, messages)
+        except LedgerUnavailableError:
+            raise
+        except (SQLAlchemyError, ValueError, TypeError, OverflowError):
+            # Something about one message: find it, keep the others.
+            return self._record_singly(messages)
+
+    def changed_since(self, sequence: int) -> tuple[int, frozenset[str]]:
+        """Which groups something happened to; see :meth:`Jobs.changed_since`."""
+        return self._ledger.jobs.changed_since(sequence)
+
+    def _record_singly(self, messages: Sequence[Incoming]) -> Recorded:
+        new = repeated = quarantined = 0
+        with self._ledger.write() as connection:
+            for message in messages:
+                try:
+                    with connection.begin_nested():
+                        one = self._record(connection, [message])
+                except LedgerUnavailableError:
+                    raise
+                except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+                    self._quarantine(connection, message, f"cannot be stored ({type(error).__name__})")
+                    quarantined += 1
+                else:
+                    new, repeated, quarantined = (
+                        new + one.new,
+                        repeated + one.repeated,
+                        quarantined + one.quarantined,
+                    )
+        return Recorded(new=new, repeated=repeated, quarantined=quarantined)
+
+    def _record(self, connection: Connection, messages: Sequence[Incoming]) -> Recorded:
+        quarantined = 0
+        readable: list[tuple[Event, Incoming]] = []
+        for message in messages:
+            try:
+                readable.append((Event.from_message(message.body), message))
+            except ValueError as error:
+                self._quarantine(connection, message, str(error))
+                quarantined += 1
+        if not readable:
+            return Recorded(new=0, repeated=0, quarantined=quarantined)
+        # Taken first by every writer: it makes them wait for each other before they hold anything else.
+        first = self._ledger.take_sequence(connection, len(readable))
+        # In the order of jobs, so that two writers never wait for each other crosswise.
+        readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
+        fresh = self._log(connection, readable, first)
+        by_group: dict[str, list[Event]] = defaultdict(list)
+        for event in fresh:
+            by_group[event.job_group_id].append(event)
+        for group_id, events in by_group.items():
+            self._ledger.jobs.ensure_group(connection, group_id)
+            FactWriter(self._ledger, connection).take(group_id, events)
+            self._ledger.jobs.touch(connection, group_id, first + len(readable) - 1)
+        self._keep_recordings(connection, fresh)
+        return Recorded(new=len(fresh), repeated=len(readable) - len(fresh), quarantined=quarantined)
+
+    def _log(self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], first: int) -> list[Event]:
+        """Log events, and say which of them were new."""
+        now = self._ledger.time(connection)
+        rows = {
+            event.hash: {
+                "sequence": first + offset,
+                "hash": event.hash,
+                "event_type": event.event_type,
+                "job_group_id": event.job_group_id,
+                "job_id": event.job_id,
+                "occurred_at": event.occurred_at,
+                "recorded_at": now,
+                "topic": message.topic,
+                "body": self._ledger.vault.encrypt(message.body),
+            }
+            for offset, (event, message) in enumerate(readable)
+        }
+        statement = insert(connection, schema.events).values(list(rows.values())).on_conflict_do_nothing()
+        inserted = set(connection.execute(statement.returning(schema.events.c.hash)).scalars())
+        return list({event.hash: event for event, _ in readable if event.hash in inserted}.values())
+
+    def _keep_recordings(self, connection: Connection, events: Sequence[Event]) -> None:
+        rows = {
+            (event.recording.task_id, event.recording.file_name): {
+                "task_id": event.recording.task_id,
+                "file_name": event.recording.file_name,
+                "job_group_id": event.job_group_id,
+                "job_id": event.job_id,
+                "body": self._ledger.vault.encrypt_json(event.recording.raw),
+                "recorded_at": self._ledger.time(connection),
+            }
+            for event in events
+            if event.recording is not None
+        }
+        if rows:
+            connection.execute(
+                insert(connection, schema.recordings).values(list(rows.values())).on_conflict_do_nothing()
+            )
+
+    def _quarantine(self, connection: Connection, message: Incoming, reason: str) -> None:
+        row = {
+            "hash": hashlib.sha256(message.body).hexdigest(),
+            "topic": message.topic,
+            "message_id": message.message_id,
+            "reason": reason,
+            "recorded_at": self._ledger.time(connection),
+            "body": self._ledger.vault.encrypt(message.body),
+        }
+        connection.execute(insert(connection, schema.quarantine).values(row).on_conflict_do_nothing())

@@ -1,0 +1,208 @@
+"""What came of a group's jobs: listings taken in, counts, the summary, the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Row, and_, case, func, literal_column, select
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.facts import FactWriter
+from airflow_provider_outbound.core.ledger.journal import Journal
+from airflow_provider_outbound.core.ledger.records import Counts, JobResult, JobState, Listed, Unfinished
+from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome, outcome
+from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.exceptions import LedgerKeyError
+
+#: Rows read or taken in per transaction.
+PAGE = 500
+
+_jobs = schema.jobs.c
+
+
+class Jobs(Journal):
+    """The journal, and the state that messages and listings give its rows."""
+
+    def record_listing(self, job_group_id: str, jobs: Iterable[Job]) -> Listed:
+        """
+        Take in what the API lists of a group: ours are found by reference and number, others become rows too.
+
+        :param jobs: Of ``ListJobsByGroup``, ``ListJobs`` or ``QueryJobsWithResult``.
+        """
+        matched = foreign = 0
+        iterator = iter(jobs)
+        while part := list(islice(iterator, PAGE)):
+            with self._ledger.write() as connection:
+                self.ensure_group(connection, job_group_id)
+                sequence = self._ledger.take_sequence(connection, 1)
+                ours, others = FactWriter(self._ledger, connection).take(job_group_id, part)
+                self.touch(connection, job_group_id, sequence)
+            matched += ours
+            foreign += others
+        return Listed(matched=matched, foreign=foreign)
+
+    def counts(self, job_group_id: str) -> Counts:
+        """Count a group's rows; reads them all, so not at every tick."""
+        accepted = _jobs.state == JobState.ACCEPTED
+        with self._ledger.read() as connection:
+            row = (
+                connection.execute(
+                    select(
+                        _count(accepted).label("total"),
+                        _count(and_(accepted, _jobs.terminal)).label("terminal"),
+                        _count(_jobs.state.in_((JobState.SENDING, JobState.IN_DOUBT))).label("in_doubt"),
+                        _count(_jobs.state == JobState.UNRESOLVED).label("unresolved"),
+                        _count(_jobs.assignment_id.is_(None)).label("foreign"),
+                        _count(and_(accepted, _jobs.terminal, _jobs.source == "api")).label("recovered"),
+                    ).where(_jobs.job_group_id == job_group_id)
+                )
+                .mappings()
+                .one()
+            )
+        return Counts(**row)
+
+    def unfinished(self, job_group_id: str, limit: int) -> list[Unfinished]:
+        """Some of the jobs in the group that have no final status."""
+        with self._ledger.read() as connection:
+            rows = connection.execute(
+                select(_jobs.reference_id, _jobs.job_id)
+                .where(_jobs.job_group_id == job_group_id, literal_column("state = 'accepted' AND NOT terminal"))
+                .order_by(_jobs.reference_id)
+                .limit(limit)
+            )
+            return [Unfinished(reference_id=row.reference_id, job_id=row.job_id) for row in rows]
+
+    def summary(self, job_group_id: str) -> dict[str, Any]:
+        """
+        What a campaign came to, in counts.
+
+        :return: ``total``, ``completed``, ``succeeded``, ``failed``, ``cancelled``, ``answered``, ``unanswered``,
+            ``not_dialled``, ``by_status``, ``by_failure_reason``, ``by_call_status`` (of the last call),
+            ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``), ``recovered``, ``unresolved``.
+        """
+        kinds = (_jobs.status, _jobs.terminal, _jobs.failure_reason, _jobs.call_status, _jobs.answered, _jobs.source)
+        with self._ledger.read() as connection:
+            rows = connection.execute(
+                select(
+                    *kinds,
+                    func.count().label("jobs"),
+                    func.min(_jobs.started_at).label("first"),
+                    func.max(_jobs.ended_at).label("last"),
+                )
+                .where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.ACCEPTED)
+                .group_by(*kinds)
+            ).all()
+            unresolved = connection.execute(
+                select(func.count())
+                .select_from(schema.jobs)
+                .where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.UNRESOLVED)
+            ).scalar_one()
+        by_status: Counter[str] = Counter()
+        by_reason: Counter[str] = Counter()
+        by_call: Counter[str] = Counter()
+        outcomes: Counter[Outcome] = Counter()
+        for row in rows:
+            by_status[row.status or "Unknown"] += row.jobs
+            if row.failure_reason:
+                by_reason[row.failure_reason] += row.jobs
+            if row.call_status:
+                by_call[row.call_status] += row.jobs
+            if row.terminal:
+                outcomes[_outcome(row)] += row.jobs
+        return {
+            "total": sum(row.jobs for row in rows),
+            "completed": sum(row.jobs for row in rows if row.terminal),
+            "succeeded": by_status[JobStatus.SUCCEEDED],
+            "failed": by_status[JobStatus.FAILED],
+            "cancelled": by_status[JobStatus.CANCELLED],
+            "answered": outcomes[Outcome.ANSWERED],
+            "unanswered": outcomes[Outcome.UNANSWERED],
+            "not_dialled": outcomes[Outcome.NOT_DIALLED],
+            "by_status": _sorted(by_status),
+            "by_failure_reason": _sorted(by_reason),
+            "by_call_status": _sorted(by_call),
+            "started_at": _iso(min((row.first for row in rows if row.first), default=None)),
+            "ended_at": _iso(max((row.last for row in rows if row.last), default=None)),
+            "recovered": sum(row.jobs for row in rows if row.terminal and row.source == "api"),
+            "unresolved": unresolved,
+        }
+
+    def iter_results(self, job_group_id: str) -> Iterator[JobResult]:
+        """
+        Each job in the group once, ordered by reference id.
+
+        Read page by page: a job that changes meanwhile is given as it is when its page is read.
+        """
+        after: str | None = None
+        while True:
+            statement = (
+                select(schema.jobs)
+                .where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.ACCEPTED)
+                .order_by(_jobs.reference_id)
+                .limit(PAGE)
+            )
+            if after is not None:
+                statement = statement.where(_jobs.reference_id > after)
+            with self._ledger.read() as connection:
+                rows = connection.execute(statement).all()
+            for row in rows:
+                yield self._result(row)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].reference_id
+
+    def _result(self, row: Row[Any]) -> JobResult:
+        contact: dict[str, Any] = {}
+        decrypted = True
+        if row.contact is not None:
+            try:
+                contact = self._ledger.vault.decrypt_json(row.contact)
+            except LedgerKeyError:
+                # One row under a lost key must not keep the others from being read.
+                decrypted = False
+        return JobResult(
+            job_group_id=row.job_group_id,
+            reference_id=row.reference_id,
+            job_id=row.job_id,
+            status=JobStatus.parse(row.status),
+            failure_reason=FailureReason.parse(row.failure_reason),
+            call_status=CallStatus.parse(row.call_status),
+            outcome=_outcome(row),
+            answered=row.answered,
+            attempts=row.attempts,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            revision=max(1, len(row.completions or ())),
+            source=row.source,
+            is_foreign=row.assignment_id is None,
+            decrypted=decrypted,
+            phone_number=contact.get("phone_number"),
+            name=contact.get("name"),
+            honorific=contact.get("honorific"),
+            extras=contact.get("extras") or {},
+        )
+
+
+def _outcome(row: Row[Any]) -> Outcome:
+    return outcome(
+        JobStatus.parse(row.status),
+        FailureReason.parse(row.failure_reason),
+        CallStatus.parse(row.call_status),
+        answered=row.answered,
+    )
+
+
+def _count(condition: Any) -> Any:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _sorted(counter: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in sorted(counter.items()) if count}
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")

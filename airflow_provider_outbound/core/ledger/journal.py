@@ -1,0 +1,261 @@
+"""The journal: every job is written here, and committed, before its request is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import attrs
+from sqlalchemy import Connection, Row, func, select, update
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.groups import Groups
+from airflow_provider_outbound.core.ledger.records import Assignment, Candidate, Doubt, JobState, Standing
+from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import PhoneNumber
+
+T = TypeVar("T")
+DedupeBy = Literal["phone", "reference_id"]
+#: Look-ups go in parts, because databases bound the number of parameters of a statement.
+CHUNK = 400
+#: States of a row whose contact may be sent (again) by the assignment that owns it.
+_SENDABLE = (JobState.REFUSED, JobState.UNRESOLVED)
+
+_jobs = schema.jobs.c
+
+
+class Journal(Groups):
+    """Reads and writes of the journal's half of ``jobs``."""
+
+    def classify(
+        self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy
+    ) -> list[Standing]:
+        """
+        Say of each candidate whether it may be sent. Reads only: :meth:`begin_batch` decides.
+
+        :return: One standing for each candidate, in their order.
+        """
+        with self._ledger.read() as connection:
+            known = _Known(self._rows(connection, assignment.job_group_id, candidates))
+        return [known.standing(assignment, candidate, dedupe_by)[0] for candidate in candidates]
+
+    def begin_batch(
+        self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy
+    ) -> list[Candidate]:
+        """
+        Write a batch down as ``sending``, in one commit that also holds the lease.
+
+        :param candidates: Fresh ones, or unresolved ones that are to be sent again.
+        :return: Those that are this process's to send now, under the reference they must be sent with; the others
+            lost a race against another assignment.
+        :raises LeaseLostError: the lease ended; nothing was written.
+        """
+        group_id = assignment.job_group_id
+        mine: dict[str, Candidate] = {}
+        with self._ledger.write() as connection:
+            now = self.check_lease(connection, assignment)
+            known = _Known(self._rows(connection, group_id, candidates))
+            fresh: dict[str, Candidate] = {}
+            for candidate in candidates:
+                standing, row = known.standing(assignment, candidate, dedupe_by)
+                if row is None and standing is Standing.FRESH:
+                    fresh.setdefault(candidate.reference_id, candidate)
+                elif row is not None and standing in (Standing.FRESH, Standing.UNRESOLVED):
+                    taken = connection.execute(
+                        update(schema.jobs)
+                        .where(
+                            _jobs.job_group_id == group_id,
+                            _jobs.reference_id == row.reference_id,
+                            _jobs.state.in_(_SENDABLE),
+                        )
+                        .values(
+                            state=JobState.SENDING,
+                            sent_at=now,
+                            assignment_id=assignment.assignment_id,
+                            contact=self._seal_contact(candidate),
+                        )
+                    )
+                    if taken.rowcount:
+                        mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
+            if fresh:
+                rows = [
+                    {
+                        "job_group_id": group_id,
+                        "reference_id": candidate.reference_id,
+                        "phone_key": candidate.phone_key,
+                        "unique_phone": dedupe_by == "phone",
+                        "assignment_id": assignment.assignment_id,
+                        "state": JobState.SENDING,
+                        "sent_at": now,
+                        "contact": self._seal_contact(candidate),
+                    }
+                    for candidate in fresh.values()
+                ]
+                statement = insert(connection, schema.jobs).values(rows).on_conflict_do_nothing()
+                inserted = set(connection.execute(statement.returning(_jobs.reference_id)).scalars())
+                mine |= {reference: fresh[reference] for reference in fresh if reference in inserted}
+        return list(mine.values())
+
+    def mark_accepted(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
+        """The service took these jobs."""
+        self._move(assignment, reference_ids, JobState.ACCEPTED, (JobState.SENDING, JobState.IN_DOUBT))
+
+    def mark_refused(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
+        """The service refused their request: the rows are free again."""
+        self._move(assignment, reference_ids, JobState.REFUSED, (JobState.SENDING,))
+
+    def mark_in_doubt(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
+        """Their request may have been acted on."""
+        self._move(assignment, reference_ids, JobState.IN_DOUBT, (JobState.SENDING,))
+
+    def mark_unresolved(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
+        """They are absent from the service long enough, and no message spoke of them."""
+        self._move(assignment, reference_ids, JobState.UNRESOLVED, (JobState.SENDING, JobState.IN_DOUBT))
+
+    def in_doubt(self, assignment: Assignment) -> list[Doubt]:
+        """
+        This assignment's rows whose fate is unknown; ask with nothing in flight.
+
+        Rows that a dead process left as ``sending`` count too.
+        """
+        with self._ledger.read() as connection:
+            rows = connection.execute(
+                select(_jobs.reference_id, _jobs.sent_at).where(
+                    _jobs.assignment_id == assignment.assignment_id,
+                    _jobs.state.in_((JobState.SENDING, JobState.IN_DOUBT)),
+                )
+            )
+            return [Doubt(reference_id=row.reference_id, sent_at=row.sent_at) for row in rows]
+
+    def stored_candidates(self, assignment: Assignment, reference_ids: Iterable[str]) -> list[Candidate]:
+        """
+        Contacts as they were journalled, to be sent again.
+
+        :raises LedgerKeyError: a row cannot be decrypted.
+        """
+        found: list[Candidate] = []
+        with self._ledger.read() as connection:
+            for part in chunks(list(reference_ids)):
+                rows = connection.execute(
+                    select(_jobs.reference_id, _jobs.phone_key, _jobs.contact).where(
+                        _jobs.job_group_id == assignment.job_group_id, _jobs.reference_id.in_(part)
+                    )
+                )
+                found += [
+                    Candidate(
+                        reference_id=row.reference_id,
+                        phone_key=row.phone_key,
+                        contact=_contact(self._ledger.vault.decrypt_json(row.contact)),
+                    )
+                    for row in rows
+                ]
+        return found
+
+    def unresolved(self, assignment: Assignment) -> list[str]:
+        """References of this assignment's rows whose fate will never be known."""
+        with self._ledger.read() as connection:
+            return list(
+                connection.execute(
+                    select(_jobs.reference_id).where(
+                        _jobs.assignment_id == assignment.assignment_id, _jobs.state == JobState.UNRESOLVED
+                    )
+                ).scalars()
+            )
+
+    def count_in_group(self, assignment: Assignment) -> int:
+        """Jobs that this assignment has in the group."""
+        with self._ledger.read() as connection:
+            return connection.execute(
+                select(func.count())
+                .select_from(schema.jobs)
+                .where(_jobs.assignment_id == assignment.assignment_id, _jobs.state == JobState.ACCEPTED)
+            ).scalar_one()
+
+    def _seal_contact(self, candidate: Candidate) -> bytes:
+        contact = candidate.contact
+        return self._ledger.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
+
+    def _move(
+        self, assignment: Assignment, reference_ids: Sequence[str], state: JobState, come_from: tuple[JobState, ...]
+    ) -> None:
+        """Conditional on the state, so that nothing a message or a listing established is ever undone."""
+        if not reference_ids:
+            return
+        with self._ledger.write() as connection:
+            for part in chunks(reference_ids):
+                connection.execute(
+                    update(schema.jobs)
+                    .where(
+                        _jobs.job_group_id == assignment.job_group_id,
+                        _jobs.reference_id.in_(part),
+                        _jobs.assignment_id == assignment.assignment_id,
+                        _jobs.state.in_(come_from),
+                    )
+                    .values(state=state)
+                )
+
+    def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
+        found: list[Row[Any]] = []
+        for part in chunks(candidates):
+            references = [candidate.reference_id for candidate in part]
+            phones = [candidate.phone_key for candidate in part]
+            # Two look-ups by index; one with OR would be a scan of the group.
+            for condition in (_jobs.reference_id.in_(references), _jobs.phone_key.in_(phones)):
+                found += connection.execute(
+                    select(
+                        _jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state
+                    ).where(_jobs.job_group_id == job_group_id, condition)
+                ).all()
+        return found
+
+
+class _Known:
+    """Rows that a batch of candidates could meet."""
+
+    def __init__(self, rows: Iterable[Row[Any]]) -> None:
+        self._by_reference: dict[str, Row[Any]] = {}
+        self._by_phone: dict[str, Row[Any]] = {}
+        for row in rows:
+            self._by_reference[row.reference_id] = row
+            if row.phone_key is not None and row.unique_phone:
+                self._by_phone[row.phone_key] = row
+
+    def standing(
+        self, assignment: Assignment, candidate: Candidate, dedupe_by: DedupeBy
+    ) -> tuple[Standing, Row[Any] | None]:
+        """The standing of a candidate, and the row that tells it."""
+        row = self._by_reference.get(candidate.reference_id)
+        if row is not None and row.phone_key not in (None, candidate.phone_key):
+            return Standing.CONFLICT, row
+        if row is None and dedupe_by == "phone":
+            row = self._by_phone.get(candidate.phone_key)
+        if row is None or row.state == JobState.REFUSED:
+            return Standing.FRESH, row
+        if row.assignment_id != assignment.assignment_id:
+            return Standing.DUPLICATE, row
+        return _OWN[row.state], row
+
+
+_OWN: Mapping[str, Standing] = {
+    JobState.ACCEPTED: Standing.ACCEPTED,
+    JobState.SENDING: Standing.DOUBT,
+    JobState.IN_DOUBT: Standing.DOUBT,
+    JobState.UNRESOLVED: Standing.UNRESOLVED,
+}
+
+
+def _contact(stored: Mapping[str, Any]) -> Contact:
+    return Contact(
+        phone=PhoneNumber(stored["e164"], stored["phone_number"]),
+        name=stored["name"],
+        honorific=stored["honorific"],
+        role=stored["role"],
+        extras=stored["extras"],
+    )
+
+
+def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    """Cut a sequence into parts small enough for one statement."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

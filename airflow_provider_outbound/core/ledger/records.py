@@ -1,0 +1,219 @@
+"""What the ledger is given and gives; nothing here needs a database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome
+
+
+@attrs.frozen
+class TaskKey:
+    """One task of one DAG run; a mapped task is one for each map index."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    @property
+    def run_key(self) -> str:
+        """Identity of what this task makes: the same for every try and in every ledger. 32 hexadecimal digits."""
+        return _short_hash([self.dag_id, self.run_id, self.task_id, self.map_index])
+
+    def assignment_id(self, job_group_id: str) -> str:
+        """Identity of this task's assignment to one group."""
+        return _short_hash([self.dag_id, self.run_id, self.task_id, self.map_index, job_group_id])
+
+
+def _short_hash(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+@attrs.frozen(kw_only=True)
+class JobGroupRecord:
+    """A job group that the ledger knows."""
+
+    job_group_id: str
+    run_key: str | None = None
+    task_key: TaskKey | None = None
+    instance_id: str | None = None
+    script_id: str | None = None
+    name: str | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    purged_at: datetime | None = None
+
+
+class JobState(StrEnum):
+    """Where a row of the journal stands."""
+
+    #: Committed before its request.
+    SENDING = "sending"
+    #: In the group: the service said so, or listed it, or sent a message about it.
+    ACCEPTED = "accepted"
+    #: The request was refused: the row is free again.
+    REFUSED = "refused"
+    #: The request may have been acted on.
+    IN_DOUBT = "in_doubt"
+    #: Absent from the listings long enough; nobody knows.
+    UNRESOLVED = "unresolved"
+
+
+class Standing(StrEnum):
+    """What the journal says of a contact that somebody wants to assign."""
+
+    #: Nothing, or a refusal: it may be sent.
+    FRESH = "fresh"
+    #: In the group by this assignment.
+    ACCEPTED = "accepted"
+    #: Sent by this assignment, fate unknown.
+    DOUBT = "doubt"
+    #: Sent by this assignment, fate never to be known.
+    UNRESOLVED = "unresolved"
+    #: In the group, or on its way there, by another assignment or under another reference.
+    DUPLICATE = "duplicate"
+    #: The reference is known with another number.
+    CONFLICT = "conflict"
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """A contact with its two identities in this ledger."""
+
+    reference_id: str
+    phone_key: str
+    contact: Contact = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Assignment:
+    """An assignment that this process holds the lease of."""
+
+    assignment_id: str
+    job_group_id: str
+    owner: str
+    #: Whether an earlier try had opened it.
+    reopened: bool
+    #: Whether an earlier try had finished it.
+    was_sealed: bool
+
+
+@attrs.frozen(kw_only=True)
+class OpenAssignment:
+    """An assignment that is not finished, as others see it."""
+
+    assignment_id: str
+    lease_until: datetime
+    settle_seconds: int
+
+
+@attrs.frozen(kw_only=True)
+class Doubt:
+    """A row whose request may have been acted on."""
+
+    reference_id: str
+    sent_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """What a listing told."""
+
+    #: Jobs that are rows of ours.
+    matched: int
+    #: Jobs assigned by others.
+    foreign: int
+
+
+@attrs.frozen(kw_only=True)
+class GroupState:
+    """What a waiter needs at every tick; cheap to read."""
+
+    #: Whether the ledger has heard of the group.
+    known: bool
+    changed: int
+    open_assignments: tuple[OpenAssignment, ...]
+    sealed_assignments: int
+    #: Sum of the numbers of jobs that finished assignments left in the group.
+    sealed: int
+    has_doubt: bool
+    has_unfinished: bool
+    observed: Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Counts:
+    """How many jobs stand where."""
+
+    #: Jobs known to be in the group.
+    total: int
+    terminal: int
+    in_doubt: int
+    unresolved: int
+    foreign: int
+    #: Jobs whose final status came from the API and not by a message.
+    recovered: int
+
+
+@attrs.frozen(kw_only=True)
+class Unfinished:
+    """A job in the group without a final status."""
+
+    reference_id: str
+    job_id: str | None
+
+
+@attrs.frozen(kw_only=True)
+class JobResult:
+    """What came of one job."""
+
+    job_group_id: str
+    reference_id: str
+    job_id: str | None
+    status: JobStatus | None
+    failure_reason: FailureReason | None
+    call_status: CallStatus | None
+    outcome: Outcome
+    answered: bool
+    #: Calls we know of; the API tells of the latest only.
+    attempts: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    #: 1, and one more for each time the job completed again.
+    revision: int
+    #: ``message`` or ``api``; ``None`` while nothing is known.
+    source: str | None
+    is_foreign: bool
+    #: Whether the contact could be read with the keys at hand.
+    decrypted: bool
+    phone_number: str | None = attrs.field(default=None, repr=False)
+    name: str | None = attrs.field(default=None, repr=False)
+    honorific: str | None = attrs.field(default=None, repr=False)
+    extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Incoming:
+    """A message as the broker gave it."""
+
+    body: bytes = attrs.field(repr=False)
+    message_id: str
+    topic: str
+
+
+@attrs.frozen(kw_only=True)
+class Recorded:
+    """What became of a batch of messages; all of it is committed."""
+
+    new: int
+    repeated: int
+    quarantined: int

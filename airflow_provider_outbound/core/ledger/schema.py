@@ -1,0 +1,224 @@
+"""
+The ledger's tables.
+
+A change here is a new file in ``migrations/versions``: additive, so that an older process can go on beside a newer.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+#: The newest revision in ``migrations/versions``.
+REVISION = "0001"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in Python; SQLite keeps no zone, so it is put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+
+#: One row: who this ledger is, and the event sequence. The counter is taken in the writer's own transaction, so that
+#: no reader can pass a number that is committed later.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ledger_id", String(32), nullable=False),
+    Column("identity_key", LargeBinary, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+job_groups = Table(
+    "job_groups",
+    metadata,
+    Column("job_group_id", String(128), primary_key=True),
+    Column("run_key", String(32), unique=True),
+    Column("dag_id", Text),
+    Column("run_id", Text),
+    Column("task_id", Text),
+    Column("map_index", Integer),
+    Column("instance_id", String(128)),
+    Column("script_id", String(128)),
+    Column("name", Text),
+    Column("starts_at", UtcDateTime),
+    Column("ends_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    #: The sequence of the last thing that happened to the group: what waiters look for.
+    Column("changed", BigInteger, nullable=False, index=True),
+    #: When the next process may ask the API about the group.
+    Column("look_due_at", UtcDateTime),
+    #: What the last look saw; small.
+    Column("observed", JSON),
+    #: When its rows were purged; the group stays known so that nobody recreates it.
+    Column("purged_at", UtcDateTime),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("assignment_id", String(32), primary_key=True),
+    Column("dag_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("map_index", Integer, nullable=False),
+    Column("job_group_id", String(128), ForeignKey("job_groups.job_group_id"), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("sealed_count", Integer),
+    Column("owner", String(64), nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("settle_seconds", Integer, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    UniqueConstraint("dag_id", "run_id", "task_id", "map_index", "job_group_id"),
+)
+
+#: Journal and result in one row: what we sent, and what came of it.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_group_id", String(128), primary_key=True),
+    Column("reference_id", String(256), primary_key=True),
+    Column("phone_key", String(32)),
+    #: Whether no other job of the group may have this number.
+    Column("unique_phone", Boolean, nullable=False),
+    #: ``None``: assigned by others.
+    Column("assignment_id", String(32), ForeignKey("assignments.assignment_id")),
+    Column("state", String(16), nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("job_id", String(128)),
+    Column("status", String(64)),
+    Column("terminal", Boolean, nullable=False, server_default=text("false")),
+    Column("failure_reason", String(64)),
+    Column("call_status", String(64)),
+    Column("answered", Boolean, nullable=False, server_default=text("false")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    #: Epoch milliseconds and hash of the message that the status comes from: their order decides between two.
+    Column("status_time", BigInteger, nullable=False, server_default=text("0")),
+    Column("status_hash", String(64), nullable=False, server_default=text("''")),
+    #: message or api.
+    Column("source", String(8)),
+    #: Identities of the completions seen; their number is the revision.
+    Column("completions", JSON),
+    Column("contact", LargeBinary),
+    Index("ix_jobs_group_phone", "job_group_id", "phone_key"),
+    Index(
+        "uq_jobs_group_phone",
+        "job_group_id",
+        "phone_key",
+        unique=True,
+        sqlite_where=text("unique_phone"),
+        postgresql_where=text("unique_phone"),
+    ),
+    Index("ix_jobs_job_id", "job_id"),
+    Index("ix_jobs_assignment", "assignment_id", "state"),
+    # Two small indexes answer "is anything still open?" at the same cost for ten jobs and for ten million.
+    Index(
+        "ix_jobs_doubtful",
+        "job_group_id",
+        sqlite_where=text("state IN ('sending', 'in_doubt')"),
+        postgresql_where=text("state IN ('sending', 'in_doubt')"),
+    ),
+    Index(
+        "ix_jobs_unfinished",
+        "job_group_id",
+        "reference_id",
+        sqlite_where=text("state = 'accepted' AND NOT terminal"),
+        postgresql_where=text("state = 'accepted' AND NOT terminal"),
+    ),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("job_id", String(128), primary_key=True),
+    Column("task_id", String(128), primary_key=True),
+    Column("job_group_id", String(128), nullable=False, index=True),
+    Column("status", String(64)),
+    Column("planned_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    #: The task as it was published, encrypted: it holds both numbers.
+    Column("body", LargeBinary),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("task_id", String(128), primary_key=True),
+    Column("file_name", String(512), primary_key=True),
+    Column("job_group_id", String(128), nullable=False, index=True),
+    Column("job_id", String(128), nullable=False),
+    Column("body", LargeBinary),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+#: The log that event triggers read. Results never count its rows: a message may come twice under two times.
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("event_type", String(64), nullable=False),
+    Column("job_group_id", String(128), nullable=False),
+    Column("job_id", String(128), nullable=False),
+    Column("occurred_at", UtcDateTime),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("topic", String(256)),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_events_group", "job_group_id", "sequence"),
+)
+
+#: Messages that could not be read, whole.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("topic", String(256)),
+    Column("message_id", String(256)),
+    Column("reason", Text, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+#: How far each reader of the events has come.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(256), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("moved_at", UtcDateTime, nullable=False),
+)

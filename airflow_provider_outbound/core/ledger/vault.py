@@ -1,0 +1,86 @@
+"""What keeps people's data unreadable in the ledger: encryption, and identities that do not tell the number."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from airflow_provider_outbound.exceptions import LedgerKeyError
+
+_MAKE_ONE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+
+
+class Vault:
+    """
+    Encrypts with the first key, decrypts with any.
+
+    :param keys: Fernet keys, newest first.
+    :raises LedgerKeyError: no key, or one that is no Fernet key.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        if not keys:
+            raise LedgerKeyError(f"ledger_key: none is set; make one with: {_MAKE_ONE}")
+        try:
+            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys])
+        except ValueError:
+            raise LedgerKeyError(f"ledger_key: not a Fernet key; make one with: {_MAKE_ONE}") from None
+
+    def encrypt(self, plain: bytes) -> bytes:
+        """Encrypt with the newest key."""
+        return self._fernet.encrypt(plain)
+
+    def decrypt(self, token: bytes) -> bytes:
+        """
+        Decrypt with whichever key fits.
+
+        :raises LedgerKeyError: none does.
+        """
+        try:
+            return self._fernet.decrypt(token)
+        except InvalidToken:
+            raise LedgerKeyError(
+                "ledger_key: none of the keys opens this row; add the key it was written with"
+            ) from None
+
+    def encrypt_json(self, value: Mapping[str, Any]) -> bytes:
+        """Encrypt a dictionary."""
+        return self.encrypt(
+            json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        )
+
+    def decrypt_json(self, token: bytes) -> dict[str, Any]:
+        """
+        Decrypt a dictionary.
+
+        :raises LedgerKeyError: no key fits.
+        """
+        value: dict[str, Any] = json.loads(self.decrypt(token).decode("utf-8", "surrogatepass"))
+        return value
+
+
+class Identity:
+    """
+    Names for numbers that only this ledger can make; its key is made once and never rotated.
+
+    :param key: The ledger's identity key.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def phone_key(self, e164: str) -> str:
+        """By which the ledger knows a number."""
+        return self._name("phone", e164)
+
+    def reference_id(self, e164: str) -> str:
+        """The reference id of a contact whose caller gave none: the same in every try, whatever the source's order."""
+        return self._name("reference", e164)
+
+    def _name(self, purpose: str, e164: str) -> str:
+        return hmac.new(self._key, f"{purpose}:{e164}".encode(), hashlib.sha256).hexdigest()[:32]
