@@ -1,0 +1,71 @@
+"""
+Fixtures that more than one folder of tests uses.
+
+Airflow reads its settings when it is first imported, so its home is chosen here, before any test module is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+if find_spec("airflow_provider_outbound.simulator.testing"):
+    pytest_plugins = ["airflow_provider_outbound.simulator.testing"]
+
+_HOME = Path(tempfile.mkdtemp(prefix="outbound-tests-"))
+
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "OUTBOUND_")) and "_TEST_" not in name]:
+    del os.environ[_name]  # a developer's own Airflow must not be reached from here
+os.environ |= {
+    "AIRFLOW_HOME": str(_HOME),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    # Fixed and public: it protects nothing but the data of these tests.
+    "AIRFLOW__CORE__FERNET_KEY": "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE=",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+    "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(_HOME / "logs"),
+    "no_proxy": "127.0.0.1,localhost",
+}
+
+
+def pytest_unconfigure() -> None:
+    """Leave no folder behind."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """AIRFLOW_HOME of this process, with a migrated SQLite metadata database: enough for ``dag.test()``."""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
+        check=True,
+        capture_output=True,
+        timeout=180,
+    )
+    return _HOME
+
+
+@pytest.fixture
+def broker_endpoint() -> str:
+    """``HOST:PORT`` of a real RocketMQ broker."""
+    return _required("OUTBOUND_TEST_BROKER", "a real RocketMQ broker, HOST:PORT")
+
+
+@pytest.fixture
+def postgresql_url() -> str:
+    """URL of a PostgreSQL server."""
+    return _required("OUTBOUND_TEST_POSTGRESQL", "a PostgreSQL server, URL")
+
+
+def _required(variable: str, what: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set ({what})")
+    return value
