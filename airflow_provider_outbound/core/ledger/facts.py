@@ -82,9 +82,9 @@ class FactWriter:
                 statement = (
                     select(schema.jobs).where(_jobs.job_group_id == group_id, column.in_(part)).with_for_update()
                 )
-                for row in self._connection.execute(statement).mappings():
-                    if (group_id, row["reference_id"]) not in self._by_reference:
-                        facts_row = JobFacts(**{name: row[name] for name in _COLUMNS})
+                for stored in self._connection.execute(statement).mappings():
+                    if (group_id, stored["reference_id"]) not in self._by_reference:
+                        facts_row = JobFacts(**{name: stored[name] for name in _COLUMNS})
                         self._index(facts_row)
                         self._stored[group_id, facts_row.reference_id] = attrs.evolve(facts_row)
         job_ids = {fact.job_id for fact in facts}

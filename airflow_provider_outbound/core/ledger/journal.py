@@ -196,7 +196,7 @@ class Journal(Groups):
                 )
 
     def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
-        found: list[Row[Any]] = []
+        found: list[Any] = []
         for part in chunks(candidates):
             references = [candidate.reference_id for candidate in part]
             phones = [candidate.phone_key for candidate in part]
