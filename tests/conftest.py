@@ -11,10 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from airflow.sdk import DAG
 
 if find_spec("airflow_provider_outbound.simulator.testing"):
     pytest_plugins = ["airflow_provider_outbound.simulator.testing"]
@@ -50,6 +56,30 @@ def airflow_home() -> Path:
         timeout=180,
     )
     return _HOME
+
+
+@pytest.fixture
+def run_dag(airflow_home: Path) -> Callable[..., DagRun]:
+    """
+    Run a DAG that a test defines inline with ``dag.test()`` and return its run.
+
+    ``dag.test()`` looks for a DAG in the folders that Airflow parses, so it is written to the metadata database first.
+    """
+
+    def run(dag: DAG, **arguments: Any) -> DagRun:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+
+        folder = airflow_home / "dags"
+        folder.mkdir(exist_ok=True)
+        DagBundlesManager().sync_bundles_to_db()
+        bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
+        dag.fileloc = str(folder / f"{dag.dag_id}.py")
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
+        return dag.test(**arguments)
+
+    return run
 
 
 @pytest.fixture
