@@ -109,13 +109,18 @@ class Ledger:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """
-        One writing transaction, committed at its end.
+        One writing transaction, committed at its end; writers wait for each other.
+
+        SQLite knows one writer at a time. PostgreSQL is held to the same, by the ledger's own row, so that a journal
+        and a collector that meet on the same jobs can never wait for each other crosswise.
 
         :raises LedgerUnavailableError: the database cannot be reached or written; nothing was.
         """
         with self._errors(), self.engine.connect() as connection:
             connection = connection.execution_options(outbound_writes=True)
             with connection.begin():
+                if not self.is_sqlite:
+                    connection.execute(select(schema.ledger.c.id).with_for_update())
                 yield connection
 
     def take_sequence(self, connection: Connection, count: int) -> int:
@@ -161,21 +166,26 @@ class Ledger:
             revision = self._revision(connection)
         if revision == schema.REVISION:
             return
-        with self.write() as connection:
-            if not self.is_sqlite:
-                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            revision = self._revision(connection)
-            if revision != schema.REVISION:
-                self._upgrade(connection, revision)
-            if connection.execute(select(func.count()).select_from(schema.ledger)).scalar_one() == 0:
-                identity = insert(schema.ledger).values(
-                    id=1,
-                    ledger_id=uuid.uuid4().hex,
-                    identity_key=self.vault.encrypt(secrets.token_bytes(32)),
-                    sequence=0,
-                    created_at=self.time(connection),
-                )
-                connection.execute(identity)
+        with self._errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(outbound_writes=True)
+            with connection.begin():
+                self._migrate_locked(connection)
+
+    def _migrate_locked(self, connection: Connection) -> None:
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        revision = self._revision(connection)
+        if revision != schema.REVISION:
+            self._upgrade(connection, revision)
+        if connection.execute(select(func.count()).select_from(schema.ledger)).scalar_one() == 0:
+            identity = insert(schema.ledger).values(
+                id=1,
+                ledger_id=uuid.uuid4().hex,
+                identity_key=self.vault.encrypt(secrets.token_bytes(32)),
+                sequence=0,
+                created_at=self.time(connection),
+            )
+            connection.execute(identity)
 
     def _revision(self, connection: Connection) -> str | None:
         if not inspect(connection).has_table(_VERSION_TABLE):
