@@ -67,7 +67,7 @@ class RocketMQSettings:
     """
 
     transport: str = attrs.field(default="grpc", validator=_transport)
-    endpoints: tuple[str, ...] = attrs.field(converter=tuple, validator=_endpoints)
+    endpoints: tuple[str, ...] = attrs.field(validator=_endpoints)
     topic: str = attrs.field(validator=_name)
     consumer_group: str = attrs.field(validator=_name)
     namespace: str = ""
@@ -95,7 +95,7 @@ class RocketMQSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RocketMQSettings:
         """The reverse of :meth:`to_dict`."""
-        return cls(**values)
+        return cls(**{**values, "endpoints": tuple(values["endpoints"])})
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -270,7 +270,7 @@ class GrpcConsumer(Consumer):
             return any(word in clues for word in words)
 
         if noted("group not found", "subscription group not exist", "40403"):
-            return f"{broker} has no consumer group {settings.consumer_group!r}: create it there, or correct consumer_group"
+            return f"{broker} has no consumer group {group!r}: create it there, or correct consumer_group"
         if noted("40402", "no topic route info"):
             return f"{broker} has no topic {settings.topic!r}: create it there, or correct topic"
         if noted("unauthorized", "unauthenticated", "permission_denied", "forbidden"):
@@ -282,8 +282,8 @@ class GrpcConsumer(Consumer):
         if self._replacements < EXPLAIN_AFTER:
             return f"{broker} does not serve this consumer ({said}): connecting anew"
         return (
-            f"{broker} still does not serve this consumer ({said}) after {EXPLAIN_AFTER} new connections. Likely causes:"
-            f" consumer group {group!r} does not exist, the credentials are wrong, or the proxy is not well"
+            f"{broker} still does not serve this consumer ({said}) after {EXPLAIN_AFTER} new connections. Likely"
+            f" causes: consumer group {group!r} does not exist, the credentials are wrong, or the proxy is not well"
         )
 
 

@@ -1,0 +1,379 @@
+"""
+Waiting for job groups to change: one collector, one poll, many waiters.
+
+For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger which
+groups changed: whenever the collector says that there is something new, and every few seconds anyway. Waiters sit in
+asyncio loops and are told there. The thread begins with the first waiter and ends, with its child, soon after the last.
+
+A thread, not a task, because a child and a database connection then outlive no loop, and a cancelled waiter leaves
+nothing half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import IO, TYPE_CHECKING
+
+import attrs
+
+from airflow_provider_outbound.core.collect.worker import WorkerSettings, locate
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, check_transport
+from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import Ledger
+
+#: How long a collector outlives its last waiter (seconds): a row of short waits must not start one each.
+LINGER_SECONDS = 5.0
+#: Shortest time between two looks at the ledger (seconds), however fast the collector calls.
+MIN_LOOK_INTERVAL = 0.2
+#: How long a child may take to end by itself, and then again after SIGTERM (seconds).
+END_SECONDS = 5.0
+FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 0.5, 30.0
+#: A child that lived this long (seconds) had begun well: its end does not lengthen the pause before the next.
+SETTLED_SECONDS = 60.0
+
+#: What a child gets of our environment. The rest holds other people's secrets; proxies would catch loopback addresses.
+ENVIRONMENT = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+)  # fmt: skip
+
+logger = logging.getLogger("airflow_provider_outbound.collect")
+
+
+@attrs.frozen(kw_only=True)
+class WatchSettings:
+    """
+    What to watch.
+
+    :param ledger_url: SQLAlchemy URL of the ledger.
+    :param ledger_keys: Fernet keys of the ledger, newest first.
+    :param rocketmq: Subscription to collect; ``None`` to read the ledger only, which others fill.
+    :param poll_interval: Longest time between two looks at the ledger (seconds).
+    """
+
+    ledger_url: str = attrs.field(repr=False)
+    ledger_keys: tuple[str, ...] = attrs.field(repr=False)
+    rocketmq: RocketMQSettings | None = None
+    poll_interval: float = attrs.field(default=5.0, eq=False)
+
+
+class Waiter:
+    """Somebody who waits for one job group. Made by :func:`subscribe`, used in its loop."""
+
+    def __init__(self, job_group_id: str) -> None:
+        self.job_group_id = job_group_id
+        self._loop = asyncio.get_running_loop()
+        # Set, so that the first look comes after the registration: no change falls between them.
+        self._news = asyncio.Event()
+        self._news.set()
+        self._error: OutboundBotError | None = None
+
+    async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - that it ran out is an answer here
+        """
+        Wait until something happened to the group since the last call; the first call returns at once.
+
+        :param timeout: Longest wait (seconds).
+        :return: Whether it is worth looking.
+        :raises OutboundBotError: The ledger cannot be read with these settings, and waiting would not mend that.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        self._news.clear()
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def tell(self, error: OutboundBotError | None = None) -> None:
+        """Wake the waiter, from any thread."""
+
+        def wake() -> None:
+            self._error = error
+            self._news.set()
+
+        # The loop may have ended with its waiters.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(wake)
+
+
+class _Child:
+    """The collector process: started, listened to, started again when it dies."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._selector = selectors.DefaultSelector()
+        self._partial = b""
+        self._started_at = 0.0
+        self._start_at = 0.0
+        self._pause = FIRST_RESTART_SECONDS
+        self._last_code: int | None = None
+
+    def keep_running(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            self._bury(self._process.poll())
+        if self._process is None and time.monotonic() >= self._start_at:
+            self._start()
+
+    def wait(self, seconds: float) -> bool:
+        """Listen for so long at most; whether the collector said that something changed."""
+        if self._process is None:
+            time.sleep(min(seconds, max(0.0, self._start_at - time.monotonic()) + 0.01))
+            return False
+        changed = False
+        for key, _ in self._selector.select(seconds):
+            changed |= self._read(key.fileobj)  # type: ignore[arg-type]
+        return changed
+
+    def end(self) -> None:
+        """Close its standard input, which ends it; insist if it does not."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]
+            for insist in (process.terminate, process.kill, lambda: None):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(END_SECONDS)
+                    break
+                insist()
+            self._close_pipes(process)
+        self._selector.close()
+
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow_provider_outbound.core.collect.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            # Ctrl-C reaches the whole group of a terminal; this child ends in its own way.
+            start_new_session=True,
+        )
+        self._process, self._partial = process, b""
+        line = json.dumps({**self._settings.to_dict(), "parent_pid": os.getpid()}).encode() + b"\n"
+        with contextlib.suppress(OSError):  # it died at once: its exit code is looked at next
+            process.stdin.write(line)  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+        for pipe in (process.stdout, process.stderr):
+            os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]
+            self._selector.register(pipe, selectors.EVENT_READ)  # type: ignore[arg-type]
+
+    def _read(self, pipe: IO[bytes]) -> bool:
+        try:
+            data = os.read(pipe.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._selector.unregister(pipe)
+            return False
+        if self._process is not None and pipe is self._process.stderr:
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            for line in lines:
+                _forward(line.decode(errors="replace"))
+            return False
+        return True
+
+    def _bury(self, code: int | None) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            for pipe in (process.stderr, process.stdout):
+                if pipe in self._selector.get_map():
+                    self._read(pipe)  # type: ignore[arg-type]
+            self._close_pipes(process)
+        if time.monotonic() - self._started_at >= SETTLED_SECONDS:
+            self._pause, self._last_code = FIRST_RESTART_SECONDS, None
+        if code != self._last_code:
+            logger.warning("the collector ended (exit code %s): it is started again", code)
+        self._last_code = code
+        self._start_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, LAST_RESTART_SECONDS)
+
+    def _close_pipes(self, process: subprocess.Popen[bytes]) -> None:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(KeyError, ValueError):
+                    self._selector.unregister(pipe)
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _forward(line: str) -> None:
+    level, _, words = line.partition(" ")
+    if level in ("INFO", "WARNING", "ERROR") and words:
+        logger.log(logging.getLevelNamesMapping()[level], "collector: %s", words)
+
+
+class _Watch:
+    """The thread, and those who wait on it."""
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self._settings = settings
+        self._waiters: set[Waiter] = set()
+        self._lock = threading.Lock()
+        self._empty_since = time.monotonic()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="outbound-watch", daemon=True)
+        self._ledger: Ledger | None = None
+        self._sequence = 0
+        self._trouble = ""
+
+    def add(self, waiter: Waiter) -> bool:
+        """``False`` if this watch has ended meanwhile."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._waiters.add(waiter)
+        return True
+
+    def remove(self, waiter: Waiter) -> None:
+        with self._lock:
+            self._waiters.discard(waiter)
+            self._empty_since = time.monotonic()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """End now, whoever waits."""
+        with self._lock:
+            self._ended = True
+        self._thread.join()
+
+    def _finished(self) -> bool:
+        with self._lock:
+            self._ended |= not self._waiters and time.monotonic() - self._empty_since >= LINGER_SECONDS
+            return self._ended
+
+    def _run(self) -> None:
+        settings = self._settings
+        child = None
+        if settings.rocketmq is not None:
+            child = _Child(
+                WorkerSettings(
+                    ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=settings.rocketmq
+                )
+            )
+        looked_at = -settings.poll_interval
+        news = False
+        try:
+            while not self._finished():
+                if child is not None:
+                    child.keep_running()
+                age = time.monotonic() - looked_at
+                if age >= (MIN_LOOK_INTERVAL if news else settings.poll_interval):
+                    looked_at, news = time.monotonic(), False
+                    self._look()
+                    age = 0.0
+                # Woken every half second, at least, to see whether it is over and whether the child still lives.
+                pause = min(0.5, max(0.01, (MIN_LOOK_INTERVAL if news else settings.poll_interval) - age))
+                if child is not None:
+                    news |= child.wait(pause)
+                else:
+                    time.sleep(pause)
+        except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to; its waiters are told
+            logger.error("watching the ledger failed: %s", locate(error))  # noqa: TRY400
+            self._tell_all(OutboundBotError("watching the ledger failed: see the log of the triggerer"))
+        finally:
+            with self._lock:
+                self._ended = True
+            _forget(self)
+            if child is not None:
+                child.end()
+            if self._ledger is not None:
+                self._ledger.close()
+
+    def _look(self) -> None:
+        from airflow_provider_outbound.core.ledger import open_ledger
+
+        try:
+            if self._ledger is None:
+                self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
+            self._sequence, changed = self._ledger.inbox.changed_since(self._sequence)
+        except LedgerUnavailableError as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                logger.warning("%s", error)
+            return
+        except OutboundBotError as error:
+            self._tell_all(error)
+            return
+        if self._trouble:
+            logger.info("the ledger answers again")
+            self._trouble = ""
+        with self._lock:
+            concerned = [waiter for waiter in self._waiters if waiter.job_group_id in changed]
+        for waiter in concerned:
+            waiter.tell()
+
+    def _tell_all(self, error: OutboundBotError) -> None:
+        with self._lock:
+            waiters = list(self._waiters)
+        for waiter in waiters:
+            waiter.tell(error)
+
+
+#: Watches by process (a fork inherits no thread) and settings.
+_watches: dict[tuple[int, WatchSettings], _Watch] = {}
+_registry_lock = threading.Lock()
+
+
+def _join(settings: WatchSettings, waiter: Waiter) -> _Watch:
+    key = (os.getpid(), settings)
+    with _registry_lock:
+        watch = _watches.get(key)
+        if watch is None or not watch.add(waiter):
+            watch = _watches[key] = _Watch(settings)
+            watch.add(waiter)
+            watch.start()
+        return watch
+
+
+def _forget(watch: _Watch) -> None:
+    with _registry_lock:
+        for key in [key for key, known in _watches.items() if known is watch]:
+            del _watches[key]
+
+
+@contextlib.asynccontextmanager
+async def subscribe(settings: WatchSettings, job_group_id: str) -> AsyncIterator[Waiter]:
+    """
+    Wait for changes of a job group. Register first, then read: the waiter's first ``changed`` returns at once.
+
+    :param settings: Ledger and subscription; all waiters with the same ones share one collector and one poll.
+    :param job_group_id: The group.
+    :raises OutboundBotConfigError: The subscription's transport is not offered.
+    :raises RocketMQClientError: Its client library is not installed.
+    """
+    if settings.rocketmq is not None:
+        check_transport(settings.rocketmq)
+    waiter = Waiter(job_group_id)
+    watch = _join(settings, waiter)
+    try:
+        yield waiter
+    finally:
+        watch.remove(waiter)
+
+
+def end_all() -> None:
+    """End every watch and collector of this process now, and wait for it. Blocks: not for use in a loop."""
+    with _registry_lock:
+        watches = [watch for (pid, _), watch in _watches.items() if pid == os.getpid()]
+        _watches.clear()
+    for watch in watches:
+        watch.end()

@@ -1,0 +1,315 @@
+"""
+The collector: takes messages off the broker and keeps them in the ledger.
+
+One program in two lives. As a service (``outbound collect``) it runs until it is told to stop. As the child of a
+triggerer (``python -m airflow_provider_outbound.core.collect.worker``) it reads its settings from standard input, one
+line of JSON, ends when that input closes or its parent dies, and writes ``changed`` to standard output whenever there
+is something new to look at. It reports on standard error, ``LEVEL words``, a line each.
+
+A message is acknowledged after the commit that keeps it, never before. So a collector may be killed at any moment: what
+it held comes again to the next one, and the ledger knows what it has already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import attrs
+import tenacity
+
+from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
+from airflow_provider_outbound.exceptions import (
+    LedgerUnavailableError,
+    OutboundBotError,
+    RocketMQError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import Ledger, Recorded
+
+#: What is written when there is something new to look at.
+CHANGED = b"changed\n"
+#: Messages taken, and committed, at once.
+BATCH_SIZE = 32
+#: How long one poll waits for a message (seconds).
+POLL_SECONDS = 3.0
+#: Longest pause between two attempts to reach a broker or a database (seconds).
+MAX_PAUSE_SECONDS = 15.0
+#: How long a collector that was told to stop may take before it just ends (seconds).
+STOP_SECONDS = 8.0
+
+DONE, FAILED = 0, 1
+
+logger = logging.getLogger("airflow_provider_outbound.collect")
+
+_Result = TypeVar("_Result")
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSettings:
+    """
+    What a collector needs to know.
+
+    :param ledger_url: SQLAlchemy URL of the ledger.
+    :param ledger_keys: Fernet keys of the ledger, newest first.
+    :param rocketmq: The subscription to read.
+    """
+
+    ledger_url: str = attrs.field(repr=False)
+    ledger_keys: tuple[str, ...] = attrs.field(repr=False)
+    rocketmq: RocketMQSettings
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON for standard input. Holds passwords and keys: never log it."""
+        return {
+            "ledger_url": self.ledger_url,
+            "ledger_keys": list(self.ledger_keys),
+            "rocketmq": self.rocketmq.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse of :meth:`to_dict`."""
+        return cls(
+            ledger_url=values["ledger_url"],
+            ledger_keys=tuple(values["ledger_keys"]),
+            rocketmq=RocketMQSettings.from_dict(values["rocketmq"]),
+        )
+
+
+class _Trouble:
+    """Says once that something does not work, and once that it works again."""
+
+    def __init__(self, restored: str) -> None:
+        self._restored = restored
+        self._said = ""
+
+    def say(self, words: str) -> None:
+        if words != self._said:
+            logger.warning("%s", words)
+        self._said = words
+
+    def over(self) -> None:
+        if self._said:
+            logger.info("%s", self._restored)
+        self._said = ""
+
+
+class Collector:
+    """
+    Moves messages from a consumer to a ledger.
+
+    :param settings: Subscription and ledger.
+    :param stop: Set to end; a batch that is being stored is finished first if the ledger answers.
+    :param on_change: Called after each commit that stored something new. Must not block.
+    """
+
+    def __init__(
+        self, settings: WorkerSettings, *, stop: threading.Event, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._on_change = on_change
+        self._broker = _Trouble("RocketMQ broker answers again")
+        self._database = _Trouble("the ledger answers again: collecting goes on")
+
+    def run(self) -> None:
+        """
+        Collect until told to stop.
+
+        :raises RocketMQClientError: The client library is missing or unusable.
+        :raises LedgerError: The ledger is of a newer version, or its key is another one.
+        :raises OutboundBotConfigError: A setting is wrong.
+        """
+        from airflow_provider_outbound.core.ledger import open_ledger
+
+        consumer = open_consumer(self._settings.rocketmq)
+        try:
+            threading.Thread(target=self._interrupt, args=(consumer,), name="collect-interrupt", daemon=True).start()
+            ledger = self._persist(
+                lambda: open_ledger(self._settings.ledger_url, self._settings.ledger_keys),
+                LedgerUnavailableError,
+                self._database,
+            )
+            if ledger is not None:
+                with ledger:
+                    self._collect(consumer, ledger)
+        finally:
+            consumer.close()
+
+    def _interrupt(self, consumer: Consumer) -> None:
+        self._stop.wait()
+        consumer.interrupt()
+
+    def _collect(self, consumer: Consumer, ledger: Ledger) -> None:
+        topic, group = self._settings.rocketmq.topic, self._settings.rocketmq.consumer_group
+        logger.info("collecting topic %s as consumer group %s", topic, group)
+        while not self._stop.is_set():
+            messages = self._persist(lambda: consumer.receive(BATCH_SIZE, POLL_SECONDS), RocketMQError, self._broker)
+            if messages:
+                stored = self._store(ledger, messages)
+                if missed := consumer.acknowledge(stored):
+                    logger.info("%d stored messages could not be acknowledged: they will come again", missed)
+
+    def _store(self, ledger: Ledger, messages: Sequence[Message]) -> Sequence[Message]:
+        """Keep messages, however long the database is away; return those that are kept."""
+        try:
+            return messages if self._record(ledger, messages) else []
+        except Exception as error:  # noqa: BLE001 - one message that no rule foresaw must not stop the others
+            if len(messages) == 1:
+                logger.error("a message cannot be kept, and will come again: %s", locate(error))  # noqa: TRY400
+                return []
+        return [message for message in messages if self._store(ledger, [message])]
+
+    def _record(self, ledger: Ledger, messages: Sequence[Message]) -> bool:
+        from airflow_provider_outbound.core.ledger import Incoming
+
+        incoming = [
+            Incoming(body=message.body, message_id=message.message_id, topic=message.topic) for message in messages
+        ]
+        recorded: Recorded | None = self._persist(
+            lambda: ledger.inbox.record(incoming), LedgerUnavailableError, self._database
+        )
+        if recorded is None:
+            return False
+        if recorded.quarantined:
+            logger.warning("%d messages cannot be read: they are kept in the ledger's quarantine", recorded.quarantined)
+        if recorded.new:
+            self._on_change()
+        return True
+
+    def _persist(self, act: Callable[[], _Result], error: type[OutboundBotError], trouble: _Trouble) -> _Result | None:
+        """Do something until it works; ``None`` if told to stop before."""
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(error),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=MAX_PAUSE_SECONDS),
+            stop=tenacity.stop_when_event_set(self._stop),
+            sleep=tenacity.sleep_using_event(self._stop),
+            before_sleep=lambda state: trouble.say(str(state.outcome.exception()) if state.outcome else ""),
+        )
+        try:
+            result = attempts(act)
+        except tenacity.RetryError:
+            return None
+        trouble.over()
+        return result
+
+
+def locate(error: BaseException) -> str:
+    """Kind and place of an unforeseen error. Its text is left out: it may quote what it stumbled over."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def run(
+    settings: WorkerSettings, *, stop: threading.Event | None = None, on_change: Callable[[], None] = lambda: None
+) -> int:
+    """
+    Collect until SIGTERM, SIGINT or ``stop``. To be called from a process's main thread.
+
+    :return: Exit code: 0 when stopped, 1 after an error, which was logged in one line.
+    """
+    stop = stop or threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    threading.Thread(target=_end_late, args=(stop,), name="collect-deadline", daemon=True).start()
+    try:
+        Collector(settings, stop=stop, on_change=on_change).run()
+    except OutboundBotError as error:
+        logger.error("%s", error)  # noqa: TRY400 - one line, no traceback
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the process ends; whoever started it starts it again
+        logger.error("the collector failed: %s", locate(error))  # noqa: TRY400
+        return FAILED
+    logger.info("stopped")
+    return DONE
+
+
+def _end_late(stop: threading.Event) -> None:
+    """A database or a client that hangs must not keep a stopped collector alive; an open transaction is rolled back."""
+    stop.wait()
+    threading.Event().wait(STOP_SECONDS)
+    leave(DONE)
+
+
+def leave(code: int) -> None:
+    """End the process now: the client's threads would make an ordinary exit wait, at worst for ever."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+class _Lines(logging.Handler):
+    """One line a record to a pipe; dropped if the reader is behind, for a log must not stop the work."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = " ".join(record.getMessage().split())
+        with contextlib.suppress(OSError):
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{record.levelname} {words}\n".encode())
+
+
+def _report_change() -> None:
+    # A full pipe already says that there is something to look at.
+    with contextlib.suppress(OSError):
+        os.write(1, CHANGED)
+
+
+def _watch_parent(parent: int, stop: threading.Event) -> None:
+    """Stop when standard input closes, or when the parent is gone but somebody inherited its end of the pipe."""
+    while not stop.is_set() and os.getppid() == parent:
+        readable, _, _ = select.select([0], [], [], 1.0)
+        if readable and not os.read(0, 4096):
+            break
+    stop.set()
+
+
+def _read_settings() -> dict[str, Any]:
+    """The first line of standard input. Not read through ``sys.stdin``, whose lock a waiting reader would hold."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 65536)
+        if not piece:
+            break
+        line += piece
+    values: dict[str, Any] = json.loads(line)
+    return values
+
+
+def main() -> int:
+    """The child's program."""
+    # Both are pipes of this process's own, so nobody else is surprised.
+    os.set_blocking(1, False)
+    os.set_blocking(2, False)
+    logger.addHandler(_Lines())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        values = _read_settings()
+        settings = WorkerSettings.from_dict(values)
+    except (ValueError, KeyError, TypeError) as error:
+        words = (
+            str(error) if isinstance(error, OutboundBotError) else f"no settings on standard input ({locate(error)})"
+        )
+        logger.error("%s", words)  # noqa: TRY400
+        return FAILED
+    stop = threading.Event()
+    parent = values.get("parent_pid", os.getppid())
+    threading.Thread(target=_watch_parent, args=(parent, stop), name="collect-parent", daemon=True).start()
+    return run(settings, stop=stop, on_change=_report_change)
+
+
+if __name__ == "__main__":
+    leave(main())
