@@ -1,0 +1,169 @@
+"""The ``[outbound]`` section of Airflow's configuration, as plain settings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+SECTION = "outbound"
+COLLECTORS = ("embedded", "external")
+DEFAULT_RECONCILE_INTERVAL = 300.0
+
+#: Databases by the scheme of their URL.
+_DATABASES = ("sqlite", "postgresql")
+_LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
+_MAKE_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    Settings of this installation, the same for all its connections.
+
+    :param ledger_url: SQLAlchemy URL of the ledger's database.
+    :param ledger_keys: Fernet keys; the first encrypts, all decrypt.
+    :param collector: ``embedded``: triggers start the collector; ``external``: a service runs it.
+    :param reconcile_interval: Seconds between two looks at a waiting group by the API.
+    :param retention_days: Days after which a finished group's personal data is purged; ``None``: never by itself.
+    """
+
+    ledger_url: str = attrs.field(repr=False)
+    ledger_keys: tuple[str, ...] = attrs.field(repr=False)
+    collector: str = "embedded"
+    reconcile_interval: float = DEFAULT_RECONCILE_INTERVAL
+    retention_days: int | None = None
+
+
+def load() -> Settings:
+    """
+    Read the section.
+
+    :raises OutboundBotConfigError: an option cannot be used; the message names it, its value unless that is a secret,
+        and the mend.
+    """
+    return Settings(
+        ledger_url=_ledger_url(_get("ledger_url")),
+        ledger_keys=_ledger_keys(),
+        collector=_collector(_get("collector")),
+        reconcile_interval=_reconcile_interval(_get("reconcile_interval")),
+        retention_days=_retention_days(_get("retention_days")),
+    )
+
+
+def default_ledger_url() -> str:
+    """The ledger used where none is configured: a file in AIRFLOW_HOME."""
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser().absolute()
+    return f"sqlite:///{home}/outbound_ledger.db"
+
+
+def check_shared_ledger(settings: Settings, executor: str) -> None:
+    """
+    Refuse the default ledger where tasks may run on several machines: each would have its own, and know nothing of the
+    calls of the others.
+
+    :param executor: Value of ``[core] executor``; several, comma separated, each perhaps with an alias or a team.
+    :raises OutboundBotConfigError: an executor is not local and the ledger is the default file.
+    """
+    if settings.ledger_url != default_ledger_url():
+        return
+    for part in executor.split(","):
+        name = part.strip().replace("=", ":").rpartition(":")[2].strip().rpartition(".")[2]
+        if name and name not in _LOCAL_EXECUTORS:
+            raise OutboundBotConfigError(
+                f"[outbound] ledger_url is the default, a file on this machine, and [core] executor {name} runs tasks "
+                "on others too, which could call people twice; set it to a database that all share, e.g. "
+                "postgresql+psycopg://user:password@host/database"
+            )
+
+
+def _get(option: str, section: str = SECTION) -> str:
+    # Imported late: reading the configuration at import would slow down every DAG file.
+    from airflow.sdk.configuration import conf
+
+    value: Any = conf.get(section, option, fallback=None)
+    # A value taken from a command keeps the command's line end.
+    return "" if value is None else str(value).strip()
+
+
+def _ledger_url(value: str) -> str:
+    if not value:
+        return default_ledger_url()
+    scheme, found, rest = value.partition("://")
+    if not found or not rest or scheme.partition("+")[0] not in _DATABASES:
+        # The URL may hold a password, so it is not repeated.
+        raise OutboundBotConfigError(
+            "[outbound] ledger_url is not the URL of a database the ledger can use; give one such as "
+            "sqlite:////var/lib/airflow/outbound_ledger.db or postgresql+psycopg://user:password@host/database"
+        )
+    if scheme.startswith("sqlite") and rest in ("/", "/:memory:"):
+        raise OutboundBotConfigError(
+            "[outbound] ledger_url is a database in memory, which forgets who was called; give the path of a file, "
+            "e.g. sqlite:////var/lib/airflow/outbound_ledger.db"
+        )
+    return value
+
+
+def _ledger_keys() -> tuple[str, ...]:
+    source = "[outbound] ledger_key"
+    keys = _split(_get("ledger_key"))
+    if not keys:
+        source = "[core] fernet_key"
+        keys = _split(_get("fernet_key", "core"))
+    if not keys:
+        raise OutboundBotConfigError(
+            f"[outbound] ledger_key and [core] fernet_key are both empty, and the ledger keeps phone numbers only "
+            f"encrypted; set ledger_key to the output of: {_MAKE_KEY}"
+        )
+    for number, key in enumerate(keys, start=1):
+        if not _is_fernet_key(key):
+            raise OutboundBotConfigError(
+                f"{source}: key {number} of {len(keys)} is not a Fernet key; make one: {_MAKE_KEY}"
+            )
+    return keys
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(key.encode())) == 32
+    except (ValueError, binascii.Error):
+        return False
+
+
+def _collector(value: str) -> str:
+    value = value.lower() or "embedded"
+    if value not in COLLECTORS:
+        raise OutboundBotConfigError(f"[outbound] collector is {value!r}; use one of {', '.join(COLLECTORS)}")
+    return value
+
+
+def _reconcile_interval(value: str) -> float:
+    try:
+        seconds = float(value) if value else DEFAULT_RECONCILE_INTERVAL
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 86400:
+        raise OutboundBotConfigError(
+            f"[outbound] reconcile_interval is {value!r}; give seconds from 1 to 86400, e.g. 300"
+        )
+    return seconds
+
+
+def _retention_days(value: str) -> int | None:
+    if not value:
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise OutboundBotConfigError(
+            f"[outbound] retention_days is {value!r}; give a whole number of days from 1, or leave it empty to keep all"
+        )
+    return int(value)

@@ -1,0 +1,167 @@
+"""Reading Airflow connections: every field checked, every complaint with the field's name and the mend."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Fields:
+    """
+    The fields of one connection.
+
+    :param connection: As Airflow gave it.
+    :param extra: Its parsed extra.
+    :param known: Names of the extra fields that mean something; others are warned about.
+    """
+
+    def __init__(self, connection: Connection, extra: dict[str, Any], known: Iterable[str]) -> None:
+        self.connection = connection
+        self.origin = f"connection {connection.conn_id!r}"
+        self._extra = extra
+        unknown = sorted(set(extra) - set(known))
+        if unknown:
+            log.warning("%s: unknown extra fields %s are ignored; is one misspelt?", self.origin, ", ".join(unknown))
+
+    def value(self, name: str) -> Any:
+        """An extra field; ``None`` if it is absent, null or an empty text."""
+        value = self._extra.get(name)
+        return None if isinstance(value, str) and not value.strip() else value
+
+    def text(self, name: str, default: str = "") -> str:
+        """A text, without surrounding blanks."""
+        value = self.value(name)
+        if value is None:
+            return default
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise self.wrong(name, f"is a {type(value).__name__}", "give a text")
+        return str(value).strip()
+
+    def number(self, name: str, default: float | None = None) -> float | None:
+        """A positive number; a text that is one, too."""
+        value = self.value(name)
+        if value is None:
+            return default
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise self.wrong(name, f"is {value!r}", "give a number above 0")
+        return number
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A truth value; a text that is one, too."""
+        value = self.value(name)
+        if value is None:
+            return default
+        found = value if isinstance(value, bool) else {"true": True, "false": False}.get(str(value).strip().lower())
+        if found is None:
+            raise self.wrong(name, f"is {value!r}", "give true or false")
+        return found
+
+    def structure(self, name: str) -> Any:
+        """A list or an object; a text that holds one as JSON, too."""
+        value = self.value(name)
+        if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
+            try:
+                return json.loads(value)
+            except ValueError:
+                raise self.wrong(name, "is not valid JSON", "correct it") from None
+        return value
+
+    def wrong(self, name: str, what: str, mend: str) -> OutboundBotConfigError:
+        """An error about a field, ready to be raised."""
+        return OutboundBotConfigError(f"{self.origin}: {name} {what}; {mend}")
+
+    def named(self, read: Callable[[], T]) -> T:
+        """
+        Call ``read`` and put the connection's name before what it complains about.
+
+        :raises OutboundBotConfigError: ``read`` raised one.
+        """
+        try:
+            return read()
+        except OutboundBotConfigError as error:
+            raise OutboundBotConfigError(f"{self.origin}: {error}") from None
+
+
+def get_fields(conn_id: str, conn_type: str, known: Iterable[str]) -> Fields:
+    """
+    Look a connection up.
+
+    :raises OutboundBotConfigError: there is none, it is of another type, or its extra is no JSON object.
+    """
+    from airflow.sdk import BaseHook
+
+    connection = None
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except Exception as error:  # noqa: BLE001 - told apart by name: each way Airflow is run has a class of its own
+        _reraise_unless_missing(error)
+    checked = _checked(connection, conn_id, conn_type)
+    extra = _parsed_extra(checked)
+    # Asked for as well because Airflow masks the values of secret fields in logs by it.
+    _ = checked.extra_dejson
+    return Fields(checked, extra, known)
+
+
+async def aget_fields(conn_id: str, conn_type: str, known: Iterable[str]) -> Fields:
+    """Look a connection up without blocking a triggerer's loop; else as :func:`get_fields`."""
+    from airflow.sdk import BaseHook
+
+    connection = None
+    try:
+        connection = await BaseHook.aget_connection(conn_id)
+    except Exception as error:  # noqa: BLE001 - told apart by name: each way Airflow is run has a class of its own
+        _reraise_unless_missing(error)
+    checked = _checked(connection, conn_id, conn_type)
+    extra = _parsed_extra(checked)
+    if hasattr(checked, "aextra_dejson"):
+        # Airflow 3.2 has only the property, which would block the loop.
+        await checked.aextra_dejson()
+    return Fields(checked, extra, known)
+
+
+def _reraise_unless_missing(error: Exception) -> None:
+    if type(error).__name__ != "AirflowNotFoundException":
+        raise error
+
+
+def _checked(connection: Connection | None, conn_id: str, conn_type: str) -> Connection:
+    if connection is None:
+        raise OutboundBotConfigError(
+            f"connection {conn_id!r} does not exist; create it on the web page under Admin, Connections, or by "
+            f"airflow connections add {conn_id} --conn-type {conn_type} …"
+        )
+    if connection.conn_type != conn_type:
+        raise OutboundBotConfigError(
+            f"connection {conn_id!r} is of type {connection.conn_type!r}; one of type {conn_type!r} is needed here"
+        )
+    return connection
+
+
+def _parsed_extra(connection: Connection) -> dict[str, Any]:
+    if not connection.extra:
+        return {}
+    try:
+        extra = json.loads(connection.extra)
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        raise OutboundBotConfigError(
+            f'connection {connection.conn_id!r}: extra is not a JSON object; write it as {{"instance_id": "…"}}'
+        )
+    return extra

@@ -1,0 +1,110 @@
+"""The hook for connections of type ``rocketmq``."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, check_transport
+from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
+
+_EXTRA = ("transport", "topic", "consumer_group", "namespace", "tag", "tls", "librocketmq")
+#: Where a RocketMQ 5 proxy and a 4.x name server listen unless told otherwise.
+_PORTS = {"grpc": 8081, "remoting": 9876}
+#: Seconds to wait for a broker when a connection is tried out.
+_TEST_TIMEOUT = 5.0
+
+
+class RocketMQHook(BaseHook):
+    """
+    A connection of type ``rocketmq``: where call events come from.
+
+    It opens no consumer: whoever consumes takes the messages from the collector, the one process that stores them.
+
+    :param rocketmq_conn_id: The connection.
+    """
+
+    conn_name_attr = "rocketmq_conn_id"
+    default_conn_name = "rocketmq_default"
+    conn_type = "rocketmq"
+    hook_name = "RocketMQ"
+
+    def __init__(self, rocketmq_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.rocketmq_conn_id = rocketmq_conn_id
+
+    def settings(self) -> RocketMQSettings:
+        """
+        The connection, read and checked.
+
+        :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
+        """
+        return _settings(get_fields(self.rocketmq_conn_id, self.conn_type, _EXTRA))
+
+    async def asettings(self) -> RocketMQSettings:
+        """As :meth:`settings`, without blocking a triggerer's loop."""
+        return _settings(await aget_fields(self.rocketmq_conn_id, self.conn_type, _EXTRA))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Try whether the endpoints take connections. No message is read, for that would take it from the collector.
+
+        :return: Whether all do, and what is or is not well, in words.
+        """
+        try:
+            settings = self.settings()
+            check_transport(settings)
+        except OutboundBotError as error:
+            return False, str(error)
+        failures = [
+            f"{endpoint}: {why}" for endpoint in settings.endpoints if (why := _trouble(endpoint, settings.tls))
+        ]
+        if failures:
+            return False, "; ".join(failures)
+        return True, (
+            f"{', '.join(settings.endpoints)} takes {'TLS ' if settings.tls else ''}connections; whether topic "
+            f"{settings.topic!r} and consumer group {settings.consumer_group!r} exist shows in the collector's log"
+        )
+
+
+def _settings(fields: Fields) -> RocketMQSettings:
+    connection = fields.connection
+    transport = fields.text("transport", "grpc")
+    port = connection.port or _PORTS.get(transport, 8081)
+    hosts = [host.strip() for host in (connection.host or "").split(";") if host.strip()]
+    endpoints = tuple(host if ":" in host else f"{host}:{port}" for host in hosts)
+    for name in ("topic", "consumer_group"):
+        if not fields.text(name):
+            raise fields.wrong(name, "is missing", "put it into the connection's extra")
+    return fields.named(
+        lambda: RocketMQSettings(
+            transport=transport,
+            endpoints=endpoints,
+            topic=fields.text("topic"),
+            consumer_group=fields.text("consumer_group"),
+            namespace=fields.text("namespace"),
+            tag=fields.text("tag", "*"),
+            tls=fields.flag("tls", default=True),
+            username=connection.login or "",
+            password=connection.password or "",
+            librocketmq=fields.text("librocketmq") or None,
+        )
+    )
+
+
+def _trouble(endpoint: str, tls: bool) -> str | None:
+    """What keeps a connection from being made; ``None`` if nothing does."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_TEST_TIMEOUT) as plain:
+            if tls:
+                with ssl.create_default_context().wrap_socket(plain, server_hostname=host):
+                    pass
+    except ssl.SSLError as error:
+        return f"no TLS connection ({error.reason or 'handshake failed'}); does the broker use TLS?"
+    except OSError as error:
+        return error.strerror or "timed out"
+    return None
