@@ -118,9 +118,10 @@ class Groups:
                     **lease,
                 )
                 .on_conflict_do_nothing()
-            ).rowcount
+                .returning(table.c.assignment_id)
+            ).scalar_one_or_none()
             was_sealed = False
-            if not made:
+            if made is None:
                 row = connection.execute(
                     select(table).where(table.c.assignment_id == assignment_id).with_for_update()
                 ).one()
@@ -133,7 +134,7 @@ class Groups:
             assignment_id=assignment_id,
             job_group_id=job_group_id,
             owner=owner,
-            reopened=not made,
+            reopened=made is None,
             was_sealed=was_sealed,
         )
 

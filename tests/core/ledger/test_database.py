@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import text
+
+from airflow_provider_outbound.core.ledger import Ledger, open_ledger
+from airflow_provider_outbound.exceptions import (
+    LedgerKeyError,
+    LedgerUnavailableError,
+    LedgerVersionError,
+    OutboundBotConfigError,
+)
+
+
+def test_a_ledger_keeps_its_identity_when_keys_rotate(url: str, key: str) -> None:
+    with open_ledger(url, [key]) as first:
+        phone_key = first.identity.phone_key("+8613800000000")
+        ledger_id = first.ledger_id
+    newer = Fernet.generate_key().decode()
+
+    with open_ledger(url, [newer, key]) as rotated:
+        assert rotated.ledger_id == ledger_id
+        assert rotated.identity.phone_key("+8613800000000") == phone_key
+
+
+def test_two_ledgers_know_a_number_by_different_names(tmp_path: Path, key: str) -> None:
+    with (
+        open_ledger(f"sqlite:///{tmp_path}/one.db", [key]) as one,
+        open_ledger(f"sqlite:///{tmp_path}/two.db", [key]) as two,
+    ):
+        assert one.identity.phone_key("+8613800000000") != two.identity.phone_key("+8613800000000")
+
+
+def test_a_wrong_key_is_refused_with_the_mend(url: str, key: str) -> None:
+    open_ledger(url, [key]).close()
+
+    with pytest.raises(LedgerKeyError, match="set the key it was made with"):
+        open_ledger(url, [Fernet.generate_key().decode()])
+
+
+def test_no_key_is_refused_with_the_command_that_makes_one(url: str) -> None:
+    with pytest.raises(LedgerKeyError, match=r"Fernet\.generate_key"):
+        open_ledger(url, [])
+
+
+def test_a_newer_ledger_is_refused(ledger: Ledger, url: str, key: str) -> None:
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE outbound_version SET version_num = '9999'"))
+
+    with pytest.raises(LedgerVersionError, match="9999 is newer"):
+        open_ledger(url, [key])
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "words"),
+    [
+        pytest.param("sqlite:////proc/none/ledger.db", LedgerUnavailableError, "ledger_url", id="unwritable"),
+        pytest.param("sqlite://", OutboundBotConfigError, "in memory", id="memory"),
+        pytest.param("mysql://host/db", OutboundBotConfigError, "neither sqlite nor postgresql", id="mysql"),
+        pytest.param("what", OutboundBotConfigError, "not a database URL", id="no-url"),
+        pytest.param("postgresql://nobody:word@127.0.0.1:1/none", LedgerUnavailableError, "refused", id="no-server"),
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_is_one_clear_line(
+    bad: str, key: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as raised:
+        open_ledger(bad, [key])
+
+    assert "\n" not in str(raised.value)
+    assert ":word" not in str(raised.value)
+
+
+def test_the_file_is_readable_by_its_owner_alone(tmp_path: Path, key: str) -> None:
+    open_ledger(f"sqlite:///{tmp_path}/ledger.db", [key]).close()
+
+    assert (tmp_path / "ledger.db").stat().st_mode & 0o077 == 0
+
+
+def test_ten_processes_that_start_at_once_make_one_ledger(url: str, key: str) -> None:
+    program = (
+        "import sys; from airflow_provider_outbound.core.ledger import open_ledger\n"
+        "ledger = open_ledger(sys.argv[1], [sys.argv[2]]); print(ledger.ledger_id)"
+    )
+    command = [sys.executable, "-c", program, url, key]
+
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(10)
+    ]
+    answers = [process.communicate(timeout=120) for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * 10, answers
+    assert len({out for out, _ in answers}) == 1

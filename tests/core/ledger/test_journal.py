@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from airflow_provider_outbound.core.ledger import Candidate, JobGroupRecord, Ledger, Standing, TaskKey
+from airflow_provider_outbound.core.ledger.records import Assignment
+from airflow_provider_outbound.core.models.enums import JobStatus
+from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
+
+KEY = TaskKey("campaign", "manual__1", "assign")
+OTHER = TaskKey("campaign", "manual__1", "assign_more")
+
+
+def opened(ledger: Ledger, key: TaskKey = KEY, owner: str = "first", lease: float = 60) -> Assignment:
+    return ledger.jobs.open_assignment(key, "g1", owner=owner, lease_seconds=lease, settle_seconds=1)
+
+
+def references(candidates: list[Candidate]) -> list[str]:
+    return [candidate.reference_id for candidate in candidates]
+
+
+def test_the_first_group_of_a_task_stands(ledger: Ledger) -> None:
+    first = JobGroupRecord(job_group_id="g1", run_key=KEY.run_key, task_key=KEY, instance_id="i", name="night")
+
+    assert ledger.jobs.record_job_group(first) == first
+    assert ledger.jobs.record_job_group(attrs.evolve(first, job_group_id="g2")) == first
+    assert ledger.jobs.find_job_group(KEY.run_key) == first
+
+
+def test_a_mapped_task_is_a_task_of_its_own() -> None:
+    assert len({TaskKey("d", "r", "t", index).run_key for index in (-1, 0, 1)}) == 3
+
+
+def test_a_lease_keeps_others_out_until_it_ends(ledger: Ledger) -> None:
+    opened(ledger, owner="first", lease=60)
+    with pytest.raises(LeaseHeldError):
+        opened(ledger, owner="second")
+
+    # The same owner may open it again, here with a lease that is over at once.
+    opened(ledger, owner="first", lease=-1)
+    second = opened(ledger, owner="second")
+
+    assert second.reopened
+
+
+def test_who_lost_the_lease_can_neither_send_nor_seal(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    lost = opened(ledger, owner="first", lease=-1)
+    opened(ledger, owner="second")
+
+    for act in (
+        lambda: ledger.jobs.begin_batch(lost, candidates(1), dedupe_by="phone"),
+        lambda: ledger.jobs.renew(lost, 60),
+        lambda: ledger.jobs.seal(lost, 1),
+        lambda: ledger.jobs.abandon(lost),
+    ):
+        with pytest.raises(LeaseLostError):
+            act()
+    assert ledger.jobs.counts("g1").in_doubt == 0
+
+
+def test_a_contact_is_sent_by_one_of_two_assignments_that_race(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    contacts = candidates(200)
+    assignments = [opened(ledger), opened(ledger, OTHER, "second")]
+    sent: list[list[str]] = [[], []]
+
+    def send(index: int, order: int) -> None:
+        for start in range(0, 200, 10):
+            batch = contacts[::order][start : start + 10]
+            sent[index] += references(ledger.jobs.begin_batch(assignments[index], batch, dedupe_by="phone"))
+
+    threads = [threading.Thread(target=send, args=(0, 1)), threading.Thread(target=send, args=(1, -1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(sent[0] + sent[1]) == sorted(references(contacts))
+
+
+def test_standings_follow_what_happened_to_a_row(ledger: Ledger, candidates: Callable[[int], list[Candidate]]) -> None:
+    contacts = candidates(5)
+    assignment = opened(ledger)
+    ledger.jobs.begin_batch(assignment, contacts[:4], dedupe_by="phone")
+    ledger.jobs.mark_accepted(assignment, references(contacts[:1]))
+    ledger.jobs.mark_refused(assignment, references(contacts[1:2]))
+    ledger.jobs.mark_in_doubt(assignment, references(contacts[2:3]))
+    ledger.jobs.mark_unresolved(assignment, references(contacts[2:3]))
+
+    standings = ledger.jobs.classify(assignment, contacts, dedupe_by="phone")
+    others = ledger.jobs.classify(opened(ledger, OTHER), contacts, dedupe_by="phone")
+
+    assert standings == [
+        Standing.ACCEPTED,
+        Standing.FRESH,
+        Standing.UNRESOLVED,
+        Standing.DOUBT,
+        Standing.FRESH,
+    ]
+    assert others == [
+        Standing.DUPLICATE,
+        Standing.FRESH,
+        Standing.DUPLICATE,
+        Standing.DUPLICATE,
+        Standing.FRESH,
+    ]
+
+
+def test_a_number_under_a_fresh_reference_is_known(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    contacts = candidates(2)
+    assignment = opened(ledger)
+    ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")
+    ledger.jobs.mark_accepted(assignment, references(contacts))
+    renamed = [attrs.evolve(contact, reference_id=f"fresh-{n}") for n, contact in enumerate(contacts)]
+
+    assert ledger.jobs.classify(assignment, renamed, dedupe_by="phone") == [Standing.ACCEPTED] * 2
+    assert ledger.jobs.classify(assignment, renamed, dedupe_by="reference_id") == [Standing.FRESH] * 2
+    assert ledger.jobs.begin_batch(assignment, renamed, dedupe_by="phone") == []
+
+
+def test_a_known_reference_with_another_number_is_a_conflict(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    one, two = candidates(2)
+    assignment = opened(ledger)
+    ledger.jobs.begin_batch(assignment, [one], dedupe_by="phone")
+
+    swapped = attrs.evolve(two, reference_id=one.reference_id)
+
+    assert ledger.jobs.classify(assignment, [swapped], dedupe_by="phone") == [Standing.CONFLICT]
+    assert ledger.jobs.begin_batch(assignment, [swapped], dedupe_by="phone") == []
+
+
+def test_an_unresolved_row_is_sent_again_under_the_reference_it_had(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    (contact,) = candidates(1)
+    assignment = opened(ledger)
+    ledger.jobs.begin_batch(assignment, [contact], dedupe_by="phone")
+    ledger.jobs.mark_unresolved(assignment, [contact.reference_id])
+
+    again = ledger.jobs.begin_batch(assignment, [attrs.evolve(contact, reference_id="fresh")], dedupe_by="phone")
+
+    assert references(again) == [contact.reference_id]
+    assert ledger.jobs.stored_candidates(assignment, [contact.reference_id]) == [contact]
+
+
+def test_a_listing_settles_doubt_and_a_late_mark_does_not_undo_it(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    contacts = candidates(3)
+    assignment = opened(ledger)
+    ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")
+    listed = [
+        # Not by position: the reference and the number say whose job it is.
+        Job(
+            job_id=f"job-{contact.reference_id[:4]}",
+            job_group_id="g1",
+            status=JobStatus.SCHEDULING,
+            reference_id=contact.reference_id,
+            phone_number=contact.contact.phone.wire,
+        )
+        for contact in reversed(contacts[:2])
+    ]
+
+    outcome = ledger.jobs.record_listing("g1", listed)
+    ledger.jobs.mark_in_doubt(assignment, references(contacts))
+    ledger.jobs.mark_unresolved(assignment, references(contacts))
+
+    assert (outcome.matched, outcome.foreign) == (2, 0)
+    assert ledger.jobs.unresolved(assignment) == [contacts[2].reference_id]
+    assert {(row.reference_id, row.job_id) for row in ledger.jobs.unfinished("g1", 9)} == {
+        (contact.reference_id, f"job-{contact.reference_id[:4]}") for contact in contacts[:2]
+    }
+
+
+def test_a_job_that_others_assigned_is_not_assigned_again(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    contacts = candidates(2)
+    job = Job(
+        job_id="theirs",
+        job_group_id="g1",
+        status=JobStatus.EXECUTING,
+        reference_id="their-reference",
+        phone_number=contacts[0].contact.phone.e164,
+    )
+
+    assert ledger.jobs.record_listing("g1", [job]).foreign == 1
+
+    assignment = opened(ledger)
+    assert ledger.jobs.classify(assignment, contacts, dedupe_by="phone") == [Standing.DUPLICATE, Standing.FRESH]
+    assert references(ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")) == references(contacts[1:])
+
+
+def test_one_caller_an_interval_may_look(ledger: Ledger) -> None:
+    assert [ledger.jobs.claim_look("g1", 60) for _ in range(3)] == [True, False, False]
+    assert ledger.jobs.claim_look("g2", -1)
+    assert ledger.jobs.claim_look("g2", -1)
+
+
+def test_a_waiter_sees_each_change_once_and_none_too_late(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    sequence, _ = ledger.inbox.changed_since(0)
+    assignment = opened(ledger)
+    sequence, groups = ledger.inbox.changed_since(sequence)
+    assert groups == {"g1"}
+    assert ledger.inbox.changed_since(sequence) == (sequence, frozenset())
+
+    ledger.jobs.seal(assignment, 0)
+
+    assert ledger.inbox.changed_since(sequence)[1] == {"g1"}
+    assert ledger.jobs.state("g1").sealed_assignments == 1
