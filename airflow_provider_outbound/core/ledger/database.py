@@ -58,11 +58,11 @@ class Ledger:
             self._migrate()
             with self.read() as connection:
                 row = connection.execute(select(schema.ledger)).one()
+            self.identity = Identity(self._open_identity(row.identity_key))
         except BaseException:
             self.engine.dispose()
             raise
         self.ledger_id: str = row.ledger_id
-        self.identity = Identity(self._open_identity(row.identity_key))
         self.jobs = Jobs(self)
         self.inbox = Inbox(self)
 
