@@ -22,8 +22,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "simulate",
         help="run a simulated OutboundBot service and RocketMQ broker on 127.0.0.1",
-        description="Runs the OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When both are ready, one line of "
-        "JSON says where, with which keys, and how to export the Airflow connections. The last two digits of a number choose its outcome.",
+        description="Runs the OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When both are ready, "
+        "one line of JSON says where, with which keys, and how to export the Airflow connections. "
+        "A number's last two digits choose its outcome.",
     )
     parser.add_argument(
         "--api-port", type=int, default=8180, help="port of the API; 0 picks one (default: %(default)s)"
@@ -33,7 +34,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--broker-port", type=int, default=8181, help="port of the broker; 0 picks one (default: %(default)s)"
     )
     broker.add_argument(
-        "--publish-to", metavar="URL", help="publish to this broker, grpc://HOST:PORT, instead of running one"
+        "--publish-to", metavar="URL", help="publish to this proxy, grpc://HOST:PORT, instead of running one"
     )
     parser.add_argument("--topic", default="outbound-events", help="topic of the events (default: %(default)s)")
     parser.add_argument(
@@ -102,8 +103,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
+    from airflow_provider_outbound.simulator.broker import PortInUseError
     from airflow_provider_outbound.simulator.publisher import PublishError
-    from airflow_provider_outbound.simulator.server import PortInUseError, Server
+    from airflow_provider_outbound.simulator.server import Server
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 from collections import deque
@@ -13,7 +14,7 @@ from urllib.parse import unquote_plus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import Request  # noqa: TC002  # Starlette reads endpoints' annotations
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -157,10 +158,8 @@ class Api:
     def _later(self, seconds: float, action: str, values: Mapping[str, str]) -> None:
         async def act_late() -> None:
             await asyncio.sleep(seconds)
-            try:
+            with contextlib.suppress(Refusal):  # nobody listens any more
                 act(self.cloud, action, values)
-            except Refusal:
-                pass  # nobody listens any more
 
         task = asyncio.get_running_loop().create_task(act_late())
         self._background.add(task)

@@ -1,8 +1,9 @@
 """
 A stand-in for a RocketMQ 5 proxy: the gRPC services that consumers and producers of the Apache client use.
 
-It shows the real one's bad habits: a consumer group that does not exist and settings lost by a restart both answer 50001 for ever, an empty
-poll lasts 5 s at least and is refused (40018) if the client's deadline leaves less, an unacknowledged message returns 2 s after its lease.
+It shows the real one's bad habits: a consumer group that does not exist and settings lost by a restart both answer
+50001 for ever, an empty poll lasts 5 s at least and is refused (40018) if the client's deadline leaves less, and an
+unacknowledged message returns 2 s after its lease.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from airflow_provider_outbound.simulator.topics import Delivery, Message, Topic
 
 #: Seconds of a poll, at least and at most, whatever the client asks for.
 MIN_POLL, MAX_POLL = 5.0, 30.0
-_LOST_SETTINGS = 'java.lang.NullPointerException: Cannot invoke "apache.rocketmq.v2.Settings.getSubscription()" because "settings" is null'
+_LOST_SETTINGS = (
+    "java.lang.NullPointerException: Cannot invoke "
+    '"apache.rocketmq.v2.Settings.getSubscription()" because "settings" is null'
+)
 _OK = wire.Status(code=wire.OK, message="OK")
 
 
@@ -86,8 +90,8 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         """
         Answer ``POST /_simulator/broker``.
 
-        ``{"restart": true}``, ``{"reset": true}``, ``{"create_group": name}``, ``{"delete_group": name}``, ``{"create_topic": name}``,
-        ``{"publish": text}``, ``{"stop": true}``, ``{"start": true}``.
+        ``{"restart": true}``, ``{"stop": true}``, ``{"start": true}``, ``{"reset": true}``, ``{"publish": text}``,
+        ``{"create_group": name}``, ``{"delete_group": name}``, ``{"create_topic": name}``.
 
         :raises ValueError: an unknown order; nothing was done.
         """

@@ -23,8 +23,8 @@ class Dialler:
     """
     Works off an agenda of jobs on the cloud's clock.
 
-    Every entry is handled as of the instant it was planned for, not of the instant the loop reached it, so that a fast clock gives the
-    same calls as a slow one.
+    Every entry is handled as of the instant it was planned for, not of the instant the loop reached it, so that a
+    fast clock gives the same calls as a slow one.
 
     :param call_seconds: mean length of an answered call, in seconds of the cloud's clock.
     :param concurrency: calls at once.

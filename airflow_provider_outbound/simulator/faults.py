@@ -1,23 +1,28 @@
 """
 Faults that a test can switch on.
 
-Each is a JSON object under its name; ``true`` stands for ``{}``, a number for ``{"seconds": number}`` in faults that take seconds and
-for ``{"times": number}`` in the others. Common options: ``times`` (how often it strikes; default for ever), ``probability`` (default 1),
-``actions`` (API faults: which actions; default all that make sense).
+Each is a JSON object under its name; ``true`` stands for ``{}``, a number for ``{"seconds": number}`` in faults that
+take seconds and for ``{"times": number}`` in the others. Common options: ``times`` (how often it strikes; default for
+ever), ``probability`` (default 1), ``actions`` (of API and listing faults: which; default all that make sense).
 
 API, before acting
-    ``throttle`` HTTP 400 Throttling.User · ``status_500``, ``status_502``, ``status_503`` JSON error · ``html`` HTTP 502 with a page ·
-    ``reset`` the connection is reset
+    ``throttle``: HTTP 400 Throttling.User (the status is the general gateway's; this product's is not documented).
+    ``status_500``, ``status_502``, ``status_503``: an error as JSON. ``html``: HTTP 502 with a page.
+    ``reset``: the connection is reset.
 API, after acting
-    ``answer_lost`` the connection closes unanswered · ``late`` (``seconds``) the connection closes, then the cloud acts ·
-    ``success_false`` (``acts``: default true) HTTP 200 with ``Success: false`` ·
-    ``partial_batch`` a random part of the jobs is accepted, then HTTP 500 · ``ids_shuffled`` AssignJobs' job ids in random order
+    ``answer_lost``: the connection closes unanswered. ``late`` (``seconds``): it closes, then the cloud acts.
+    ``success_false`` (``acts``, default true): HTTP 200 with ``Success: false``.
+    ``partial_batch``: a random part of the jobs is accepted, then HTTP 500.
+    ``ids_shuffled``: AssignJobs' job ids come in random order.
 Listings
-    ``listing_lag`` (``seconds``) jobs show in listings and progress that much later · ``listing_reshuffle`` every request draws a new order ·
-    ``completed_counts_ended`` TotalCompleted counts every ended job instead of the succeeded ones (which one is right is not documented)
+    ``listing_lag`` (``seconds``): jobs show in listings and progress that much later.
+    ``listing_reshuffle``: every request draws a new order.
+    ``completed_counts_ended``: TotalCompleted counts every ended job instead of the succeeded ones; the service's
+    documents do not say which of the two it is.
 Messages (``event_types``: which; default all)
-    ``messages_doubled`` (``new_event_time``: default false) the same body with a new message id · ``messages_late`` (``seconds``) ·
-    ``messages_reordered`` (``seconds``: within how long, default 1) · ``messages_withheld`` never published
+    ``messages_doubled`` (``new_event_time``, default false): the same body again with a new message id.
+    ``messages_late`` (``seconds``). ``messages_reordered`` (``seconds``: within how long, default 1).
+    ``messages_withheld``: never published.
 """
 
 from __future__ import annotations
@@ -90,7 +95,9 @@ class Faults:
 
     def update(self, wanted: Mapping[str, Any]) -> None:
         """
-        Switch faults on; those not named stay as they are, ``false`` or ``null`` switches one off, nothing at all clears all.
+        Switch faults on; those not named stay as they are.
+
+        ``false`` or ``null`` switches one off, an empty object all.
 
         :raises ValueError: an unknown fault or option; nothing was changed.
         """
@@ -146,7 +153,9 @@ def _parse(name: str, value: Any) -> Fault | None:
     elif isinstance(value, int | float):
         value = {"seconds" if name in _DEFAULT_SECONDS else "times": value}
     if not isinstance(value, Mapping):
-        raise ValueError(f"fault {name!r} is neither an object, a number nor true")
+        raise ValueError(  # noqa: TRY004  # of the caller's JSON
+            f"fault {name!r} is neither an object, a number nor true"
+        )
     unknown = set(value) - _OPTIONS
     if unknown:
         raise ValueError(f"fault {name!r} has unknown options {sorted(unknown)}; known: {', '.join(sorted(_OPTIONS))}")

@@ -23,8 +23,8 @@ digits   outcome (call status; the job's status and failure reason)
 99       no answer, then blocked: NoAnswer at the first attempt, ContactBlockList at the second
 =======  ==========================================================================================
 
-The service's documents do not say which failure reason a busy or unreachable number gives; this table's choice is a guess,
-so nothing should be built on the pairing.
+The service's documents do not say which failure reason a busy or unreachable number gives; this table's choice is a
+guess, so nothing should be built on the pairing.
 """
 
 from __future__ import annotations

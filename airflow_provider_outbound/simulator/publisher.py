@@ -95,7 +95,7 @@ class Publisher:
             while not self._queue.empty() and len(bodies) < _BATCH:
                 bodies.append(self._queue.get_nowait())
             request = service.SendMessageRequest(messages=[self._message(body) for body in bodies])
-            while not await self._sent(stub, request):
+            while not await self._sent(stub, request):  # noqa: ASYNC110  # retries, and waits for nothing else
                 await asyncio.sleep(_RETRY_SECONDS)
             self.sent += len(bodies)
 

@@ -45,7 +45,7 @@ class Gatekeeper:
         self._check_key(parameters["AccessKeyId"], parameters.get("SecurityToken"))
         self._check_time(parameters["Timestamp"])
         given = parameters["Signature"]
-        # Clients encode almost as the signature wants it; decoding and encoding 100 KB again is kept for those that do not.
+        # Clients encode almost as the signature wants it; encoding 100 KB anew is kept for those that do not.
         text = _string_to_sign(method, [(_tidy(key), _tidy(value)) for key, value in raw_pairs])
         if not self._is_signed(text, given):
             text = _string_to_sign(method, [(quote(key, "~"), quote(value, "~")) for key, value in parameters.items()])

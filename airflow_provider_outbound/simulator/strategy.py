@@ -25,8 +25,9 @@ class Strategy:
     """
     When and how often a job may be dialled.
 
-    Neither start nor end nor working time: at once, one attempt. How the real service ends a job whose attempts for the day
-    are used is not documented; here it ends at once unless ``repeatBy`` (Day, Week, Month) opens another day before the end.
+    Neither start nor end nor working time: at once, one attempt. How the real service ends a job whose attempts for
+    the day are used is not documented; here it ends at once unless ``repeatBy`` (Day, Week, Month) opens another day
+    before the end.
     """
 
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -42,7 +43,7 @@ class Strategy:
     repeat_days: frozenset[int] = frozenset()
 
     def opens_at(self, instant: float) -> float | None:
-        """The earliest allowed instant at or after ``instant`` (Unix seconds); ``None`` if there is none before the end."""
+        """The earliest allowed instant (Unix seconds) at or after ``instant``; ``None``: none before the end."""
         instant = max(instant, self.start or instant)
         if not self._ends_after(instant):
             return None
@@ -113,7 +114,7 @@ def parse_strategy(text: str) -> Strategy:
 def _number(raw: Mapping[str, Any], name: str, default: float) -> float:
     value = raw.get(name)
     try:
-        return default if value in (None, "") else float(value)  # type: ignore[arg-type]  # samples send "3" and 3
+        return default if value in (None, "") else float(value)  # samples send "3" and 3
     except (TypeError, ValueError) as error:
         raise StrategyError(f"StrategyJson.{name} is not a number") from error
 

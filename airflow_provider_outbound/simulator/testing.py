@@ -1,7 +1,8 @@
 """
 The simulator inside a test process.
 
-Enable the fixtures with ``pytest_plugins = ["airflow_provider_outbound.simulator.testing"]``, or use :class:`Simulator` as a context manager.
+Enable the fixtures with ``pytest_plugins = ["airflow_provider_outbound.simulator.testing"]``, or use
+:class:`Simulator` as a context manager.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
 
@@ -64,7 +65,7 @@ class Simulator:
         #: The ready line: ``api``, ``broker``, ``connections`` and the rest.
         self.ready: dict[str, Any] = {}
 
-    def __enter__(self) -> Simulator:
+    def __enter__(self) -> Self:
         started: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), name="outbound-simulator")
         self._thread.start()
@@ -182,7 +183,7 @@ class Simulator:
         self._call(put)
 
     def broker_control(self, **orders: Any) -> dict[str, Any]:
-        """What ``POST /_simulator/broker`` does: ``restart``, ``create_group``, ``delete_group``, ``stop``, ``start`` …; its state."""
+        """What ``POST /_simulator/broker`` does, e.g. ``restart=True`` or ``create_group="other"``; its state."""
         assert self._loop is not None  # noqa: S101  # entered
         return asyncio.run_coroutine_threadsafe(self._running.outlet.control(orders), self._loop).result(_START_SECONDS)
 
