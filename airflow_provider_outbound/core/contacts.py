@@ -286,7 +286,7 @@ class _File:
                 yield from self._read(lines)
         except UnicodeDecodeError:
             raise OutboundBotContactsError(
-                f"{self.label}: {name} is not in encoding {self._encoding!r}; pass the right one, e.g. encoding='gb18030'"
+                f"{self.label}: {name} is not in encoding {self._encoding!r}; pass the right one: encoding='gb18030'"
             ) from None
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__

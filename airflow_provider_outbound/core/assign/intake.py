@@ -1,0 +1,175 @@
+"""From a source to candidates: what is left out, and why, is counted here, in constant memory."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from io import TextIOWrapper
+from itertools import islice
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Reject
+from airflow_provider_outbound.core.ledger import Candidate, Standing
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import mask
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+DedupeBy = Literal["phone", "reference_id"]
+Classify = Callable[[Sequence[Candidate]], list[Standing]]
+Identify = Callable[[Contact], Candidate]
+
+#: Rows looked up in the ledger at a time.
+CHUNK = 400
+#: Rejects repeated in an error message.
+_SHOWN = 3
+
+
+class Intake:
+    """
+    One reading of a source.
+
+    :param identify: Gives a contact its identities.
+    :param classify: Says what the ledger knows of candidates.
+    :param excluded: Numbers that must not be called, E.164.
+    :param allowed: If not ``None``, all other numbers are excluded.
+    """
+
+    def __init__(
+        self,
+        source: ContactSource,
+        *,
+        identify: Identify,
+        classify: Classify,
+        dedupe_by: DedupeBy,
+        excluded: frozenset[str] = frozenset(),
+        allowed: frozenset[str] | None = None,
+        rejects: RejectsFile | None = None,
+    ) -> None:
+        self._source = source
+        self._identify = identify
+        self._classify = classify
+        self._dedupe_by = dedupe_by
+        self._excluded = excluded
+        self._allowed = allowed
+        self._rejects = rejects
+        self.read = 0
+        self.rejected = 0
+        self.excluded = 0
+        self.not_allowed = 0
+        self.duplicates = 0
+        self.first_rejects: list[Reject] = []
+
+    def __iter__(self) -> Iterator[tuple[Candidate, Standing]]:
+        """Each contact that this assignment has or may have in the group, once, with its standing."""
+        with closing(Seen(unique_phone=self._dedupe_by == "phone")) as seen:
+            contacts = iter(self._wanted())
+            while chunk := list(islice(contacts, CHUNK)):
+                fresh = [candidate for candidate in map(self._identify, chunk) if self._is_new(candidate, seen)]
+                for candidate, standing in zip(fresh, self._classify(fresh), strict=True):
+                    if standing is Standing.CONFLICT:
+                        self._conflict(candidate)
+                    elif standing is Standing.DUPLICATE:
+                        self.duplicates += 1
+                    else:
+                        yield candidate, standing
+
+    def summary_of_rejects(self) -> str:
+        """The first rejects in words."""
+        more = self.rejected - len(self.first_rejects)
+        return "; ".join(map(str, self.first_rejects)) + (f"; and {more} more" if more else "")
+
+    def _wanted(self) -> Iterator[Contact]:
+        for item in self._source:
+            self.read += 1
+            if isinstance(item, Reject):
+                self._reject(item)
+            elif item.phone.e164 in self._excluded:
+                self.excluded += 1
+            elif self._allowed is not None and item.phone.e164 not in self._allowed:
+                self.excluded += 1
+                self.not_allowed += 1
+            else:
+                yield item
+
+    def _is_new(self, candidate: Candidate, seen: Seen) -> bool:
+        standing = seen.add(candidate.reference_id, candidate.phone_key)
+        if standing is Standing.CONFLICT:
+            self._conflict(candidate)
+        elif standing is Standing.DUPLICATE:
+            self.duplicates += 1
+        return standing is Standing.FRESH
+
+    def _conflict(self, candidate: Candidate) -> None:
+        contact = candidate.contact
+        reason = "its reference_id belongs to another number"
+        self._reject(Reject(row=contact.row, number=mask(contact.phone.e164), reason=reason))
+
+    def _reject(self, reject: Reject) -> None:
+        self.rejected += 1
+        if len(self.first_rejects) < _SHOWN:
+            self.first_rejects.append(reject)
+        if self._rejects is not None:
+            self._rejects.write(reject)
+
+
+class Seen:
+    """Identities met so far; kept in a temporary file once they are many."""
+
+    def __init__(self, *, unique_phone: bool) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.execute("CREATE TABLE seen (reference_id TEXT PRIMARY KEY, phone_key TEXT NOT NULL) WITHOUT ROWID")
+        if unique_phone:
+            self._db.execute("CREATE UNIQUE INDEX phone ON seen (phone_key)")
+        self._db.execute("BEGIN")
+
+    def add(self, reference_id: str, phone_key: str) -> Standing:
+        """Whether this was not met, was met, or was met with another number."""
+        added = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (reference_id, phone_key))
+        if added.rowcount:
+            return Standing.FRESH
+        found = self._db.execute("SELECT phone_key FROM seen WHERE reference_id = ?", (reference_id,)).fetchone()
+        return Standing.DUPLICATE if found in (None, (phone_key,)) else Standing.CONFLICT
+
+    def count(self) -> int:
+        """How many were met."""
+        return int(self._db.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+    def add_ids(self, ids: Iterable[str]) -> None:
+        """Meet what has one identity only."""
+        self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, '')", ((item,) for item in ids))
+
+    def close(self) -> None:
+        """Drop them."""
+        self._db.close()
+
+
+class RejectsFile:
+    """Rejected rows as CSV, numbers masked; written anew by each try."""
+
+    def __init__(self, path: PathLike) -> None:
+        self._path = path
+        self._file: Any = None
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = TextIOWrapper(self._path.open("wb"), encoding="utf-8", newline="")
+        except OSError as error:
+            raise OutboundBotConfigError(
+                f"rejects_path: {self._path} cannot be written: {error.strerror or type(error).__name__}"
+            ) from None
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(("row", "phone_number", "reason"))
+        return self
+
+    def write(self, reject: Reject) -> None:
+        """Add a row."""
+        self._writer.writerow((reject.row, reject.number, reject.reason))
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -1,0 +1,199 @@
+"""Sending batches: journalled first, a few at a time, each outcome written down as what it is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+import attrs
+
+from airflow_provider_outbound.core.assign.gate import Gate
+from airflow_provider_outbound.core.assign.intake import DedupeBy
+from airflow_provider_outbound.core.assign.lease import Lease
+from airflow_provider_outbound.core.client import OutboundBotClient
+from airflow_provider_outbound.core.ledger import Candidate, Ledger
+from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
+
+#: Requests in doubt in a row, with none taken between them, after which sending more would only make more doubt.
+MAX_DOUBTS_IN_A_ROW = 40
+#: Seconds between two lines of progress.
+_SAY_EVERY = 15.0
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What all requests of an assignment have in common."""
+
+    job_group_id: str
+    instance_id: str | None = None
+    strategy_json: str | None = None
+    calling_numbers: tuple[str, ...] = ()
+
+
+class Sender:
+    """
+    Sends candidates to a job group.
+
+    :param guard: Called before every batch is journalled; raises if nobody may be called (any more).
+    :param since: Until when earlier processes may have sent, by the ledger's clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: OutboundBotClient,
+        ledger: Ledger,
+        lease: Lease,
+        request: Request,
+        batch_size: int,
+        max_parallel_requests: int,
+        dedupe_by: DedupeBy,
+        guard: Callable[[], None],
+        since: datetime,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._lease = lease
+        self._request = request
+        self._batch_size = batch_size
+        self._threads = max_parallel_requests
+        self._dedupe_by: DedupeBy = dedupe_by
+        self._guard = guard
+        self._gate = Gate(max_parallel_requests)
+        self._lock = threading.Lock()
+        #: Batches refused for now.
+        self._again: deque[Sequence[Candidate]] = deque()
+        self._failure: BaseException | None = None
+        self._doubts_in_a_row = 0
+        self._accepted = 0
+        self._said_at = time.monotonic()
+        #: When the last request in doubt ended, by the ledger's clock.
+        self.doubt_since = since
+        #: Candidates that turned out to be another assignment's.
+        self.lost_races = 0
+
+    def send(self, candidates: Iterable[Candidate]) -> None:
+        """
+        Send them all; on return, and on failure too, nothing is in flight and every outcome is journalled.
+
+        :raises OutboundBotError: the first failure that sending again would not mend.
+        """
+        batches = _batched(candidates, self._batch_size)
+        # Leaving the pool waits for what is in flight.
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
+            while self._failure is None:
+                self._gate.enter()
+                batch = self._next(batches)
+                if batch is None:
+                    self._gate.leave()
+                    self._gate.drain()
+                    if not self._again:
+                        break
+                    continue
+                try:
+                    self._guard()
+                    begun = self._ledger.jobs.begin_batch(self._lease.assignment, batch, dedupe_by=self._dedupe_by)
+                except BaseException:
+                    self._gate.leave()
+                    raise
+                self.lost_races += len(batch) - len(begun)
+                if begun:
+                    pool.submit(self._send_one, begun)
+                else:
+                    self._gate.leave()
+        if self._failure is not None:
+            raise self._failure
+
+    def _next(self, batches: Iterator[Sequence[Candidate]]) -> Sequence[Candidate] | None:
+        if self._failure is not None:
+            return None
+        with self._lock:
+            if self._again:
+                return self._again.popleft()
+        return next(batches, None)
+
+    def _send_one(self, batch: Sequence[Candidate]) -> None:
+        try:
+            self._attempt(batch)
+        except BaseException as error:  # noqa: BLE001 - a thread's errors are raised by the thread that waits for it
+            with self._lock:
+                self._failure = self._failure or error
+        finally:
+            self._gate.leave()
+
+    def _attempt(self, batch: Sequence[Candidate]) -> None:
+        jobs, assignment = self._ledger.jobs, self._lease.assignment
+        references = [candidate.reference_id for candidate in batch]
+        request = self._request
+        try:
+            self._client.assign_jobs(
+                job_group_id=request.job_group_id,
+                jobs=[candidate.contact.job_json(candidate.reference_id) for candidate in batch],
+                strategy_json=request.strategy_json,
+                calling_numbers=request.calling_numbers,
+                instance_id=request.instance_id,
+                before_request=self._lease.check,
+            )
+        except LeaseLostError:
+            # Nothing was sent, but the rows are no longer ours to free: whoever has the lease settles them.
+            raise
+        except OutboundBotError as error:
+            if error.in_doubt:
+                jobs.mark_in_doubt(assignment, references)
+                self._doubt(error)
+            elif not self._lease.is_held:
+                raise LeaseLostError(
+                    f"job group {request.job_group_id}: the lease ended while a request was refused"
+                ) from None
+            else:
+                jobs.mark_refused(assignment, references)
+                if not isinstance(error, OutboundBotThrottlingError):
+                    raise
+                with self._lock:
+                    self._again.append(batch)
+                self._gate.throttled()
+        except BaseException:
+            jobs.mark_in_doubt(assignment, references)
+            raise
+        else:
+            jobs.mark_accepted(assignment, references)
+            self._took(len(batch))
+
+    def _doubt(self, error: OutboundBotError) -> None:
+        self._gate.failed()
+        now = self._ledger.now()
+        with self._lock:
+            self.doubt_since = max(self.doubt_since, now)
+            self._doubts_in_a_row += 1
+            in_a_row = self._doubts_in_a_row
+        if in_a_row == 1:
+            log.warning("A request may or may not have been acted on, to be found out at the end: %s", error)
+        if in_a_row >= MAX_DOUBTS_IN_A_ROW:
+            raise error
+
+    def _took(self, count: int) -> None:
+        self._gate.succeeded()
+        with self._lock:
+            self._doubts_in_a_row = 0
+            self._accepted += count
+            say = time.monotonic() - self._said_at >= _SAY_EVERY
+            if say:
+                self._said_at = time.monotonic()
+        if say:
+            log.info("Job group %s: %d contacts assigned so far", self._request.job_group_id, self._accepted)
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
