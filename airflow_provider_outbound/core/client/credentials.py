@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -61,7 +62,6 @@ def _is_plain_key(settings: ClientSettings) -> bool:
 def _provider(settings: ClientSettings) -> Any:
     from alibabacloud_credentials.http import HttpOptions
     from alibabacloud_credentials.provider import (
-        DefaultCredentialsProvider,
         EcsRamRoleCredentialsProvider,
         RamRoleArnCredentialsProvider,
         StaticAKCredentialsProvider,
@@ -88,7 +88,7 @@ def _provider(settings: ClientSettings) -> Any:
             role_name=settings.ecs_role, http_options=options, async_update_enabled=False
         )
     else:
-        base = DefaultCredentialsProvider()
+        base = _default_chain()
     if not settings.role_arn:
         return base
     return RamRoleArnCredentialsProvider(
@@ -97,6 +97,14 @@ def _provider(settings: ClientSettings) -> Any:
         role_session_name=settings.role_session_name or _SESSION_NAME,
         http_options=options,
     )
+
+
+@functools.cache
+def _default_chain() -> Any:
+    """Alibaba Cloud's default chain; one a process, for each starts a thread that lasts as long as the process."""
+    from alibabacloud_credentials.provider import DefaultCredentialsProvider
+
+    return DefaultCredentialsProvider()
 
 
 def _mend(settings: ClientSettings) -> str:
