@@ -235,8 +235,10 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
 
     :raises ValueError: not a valid number; the message says why and holds no digit of it.
     """
+    if number is None:
+        raise ValueError("no phone number")
     if not isinstance(number, str):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+        if isinstance(number, bool) or not isinstance(number, int | float):
             raise ValueError(f"the number is of type {type(number).__name__}")
         return normalise(number, default_region)
     # Marks of writing direction and the like come along when a number is copied from a phone.

@@ -1,0 +1,302 @@
+"""Each contact gets one job, whatever the service answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
+from airflow_provider_outbound.exceptions import (
+    OutboundBotAuthenticationError,
+    OutboundBotConfigError,
+    OutboundBotContactsError,
+    OutboundBotError,
+    OutboundBotNotFoundError,
+    OutboundBotWrongTimeError,
+)
+
+
+def test_every_contact_gets_one_job(campaign, numbers):
+    contacts = numbers(63)
+
+    result = campaign.assign(contacts)
+
+    assert campaign.each_once(contacts)
+    assert result.to_dict() == {
+        "job_group_id": campaign.job_group_id,
+        "read": 63,
+        "assigned": 63,
+        "newly_assigned": 63,
+        "duplicates": 0,
+        "excluded": 0,
+        "rejected": 0,
+        "unresolved": 0,
+        "rejects_path": None,
+    }
+    state = campaign.ledger.jobs.state(campaign.job_group_id)
+    assert (state.sealed, state.open_assignments, state.has_doubt) == (63, (), False)
+
+
+def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
+    contacts = numbers(12)
+    campaign.assign(contacts)
+    requests = campaign.simulator.state()["requests"]["AssignJobs"]
+
+    result = campaign.assign(contacts)
+
+    assert (result.assigned, result.newly_assigned, result.duplicates) == (12, 0, 0)
+    assert campaign.simulator.state()["requests"]["AssignJobs"] == requests
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param({"answer_lost": {"probability": 0.4}}, id="answer-lost"),
+        pytest.param({"late": {"seconds": 0.3, "probability": 0.3}}, id="acts-late"),
+        pytest.param({"partial_batch": {"probability": 0.4}}, id="accepted-in-part"),
+        pytest.param({"throttle": {"probability": 0.4}}, id="throttled"),
+        pytest.param({"html": {"probability": 0.3}}, id="html"),
+        pytest.param({"status_500": {"probability": 0.15}, "status_503": {"probability": 0.15}}, id="5xx"),
+        pytest.param({"reset": {"probability": 0.3}}, id="reset"),
+        pytest.param({"success_false": {"probability": 0.3}}, id="success-false-acted"),
+        pytest.param({"success_false": {"probability": 0.3, "acts": False}}, id="success-false-not-acted"),
+        pytest.param({"ids_shuffled": True}, id="ids-shuffled"),
+        pytest.param({"answer_lost": {"probability": 0.4}, "listing_lag": {"seconds": 0.4}}, id="lost-and-lagging"),
+        pytest.param(
+            {"answer_lost": {"probability": 0.4}, "listing_reshuffle": True}, id="lost-and-listing-in-changing-order"
+        ),
+        pytest.param(
+            {"answer_lost": {"probability": 0.2}, "reset": {"probability": 0.2}, "throttle": {"probability": 0.2}},
+            id="lost-reset-and-throttled",
+        ),
+    ],
+)
+def test_no_number_twice_and_none_missing(campaign, numbers, faults: dict[str, Any]):
+    contacts = numbers(130)
+    acting = {
+        name: {"actions": ["AssignJobs"], **value} if isinstance(value, dict) and "listing" not in name else value
+        for name, value in faults.items()
+    }
+    campaign.simulator.faults(**acting)
+
+    # What is sent again at the end may fail again; the next try of the task settles that.
+    for _ in range(8):
+        result = campaign.assign(contacts, settle_seconds=1.0)
+        if not result.unresolved:
+            break
+
+    assert campaign.each_once(contacts)
+    assert (result.assigned, result.unresolved) == (130, 0)
+    struck = campaign.simulator.state()["faults"]
+    assert all(fault["struck"] for fault in struck.values()), struck
+
+
+def test_a_group_larger_than_a_page_is_read_whole_although_its_order_changes(campaign, numbers):
+    contacts = numbers(230)
+    campaign.assign(contacts[:225], batch_size=75)
+    campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"]}, listing_reshuffle=True)
+
+    result = campaign.assign(contacts)
+
+    assert campaign.each_once(contacts)
+    assert result.unresolved == 0
+
+
+def test_held_contacts_are_reported_and_not_sent_again(campaign, numbers, caplog):
+    contacts = numbers(10)
+    campaign.simulator.faults(reset={"actions": ["AssignJobs"], "times": 1})
+
+    result = campaign.assign(contacts, on_unresolved="hold")
+
+    assert (result.assigned, result.unresolved) == (5, 5)
+    assert sum(campaign.jobs_per_number().values()) == 5
+    assert [record.levelno for record in caplog.records if "5 contacts are unresolved" in record.message] == [
+        logging.ERROR
+    ]
+    # A later try of an author who changed their mind.
+    assert campaign.assign(contacts, on_unresolved="resend").unresolved == 0
+    assert campaign.each_once(contacts)
+
+
+def test_a_contact_that_shows_up_after_all_is_not_sent_again(campaign, numbers):
+    """The journal said unresolved; the next try reads the group before it sends."""
+    contacts = numbers(5)
+    campaign.simulator.faults(late={"actions": ["AssignJobs"], "seconds": 3.0, "times": 1})
+    held = campaign.assign(contacts, on_unresolved="hold", settle_seconds=0.2)
+    assert held.unresolved == 5
+    wait_until(lambda: len(campaign.jobs_per_number()) == 5)
+
+    result = campaign.assign(contacts)
+
+    assert (result.assigned, result.unresolved) == (5, 0)
+    assert campaign.each_once(contacts)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        pytest.param("key", OutboundBotAuthenticationError, id="wrong-key"),
+        pytest.param("group", OutboundBotNotFoundError, id="unknown-group"),
+    ],
+)
+def test_a_refusal_for_good_stops_at_once(campaign, numbers, fault, error):
+    if fault == "key":
+        settings = type(campaign.client.settings)(
+            access_key_id=campaign.simulator.access_key_id,
+            access_key_secret="wrong",
+            endpoint=campaign.simulator.api,
+            instance_id=campaign.simulator.instance_id,
+        )
+        campaign.client = type(campaign.client)(settings)
+    else:
+        campaign.job_group_id = "no-such-group"
+
+    with pytest.raises(error):
+        campaign.assign(numbers(50))
+
+    assert not campaign.jobs_per_number()
+
+
+def test_a_refused_batch_is_free_for_the_next_try(campaign, numbers):
+    contacts = numbers(5)
+    calls = iter([OutboundBotWrongTimeError("too late"), None])
+
+    def guard() -> None:
+        if error := next(calls):
+            raise error
+
+    with pytest.raises(OutboundBotWrongTimeError):
+        campaign.assign(contacts, guard=guard)
+    assert len(campaign.ledger.jobs.state(campaign.job_group_id).open_assignments) == 1
+
+    assert campaign.assign(contacts, guard=guard).newly_assigned == 5
+
+
+def test_the_guard_is_not_asked_where_nothing_is_to_be_sent(campaign, numbers):
+    """A run that was fully assigned in time succeeds when it is cleared the next day."""
+    contacts = numbers(5)
+    campaign.assign(contacts)
+
+    def guard() -> None:
+        raise OutboundBotWrongTimeError("too late")
+
+    assert campaign.assign(contacts, guard=guard).assigned == 5
+
+
+def test_duplicates_within_a_source_and_between_tasks(campaign, numbers):
+    first, second = numbers(5), numbers(8)
+    campaign.assign([*first, "+86 " + first[0], {"phone": first[1], "reference_id": "other"}])
+
+    result = campaign.assign(second, key=TaskKey("dag", "run", "assign-more"))
+
+    assert (result.read, result.assigned, result.duplicates) == (8, 3, 5)
+    assert campaign.each_once(second)
+
+
+def test_one_person_under_two_references_where_the_author_says_so(campaign, numbers):
+    number = numbers(1)[0]
+    contacts = [{"phone": number, "reference_id": "order-a"}, {"phone": number, "reference_id": "order-b"}]
+
+    result = campaign.assign([*contacts, contacts[0]], dedupe_by="reference_id")
+
+    assert (result.assigned, result.duplicates) == (2, 1)
+    assert campaign.jobs_per_number() == {number: 2}
+
+
+@pytest.mark.parametrize("known_by", ["the source", "the ledger"])
+def test_a_reference_with_another_number_is_refused(campaign, numbers, known_by):
+    one, two = numbers(2)
+    contacts = [{"phone": one, "reference_id": "vip"}, {"phone": two, "reference_id": "vip"}]
+    if known_by == "the ledger":
+        campaign.assign([contacts[0]])
+        contacts = [contacts[1]]
+
+    with pytest.raises(OutboundBotContactsError, match="reference_id belongs to another number") as caught:
+        campaign.assign(contacts)
+
+    assert two not in str(caught.value)
+    assert two not in campaign.jobs_per_number()
+    assert campaign.assign(contacts, on_invalid="skip").rejected == 1
+
+
+def test_an_invalid_contact_stops_all_before_anything_is_sent(campaign, numbers, tmp_path):
+    contacts = [*numbers(30), "12", {"name": "nobody"}]
+
+    with pytest.raises(OutboundBotContactsError, match=r"2 of 32 contacts cannot be used: row 31 .*row 32: no phone"):
+        campaign.assign(contacts)
+
+    assert not campaign.jobs_per_number()
+    rejects = tmp_path / "rejects.csv"
+    result = campaign.assign(contacts, on_invalid="skip", rejects_path=rejects)
+    assert (result.assigned, result.rejected, result.rejects_path) == (30, 2, str(rejects))
+    assert len(rejects.read_text().splitlines()) == 3
+
+
+def test_excluded_numbers_are_not_called(campaign, numbers):
+    contacts = numbers(6)
+
+    result = campaign.assign(
+        contacts,
+        excluded=frozenset({f"+86{contacts[0]}"}),
+        allowed=frozenset(f"+86{number}" for number in contacts[:4]),
+    )
+
+    assert (result.read, result.assigned, result.excluded) == (6, 3, 3)
+    assert campaign.each_once(contacts[1:4])
+
+
+def test_jobs_of_another_ledger_are_recognised(campaign, numbers, tmp_path):
+    """Two ledgers on one group are against the rules; what one did before the other began is still seen."""
+    contacts = numbers(12)
+    campaign.assign(contacts[:7])
+    with open_ledger(
+        f"sqlite:///{tmp_path}/other.db", [b"dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE=".decode()]
+    ) as other:
+        campaign.ledger = other
+
+        result = campaign.assign(contacts)
+
+    assert (result.assigned, result.duplicates) == (5, 7)
+    assert campaign.each_once(contacts)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch_size", 100),
+        ("batch_size", 0),
+        ("batch_size", True),
+        ("max_parallel_requests", 0),
+        ("settle_seconds", -1),
+        ("on_invalid", "ignore"),
+        ("on_unresolved", "call"),
+        ("dedupe_by", "name"),
+    ],
+)
+def test_an_option_out_of_range_is_named(campaign, numbers, option, value):
+    with pytest.raises(OutboundBotConfigError, match=f"^{option}: {value!r} is "):
+        campaign.assign(numbers(1), **{option: value})
+
+
+def test_no_number_in_logs_or_errors(campaign, numbers, caplog):
+    caplog.set_level(logging.DEBUG)
+    contacts = numbers(20)
+    campaign.simulator.faults(reset={"probability": 0.5}, html={"probability": 0.3})
+
+    try:
+        campaign.assign(contacts)
+    except OutboundBotError as error:
+        assert not any(number in str(error) for number in contacts)
+
+    assert not any(number in record.getMessage() for record in caplog.records for number in contacts)
+
+
+def wait_until(condition, seconds: float = 10.0) -> None:
+    import time
+
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
