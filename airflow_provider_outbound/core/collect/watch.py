@@ -230,7 +230,7 @@ class _Watch:
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="outbound-watch", daemon=True)
         self._ledger: Ledger | None = None
-        self._sequence = 0
+        self._sequence: int | None = None
         self._trouble = ""
 
     def add(self, waiter: Waiter) -> bool:
@@ -301,10 +301,15 @@ class _Watch:
     def _look(self) -> None:
         from airflow_provider_outbound.core.ledger import open_ledger
 
+        changed: frozenset[str] | None
         try:
             if self._ledger is None:
                 self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
-            self._sequence, changed = self._ledger.inbox.changed_since(self._sequence)
+            if self._sequence is None:
+                # Nobody needs the past: whoever came before this reads the present once more.
+                self._sequence, changed = self._ledger.jobs.newest(), None
+            else:
+                self._sequence, changed = self._ledger.inbox.changed_since(self._sequence)
         except LedgerUnavailableError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)
@@ -317,7 +322,7 @@ class _Watch:
             logger.info("the ledger answers again")
             self._trouble = ""
         with self._lock:
-            concerned = [waiter for waiter in self._waiters if waiter.job_group_id in changed]
+            concerned = [waiter for waiter in self._waiters if changed is None or waiter.job_group_id in changed]
         for waiter in concerned:
             waiter.tell()
 

@@ -63,6 +63,7 @@ class RocketMQSettings:
     :param username: The instance's user name, empty where the broker asks for none.
     :param password: Its password.
     :param librocketmq: Path of librocketmq.so, for ``remoting`` only.
+    :param lease_seconds: How long a received message stays hidden from the group's other consumers (seconds).
     :raises OutboundBotConfigError: A field is missing or unusable; the message names it.
     """
 
@@ -76,6 +77,7 @@ class RocketMQSettings:
     username: str = ""
     password: str = attrs.field(default="", repr=False)
     librocketmq: str | None = None
+    lease_seconds: int = LEASE_SECONDS
 
     def __attrs_post_init__(self) -> None:
         if self.transport == "remoting" and self.tls:
@@ -121,7 +123,7 @@ class Consumer(ABC):
 
         :param max_messages: Most messages to return.
         :param wait_seconds: How long to wait for the first; the broker's shortest poll is the floor.
-        :return: Messages, leased for :data:`LEASE_SECONDS`; empty if none came.
+        :return: Messages, leased for the settings' ``lease_seconds``; empty if none came.
         :raises RocketMQError: The broker is in trouble, said in words. Calling again, after a pause, goes on.
         """
 

@@ -25,7 +25,6 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.rocketmq.base import (
-    LEASE_SECONDS,
     Consumer,
     Message,
     RocketMQSettings,
@@ -200,7 +199,7 @@ class GrpcConsumer(Consumer):
             self._polling = True
         try:
             self._client.await_duration = max(MIN_POLL_SECONDS, math.ceil(wait_seconds))
-            received = self._client.receive(max_messages, LEASE_SECONDS)
+            received = self._client.receive(max_messages, self._settings.lease_seconds)
         finally:
             self._polling = False
         return [

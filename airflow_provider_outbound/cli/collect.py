@@ -1,0 +1,103 @@
+"""``outbound collect``: store call events in the ledger until stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.collect.worker import WorkerSettings
+    from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+_DESCRIPTION = """\
+Take call events off RocketMQ and store them in the ledger until stopped (SIGTERM, Ctrl-C). Several may run at once.
+
+Subscription: --rocketmq-conn-id names an Airflow connection; without Airflow give --endpoint, --topic and --group, and
+the credentials in OUTBOUND_ROCKETMQ_USERNAME and OUTBOUND_ROCKETMQ_PASSWORD.
+Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several, comma separated, newest first); what is
+not given is read from Airflow's [outbound] section.
+"""
+#: Kinds of endpoint by their scheme.
+_SCHEMES = ("grpc", "remoting")
+
+
+def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "collect",
+        help="store call events in the ledger until stopped",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--rocketmq-conn-id", metavar="ID", help="Airflow connection of type rocketmq")
+    source.add_argument("--endpoint", metavar="grpc://HOST:PORT", help="broker; several, separated by ';'")
+    parser.add_argument("--topic", help="topic of the events (with --endpoint)")
+    parser.add_argument("--group", help="consumer group, this ledger's own (with --endpoint)")
+    parser.add_argument("--tag", help="tag expression (default: every message)")
+    parser.add_argument("--namespace", default="", help="instance id, where the broker wants one")
+    parser.add_argument("--no-tls", action="store_true", help="do not encrypt the connection")
+    parser.add_argument("--ledger-url", metavar="URL", help="SQLAlchemy URL, e.g. sqlite:////var/lib/ledger.db")
+    parser.set_defaults(run=_collect, parser=parser)
+
+
+def _collect(args: argparse.Namespace) -> int:
+    if args.endpoint and not (args.topic and args.group):
+        args.parser.error("--endpoint needs --topic and --group")
+    if args.rocketmq_conn_id and (args.topic or args.group or args.tag or args.namespace or args.no_tls):
+        args.parser.error("--rocketmq-conn-id brings topic, group, tag, namespace and tls with it")
+    from airflow_provider_outbound.core.collect import worker
+
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    worker.logger.setLevel(logging.INFO)
+    try:
+        settings = _settings(args)
+    except OutboundBotError as error:
+        print(error, file=sys.stderr)
+        return 1
+    worker.leave(worker.run(settings))
+    return 0  # never reached: the process has ended
+
+
+def _settings(args: argparse.Namespace) -> WorkerSettings:
+    from airflow_provider_outbound.core.collect.worker import WorkerSettings
+
+    rocketmq = _connection(args.rocketmq_conn_id) if args.rocketmq_conn_id else _subscription(args)
+    url = args.ledger_url or os.environ.get("OUTBOUND_LEDGER_URL", "")
+    keys = tuple(key.strip() for key in os.environ.get("OUTBOUND_LEDGER_KEY", "").split(",") if key.strip())
+    if not (url and keys):
+        from airflow_provider_outbound import config
+
+        configured = config.load()
+        url, keys = url or configured.ledger_url, keys or configured.ledger_keys
+    return WorkerSettings(ledger_url=url, ledger_keys=keys, rocketmq=rocketmq)
+
+
+def _connection(conn_id: str) -> RocketMQSettings:
+    from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+
+    return RocketMQHook(conn_id).settings()
+
+
+def _subscription(args: argparse.Namespace) -> RocketMQSettings:
+    from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+    scheme, found, rest = args.endpoint.partition("://")
+    if not found or scheme not in _SCHEMES:
+        raise OutboundBotConfigError(f"--endpoint {args.endpoint!r}: give it as grpc://HOST:PORT")
+    return RocketMQSettings(
+        transport=scheme,
+        endpoints=tuple(part for part in rest.rstrip("/").split(";") if part),
+        topic=args.topic,
+        consumer_group=args.group,
+        namespace=args.namespace,
+        tag=args.tag or "*",
+        tls=not args.no_tls,
+        username=os.environ.get("OUTBOUND_ROCKETMQ_USERNAME", ""),
+        password=os.environ.get("OUTBOUND_ROCKETMQ_PASSWORD", ""),
+    )
