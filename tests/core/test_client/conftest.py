@@ -69,6 +69,8 @@ class Scripted:
         self.answers: list[tuple[int, bytes]] = []
         #: Query parameters of each request.
         self.requests: list[dict[str, str]] = []
+        #: Called with the headers of each request.
+        self.on_headers: Callable[[str], object] = str
 
     def answer(self, status: int, body: object) -> None:
         """Prepare the next answer; the last one prepared is repeated."""
@@ -91,6 +93,7 @@ def scripted() -> Iterator[Scripted]:
         def do_POST(self) -> None:
             query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
             state.requests.append({name: values[0] for name, values in query.items()})
+            state.on_headers(str(self.headers))
             status, body = state.take()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
