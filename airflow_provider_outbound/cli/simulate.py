@@ -22,8 +22,8 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "simulate",
         help="run a simulated OutboundBot service and RocketMQ broker on 127.0.0.1",
-        description="Runs the OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When both are ready, "
-        "one line of JSON says where, with which keys, and how to export the Airflow connections. "
+        description="Runs the OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When "
+        "both are ready, one line of JSON says where, with which keys, and how to export the Airflow connections. "
         "A number's last two digits choose its outcome.",
     )
     parser.add_argument(
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
-    from airflow_provider_outbound.simulator.broker import PortInUseError
+    from airflow_provider_outbound.simulator.ports import PortInUseError
     from airflow_provider_outbound.simulator.publisher import PublishError
     from airflow_provider_outbound.simulator.server import Server
 

@@ -18,6 +18,7 @@ from rocketmq.grpc_protocol import definition_pb2 as wire
 from rocketmq.grpc_protocol import service_pb2 as service
 from rocketmq.grpc_protocol.service_pb2_grpc import MessagingServiceServicer, add_MessagingServiceServicer_to_server
 
+from airflow_provider_outbound.simulator.ports import listen
 from airflow_provider_outbound.simulator.topics import Delivery, Message, Topic
 
 #: Seconds of a poll, at least and at most, whatever the client asks for.
@@ -27,10 +28,6 @@ _LOST_SETTINGS = (
     '"apache.rocketmq.v2.Settings.getSubscription()" because "settings" is null'
 )
 _OK = wire.Status(code=wire.OK, message="OK")
-
-
-class PortInUseError(OSError):
-    """A port is taken; the message names it."""
 
 
 class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated without types
@@ -51,14 +48,11 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
 
     async def start(self) -> None:
         """:raises PortInUseError: the port is taken."""
+        # gRPC complains on standard error in its own words, so the port is tried first.
+        listen(self.port, "--broker-port").close()
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_MessagingServiceServicer_to_server(self, server)
-        try:
-            self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
-        except RuntimeError as error:
-            raise PortInUseError(
-                f"port {self.port} on 127.0.0.1 is in use; choose another --broker-port, or 0"
-            ) from error
+        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()
         self._server = server
 

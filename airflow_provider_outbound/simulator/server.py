@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,9 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_outbound.simulator import recordings
 from airflow_provider_outbound.simulator.api import Api
-from airflow_provider_outbound.simulator.broker import Broker, PortInUseError
+from airflow_provider_outbound.simulator.broker import Broker
 from airflow_provider_outbound.simulator.clock import Clock
 from airflow_provider_outbound.simulator.cloud import Cloud, Options
+from airflow_provider_outbound.simulator.ports import listen
 
 #: Bytes of a request's head: AssignJobs puts 99 jobs, about 123 KB, into the URL.
 _MAX_REQUEST_HEAD = 1 << 20
@@ -112,7 +112,7 @@ class Server:
     async def start(self) -> None:
         """:raises PortInUseError: a port is taken; nothing was started."""
         settings = self.settings
-        listener = _listen(settings.api_port)
+        listener = listen(settings.api_port, "--api-port")
         try:
             await self.outlet.start()
         except BaseException:
@@ -197,16 +197,3 @@ class Server:
                 "AIRFLOW_CONN_ROCKETMQ_DEFAULT": json.dumps(rocketmq),
             },
         }
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise PortInUseError(f"port {port} on 127.0.0.1 is in use; choose another --api-port, or 0") from error
-    listener.setblocking(False)
-    return listener

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -23,6 +22,13 @@ parser = argparse.ArgumentParser()
 configure(parser.add_subparsers())
 arguments = parser.parse_args(["simulate", *sys.argv[1:]])
 sys.exit(arguments.run(arguments))
+"""
+_PARENT = """
+import subprocess, sys, time
+options = ["--api-port", "0", "--broker-port", "0", "--until-stdin-closes"]
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], *options], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+time.sleep(60)
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -108,7 +114,7 @@ def test_a_port_in_use_is_one_line(start: Start, taken: str, other: str) -> None
         output, errors = process.communicate(timeout=20)
 
     assert (process.returncode, output) == (1, "")
-    assert errors == f"port {port} on 127.0.0.1 is in use; choose another {taken}, or 0\n"
+    assert errors == f"port {port} on 127.0.0.1 is in use or not allowed; choose another {taken}, or 0\n"
 
 
 def test_it_ends_with_whoever_started_it(start: Start) -> None:
@@ -116,11 +122,8 @@ def test_it_ends_with_whoever_started_it(start: Start) -> None:
         [
             sys.executable,
             "-c",
-            "import subprocess, sys, time\n"
-            f"child = subprocess.Popen([sys.executable, '-c', {_PROGRAM!r}, '--api-port', '0', '--broker-port', '0',"
-            " '--until-stdin-closes'], stdin=subprocess.PIPE)\n"
-            "print(child.pid, flush=True)\n"
-            "time.sleep(60)",
+            _PARENT,
+            _PROGRAM,
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -184,4 +187,4 @@ def test_the_home_folder_is_left_alone(start: Start, tmp_path: Any, monkeypatch:
 
     _ready(start("--api-port", "0", "--broker-port", "0"))
 
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

@@ -12,10 +12,40 @@ from airflow_provider_outbound.simulator.testing import Simulator
 
 #: Written out from the vendor's guide, so that a status dropped from the table is missed.
 CALL_STATUSES = frozenset(
-    ["Succeeded", "NoAnswer", "NotExist", "Busy", "Cancelled", "Failed", "NotConnected", "PoweredOff", "OutOfService", "InArrears", "EmptyNumber", "PerDayCallCountLimit", "ContactBlockList", "CallerNotRegistered", "Terminated", "VerificationCancelled"]
+    {
+        "Succeeded",
+        "NoAnswer",
+        "NotExist",
+        "Busy",
+        "Cancelled",
+        "Failed",
+        "NotConnected",
+        "PoweredOff",
+        "OutOfService",
+        "InArrears",
+        "EmptyNumber",
+        "PerDayCallCountLimit",
+        "ContactBlockList",
+        "CallerNotRegistered",
+        "Terminated",
+        "VerificationCancelled",
+    }
 )
 FAILURE_REASONS = frozenset(
-    ["Unknown", "NoAnswer", "InvalidStrategy", "TimeUp", "NoStrategy", "CallFailed", "PerDayCallCountLimit", "ContactBlockList", "EmptyNumber", "JobPerDayCallCountLimit", "VerificationCancelled", "ContactSuspended"]
+    {
+        "Unknown",
+        "NoAnswer",
+        "InvalidStrategy",
+        "TimeUp",
+        "NoStrategy",
+        "CallFailed",
+        "PerDayCallCountLimit",
+        "ContactBlockList",
+        "EmptyNumber",
+        "JobPerDayCallCountLimit",
+        "VerificationCancelled",
+        "ContactSuspended",
+    }
 )
 
 
