@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import attrs
@@ -24,8 +23,10 @@ from airflow_provider_outbound.exceptions import (
     LeaseLostError,
     OutboundBotConfigError,
     OutboundBotContactsError,
-    OutboundBotWrongTimeError,
 )
+
+#: Raises if nobody may be called (any more) by this group.
+Guard = Callable[[JobGroup], None]
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def assign(
     *,
     request: Request,
     options: AssignOptions,
-    guard: Callable[[], None],
+    guard: Guard,
 ) -> AssignResult:
     """
     Bring every contact of a source into a group, at most once, whatever happened in earlier tries.
@@ -160,7 +161,7 @@ def assign(
     :func:`abandon` it, so that nobody waits for it.
 
     :param key: The task; its tries share one assignment.
-    :param guard: Called before each batch; raises if nobody may be called (any more).
+    :param guard: Called with the group before each batch; raises if nobody may be called (any more).
     :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused for good.
     :raises LeaseLostError: another process took over.
@@ -206,12 +207,11 @@ class _Run:
         source: ContactSource,
         request: Request,
         options: AssignOptions,
-        guard: Callable[[], None],
+        guard: Guard,
     ) -> None:
         self._ledger = ledger
         self._lease = lease
         self._source = source
-        self._request = request
         self._options = options
         self._author_guard = guard
         self._group: JobGroup | None = None
@@ -275,14 +275,8 @@ class _Run:
         )
 
     def _guard(self) -> None:
-        """Refuse to send what would not be dialled any more."""
-        self._author_guard()
-        ends_at = self._group.ends_at if self._group and self._request.strategy_json is None else None
-        if ends_at is not None and ends_at <= datetime.now(UTC):
-            raise OutboundBotWrongTimeError(
-                f"job group {self._request.job_group_id}: its window was over at "
-                f"{ends_at.isoformat(timespec='minutes')}; nobody was called. Create a new group, or pass a strategy"
-            )
+        if self._group is not None:
+            self._author_guard(self._group)
 
     def _settle(self, *, may_resend: bool) -> None:
         """Settle doubt; send once more what never arrived; settle what that left."""

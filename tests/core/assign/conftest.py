@@ -30,7 +30,12 @@ class Campaign:
     key: TaskKey = attrs.field(factory=lambda: TaskKey("dag", "run", "assign"))
 
     def assign(
-        self, contacts: Any, *, key: TaskKey | None = None, guard: Callable[[], None] = lambda: None, **options: Any
+        self,
+        contacts: Any,
+        *,
+        key: TaskKey | None = None,
+        guard: Callable[[Any], None] | None = None,
+        **options: Any,
     ) -> AssignResult:
         """Assign a list, or a source, with settings that fit a test."""
         source = from_items(contacts) if isinstance(contacts, Sequence) else contacts
@@ -42,7 +47,7 @@ class Campaign:
             source,
             request=Request(job_group_id=self.job_group_id),
             options=AssignOptions(**{**fitting, **options}),
-            guard=guard,
+            guard=guard or (lambda _: None),
         )
 
     def jobs_per_number(self) -> Counter[str]:

@@ -1,0 +1,178 @@
+"""What the operators share: the connection, the run they belong to, and contacts that nobody gets to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sized
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound import config
+from airflow_provider_outbound.core.models.strategy import RecallStrategy, Strategy
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+    from airflow_provider_outbound.core.contacts import PathLike
+    from airflow_provider_outbound.core.ledger import Ledger, TaskKey
+
+#: In a task's result: nothing was sent, because the connection says ``dry_run``.
+DRY_RUN = "dry_run"
+
+
+class Veiled:
+    """
+    Contacts on their way through Airflow, which stores and logs what it renders: it gets to see their number.
+
+    :param items: What the author passed, rendered.
+    """
+
+    def __init__(self, items: Any) -> None:
+        self.items = items
+
+    def __repr__(self) -> str:
+        if isinstance(self.items, Sized) and not isinstance(self.items, str | bytes | Mapping):
+            count = len(self.items)
+            return f"<{count} contact{'' if count == 1 else 's'}>"
+        return f"<contacts: {type(self.items).__name__}>"
+
+    __str__ = __repr__
+
+    def __deepcopy__(self, _memo: Any) -> Veiled:
+        return Veiled(self.items)
+
+
+def veil(items: Any) -> Any:
+    """Veil plain contacts; what is still to be rendered stays as it is, so that Airflow finds the tasks it names."""
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+    is_plain = isinstance(items, Iterable) and not isinstance(items, str | XComArg)
+    return Veiled(items) if is_plain and not any(XComArg.iter_xcom_references(items)) else items
+
+
+class OutboundBotOperator(BaseOperator):
+    """
+    Base of the operators.
+
+    :param instance_id: Bot instance; default: that of the job group in the ledger, else the connection's.
+    :param outboundbot_conn_id: Connection of type ``outboundbot``.
+    """
+
+    #: Fields with contacts.
+    veiled_fields: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        instance_id: str | None = None,
+        outboundbot_conn_id: str = OutboundBotHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instance_id = instance_id
+        self.outboundbot_conn_id = outboundbot_conn_id
+
+    @cached_property
+    def hook(self) -> OutboundBotHook:
+        """The hook of the connection."""
+        return OutboundBotHook(self.outboundbot_conn_id)
+
+    def open_ledger(self) -> Ledger:
+        """
+        The ledger, to be used in a ``with`` statement.
+
+        :raises OutboundBotConfigError: tasks run on several machines, and the ledger is a file of this one.
+        """
+        from airflow.sdk.configuration import conf
+
+        config.check_shared_ledger(config.load(), conf.get("core", "executor", fallback="LocalExecutor"))
+        return self.hook.ledger
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render as Airflow does, except that contacts are veiled and strategies are left alone."""
+        if isinstance(content, Strategy | RecallStrategy | Veiled):
+            # Airflow would take a strategy's method resolve() for its own.
+            return content
+        is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
+        rendered = super().render_template(content, context, jinja_env, seen_oids)
+        return Veiled(rendered) if is_veiled and rendered is not None else rendered
+
+
+def task_key(context: Context) -> TaskKey:
+    """The identity that all tries of the running task share."""
+    from airflow_provider_outbound.core.ledger import TaskKey
+
+    ti = context["ti"]
+    map_index = ti.map_index
+    return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if map_index is None else map_index)
+
+
+def run_at(context: Context) -> datetime:
+    """
+    The moment the DAG run stands for: when it was due.
+
+    Scheduled: the end of its data interval. Manual and by assets: when it was triggered, unless a date was given.
+    """
+    moment: datetime = context["dag_run"].run_after
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def is_backfill(context: Context) -> bool:
+    """Whether the DAG run belongs to a backfill."""
+    run_type = context["dag_run"].run_type
+    return str(getattr(run_type, "value", run_type)) == "backfill"
+
+
+def is_last_try(context: Context) -> bool:
+    """Whether the running task will not be tried again by itself."""
+    ti = context["ti"]
+    return bool(ti.try_number > ti.max_tries)
+
+
+def named_group(value: Any) -> str:
+    """
+    Read a ``job_group_id`` argument.
+
+    :param value: An id, or the dictionary that another of our tasks returned.
+    :raises AirflowSkipException: that task was a dry run, so there is no group.
+    :raises OutboundBotConfigError: it is neither.
+    """
+    if isinstance(value, Mapping):
+        if value.get(DRY_RUN) and not value.get("job_group_id"):
+            raise AirflowSkipException("dry run: there is no job group")
+        value = value.get("job_group_id")
+    if not isinstance(value, str) or not value.strip() or value == "None":
+        raise OutboundBotConfigError(
+            "job_group_id: empty; pass the id, or the output of OutboundBotCreateJobGroupOperator"
+        )
+    return value.strip()
+
+
+def as_path(value: Any, field: str) -> PathLike:
+    """
+    A path of this machine, or of a store where it has a scheme such as ``s3://``.
+
+    :raises OutboundBotConfigError: it is no path.
+    """
+    if isinstance(value, str) and value.strip():
+        if "://" not in value:
+            return Path(value).expanduser()
+        from airflow.sdk import ObjectStoragePath
+
+        return ObjectStoragePath(value)
+    if hasattr(value, "open") and hasattr(value, "name"):
+        return value  # type: ignore[no-any-return]  # by its looks
+    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is no path")

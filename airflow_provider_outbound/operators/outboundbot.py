@@ -1,0 +1,498 @@
+"""Operators of a phone campaign: create a job group, assign contacts, steer, export results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy, resolve_strategy
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.operators.base import (
+    DRY_RUN,
+    OutboundBotOperator,
+    Veiled,
+    as_path,
+    is_backfill,
+    is_last_try,
+    named_group,
+    run_at,
+    task_key,
+    veil,
+)
+from airflow_provider_outbound.operators.guards import RunGuard, check_group_window, text_list
+from airflow_provider_outbound.operators.steering import (
+    OutboundBotCancelJobsOperator,
+    OutboundBotResumeJobsOperator,
+    OutboundBotSuspendJobsOperator,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_outbound.core.assign import AssignOptions, GroupSpec
+    from airflow_provider_outbound.core.contacts import ContactSource
+    from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.models.job import JobGroup
+
+__all__ = [
+    "OutboundBotAssignJobsOperator",
+    "OutboundBotCancelJobsOperator",
+    "OutboundBotCreateJobGroupOperator",
+    "OutboundBotExportResultsOperator",
+    "OutboundBotResumeJobsOperator",
+    "OutboundBotSuspendJobsOperator",
+]
+
+#: How late a run may be and still call people.
+MAX_RUN_AGE = timedelta(hours=12)
+#: Seconds in which the service lists what it was asked for.
+SETTLE_SECONDS = 120.0
+
+
+class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
+    """
+    Create the job group of this task: one for each DAG run and map index, however often the task is tried.
+
+    :param job_group_name: Shown in the console, with a short identity behind it; default: the DAG's id.
+    :param script_id: Script that the robot speaks; default: the connection's.
+    :param strategy: When to dial: a :class:`Strategy`, or a dictionary in the API's form.
+    :param start_immediately: Dial as soon as there are contacts, at whatever time of day; instead of ``strategy``.
+    :param recall_strategy: Which dead lines not to redial: a :class:`RecallStrategy`, or its arguments as a dictionary.
+    :param calling_numbers: Numbers to call from; default: all of the instance.
+    :param recall_calling_numbers: Numbers to redial from.
+    :param priority: ``Urgent`` or ``Daily``.
+    :param ringing_duration: Seconds to let it ring.
+    :param min_concurrency: Calls at a time that are guaranteed.
+    :param description: Shown in the console, with the identity behind it.
+    :param max_run_age: How long after the DAG run was due people may still be called.
+    :param allow_backfill: Whether a backfill may call people.
+    :return: ``job_group_id``, ``job_group_name``, ``instance_id``, ``starts_at``, ``ends_at`` (ISO 8601, or ``None``).
+    """
+
+    template_fields: Sequence[str] = (
+        "job_group_name",
+        "script_id",
+        "strategy",
+        "recall_strategy",
+        "calling_numbers",
+        "recall_calling_numbers",
+        "description",
+        "instance_id",
+        "outboundbot_conn_id",
+    )
+    ui_color = "#e8f4fd"
+
+    def __init__(
+        self,
+        *,
+        job_group_name: str | None = None,
+        script_id: str | None = None,
+        strategy: Strategy | Mapping[str, Any] | None = None,
+        start_immediately: bool = False,
+        recall_strategy: RecallStrategy | Mapping[str, bool] | None = None,
+        calling_numbers: Sequence[str] | None = None,
+        recall_calling_numbers: Sequence[str] | None = None,
+        priority: str | None = None,
+        ringing_duration: int | None = None,
+        min_concurrency: int | None = None,
+        description: str | None = None,
+        max_run_age: timedelta = MAX_RUN_AGE,
+        allow_backfill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_group_name = job_group_name
+        self.script_id = script_id
+        self.strategy = strategy
+        self.start_immediately = start_immediately
+        self.recall_strategy = recall_strategy
+        self.calling_numbers = calling_numbers
+        self.recall_calling_numbers = recall_calling_numbers
+        self.priority = priority
+        self.ringing_duration = ringing_duration
+        self.min_concurrency = min_concurrency
+        self.description = description
+        self.max_run_age = max_run_age
+        self.allow_backfill = allow_backfill
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Create the group, or find it again."""
+        from airflow_provider_outbound.core.assign import create_group
+
+        if self.hook.dry_run:
+            spec = self._spec(context)
+            self.log.warning("Dry run: job group %r was checked and not created", spec.name)
+            return {"job_group_id": None, DRY_RUN: True, "job_group_name": spec.name}
+        instance_id = self.instance_id or self.hook.instance_id
+        if not instance_id:
+            raise OutboundBotConfigError(
+                f"instance_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a bot instance; "
+                "put it into the connection's extra"
+            )
+        with self.open_ledger() as ledger:
+            record = create_group(
+                self.hook.client,
+                ledger,
+                task_key(context),
+                lambda: self._spec(context),
+                instance_id=instance_id,
+                settle_seconds=SETTLE_SECONDS,
+            )
+        self.log.info("Job group %s (%s)", record.job_group_id, record.name)
+        return {
+            "job_group_id": record.job_group_id,
+            "job_group_name": record.name,
+            "instance_id": record.instance_id,
+            "starts_at": record.starts_at.isoformat() if record.starts_at else None,
+            "ends_at": record.ends_at.isoformat() if record.ends_at else None,
+        }
+
+    def _spec(self, context: Context) -> GroupSpec:
+        """The group as the author wants it, checked against the time rules."""
+        from airflow_provider_outbound.core.assign import GroupSpec
+
+        strategy = self._resolved(run_at(context))
+        _guard(self, context).check(strategy)
+        script_id = self.script_id or self.hook.script_id
+        if not script_id:
+            raise OutboundBotConfigError(
+                f"script_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a script; "
+                "pass script_id, or put it into the connection's extra"
+            )
+        if self.priority not in (None, "Urgent", "Daily"):
+            raise OutboundBotConfigError(f"priority: {self.priority!r} is neither 'Urgent' nor 'Daily'")
+        recall = self.recall_strategy
+        if recall is not None and not isinstance(recall, RecallStrategy):
+            try:
+                recall = RecallStrategy(**recall)
+            except TypeError:
+                raise OutboundBotConfigError(
+                    "recall_strategy: takes empty_number_ignore, in_arrears_ignore, out_of_service_ignore"
+                ) from None
+        return GroupSpec(
+            name=self.job_group_name or self.dag_id,
+            script_id=script_id,
+            description=self.description or "",
+            strategy_json=strategy.json if strategy else None,
+            starts_at=strategy.starts_at if strategy else None,
+            ends_at=strategy.ends_at if strategy else None,
+            recall_strategy_json=recall.json if recall else None,
+            calling_numbers=text_list(self.calling_numbers, "calling_numbers"),
+            recall_calling_numbers=text_list(self.recall_calling_numbers, "recall_calling_numbers"),
+            priority=self.priority,
+            ringing_duration=_positive(self.ringing_duration, "ringing_duration", least=1),
+            min_concurrency=_positive(self.min_concurrency, "min_concurrency", least=0),
+        )
+
+    def _resolved(self, moment: datetime) -> ResolvedStrategy | None:
+        if (self.strategy is None) != self.start_immediately:
+            raise OutboundBotConfigError(
+                "strategy: give a window, for example Strategy(working_time=[('09:00', '12:00')]), "
+                "or start_immediately=True to dial at once at whatever time of day; one of the two. Nobody was called"
+            )
+        if self.strategy is None:
+            return None
+        return resolve_strategy(self.strategy, run_at=moment, now=datetime.now(UTC))
+
+
+class OutboundBotAssignJobsOperator(OutboundBotOperator):
+    """
+    Assign contacts to a job group, each at most once, whatever happens to the task.
+
+    Numbers, names and extras are stored only in the ledger, encrypted; Airflow shows contacts as ``<200 contacts>``.
+
+    :param job_group_id: The group, or what :class:`OutboundBotCreateJobGroupOperator` returned.
+    :param contacts: List of dictionaries or numbers, or a task's output.
+    :param contacts_path: File instead of a list: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``; ``.gz`` may follow.
+    :param columns: Source column by what it holds (phone, name, honorific, role, reference_id); the usual English and
+        Chinese names need not be told, and all other columns become extras.
+    :param encoding: Of the file.
+    :param default_region: Country of numbers written without a country code.
+    :param dedupe_by: What must not be twice in the group: ``phone``, or ``reference_id``.
+    :param exclude: Numbers, or contacts, that must not be called.
+    :param exclude_path: The same from a file.
+    :param on_invalid: ``fail``: call nobody if a row is no contact; ``skip``: leave such rows out.
+    :param on_empty: ``skip`` this task if there is no row at all, or ``fail``.
+    :param rejects_path: CSV of the rows that are no contacts, numbers masked.
+    :param batch_size: Contacts in a request, up to 99.
+    :param max_parallel_requests: Requests at a time; fewer while the service throttles.
+    :param strategy: When to dial these contacts, instead of the group's strategy.
+    :param calling_numbers: Numbers to call these contacts from.
+    :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
+    :param on_unresolved: What to do with contacts that did not appear: ``resend``, or ``hold`` and report them.
+    :param max_run_age: How long after the DAG run was due people may still be called.
+    :param allow_backfill: Whether a backfill may call people.
+    :return: ``job_group_id``, ``read``, ``assigned`` (now in the group), ``newly_assigned``, ``duplicates``,
+        ``excluded``, ``rejected``, ``unresolved``, ``rejects_path``.
+    """
+
+    template_fields: Sequence[str] = (
+        "job_group_id",
+        "contacts",
+        "contacts_path",
+        "columns",
+        "exclude",
+        "exclude_path",
+        "rejects_path",
+        "strategy",
+        "calling_numbers",
+        "instance_id",
+        "outboundbot_conn_id",
+    )
+    veiled_fields = ("contacts", "exclude")
+    ui_color = "#e8f4fd"
+
+    def __init__(
+        self,
+        *,
+        job_group_id: Any,
+        contacts: Any = None,
+        contacts_path: Any = None,
+        columns: Mapping[str, str] | None = None,
+        encoding: str = "utf-8-sig",
+        default_region: str = "CN",
+        dedupe_by: Literal["phone", "reference_id"] = "phone",
+        exclude: Any = None,
+        exclude_path: Any = None,
+        on_invalid: Literal["fail", "skip"] = "fail",
+        on_empty: Literal["skip", "fail"] = "skip",
+        rejects_path: Any = None,
+        batch_size: int = 25,
+        max_parallel_requests: int = 8,
+        strategy: Strategy | Mapping[str, Any] | None = None,
+        calling_numbers: Sequence[str] | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
+        on_unresolved: Literal["resend", "hold"] = "resend",
+        max_run_age: timedelta = MAX_RUN_AGE,
+        allow_backfill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_group_id = job_group_id
+        self.contacts = veil(contacts)
+        self.contacts_path = contacts_path
+        self.columns = columns
+        self.encoding = encoding
+        self.default_region = default_region
+        self.dedupe_by = dedupe_by
+        self.exclude = veil(exclude)
+        self.exclude_path = exclude_path
+        self.on_invalid = on_invalid
+        self.on_empty = on_empty
+        self.rejects_path = rejects_path
+        self.batch_size = batch_size
+        self.max_parallel_requests = max_parallel_requests
+        self.strategy = strategy
+        self.calling_numbers = calling_numbers
+        self.settle_seconds = settle_seconds
+        self.on_unresolved = on_unresolved
+        self.max_run_age = max_run_age
+        self.allow_backfill = allow_backfill
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Assign what is not assigned yet."""
+        source = self._source()
+        options = self._options()
+        self._refuse_empty(source)
+        if self.hook.dry_run:
+            return self._dry_run(context, source, options)
+        job_group_id = named_group(self.job_group_id)
+        with self.open_ledger() as ledger:
+            return self._assign(context, ledger, job_group_id, source, options)
+
+    def _assign(
+        self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
+    ) -> dict[str, Any]:
+        from airflow_provider_outbound.core.assign import Request, abandon, assign
+
+        record = ledger.jobs.get_job_group(job_group_id)
+        strategy: ResolvedStrategy | None = None
+        is_own = record is not None and record.run_key is not None
+        rules = _guard(self, context)
+
+        def guard(group: JobGroup) -> None:
+            rules.check(strategy or check_group_window(group, is_own=is_own))
+
+        key = task_key(context)
+        try:
+            if self.strategy is not None:
+                strategy = resolve_strategy(self.strategy, run_at=run_at(context), now=datetime.now(UTC))
+            result = assign(
+                self.hook.client,
+                ledger,
+                key,
+                source,
+                request=Request(
+                    job_group_id=job_group_id,
+                    instance_id=self.instance_id or (record.instance_id if record else None),
+                    strategy_json=strategy.json if strategy else None,
+                    calling_numbers=text_list(self.calling_numbers, "calling_numbers"),
+                ),
+                options=options,
+                guard=guard,
+            )
+        except Exception:
+            if is_last_try(context):
+                abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)
+            raise
+        self.log.info("Job group %s: %d of %d contacts are assigned", job_group_id, result.assigned, result.read)
+        return result.to_dict()
+
+    def _dry_run(self, context: Context, source: ContactSource, options: AssignOptions) -> dict[str, Any]:
+        from airflow_provider_outbound.core.assign import survey
+
+        given = self.job_group_id
+        found = given.get("job_group_id") if isinstance(given, Mapping) else given
+        with self.open_ledger() as ledger:
+            checked = survey(ledger, task_key(context), str(found or "dry-run"), source, options)
+        self.log.warning("Dry run: %d of %d contacts could be assigned; nothing was sent", checked.valid, checked.read)
+        return {
+            "job_group_id": found,
+            DRY_RUN: True,
+            "read": checked.read,
+            "assigned": 0,
+            "newly_assigned": 0,
+            "assignable": checked.valid,
+            "duplicates": checked.duplicates,
+            "excluded": checked.excluded,
+            "rejected": checked.rejected,
+            "unresolved": 0,
+            "rejects_path": str(options.rejects_path) if options.rejects_path is not None else None,
+        }
+
+    def _source(self) -> ContactSource:
+        from airflow_provider_outbound.core.contacts import from_items, from_path
+
+        if (self.contacts is None) == (self.contacts_path is None):
+            raise OutboundBotContactsError(
+                "contacts: give either contacts or contacts_path; a task that returned nothing gives none"
+            )
+        if self.contacts_path is not None:
+            return from_path(
+                as_path(self.contacts_path, "contacts_path"),
+                columns=self.columns,
+                encoding=self.encoding,
+                default_region=self.default_region,
+            )
+        return from_items(_unveiled(self.contacts), columns=self.columns, default_region=self.default_region)
+
+    def _options(self) -> AssignOptions:
+        from airflow_provider_outbound.core.assign import AssignOptions
+
+        return AssignOptions(
+            dedupe_by=self.dedupe_by,
+            on_invalid=self.on_invalid,
+            batch_size=self.batch_size,
+            max_parallel_requests=self.max_parallel_requests,
+            settle_seconds=self.settle_seconds,
+            on_unresolved=self.on_unresolved,
+            excluded=self._excluded(),
+            allowed=self.hook.allowed_phone_numbers,
+            rejects_path=None if self.rejects_path is None else as_path(self.rejects_path, "rejects_path"),
+        )
+
+    def _excluded(self) -> frozenset[str]:
+        from airflow_provider_outbound.core.contacts import from_items, from_path, read_excluded
+
+        excluded: frozenset[str] = frozenset()
+        if self.exclude is not None:
+            listed = from_items(_unveiled(self.exclude), default_region=self.default_region, label="exclude")
+            excluded |= read_excluded(listed, "exclude")
+        if self.exclude_path is not None:
+            path = as_path(self.exclude_path, "exclude_path")
+            filed = from_path(path, encoding=self.encoding, default_region=self.default_region, label="exclude_path")
+            excluded |= read_excluded(filed, "exclude_path")
+        return excluded
+
+    def _refuse_empty(self, source: ContactSource) -> None:
+        if self.on_empty not in ("skip", "fail"):
+            raise OutboundBotConfigError(f"on_empty: {self.on_empty!r} is none of 'skip', 'fail'")
+        if not source.is_repeatable or next(iter(source), None) is not None:
+            return
+        where = "contacts" if self.contacts_path is None else f"contacts_path {self.contacts_path}"
+        if self.on_empty == "skip":
+            raise AirflowSkipException(f"{where}: there are no contacts; nobody was called")
+        raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" if that may be')
+
+
+class OutboundBotExportResultsOperator(OutboundBotOperator):
+    """
+    Write one row a job of a group: what came of it.
+
+    :param job_group_id: The group, or what another of our tasks returned.
+    :param path: File to write, on this machine or, with a scheme, in a store.
+    :param file_format: ``jsonl`` or ``csv``; default: by the suffix of ``path``.
+    :param only: Only jobs with this outcome, status, failure reason or call status.
+    :param include_phone_number: Write numbers and names too.
+    :return: ``job_group_id``, ``path``, ``rows``, ``counts``; asset events of ``outlets`` carry them as well.
+    """
+
+    template_fields: Sequence[str] = (
+        "job_group_id",
+        "path",
+        "file_format",
+        "only",
+        "instance_id",
+        "outboundbot_conn_id",
+    )
+    ui_color = "#eaf7ea"
+
+    def __init__(
+        self,
+        *,
+        job_group_id: Any,
+        path: Any,
+        file_format: str | None = None,
+        only: str | None = None,
+        include_phone_number: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_group_id = job_group_id
+        self.path = path
+        self.file_format = file_format
+        self.only = only
+        self.include_phone_number = include_phone_number
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the file."""
+        from airflow_provider_outbound.core.results import export
+
+        job_group_id = named_group(self.job_group_id)
+        with self.open_ledger() as ledger:
+            written = export(
+                ledger,
+                job_group_id,
+                as_path(self.path, "path"),
+                file_format=self.file_format,
+                only=self.only,
+                include_phone_number=self.include_phone_number,
+            )
+        result = {"job_group_id": job_group_id, **written}
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra.update(result)
+        self.log.info("Job group %s: %s rows written to %s", job_group_id, result["rows"], result["path"])
+        return result
+
+
+def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOperator, context: Context) -> RunGuard:
+    return RunGuard(
+        run_at=run_at(context),
+        max_run_age=operator.max_run_age,
+        is_backfill=is_backfill(context),
+        allow_backfill=operator.allow_backfill,
+        hours=operator.hook.calling_hours,
+    )
+
+
+def _unveiled(value: Any) -> Any:
+    return value.items if isinstance(value, Veiled) else value
+
+
+def _positive(value: int | None, field: str, *, least: int) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise OutboundBotConfigError(f"{field}: {value!r} is not a whole number of {least} or more")
+    return value
