@@ -53,15 +53,23 @@ def _collect(args: argparse.Namespace) -> int:
         args.parser.error("--rocketmq-conn-id brings topic, group, tag, namespace and tls with it")
     from airflow_provider_outbound.core.collect import worker
 
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    worker.logger.setLevel(logging.INFO)
     try:
         settings = _settings(args)
     except OutboundBotError as error:
         print(error, file=sys.stderr)
         return 1
+    _log_to_stderr(worker.logger)
     worker.leave(worker.run(settings))
     return 0  # never reached: the process has ended
+
+
+def _log_to_stderr(logger: logging.Logger) -> None:
+    # A handler of its own: Airflow, once imported, sends what others log to standard output.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def _settings(args: argparse.Namespace) -> WorkerSettings:

@@ -1,0 +1,124 @@
+"""``outbound collect``: the same collector as a service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.ledger import Ledger
+from airflow_provider_outbound.simulator.testing import Simulator
+
+PROGRAM = (
+    "import argparse, sys\n"
+    "from airflow_provider_outbound.cli import collect\n"
+    "parser = argparse.ArgumentParser('outbound')\n"
+    "collect.configure(parser.add_subparsers())\n"
+    "args = parser.parse_args(['collect', *sys.argv[1:]])\n"
+    "sys.exit(args.run(args))\n"
+)
+
+
+def _start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env=dict(os.environ) | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    process = _start(*arguments, **environment)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("by", "ledger_by"),
+    [
+        pytest.param("endpoint", "option", id="endpoint"),
+        pytest.param("connection", "environment", id="connection"),
+    ],
+)
+def test_it_collects_until_it_is_told_to_stop(
+    simulator: Simulator,
+    settings: WorkerSettings,
+    ledger: Ledger,
+    completed: Callable[..., bytes],
+    tools: Any,
+    by: str,
+    ledger_by: str,
+) -> None:
+    simulator.publish(completed("group-1"))
+    if by == "endpoint":
+        arguments = ["--endpoint", f"grpc://{simulator.broker}", "--topic", simulator.topic, "--no-tls"]
+        arguments += ["--group", simulator.consumer_group]
+    else:
+        arguments = ["--rocketmq-conn-id", "rocketmq_default"]
+    environment = simulator.connections | {"OUTBOUND_LEDGER_KEY": settings.ledger_keys[0]}
+    if ledger_by == "option":
+        arguments += ["--ledger-url", settings.ledger_url]
+    else:
+        environment["OUTBOUND_LEDGER_URL"] = settings.ledger_url
+
+    process = _start(*arguments, **environment)
+    try:
+        tools.until(lambda: "group-1" in ledger.inbox.changed_since(0)[1], "stored")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert err.splitlines()[-1].endswith(" INFO stopped")
+
+
+SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "g"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(
+            ["--endpoint", "127.0.0.1:8081", "--topic", "t", "--group", "g"], "grpc://HOST:PORT", id="no-scheme"
+        ),
+        pytest.param(["--endpoint", "grpc://nowhere", "--topic", "t", "--group", "g"], "'nowhere'", id="no-port"),
+        pytest.param(
+            ["--endpoint", "remoting://127.0.0.1:9876", "--topic", "t", "--group", "g", "--no-tls"],
+            "use transport 'grpc'",
+            id="remoting",
+        ),
+        pytest.param(["--rocketmq-conn-id", "no_such_connection"], "no_such_connection", id="no-connection"),
+        pytest.param([*SUBSCRIPTION, "--ledger-url", "sqlite://"], "ledger_url", id="ledger-in-memory"),
+    ],
+)
+def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
+    code, _, err = _run(*arguments, OUTBOUND_LEDGER_KEY=Fernet.generate_key().decode(), OUTBOUND_LEDGER_URL="sqlite://")
+
+    said = [line for line in err.splitlines() if line]
+    assert (code, len(said)) == (1, 1)
+    assert words in said[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["--endpoint", "grpc://127.0.0.1:1"], id="no-topic"),
+        pytest.param(["--rocketmq-conn-id", "a", "--topic", "t"], id="connection-and-topic"),
+        pytest.param(["--rocketmq-conn-id", "a", *SUBSCRIPTION], id="connection-and-endpoint"),
+    ],
+)
+def test_wrong_usage_is_told_apart(arguments: list[str]) -> None:
+    code, _, err = _run(*arguments)
+
+    assert code == 2
+    assert "outbound collect: error:" in err

@@ -1,0 +1,90 @@
+"""Both RocketMQ clients own the folder ``rocketmq``: whichever was installed last, both import through our guards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_outbound
+
+GRPC, REMOTING = "rocketmq-python-client==5.1.2", "rocketmq-client-python==2.0.0"
+
+_LOAD_GRPC = """
+from airflow_provider_outbound.core.rocketmq.grpc import load_client
+print(load_client().SimpleConsumer.__name__)
+"""
+_LOAD_REMOTING = """
+from airflow_provider_outbound.core.rocketmq.remoting import load_client
+from airflow_provider_outbound.exceptions import RocketMQClientError
+try:
+    print(load_client().PushConsumer.__name__)
+except RocketMQClientError as error:
+    print(error)
+"""
+_LOAD_MISSING_GRPC = """
+from airflow_provider_outbound.core.rocketmq.grpc import load_client
+from airflow_provider_outbound.exceptions import RocketMQClientError
+try:
+    load_client()
+except RocketMQClientError as error:
+    print(error)
+"""
+
+
+class Environment:
+    """A fresh environment with this package and nothing that it needs but attrs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._home = folder / "home"
+        self._home.mkdir()
+        self._path = folder / "path"
+        shutil.copytree(Path(airflow_provider_outbound.__file__).parent, self._path / "airflow_provider_outbound")
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+        self._python = folder / "venv" / "bin" / "python"
+
+    def pip(self, *arguments: str) -> None:
+        command = [self._python, "-m", "pip", "--disable-pip-version-check", "-q", *arguments]
+        subprocess.run(command, check=True, timeout=600)
+
+    def run(self, program: str) -> str:
+        ended = subprocess.run(
+            [self._python, "-c", program],
+            env={"PATH": os.environ["PATH"], "HOME": str(self._home), "PYTHONPATH": str(self._path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.strip()
+
+    def files_at_home(self) -> list[str]:
+        return [path.name for path in self._home.iterdir()]
+
+
+@pytest.mark.packages
+@pytest.mark.parametrize(
+    "packages",
+    [pytest.param((GRPC, REMOTING), id="remoting-last"), pytest.param((REMOTING, GRPC), id="grpc-last")],
+)
+def test_both_clients_import_whichever_was_installed_last(packages: tuple[str, str], tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    environment.pip("install", "attrs")
+    for package in packages:
+        environment.pip("install", package)
+
+    grpc, remoting = environment.run(_LOAD_GRPC), environment.run(_LOAD_REMOTING)
+
+    assert grpc == "SimpleConsumer"
+    # Where a machine has the native library it works, elsewhere exactly that is missing.
+    assert remoting == "PushConsumer" or "no usable librocketmq (rocketmq dynamic library not found)" in remoting
+    assert environment.files_at_home() == []
+
+    environment.pip("uninstall", "-y", "rocketmq-python-client")
+
+    assert 'pip install "airflow-provider-outbound[grpc]"' in environment.run(_LOAD_MISSING_GRPC)
