@@ -1,0 +1,417 @@
+"""A real Airflow with a simulator beside it, in a folder of its own: what the demo and the acceptance tests run."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from airflow_provider_outbound.exceptions import OutboundBotError
+
+USER = "admin"
+_TAIL_LINES = 15
+_END_SECONDS = 60.0
+#: Names of the four services of Airflow, and their commands.
+AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    "dag-processor": ("dag-processor",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+
+
+class ServiceError(OutboundBotError):
+    """A service did not start, ended too early or gave no usable answer."""
+
+
+class Supervised:
+    """
+    Processes that end with this object, with this process, or with a kill of this process.
+
+    :mod:`airflow_provider_outbound.cli.supervisor` says how.
+
+    :param folder: Working folder of all of them; removed at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._unread = b""
+        self._pids: dict[str, int] = {}
+        #: Exit codes of those that ended.
+        self._ended: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._supervisor = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "airflow_provider_outbound.cli.supervisor", "--folder", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=plain_environment(),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything; returns when nothing is left."""
+        if self._supervisor is None:
+            return
+        supervisor, self._supervisor = self._supervisor, None
+        assert supervisor.stdin is not None  # noqa: S101  # a pipe, see above
+        assert supervisor.stdout is not None  # noqa: S101
+        with suppress(BrokenPipeError):  # it ended by itself
+            supervisor.stdin.close()
+        supervisor.wait(_END_SECONDS)
+        supervisor.stdout.close()
+
+    def start(self, name: str, command: Iterable[str], environment: Mapping[str, str]) -> int:
+        """
+        Start a process.
+
+        :return: Its process id.
+        """
+        order = {"start": name, "command": [*command], "environment": {**environment}, "log": str(self.log(name))}
+        self._ended.pop(name, None)
+        self._pids.pop(name, None)
+        self._order(order)
+        wait_until(lambda: self._has_started(name), seconds=10, what=f"start of {name}")
+        return self._pids[name]
+
+    def keep_folder(self) -> None:
+        """Leave the folder, with its logs, when all has ended."""
+        self._order({"keep": True})
+
+    def log(self, name: str) -> Path:
+        """Where a process writes its output."""
+        return self.folder / f"{name}.log"
+
+    def pid(self, name: str) -> int:
+        """Process id of the last process started by that name."""
+        return self._pids[name]
+
+    def ended(self, name: str) -> int | None:
+        """Exit code, or ``None`` while it runs."""
+        self._read()
+        return self._ended.get(name)
+
+    def check(self, names: Iterable[str]) -> None:
+        """
+        Check that services still run.
+
+        :raises ServiceError: one ended; the message names it and its log.
+        """
+        for name in names:
+            code = self.ended(name)
+            if code is not None:
+                raise ServiceError(f"{name} ended with code {code}; its log: {self.log(name)}")
+
+    def tail(self, name: str) -> str:
+        """The end of a process's log."""
+        path = self.log(name)
+        return "\n".join(path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]) if path.exists() else ""
+
+    def _order(self, order: Mapping[str, Any]) -> None:
+        if self._supervisor is None or self._supervisor.stdin is None:
+            raise ServiceError("nothing is running: use this object in a with statement")
+        self._supervisor.stdin.write(json.dumps(order).encode() + b"\n")
+        self._supervisor.stdin.flush()
+
+    def _has_started(self, name: str) -> bool:
+        self._read()
+        return name in self._pids
+
+    def _read(self) -> None:
+        if self._supervisor is None or self._supervisor.stdout is None:
+            return
+        while select.select([self._supervisor.stdout], [], [], 0)[0]:
+            chunk = os.read(self._supervisor.stdout.fileno(), 65536)
+            if not chunk:
+                raise ServiceError("the supervisor of the services ended; start again")
+            *lines, self._unread = (self._unread + chunk).split(b"\n")
+            for line in lines:
+                answer = json.loads(line)
+                if "started" in answer:
+                    self._pids[answer["started"]] = answer["pid"]
+                else:
+                    self._ended[answer["ended"]] = answer["code"]
+
+
+class AirflowStack(Supervised):
+    """
+    A simulator, and Airflow's api-server, dag-processor, scheduler and triggerer on free ports.
+
+    SQLite, LocalExecutor, secrets of its own; nothing of an Airflow that is installed here for other ends is read.
+
+    :param dags: DAG files to run; they are copied.
+    :param settings: More environment variables for Airflow.
+    :param simulator_options: More arguments of ``outbound simulate``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dags: Iterable[Path],
+        settings: Mapping[str, str] | None = None,
+        simulator_options: Iterable[str] = (),
+    ) -> None:
+        super().__init__(folder)
+        self.password = secrets.token_urlsafe(9)
+        self.address = f"http://127.0.0.1:{free_port()}"
+        #: The simulator's ready line, once it runs.
+        self.simulator: dict[str, Any] = {}
+        #: Where the example DAGs put their files.
+        self.files = folder / "files"
+        self._dags = tuple(dags)
+        self._settings = dict(settings or {})
+        self._simulator_options = tuple(simulator_options)
+        self._token: str | None = None
+
+    def prepare(self) -> None:
+        """Start the simulator and, beside it, make the metadata database."""
+        dags = self.folder / "dags"
+        dags.mkdir()
+        self.files.mkdir()
+        for path in self._dags:
+            shutil.copy(path, dags)
+        (self.folder / "passwords.json").write_text(json.dumps({USER: self.password}))
+        self.start_simulator()
+        self.start("migrate", [*_AIRFLOW, "db", "migrate"], self.environment)
+        wait_until(lambda: self.ended("migrate") is not None, seconds=120, what="airflow db migrate")
+        if self.ended("migrate"):
+            raise ServiceError(f"airflow db migrate failed; its log: {self.log('migrate')}")
+
+    def start_simulator(self) -> None:
+        """Start the simulator and read where it listens."""
+        command = [*_OUTBOUND, "simulate", "--api-port", "0", "--broker-port", "0", *self._simulator_options]
+        self.start("simulator", command, plain_environment())
+
+        def is_ready() -> bool:
+            self.check(["simulator"])
+            lines = self.log("simulator").read_text().splitlines()
+            self.simulator = next((json.loads(line) for line in lines if line.startswith("{")), {})
+            return bool(self.simulator)
+
+        wait_until(is_ready, seconds=60, what="the simulator")
+
+    def start_airflow(self) -> None:
+        """Start Airflow's four services; :meth:`wait_for_dag` says when they are of use."""
+        for name in AIRFLOW_SERVICES:
+            self.start_service(name)
+
+    def start_service(self, name: str) -> int:
+        """
+        Start one of :data:`AIRFLOW_SERVICES`, again if need be.
+
+        :return: Its process id.
+        """
+        return self.start(name, [*_AIRFLOW, *AIRFLOW_SERVICES[name]], self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of every process of Airflow."""
+        if not hasattr(self, "_environment"):
+            self._environment = self._make_environment()
+        return {**self._environment, **self.simulator["connections"]}
+
+    def _make_environment(self) -> dict[str, str]:
+        airflow = {
+            "CORE__DAGS_FOLDER": str(self.folder / "dags"),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": "4",
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.address}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": self.address.rpartition(":")[2],
+            "API__BASE_URL": self.address,
+            "API__SECRET_KEY": secrets.token_hex(16),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            # Waiting for nothing costs a demo its speed: look more often than a production would.
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
+            **self._settings,
+        }
+        return {
+            **plain_environment(),
+            "AIRFLOW_HOME": str(self.folder),
+            "OUTBOUND_EXAMPLE_FOLDER": str(self.files),
+            **_all_day(),
+            **{f"AIRFLOW__{name}": value for name, value in airflow.items()},
+        }
+
+    def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
+        """Wait until the DAG was parsed and the API answers."""
+
+        def is_there() -> bool:
+            self.check(AIRFLOW_SERVICES)
+            try:
+                self.get(f"/api/v2/dags/{dag_id}")
+            except (ServiceError, OSError):
+                return False
+            return True
+
+        wait_until(is_there, seconds=seconds, what=f"DAG {dag_id}")
+
+    def trigger(self, dag_id: str, params: Mapping[str, Any] | None = None) -> str:
+        """
+        Start a run.
+
+        :return: Its run id.
+        """
+        body = {"logical_date": None, "conf": dict(params or {})}
+        return str(self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """State of a run: ``queued``, ``running``, ``success`` or ``failed``."""
+        return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Task instances of a run, as the API gives them."""
+        answer = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=100")
+        return list(answer["task_instances"])
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
+        """What a task returned."""
+        answer = self.get(
+            f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}"
+            f"/xcomEntries/return_value?map_index={map_index}"
+        )
+        value = answer["value"]
+        return json.loads(value) if isinstance(value, str) and value[:1] in {"{", "["} else value
+
+    def wait_for_run(self, dag_id: str, run_id: str, seconds: float = 180) -> str:
+        """
+        Wait for the end of a run.
+
+        :return: Its last state.
+        """
+
+        def has_ended() -> bool:
+            self.check(AIRFLOW_SERVICES)
+            return self.run_state(dag_id, run_id) in {"success", "failed"}
+
+        wait_until(has_ended, seconds=seconds, what=f"run of {dag_id}")
+        return self.run_state(dag_id, run_id)
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str) -> Path | None:
+        """The newest log file of a task, if it wrote one."""
+        folder = self.folder / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        found = [path for path in folder.rglob("*.log*") if f"task_id={task_id}" in path.parts]
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+    def simulator_state(self) -> dict[str, Any]:
+        """What the simulated service knows: the judge of every promise."""
+        state: dict[str, Any] = request_json("GET", f"{self.simulator['api']}/_simulator/state")
+        return state
+
+    def simulator_post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Control the simulator, e.g. ``("faults", {"messages": …})``."""
+        return request_json("POST", f"{self.simulator['api']}/_simulator/{path}", body)
+
+    def get(self, path: str) -> Any:
+        """Ask Airflow's API."""
+        return self._request("GET", path)
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        if self._token is None:
+            login = {"username": USER, "password": self.password}
+            self._token = request_json("POST", f"{self.address}/auth/token", login)["access_token"]
+        return request_json(method, self.address + path, body, token=self._token)
+
+
+_AIRFLOW = (sys.executable, "-W", "ignore", "-m", "airflow")
+_OUTBOUND = (sys.executable, "-c", "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())")
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment without anybody's Airflow, and with this machine reached directly."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "OUTBOUND_"))}
+    return {**kept, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+
+
+def _all_day() -> dict[str, str]:
+    """A window that is open now and for the next hours, wherever the clock stands: a day whose noon is near."""
+    hours = 12 - time.gmtime().tm_hour
+    # The signs of these zones' names are the reverse of what one expects: Etc/GMT-8 is UTC+08:00.
+    return {
+        "OUTBOUND_EXAMPLE_TIMEZONE": f"Etc/GMT{-hours:+d}" if hours else "Etc/GMT",
+        "OUTBOUND_EXAMPLE_WINDOW": "00:00-23:59:59",
+    }
+
+
+def example_dag(name: str) -> Path:
+    """
+    File of an example DAG: inside the installed package, or beside it in a checkout.
+
+    :raises ServiceError: it is in neither.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "example_dags", package.parent / "example_dags"):
+        path = folder / f"{name}.py"
+        if path.is_file():
+            return path
+    raise ServiceError(f"example DAG {name}.py is not installed; install airflow-provider-outbound again")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float, what: str, every: float = 0.1) -> None:
+    """
+    Wait for a condition.
+
+    :raises ServiceError: it did not come true in time.
+    """
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise ServiceError(f"{what}: not done within {seconds:.0f} s")
+        time.sleep(every)
+
+
+def request_json(method: str, url: str, body: Mapping[str, Any] | None = None, *, token: str | None = None) -> Any:
+    """
+    Exchange JSON with a server on this machine, never through a proxy.
+
+    :raises ServiceError: the answer was an error.
+    :raises OSError: nobody answered.
+    """
+    request = urllib.request.Request(  # noqa: S310  # addresses of this machine only
+        url, method=method, data=None if body is None else json.dumps(body).encode()
+    )
+    request.add_header("Content-Type", "application/json")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        detail = error.read(300).decode(errors="replace")
+        raise ServiceError(f"{method} {url}: HTTP {error.code}: {detail}") from None

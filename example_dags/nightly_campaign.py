@@ -1,0 +1,90 @@
+"""
+One night's campaign: write the contacts, phone them tomorrow morning, act on the results.
+
+Three environment variables of the scheduler, the DAG processor and the workers change it without an edit:
+``OUTBOUND_EXAMPLE_FOLDER`` (where its files go), ``OUTBOUND_EXAMPLE_WINDOW`` (``09:00-12:00``) and
+``OUTBOUND_EXAMPLE_TIMEZONE`` (``Asia/Shanghai``).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
+
+from airflow_provider_outbound import Strategy
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+    OutboundBotExportResultsOperator,
+)
+from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+
+FOLDER = os.environ.get("OUTBOUND_EXAMPLE_FOLDER") or str(Path(tempfile.gettempdir(), "outbound-example"))
+TIMEZONE = os.environ.get("OUTBOUND_EXAMPLE_TIMEZONE") or "Asia/Shanghai"
+BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").partition("-")
+
+
+@dag(
+    # Two in the morning: the contacts are ready long before the first phone may ring.
+    schedule=CronTriggerTimetable("0 2 * * *", timezone=TIMEZONE),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={"contacts": Param(200, type="integer", minimum=1, maximum=40_000, description="How many to phone")},
+    tags=["outbound", "example"],
+)
+def nightly_campaign() -> None:
+    """Contacts of the night → create → assign → wait → export → those not reached."""
+
+    @task
+    def write_contacts() -> str:
+        """Write whom to phone; put your own query here."""
+        import phonenumbers
+
+        context = get_current_context()
+        run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
+
+        # +1 AAA 555 01NN is set aside for fiction in every area: nobody can be disturbed by this example.
+        every = (f"+1{area}55501{last:02}" for area in range(201, 990) for last in range(100))
+        valid = (number for number in every if phonenumbers.is_valid_number(phonenumbers.parse(number)))
+        path = Path(FOLDER, f"contacts-{run}.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["reference_id", "phone_number", "name", "segment"])
+            for index, number in zip(range(1, context["params"]["contacts"] + 1), valid, strict=False):
+                writer.writerow(
+                    [f"customer-{index:05}", number, f"Customer {index}", "north" if index % 2 else "south"]
+                )
+        return str(path)
+
+    create = OutboundBotCreateJobGroupOperator(
+        task_id="create",
+        strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
+    )
+    assign = OutboundBotAssignJobsOperator(
+        task_id="assign", job_group_id=create.output, contacts_path=write_contacts(), on_invalid="skip"
+    )
+    wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=create.output, deferrable=True)
+    export = OutboundBotExportResultsOperator(
+        task_id="export",
+        job_group_id=create.output,
+        path=f"{FOLDER}/results-{{{{ run_id | replace(':', '-') }}}}.jsonl",
+    )
+    # Those whose phone rang and who did not answer: whom to text today or phone again tomorrow.
+    follow_up = OutboundBotExportResultsOperator(
+        task_id="follow_up",
+        job_group_id=create.output,
+        path=f"{FOLDER}/follow-up-{{{{ run_id | replace(':', '-') }}}}.csv",
+        only="unanswered",
+        include_phone_number=True,
+    )
+    assign >> wait >> export >> follow_up
+
+
+nightly_campaign()
