@@ -1,0 +1,9 @@
+"""Is a job group done? One answer for the trigger, for poke and for reschedule."""
+
+from __future__ import annotations
+
+from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER
+from airflow_provider_outbound.core.complete.completion import Completion, Summary
+from airflow_provider_outbound.core.complete.judge import Verdict, judge
+
+__all__ = ["ABANDONED_AFTER", "Completion", "Summary", "Verdict", "judge"]

@@ -1,0 +1,308 @@
+"""Waiting for a job group, one look at a time: the state between looks lives in the ledger, so any process goes on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, gave_up, settle_dead_assignments
+from airflow_provider_outbound.core.complete.judge import (
+    Known,
+    Verdict,
+    ended_jobs,
+    judge,
+    service_is_over,
+    unlisted_jobs,
+)
+from airflow_provider_outbound.core.models.job import JobGroup, Progress
+from airflow_provider_outbound.exceptions import (
+    JobGroupFailedError,
+    LedgerUnavailableError,
+    OutboundBotApiError,
+    OutboundBotError,
+    OutboundBotNotFoundError,
+    OutboundBotThrottlingError,
+    OutboundBotTransportError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.client import OutboundBotClient
+    from airflow_provider_outbound.core.ledger import GroupState, Ledger
+
+log = logging.getLogger(__name__)
+
+#: Counts, and times as ISO 8601 text: small, and JSON throughout.
+Summary: TypeAlias = dict[str, Any]
+
+#: The ledger says "done" and the API lags: first pause before asking it again, seconds; it doubles each time.
+CONFIRM_DELAY = 1.0
+#: Up to so many open jobs are looked up one by one, with all their calls; more are read from the group's listing.
+FEW = 99
+#: Two looks are an interval apart if not more than this part of it is missing: claims come a little early or late.
+_NEARLY = 0.9
+
+
+class Completion:
+    """
+    Says when every job of a group has ended.
+
+    :param ledger: What messages and listings told.
+    :param client: The API, asked about once an interval.
+    :param job_group_id: The group.
+    :param instance_id: Its instance; ``None``: the ledger's record of the group, then the client's.
+    :param expected_jobs: How many jobs the group must have, where others assign.
+    :param reconcile_interval: Seconds between two looks at the API, whichever processes wait for the group.
+    :param messages: Whether messages are expected; without them the API alone tells, and gaps are filled at once.
+    :param abandoned_after: Seconds after the end of its lease at which an assignment counts as dead.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: OutboundBotClient,
+        job_group_id: str,
+        *,
+        instance_id: str | None = None,
+        expected_jobs: int | None = None,
+        reconcile_interval: float = 300.0,
+        messages: bool = True,
+        abandoned_after: float = ABANDONED_AFTER,
+    ) -> None:
+        self.job_group_id = job_group_id
+        self._ledger = ledger
+        self._client = client
+        self._instance_id = instance_id
+        self._expected_jobs = expected_jobs
+        self._interval = reconcile_interval
+        self._messages = messages
+        self._abandoned_after = abandoned_after
+        # This process's own memory: when it may try again, and whether it has told of trouble.
+        self._claim_at = 0.0
+        self._confirm_at: float | None = None
+        self._trouble: str | None = None
+
+    def check(self) -> Summary | None:
+        """
+        Look once; blocking, and cheap while nothing changed.
+
+        An API or a ledger that does not answer now is told once in the log, and asked again later.
+
+        :return: The summary once every job has ended, else ``None``.
+        :raises JobGroupFailedError: the group does not exist (any more).
+        :raises OutboundBotAuthenticationError: the API refuses the credentials.
+        """
+        try:
+            summary = self._check()
+        except OutboundBotNotFoundError as error:
+            if not error.code.startswith("NotExist.JobGroup"):
+                raise
+            raise JobGroupFailedError(
+                f"job group {self.job_group_id} does not exist: it was deleted, or belongs to another instance than"
+                f" {self._instance_id or self._client.settings.instance_id} ({error.code})"
+            ) from None
+        except OutboundBotError as error:
+            if not _passes(error):
+                raise
+            if self._trouble is None:
+                log.warning("Job group %s: %s; will look again", self.job_group_id, error)
+            self._trouble = str(error)
+            return None
+        if self._trouble is not None:
+            log.info("Job group %s: looking works again", self.job_group_id)
+            self._trouble = None
+        return summary
+
+    def next_check_in(self) -> float:
+        """Seconds until :meth:`check` has something to do even if no message comes."""
+        due = self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
+        return max(0.0, due - time.monotonic())
+
+    def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
+        """What the group came to so far, from the ledger."""
+        counted = self._ledger.jobs.summary(self.job_group_id)
+        # Asked only once the service has ended (or nobody waits any longer): a status we have no word for is final.
+        completed = counted["completed"] + (0 if timed_out else unlisted_jobs(counted["by_status"]))
+        return {
+            "job_group_id": self.job_group_id,
+            **counted,
+            "completed": completed,
+            "answer_rate": round(counted["answered"] / completed, 4) if completed else 0.0,
+            "mismatch": mismatch,
+            "timed_out": timed_out,
+        }
+
+    def take_listing(self) -> None:
+        """Take in what the API lists of the whole group, with the outcome of each job's latest call."""
+        self._ledger.jobs.record_listing(
+            self.job_group_id,
+            self._client.iter_jobs_with_result(job_group_id=self.job_group_id, instance_id=self._instance_id),
+        )
+
+    def describe(self) -> JobGroup:
+        """Ask the API about the group."""
+        return self._client.describe_job_group(job_group_id=self.job_group_id, instance_id=self._instance_id)
+
+    def cancel(self) -> None:
+        """Ask the API to end every job of the group."""
+        self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
+
+    def _check(self) -> Summary | None:
+        state = self._ledger.jobs.state(self.job_group_id)
+        confirmed = state.observed.get("confirmed")
+        if confirmed is not None and confirmed["of"] == _signature(state) and not _is_assigning(state):
+            return self.summary(mismatch=confirmed["mismatch"])
+        # Both questions are asked each time: a look made to confirm is this interval's look too.
+        confirms, claimed = self._may_confirm(state), self._claim()
+        return self._look() if confirms or claimed else None
+
+    def _claim(self) -> bool:
+        """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
+        now = time.monotonic()
+        if now < self._claim_at:
+            return False
+        claimed = self._ledger.jobs.claim_look(self.job_group_id, self._interval)
+        self._claim_at = now + (self._interval if claimed else self._interval / 10)
+        return claimed
+
+    def _may_confirm(self, state: GroupState) -> bool:
+        """Whether the ledger says "done" and it is time to ask the API: at once, then ever more rarely."""
+        self._confirm_at = None
+        if not state.known or state.has_unfinished or _is_assigning(state):
+            return False
+        about = _signature(state)
+        if not state.sealed_assignments:
+            # Nobody sealed: the ledger alone cannot tell how many are to come, so an earlier look says it.
+            known, state = self._read()
+            if not known.has_ended or known.total < max(1, state.observed.get("listed", 0)):
+                return False
+            about.append(known.total)
+        now = self._ledger.now()
+        asked = state.observed.get("asked")
+        delay = CONFIRM_DELAY
+        if asked is not None and asked["about"] == about:
+            wait = (datetime.fromisoformat(asked["next"]) - now).total_seconds()
+            if wait > 0:
+                self._confirm_at = time.monotonic() + wait
+                return False
+            delay = min(asked["delay"] * 2, self._interval)
+        self._confirm_at = time.monotonic() + delay
+        following = (now + timedelta(seconds=delay)).isoformat()
+        self._observe(asked={"about": about, "next": following, "delay": delay})
+        return True
+
+    def _look(self) -> Summary | None:
+        """Compare with the API, fill what the ledger lacks, decide."""
+        jobs, group_id = self._ledger.jobs, self.job_group_id
+        if self._instance_id is None:
+            record = jobs.get_job_group(group_id)
+            self._instance_id = record.instance_id if record else None
+        settle_dead_assignments(self._ledger, self._client, group_id, self._instance_id, dead_for=self._abandoned_after)
+        group = self.describe()
+        progress = group.progress or Progress()
+        # Read after the API answered, so that messages which came meanwhile are no gap.
+        known, state = self._read()
+        verdict = judge(known, group)
+        now = self._ledger.now()
+        notes = {**state.observed, "listed": progress.total}
+        filled = self._should_fill(verdict, known, progress, notes, now)
+        if filled:
+            self._fill(known, progress)
+            known, state = self._read()
+            verdict = judge(known, group)
+        if verdict is not Verdict.GAP:
+            notes.pop("gap", None)
+        elif "gap" not in notes or not _holds(notes["gap"], known):
+            notes["gap"] = {"ended": ended_jobs(progress), "listed": progress.total, "at": now.isoformat()}
+        total = max(known.total, known.expected, progress.total)
+        log.info("Job group %s: %d of %d jobs complete", group_id, known.ended, total)
+        finished, mismatch = verdict is Verdict.COMPLETE, known.gave_up
+        if verdict is Verdict.SHORT or (verdict is Verdict.GAP and filled and service_is_over(group, known)):
+            if self._is_old(notes.get("short_at"), now):
+                finished = mismatch = True
+            else:
+                notes.setdefault("short_at", now.isoformat())
+        elif verdict is not Verdict.GAP:
+            notes.pop("short_at", None)
+        if finished:
+            notes["confirmed"] = {"of": _signature(state), "mismatch": mismatch}
+        jobs.save_observed(group_id, notes)
+        if not finished:
+            return None
+        if mismatch:
+            log.warning(
+                "Job group %s ended with %d of %d jobs complete; the service lists %d",
+                group_id,
+                known.ended,
+                total,
+                progress.total,
+            )
+        return self.summary(mismatch=mismatch)
+
+    def _should_fill(
+        self, verdict: Verdict, known: Known, progress: Progress, notes: Mapping[str, Any], now: datetime
+    ) -> bool:
+        """Whether to ask the API for what the ledger lacks; messages that are merely late deserve an interval."""
+        if verdict is Verdict.GAP:
+            if not self._messages or (known.has_ended and not progress.unfinished):
+                return True
+            gap = notes.get("gap")
+            return gap is not None and _holds(gap, known) and self._is_old(gap["at"], now)
+        # Reading a whole listing at every confirming look would be much; at the first and the last is enough.
+        return verdict is Verdict.SHORT and ("short_at" not in notes or self._is_old(notes["short_at"], now))
+
+    def _is_old(self, moment: str | None, now: datetime) -> bool:
+        """Whether something was seen an interval ago already."""
+        return moment is not None and (now - datetime.fromisoformat(moment)).total_seconds() >= _NEARLY * self._interval
+
+    def _fill(self, known: Known, progress: Progress) -> None:
+        """Take in from the API what no message told."""
+        unfinished = self._ledger.jobs.unfinished(self.job_group_id, FEW + 1)
+        job_ids = [job.job_id for job in unfinished if job.job_id is not None]
+        if known.total < progress.total or len(unfinished) > FEW or len(job_ids) < len(unfinished):
+            self.take_listing()
+        else:
+            found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
+            self._ledger.jobs.record_listing(self.job_group_id, found)
+
+    def _read(self) -> tuple[Known, GroupState]:
+        state = self._ledger.jobs.state(self.job_group_id)
+        counted = self._ledger.jobs.summary(self.job_group_id)
+        known = Known(
+            total=counted["total"],
+            terminal=counted["completed"],
+            unlisted=unlisted_jobs(counted["by_status"]),
+            expected=max(state.sealed, self._expected_jobs or 0),
+            deliberate=state.sealed_assignments > 0 or self._expected_jobs is not None,
+            assigning=_is_assigning(state),
+            gave_up=gave_up(self._ledger, self.job_group_id),
+        )
+        return known, state
+
+    def _observe(self, **changes: Any) -> None:
+        """Keep what this look saw for the next one, whoever makes it."""
+        observed = self._ledger.jobs.state(self.job_group_id).observed
+        self._ledger.jobs.save_observed(self.job_group_id, {**observed, **changes})
+
+
+def _is_assigning(state: GroupState) -> bool:
+    return bool(state.open_assignments) or state.has_doubt
+
+
+def _signature(state: GroupState) -> list[int]:
+    """What a verdict is about: another assignment makes it void."""
+    return [state.sealed_assignments, state.sealed]
+
+
+def _holds(gap: Mapping[str, Any], known: Known) -> bool:
+    """Whether what was missing at an earlier look is missing still; what went missing since is another gap."""
+    return bool(gap["ended"] > known.ended or gap["listed"] > known.total)
+
+
+def _passes(error: OutboundBotError) -> bool:
+    """Whether waiting may mend it: no answer, an unusable one, throttling, a ledger that cannot be reached now."""
+    if isinstance(error, OutboundBotApiError):
+        return error.in_doubt or isinstance(error, OutboundBotThrottlingError)
+    return isinstance(error, OutboundBotTransportError | LedgerUnavailableError)

@@ -1,0 +1,320 @@
+"""The sensor that waits for a job group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound import config
+from airflow_provider_outbound.exceptions import (
+    JobGroupFailedError,
+    JobGroupTimeoutError,
+    OutboundBotConfigError,
+    OutboundBotError,
+)
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_outbound.core.complete import Completion, Summary
+
+#: How long after the end of a group's window its last calls and messages may take.
+TIMEOUT_MARGIN = timedelta(hours=2)
+#: How long to wait for a group to end once its jobs are cancelled, and how often to look (seconds): calls under way
+#: are spoken to their end.
+CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
+_ON_TIMEOUT = ("fail", "partial", "cancel")
+_ON_CANCELLED = ("fail", "succeed")
+
+
+class OutboundBotJobCompleteSensor(BaseSensorOperator):
+    """
+    Wait until every job of a group has ended, without holding a worker.
+
+    Returns ``job_group_id``, ``total``, ``completed``, ``succeeded``, ``failed``, ``cancelled``, ``answered``,
+    ``unanswered``, ``not_dialled``, ``answer_rate`` (answered of completed), ``by_status``, ``by_failure_reason``,
+    ``by_call_status`` (of each job's last call), ``started_at``, ``ended_at`` (ISO 8601, UTC), ``recovered`` (results
+    that came from the API and not by a message), ``unresolved`` (contacts of which nobody knows whether they were
+    assigned; not part of the total), ``mismatch`` (the service ended otherwise than assigned) and ``timed_out``.
+
+    :param job_group_id: The group, or what the operator that made it returned. Templated.
+    :param expected_jobs: How many jobs the group must have, where others than this ledger's tasks assign.
+    :param instance_id: The group's bot instance; ``None``: as the ledger or the connection says. Templated.
+    :param outboundbot_conn_id: Connection to the API. Templated.
+    :param rocketmq_conn_id: Connection to the messages; ``None`` to ask the API alone. Templated.
+    :param deferrable: Wait in the triggerer. Otherwise ``mode`` says how to wait, ``reschedule`` unless given.
+    :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
+    :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: the same, after ending the group's jobs.
+    :param on_cancelled: ``fail`` if any job was cancelled, or ``succeed``.
+    :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits.
+    """
+
+    template_fields: Sequence[str] = (
+        "job_group_id",
+        "expected_jobs",
+        "instance_id",
+        "outboundbot_conn_id",
+        "rocketmq_conn_id",
+    )
+    ui_color = "#e2f0d9"
+
+    def __init__(
+        self,
+        *,
+        job_group_id: str | Mapping[str, Any],
+        expected_jobs: int | None = None,
+        instance_id: str | None = None,
+        outboundbot_conn_id: str = OutboundBotHook.default_conn_name,
+        rocketmq_conn_id: str | None = RocketMQHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        timeout: timedelta | float | None = None,
+        on_timeout: str = "fail",
+        on_cancelled: str = "fail",
+        cancel_on_kill: bool = False,
+        mode: str = "reschedule",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(timeout=timeout, mode=mode, **kwargs)
+        self.job_group_id = job_group_id
+        self.expected_jobs = expected_jobs
+        self.instance_id = instance_id
+        self.outboundbot_conn_id = outboundbot_conn_id
+        self.rocketmq_conn_id = rocketmq_conn_id
+        self.deferrable = deferrable
+        self.wait_timeout = timeout
+        self.on_timeout = on_timeout
+        self.on_cancelled = on_cancelled
+        self.cancel_on_kill = cancel_on_kill
+
+    def execute(self, context: Context) -> Any:
+        self._check_arguments()
+        with self._waiting():
+            if not self.deferrable:
+                # This sensor keeps its own deadline, which the base class must not undercut.
+                self.timeout = timedelta(days=3650).total_seconds()
+                return super().execute(context)
+            summary = self._completion.check()
+            if summary is not None:
+                return self._finish(summary)
+            deadline = self._deadline(datetime.now(UTC))
+        return self._defer(deadline)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        summary = self._completion.check()
+        if summary is not None:
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
+        started_at = None
+        if self.reschedule:
+            started_at = context["ti"].get_first_reschedule_date(context)
+        if datetime.now(UTC) < self._deadline(started_at or self._started_at):
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._time_out())
+
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002 - Airflow passes it
+        event: Mapping[str, Any] | None = None,
+        deadline: str | None = None,
+    ) -> Any:
+        """
+        Go on when the trigger's event has come.
+
+        :param event: See :class:`OutboundBotJobCompleteTrigger`; ``None`` from a triggerer that lost it.
+        :param deadline: When to give up, ISO 8601.
+        """
+        with self._waiting():
+            if event is None:
+                summary = self._completion.check()
+                if summary is not None:
+                    return self._finish(summary)
+                until = self._deadline(datetime.now(UTC)) if deadline is None else datetime.fromisoformat(deadline)
+            elif event["status"] == "complete":
+                return self._finish(dict(event["summary"]))
+            elif event["status"] == "timeout":
+                return self._time_out()
+            else:
+                kind = JobGroupFailedError if event.get("kind") == "JobGroupFailedError" else OutboundBotError
+                raise self._failure(kind(str(event["message"])))
+        return self._defer(until)
+
+    def on_kill(self) -> None:
+        """Cancel the group's jobs, if the author asked for that."""
+        if self.cancel_on_kill:
+            self.hook.client.cancel_jobs(job_group_id=self._group_id, all_jobs=True, instance_id=self.instance_id)
+            self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
+
+    @cached_property
+    def hook(self) -> OutboundBotHook:
+        """Connection, client and ledger."""
+        return OutboundBotHook(self.outboundbot_conn_id)
+
+    @cached_property
+    def _started_at(self) -> datetime:
+        return datetime.now(UTC)
+
+    @property
+    def _group_id(self) -> str:
+        given = self.job_group_id
+        return str(given["job_group_id"]) if isinstance(given, Mapping) else given
+
+    @cached_property
+    def _completion(self) -> Completion:
+        from airflow_provider_outbound.core.complete import Completion
+
+        settings = config.load()
+        return Completion(
+            self.hook.ledger,
+            self.hook.client,
+            self._group_id,
+            instance_id=self.instance_id,
+            expected_jobs=self.expected_jobs,
+            reconcile_interval=settings.reconcile_interval,
+            # An embedded collector runs only while a trigger waits: a sensor that does not defer cannot count on one.
+            messages=self.rocketmq_conn_id is not None and (self.deferrable or settings.collector == "external"),
+        )
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Leave no connection to the ledger open behind."""
+        try:
+            yield
+        finally:
+            if "ledger" in vars(self.hook):
+                self.hook.ledger.close()
+            for name in ("hook", "_completion"):
+                vars(self).pop(name, None)
+
+    def _check_arguments(self) -> None:
+        given = self.job_group_id
+        if isinstance(given, Mapping) and given.get("dry_run"):
+            raise AirflowSkipException("dry run: no job group was made, so there is nothing to wait for")
+        if not isinstance(given, str | Mapping) or not (given if isinstance(given, str) else given.get("job_group_id")):
+            raise OutboundBotConfigError(
+                "job_group_id is empty: pass what OutboundBotCreateJobGroupOperator returned, or the group's id"
+            )
+        if self.expected_jobs is not None:
+            try:
+                self.expected_jobs = int(self.expected_jobs)  # a template renders text
+            except ValueError:
+                raise OutboundBotConfigError(
+                    f"expected_jobs {self.expected_jobs!r} is not a number: give how many jobs the group must have"
+                ) from None
+        for name, value, allowed in (
+            ("on_timeout", self.on_timeout, _ON_TIMEOUT),
+            ("on_cancelled", self.on_cancelled, _ON_CANCELLED),
+        ):
+            if value not in allowed:
+                raise OutboundBotConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
+
+    def _deadline(self, started_at: datetime) -> datetime:
+        """When to give up: as the author said, else some time after the group's window, else as Airflow is set."""
+        if self.wait_timeout is not None:
+            wait = self.wait_timeout
+            return started_at + (wait if isinstance(wait, timedelta) else timedelta(seconds=wait))
+        ends_at = self._window_end
+        if ends_at is not None:
+            # A sensor that begins late still has the margin: results may have to be fetched.
+            return max(ends_at, started_at) + TIMEOUT_MARGIN
+        return started_at + timedelta(seconds=conf.getfloat("sensors", "default_timeout"))
+
+    @cached_property
+    def _window_end(self) -> datetime | None:
+        record = self.hook.ledger.jobs.get_job_group(self._group_id)
+        if record is not None and record.ends_at is not None:
+            return record.ends_at
+        return self._completion.describe().ends_at
+
+    def _defer(self, deadline: datetime) -> NoReturn:
+        self.log.info("Waiting for job group %s until %s at most", self._group_id, deadline.isoformat("T", "seconds"))
+        self.defer(
+            trigger=OutboundBotJobCompleteTrigger(
+                job_group_id=self._group_id,
+                outboundbot_conn_id=self.outboundbot_conn_id,
+                rocketmq_conn_id=self.rocketmq_conn_id,
+                instance_id=self.instance_id,
+                expected_jobs=self.expected_jobs,
+                deadline=deadline,
+                cancel_on_kill=self.cancel_on_kill,
+            ),
+            method_name="execute_complete",
+            kwargs={"deadline": deadline.isoformat()},
+        )
+
+    def _finish(self, summary: Summary) -> Summary:
+        """Report a group that has ended; refuse one that the author does not accept."""
+        self.log.info(
+            "Job group %s: all %d jobs complete: %d answered, %d unanswered, %d not dialled",
+            self._group_id,
+            summary["completed"],
+            summary["answered"],
+            summary["unanswered"],
+            summary["not_dialled"],
+        )
+        if summary["unresolved"]:
+            self.log.warning(
+                "Job group %s: of %d contacts nobody knows whether they were assigned",
+                self._group_id,
+                summary["unresolved"],
+            )
+        if summary["mismatch"]:
+            self.log.warning(
+                "Job group %s ended otherwise than it was assigned: %s", self._group_id, summary["by_status"]
+            )
+        if summary["cancelled"] and self.on_cancelled == "fail":
+            raise self._failure(
+                JobGroupFailedError(
+                    f"job group {self._group_id}: {summary['cancelled']} of {summary['total']} jobs were cancelled;"
+                    " on_cancelled='succeed' accepts that"
+                )
+            )
+        return summary
+
+    def _time_out(self) -> Summary:
+        """Do what the author wants of a group that has not ended in time."""
+        completion = self._completion
+        if self.on_timeout == "fail":
+            summary = completion.summary(timed_out=True)
+            raise self._failure(
+                JobGroupTimeoutError(
+                    f"job group {self._group_id}: {summary['completed']} of {summary['total']} jobs were complete when"
+                    " the time was over; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
+                )
+            )
+        if self.on_timeout == "cancel":
+            self._cancel(completion)
+        completion.take_listing()
+        summary = completion.summary(timed_out=True)
+        self.log.warning(
+            "Job group %s: the time is over with %d of %d jobs complete",
+            self._group_id,
+            summary["completed"],
+            summary["total"],
+        )
+        return summary
+
+    def _cancel(self, completion: Completion) -> None:
+        completion.cancel()
+        self.log.warning("Job group %s: the time is over, its jobs are cancelled", self._group_id)
+        until = time.monotonic() + CANCEL_SECONDS
+        while (progress := completion.describe().progress) is not None and progress.unfinished:
+            if time.monotonic() >= until:
+                self.log.warning("Job group %s: %d jobs still go on", self._group_id, progress.unfinished)
+                return
+            time.sleep(CANCEL_PAUSE)
+
+    def _failure(self, error: OutboundBotError) -> Exception:
+        """The error, or a skip where the author asked for that."""
+        if (self.soft_fail or self.never_fail) and isinstance(error, JobGroupFailedError):
+            return AirflowSkipException(str(error))
+        return error

@@ -1,0 +1,249 @@
+"""The trigger that waits for a job group."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_outbound import config
+from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+    from airflow_provider_outbound.core.complete import Completion
+    from airflow_provider_outbound.core.ledger import Ledger
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Looks at ledger and API at a time, however many triggers wait; each takes milliseconds, or one answer of the API.
+THREADS = 8
+#: Shortest time between two looks of one trigger (seconds).
+_MIN_PAUSE = 0.1
+
+
+class OutboundBotJobCompleteTrigger(BaseTrigger):
+    """
+    Wait until every job of a group has ended.
+
+    Its event holds ``status``: ``complete`` (with ``summary``), ``timeout`` (with the ``summary`` so far), or ``error``
+    (with ``message``, one line, and ``kind``, the name of the error's class).
+
+    :param job_group_id: The group.
+    :param outboundbot_conn_id: Connection to the API.
+    :param rocketmq_conn_id: Connection to the messages; ``None`` if none are expected.
+    :param instance_id: The group's bot instance; ``None``: as the ledger or the connection says.
+    :param expected_jobs: How many jobs the group must have, where others assign.
+    :param deadline: When to give up, aware; ``None`` for never.
+    :param cancel_on_kill: Whether to cancel the group's jobs when a person ends the waiting task.
+    :param abandoned_after: Seconds after the end of its lease at which an assignment counts as dead; ``None`` for the
+        usual.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_group_id: str,
+        outboundbot_conn_id: str = OutboundBotHook.default_conn_name,
+        rocketmq_conn_id: str | None = RocketMQHook.default_conn_name,
+        instance_id: str | None = None,
+        expected_jobs: int | None = None,
+        deadline: datetime | None = None,
+        cancel_on_kill: bool = False,
+        abandoned_after: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.job_group_id = job_group_id
+        self.outboundbot_conn_id = outboundbot_conn_id
+        self.rocketmq_conn_id = rocketmq_conn_id
+        self.instance_id = instance_id
+        self.expected_jobs = expected_jobs
+        self.deadline = deadline
+        self.cancel_on_kill = cancel_on_kill
+        self.abandoned_after = abandoned_after
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "job_group_id": self.job_group_id,
+                "outboundbot_conn_id": self.outboundbot_conn_id,
+                "rocketmq_conn_id": self.rocketmq_conn_id,
+                "instance_id": self.instance_id,
+                "expected_jobs": self.expected_jobs,
+                "deadline": self.deadline,
+                "cancel_on_kill": self.cancel_on_kill,
+                "abandoned_after": self.abandoned_after,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        try:
+            event = await self._wait()
+        except OutboundBotError as error:
+            event = {"status": "error", "kind": type(error).__name__, "message": str(error)}
+        except Exception as error:  # noqa: BLE001 - the task is told in one line, whatever went wrong
+            from airflow_provider_outbound.core.collect.worker import locate
+
+            # Not the error's own text: a library's may hold what it was given.
+            where = locate(error)
+            log.error("Waiting for job group %s failed: %s", self.job_group_id, where)  # noqa: TRY400
+            message = f"waiting for job group {self.job_group_id} failed: {where}"
+            event = {"status": "error", "kind": type(error).__name__, "message": message}
+        yield TriggerEvent(event)
+
+    async def _wait(self) -> dict[str, Any]:
+        from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
+
+        hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+        settings = await asyncio.to_thread(config.load)
+        rocketmq = None
+        if self.rocketmq_conn_id is not None and settings.collector == "embedded":
+            rocketmq = await RocketMQHook(self.rocketmq_conn_id).asettings()
+        watch = WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
+        # Registered first and read afterwards: what happens between the two is seen.
+        async with subscribe(watch, self.job_group_id) as waiter, _desk(settings) as desk:
+            completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
+            pause = 0.0
+            while True:
+                left = float("inf") if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
+                await waiter.changed(max(0.0, min(left, pause)))
+                summary = await desk.run(completion.check)
+                if summary is not None:
+                    return {"status": "complete", "summary": summary}
+                if left <= 0:
+                    return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
+                pause = max(_MIN_PAUSE, completion.next_check_in())
+
+    def _completion(self, desk: _Desk, client: ClientSettings, settings: config.Settings) -> Completion:
+        from airflow_provider_outbound.core.complete import ABANDONED_AFTER, Completion
+
+        return Completion(
+            desk.ledger(),
+            desk.client(client),
+            self.job_group_id,
+            instance_id=self.instance_id,
+            expected_jobs=self.expected_jobs,
+            reconcile_interval=settings.reconcile_interval,
+            messages=self.rocketmq_conn_id is not None,
+            abandoned_after=ABANDONED_AFTER if self.abandoned_after is None else self.abandoned_after,
+        )
+
+    async def on_kill(self) -> None:
+        """
+        Cancel the group's jobs, if the author asked for that and the task really has ended.
+
+        A trigger that moves from a stalled triggerer to another may come here too; its task waits on.
+        """
+        if not self.cancel_on_kill:
+            return
+        state = await self._task_state()
+        if state == "deferred":
+            log.info("Job group %s: the task still waits; nothing is cancelled", self.job_group_id)
+            return
+        hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+        await asyncio.to_thread(
+            hook.client.cancel_jobs, job_group_id=self.job_group_id, all_jobs=True, instance_id=self.instance_id
+        )
+        log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
+
+    async def _task_state(self) -> str | None:
+        """What Airflow says of the waiting task; ``None`` if it was cleared, or there is none."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        task = self.task_instance
+        if task is None:
+            return None
+        states = await asyncio.to_thread(
+            RuntimeTaskInstance.get_task_states,
+            dag_id=task.dag_id,
+            task_ids=[task.task_id],
+            run_ids=[task.run_id],
+            map_index=task.map_index,
+        )
+        found = states.get(task.run_id, {})
+        name = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
+        state = found.get(name, found.get(task.task_id))
+        return None if state is None else str(getattr(state, "value", state))
+
+
+class _Desk:
+    """
+    What all waits of this process share: one engine, a few threads, one client for each connection.
+
+    Everything is opened in its threads, so that no loop waits for a disk or a library's import.
+    """
+
+    #: Open desks by ledger.
+    open: ClassVar[dict[tuple[str, tuple[str, ...]], _Desk]] = {}
+    registry_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.users = 0
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._clients: dict[ClientSettings, OutboundBotClient] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbound-wait")
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run something that blocks, in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    def ledger(self) -> Ledger:
+        """The ledger, opened by the first who asks."""
+        from airflow_provider_outbound.core.ledger import open_ledger
+
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
+            return self._ledger
+
+    def client(self, settings: ClientSettings) -> OutboundBotClient:
+        """The client of a connection."""
+        from airflow_provider_outbound.core.client import OutboundBotClient
+
+        with self._lock:
+            if settings not in self._clients:
+                self._clients[settings] = OutboundBotClient(settings)
+            return self._clients[settings]
+
+    def close(self) -> None:
+        """Let go of everything, without making the loop wait for the looks under way."""
+        threading.Thread(target=self._close, name="outbound-wait-end").start()
+
+    def _close(self) -> None:
+        # The ledger after the threads' last look: that one's connection would be left behind otherwise.
+        self._threads.shutdown()
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+@asynccontextmanager
+async def _desk(settings: config.Settings) -> AsyncIterator[_Desk]:
+    """The desk of a ledger: made for the first who comes, closed after the last has gone."""
+    key = (settings.ledger_url, settings.ledger_keys)
+    with _Desk.registry_lock:
+        desk = _Desk.open.get(key)
+        if desk is None:
+            desk = _Desk.open[key] = _Desk(settings)
+        desk.users += 1
+    try:
+        yield desk
+    finally:
+        with _Desk.registry_lock:
+            desk.users -= 1
+            if not desk.users:
+                del _Desk.open[key]
+        if not desk.users:
+            desk.close()
