@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def check_shared_ledger(settings: Settings, executor: str) -> None:
     """
     if settings.ledger_url != default_ledger_url():
         return
-    for part in executor.split(","):
-        name = part.strip().replace("=", ":").rpartition(":")[2].strip().rpartition(".")[2]
+    # "LocalExecutor", "alias:module.Class", "Class;team=Class,alias:Class"
+    for part in re.split("[,;]", executor):
+        name = re.split("[=:.]", part)[-1].strip()
         if name and name not in _LOCAL_EXECUTORS:
             raise OutboundBotConfigError(
                 f"[outbound] ledger_url is the default, a file on this machine, and [core] executor {name} runs tasks "

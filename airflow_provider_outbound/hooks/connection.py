@@ -75,12 +75,12 @@ class Fields:
     def structure(self, name: str) -> Any:
         """A list or an object; a text that holds one as JSON, too."""
         value = self.value(name)
-        if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
-            try:
-                return json.loads(value)
-            except ValueError:
-                raise self.wrong(name, "is not valid JSON", "correct it") from None
-        return value
+        if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+            return value
+        found = _json(value)
+        if found is None:
+            raise self.wrong(name, "is not valid JSON", "correct it")
+        return found
 
     def wrong(self, name: str, what: str, mend: str) -> OutboundBotConfigError:
         """An error about a field, ready to be raised."""
@@ -156,12 +156,17 @@ def _checked(connection: Connection | None, conn_id: str, conn_type: str) -> Con
 def _parsed_extra(connection: Connection) -> dict[str, Any]:
     if not connection.extra:
         return {}
-    try:
-        extra = json.loads(connection.extra)
-    except ValueError:
-        extra = None
+    extra = _json(connection.extra)
     if not isinstance(extra, dict):
         raise OutboundBotConfigError(
             f'connection {connection.conn_id!r}: extra is not a JSON object; write it as {{"instance_id": "…"}}'
         )
     return extra
+
+
+def _json(text: str) -> Any:
+    # Not raised from here: the error of the parser holds the whole text, keys and numbers too.
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -100,8 +100,6 @@ def scripted() -> Iterator[Scripted]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST
-
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 

@@ -47,7 +47,9 @@ def test_every_assigned_job_is_listed_page_by_page_with_its_outcome(
     by_id = client.list_jobs(job_ids=sorted(ids))
 
     assert len(ids) == 99
-    assert {job.job_id for job in by_group} == {job.job_id for job in with_result} == {job.job_id for job in by_id} == ids
+    assert (
+        {job.job_id for job in by_group} == {job.job_id for job in with_result} == {job.job_id for job in by_id} == ids
+    )
     assert {job.reference_id for job in by_group} == {f"r-{number}" for number in range(99)}
     one = next(job for job in with_result if job.reference_id == "r-0")
     assert client.describe_job(job_id=one.job_id).status == one.status
@@ -55,9 +57,7 @@ def test_every_assigned_job_is_listed_page_by_page_with_its_outcome(
     assert (len(page.items), page.total) == (19, 99)
 
 
-def test_a_recording_has_a_url_that_is_not_shown(
-    client: OutboundBotClient, group_id: str, make_job: MakeJob
-) -> None:
+def test_a_recording_has_a_url_that_is_not_shown(client: OutboundBotClient, group_id: str, make_job: MakeJob) -> None:
     (job_id,) = client.assign_jobs(job_group_id=group_id, jobs=[make_job(0)])
     _wait(client, group_id)
     call = client.describe_job(job_id=job_id).last_call
@@ -151,12 +151,16 @@ def test_what_does_not_exist_is_refused(client: OutboundBotClient, call: Callabl
     ("call", "named"),
     [
         pytest.param(lambda client: client.describe_job_group(job_group_id=""), "job_group_id", id="group"),
-        pytest.param(lambda client: client.create_job_group(job_group_name="n", script_id=""), "script_id", id="script"),
+        pytest.param(
+            lambda client: client.create_job_group(job_group_name="n", script_id=""), "script_id", id="script"
+        ),
         pytest.param(lambda client: client.assign_jobs(job_group_id="g", jobs=[]), "0 jobs", id="no-jobs"),
         pytest.param(lambda client: client.assign_jobs(job_group_id="g", jobs=["{}"] * 100), "100 jobs", id="100-jobs"),
         pytest.param(lambda client: client.list_jobs(job_ids=["j"] * 100), "100 job ids", id="100-ids"),
         pytest.param(
-            lambda client: client.cancel_jobs(job_group_id="g", job_ids=["j"], all_jobs=True), "all_jobs", id="all-and-some"
+            lambda client: client.cancel_jobs(job_group_id="g", job_ids=["j"], all_jobs=True),
+            "all_jobs",
+            id="all-and-some",
         ),
     ],
 )

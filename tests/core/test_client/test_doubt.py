@@ -122,9 +122,13 @@ HTML = b"<html><body>413 Request Entity Too Large 13800000001</body></html>"
         pytest.param(400, {"Code": "HandleJobGroupError"}, OutboundBotApiError, True, id="unknown-code"),
         pytest.param(500, {"Code": "InternalError"}, OutboundBotApiError, True, id="internal-error"),
         pytest.param(503, {"Code": "ServiceUnavailable"}, OutboundBotApiError, True, id="unavailable"),
-        pytest.param(200, {**OK, "Success": False, "Code": "NotExist.JobGroup"}, OutboundBotApiError, True, id="200-code"),
+        pytest.param(
+            200, {**OK, "Success": False, "Code": "NotExist.JobGroup"}, OutboundBotApiError, True, id="200-code"
+        ),
         pytest.param(200, {**OK, "Success": False}, OutboundBotApiError, True, id="200-success-false"),
-        pytest.param(200, {**OK, "JobsId": ["a", "b"], "HttpStatusCode": 500}, OutboundBotApiError, True, id="200-but-500"),
+        pytest.param(
+            200, {**OK, "JobsId": ["a", "b"], "HttpStatusCode": 500}, OutboundBotApiError, True, id="200-but-500"
+        ),
         pytest.param(200, {"JobsId": ["a", "b"]}, OutboundBotAnswerError, True, id="200-without-success"),
         pytest.param(200, {**OK, "JobsId": ["a"]}, OutboundBotAnswerError, True, id="too-few-ids"),
         pytest.param(200, {**OK, "JobsId": ["a", "b", "c"]}, OutboundBotAnswerError, True, id="too-many-ids"),
@@ -143,7 +147,11 @@ HTML = b"<html><body>413 Request Entity Too Large 13800000001</body></html>"
         pytest.param(400, b"\xff\xfe\xff", OutboundBotAnswerError, True, id="not-utf8"),
         pytest.param(200, b'{"Success": tru', OutboundBotAnswerError, True, id="torn-json"),
         pytest.param(
-            400, {"Code": "SignatureDoesNotMatch", "Message": "no colon"}, OutboundBotAnswerError, True, id="sdk-index-error"
+            400,
+            {"Code": "SignatureDoesNotMatch", "Message": "no colon"},
+            OutboundBotAnswerError,
+            True,
+            id="sdk-index-error",
         ),
         pytest.param(
             400,
@@ -181,19 +189,29 @@ def test_only_known_refusals_are_refusals(
     [
         pytest.param({}, lambda client: client.describe_job_group(job_group_id="g"), id="no-group"),
         pytest.param({"JobGroup": {}}, lambda client: client.describe_job_group(job_group_id="g"), id="no-group-id"),
-        pytest.param({"JobGroup": []}, lambda client: client.describe_job_group(job_group_id="g"), id="group-is-a-list"),
+        pytest.param(
+            {"JobGroup": []}, lambda client: client.describe_job_group(job_group_id="g"), id="group-is-a-list"
+        ),
         pytest.param({"Jobs": {"List": []}}, lambda client: client.list_jobs_by_group(job_group_id="g"), id="no-total"),
         pytest.param(
-            {"Jobs": {"TotalCount": 5}}, lambda client: client.list_jobs_by_group(job_group_id="g"), id="no-list-of-five"
+            {"Jobs": {"TotalCount": 5}},
+            lambda client: client.list_jobs_by_group(job_group_id="g"),
+            id="no-list-of-five",
         ),
         pytest.param(
-            {"Jobs": {"TotalCount": 1, "List": [{}]}}, lambda client: client.list_jobs_by_group(job_group_id="g"), id="no-id"
+            {"Jobs": {"TotalCount": 1, "List": [{}]}},
+            lambda client: client.list_jobs_by_group(job_group_id="g"),
+            id="no-id",
         ),
         pytest.param(
-            {"Jobs": {"TotalCount": 1, "List": ["x"]}}, lambda client: client.list_jobs_by_group(job_group_id="g"), id="text"
+            {"Jobs": {"TotalCount": 1, "List": ["x"]}},
+            lambda client: client.list_jobs_by_group(job_group_id="g"),
+            id="text",
         ),
         pytest.param(
-            {"Jobs": {"TotalCount": 0, "List": []}}, lambda client: client.query_jobs_with_result(job_group_id="g"), id="rows"
+            {"Jobs": {"TotalCount": 0, "List": []}},
+            lambda client: client.query_jobs_with_result(job_group_id="g"),
+            id="rows",
         ),
         pytest.param({"Jobs": {}}, lambda client: client.list_jobs(job_ids=["j"]), id="jobs-by-id"),
         pytest.param({"DownloadParams": {}}, lambda client: client.download_recording(task_id="t"), id="recording"),
@@ -247,7 +265,9 @@ def test_a_time_out_is_said_in_words(make_job: Callable[..., str]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLS is deprecated:DeprecationWarning")  # the SDK's own urllib3
-def test_plain_http_where_https_is_expected_is_said_in_words(simulator: Simulator, make_job: Callable[..., str]) -> None:
+def test_plain_http_where_https_is_expected_is_said_in_words(
+    simulator: Simulator, make_job: Callable[..., str]
+) -> None:
     client = _client_of(simulator.api.removeprefix("http://"))
 
     with pytest.raises(OutboundBotTransportError, match="TLS"):

@@ -64,7 +64,8 @@ def log_of_everything(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
 
 def _echo(status: int, code: str) -> dict[str, Any]:
     """An API that repeats what it was sent."""
-    said = f"job {JOB} of {NAME} at +86 138-0000-0077 / {NUMBER} in {CITY} by {KEY_ID} {TOKEN} ?Signature=abc&x={quote(NAME)}"
+    said = f"job {JOB} of {NAME} at +86 138-0000-0077 / {NUMBER} in {CITY} by {KEY_ID} {TOKEN} ?Signature=abc"
+    said += f"&x={quote(NAME)}"
     return {"status": status, "body": {"Code": code, "Message": said, "RequestId": "13800000077", "HostId": "h"}}
 
 
@@ -78,11 +79,16 @@ def _echo(status: int, code: str) -> dict[str, Any]:
         pytest.param({"status": 502, "body": f"<html>{NUMBER} {NAME} {KEY_ID}</html>".encode()}, id="html"),
         pytest.param({"status": 400, "body": {"Code": NUMBER, "Message": NAME}}, id="number-for-a-code"),
         pytest.param({"status": 400, "body": {"Code": f"Bad{NUMBER}", "Message": [NAME]}}, id="number-in-the-code"),
-        pytest.param({"status": 200, "body": {"Success": True, "Code": "OK", "JobsId": [NUMBER, NAME]}}, id="wrong-ids"),
+        pytest.param(
+            {"status": 200, "body": {"Success": True, "Code": "OK", "JobsId": [NUMBER, NAME]}}, id="wrong-ids"
+        ),
     ],
 )
 def test_no_answer_brings_private_data_into_an_error_or_a_log(
-    scripted: Any, log_of_everything: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], answer: dict[str, Any]
+    scripted: Any,
+    log_of_everything: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    answer: dict[str, Any],
 ) -> None:
     scripted.answer(answer["status"], answer["body"])
     client = scripted.client(access_key_id=KEY_ID, access_key_secret=SECRET, security_token=TOKEN)
@@ -138,7 +144,9 @@ def test_a_success_is_not_logged_either(
 
 def test_what_helps_is_kept(scripted: Any) -> None:
     request_id = "E0E8FFD3-8E0C-4B51-8B27-8A1B2C3D4E5F"
-    scripted.answer(404, {"Code": "NotExist.JobGroup", "Message": "The specified JobGroup does not exist.", "RequestId": request_id})
+    scripted.answer(
+        404, {"Code": "NotExist.JobGroup", "Message": "The specified JobGroup does not exist.", "RequestId": request_id}
+    )
 
     with pytest.raises(OutboundBotError) as caught:
         scripted.client().assign_jobs(job_group_id="g", jobs=[JOB])
@@ -225,7 +233,8 @@ def test_https_unless_the_endpoint_says_http(endpoint: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["ftp://a", "https://:80", "https://a/path", "https://a?b=c", "https://me:word@a", "http://a:x", "a b://c"]
+    "endpoint",
+    ["ftp://a", "https://:80", "https://a/path", "https://a?b=c", "https://me:word@a", "http://a:x", "a b://c"],
 )
 def test_an_endpoint_that_is_none_is_refused_and_not_repeated(endpoint: str) -> None:
     with pytest.raises(OutboundBotConfigError, match="endpoint") as caught:

@@ -1,0 +1,263 @@
+"""The hook, by connections as Airflow gives them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
+from airflow_provider_outbound.hooks.outboundbot import ConnectionSettings, OutboundBotHook
+from airflow_provider_outbound.simulator.actions import ACTIONS
+from airflow_provider_outbound.simulator.testing import Simulator
+
+#: Sets ``outboundbot_default``; arguments replace parts of a good one, those in ``extra`` extend its extra.
+SetConnection = Callable[..., None]
+
+
+@pytest.fixture
+def set_connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
+    """Defines the connection by the environment."""
+
+    def define(*, extra: Any = None, **fields: Any) -> None:
+        connection = {"conn_type": "outboundbot", "login": "LTAI5tExample", "password": "s3cret"} | fields
+        good = {"instance_id": "i-1", "script_id": "s-1"}
+        connection["extra"] = extra if isinstance(extra, str) else good | (extra or {})
+        monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+
+    return define
+
+
+@pytest.fixture
+def simulated(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """A simulator, with the connection that it offers."""
+    for name, value in simulator.connections.items():
+        monkeypatch.setenv(name, value)
+    return simulator
+
+
+def _look_up(conn_id: str, mode: str) -> ConnectionSettings:
+    """As a task does, or as a trigger does."""
+    hook = OutboundBotHook(conn_id)
+    return hook.settings if mode == "task" else asyncio.run(hook.aload()).settings
+
+
+def test_making_a_hook_looks_nothing_up() -> None:
+    assert OutboundBotHook("nowhere").outboundbot_conn_id == "nowhere"
+
+
+def test_the_simulators_own_connection_works(simulated: Simulator) -> None:
+    hook = OutboundBotHook()
+
+    made = hook.client.create_job_group(job_group_name="n", script_id=hook.script_id)
+
+    assert made.job_group_id in simulated.state()["groups"]
+    assert hook.get_conn() is hook.client
+    assert (hook.instance_id, hook.calling_hours, hook.dry_run, hook.allowed_phone_numbers) == (
+        simulated.instance_id,
+        None,
+        False,
+        None,
+    )
+
+
+def test_a_trigger_looks_up_without_blocking(simulated: Simulator) -> None:
+    async def look() -> OutboundBotHook:
+        return await OutboundBotHook().aload()
+
+    hook = asyncio.run(look())
+
+    assert hook.client.list_job_groups().total == 0
+
+
+def test_every_field_is_read(set_connection: SetConnection) -> None:
+    set_connection(
+        host="api.example.com",
+        port=8443,
+        extra={
+            "region_id": "ap-southeast-1",
+            "security_token": "token",
+            "role_arn": "acs:ram::1:role/r",
+            "role_session_name": "night",
+            "connect_timeout": "2.5",
+            "read_timeout": 30,
+            "max_requests_per_second": 20,
+            "calling_hours": {"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], "holidays": ["2026-10-01"]},
+            "dry_run": "True",
+            "allowed_phone_numbers": ["138 0000 0001", "+8613800000002"],
+        },
+    )
+
+    hook = OutboundBotHook()
+    client = hook.settings.client
+
+    assert client.url == "https://api.example.com:8443"
+    assert (client.access_key_id, client.access_key_secret, client.security_token) == (
+        "LTAI5tExample",
+        "s3cret",
+        "token",
+    )
+    assert (client.region_id, client.role_arn, client.role_session_name) == (
+        "ap-southeast-1",
+        "acs:ram::1:role/r",
+        "night",
+    )
+    assert (client.connect_timeout, client.read_timeout, client.max_requests_per_second) == (2.5, 30.0, 20.0)
+    assert (hook.instance_id, hook.script_id, hook.dry_run) == ("i-1", "s-1", True)
+    assert hook.allowed_phone_numbers == frozenset({"+8613800000001", "+8613800000002"})
+    assert hook.calling_hours is not None
+    hook.calling_hours.check_now(datetime(2026, 11, 24, 4, tzinfo=UTC))
+    with pytest.raises(OutboundBotWrongTimeError, match="holiday"):
+        hook.calling_hours.check_now(datetime(2026, 10, 1, 4, tzinfo=UTC))
+    shown = repr(hook.settings)
+    assert all(secret not in shown for secret in ("LTAI5tExample", "s3cret", "token'", "138"))
+
+
+def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_NIGHT",
+        "outboundbot://LTAI5tExample:s3cret@http%3A%2F%2F127.0.0.1:8180/?instance_id=i-1&dry_run=true&read_timeout=3"
+        "&allowed_phone_numbers=13800000001%2C13800000002",
+    )
+
+    hook = OutboundBotHook("night")
+
+    assert hook.settings.client.url == "http://127.0.0.1:8180"
+    assert (hook.instance_id, hook.dry_run, hook.settings.client.read_timeout) == ("i-1", True, 3.0)
+    assert len(hook.allowed_phone_numbers or ()) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        pytest.param({"extra": {"connect_timeout": "soon"}}, "connect_timeout is 'soon'", id="timeout"),
+        pytest.param({"extra": {"read_timeout": 0}}, "read_timeout is 0", id="zero"),
+        pytest.param({"extra": {"read_timeout": True}}, "read_timeout is True", id="truth"),
+        pytest.param({"extra": {"max_requests_per_second": "NaN"}}, "max_requests_per_second is 'NaN'", id="rate"),
+        pytest.param({"extra": {"dry_run": "maybe"}}, "dry_run is 'maybe'", id="flag"),
+        pytest.param({"extra": {"instance_id": ["a"]}}, "instance_id is a list", id="list"),
+        pytest.param({"extra": {"region_id": "cn shanghai"}}, "region_id 'cn shanghai'", id="region"),
+        pytest.param({"extra": {"ecs_role": "r"}}, "ecs_role does not go with an AccessKey", id="ecs"),
+        pytest.param({"extra": {"calling_hours": "9 to 5"}}, "calling_hours", id="hours"),
+        pytest.param({"extra": {"calling_hours": '{"windows": ['}}, "calling_hours is not valid JSON", id="hours-json"),
+        pytest.param({"extra": {"allowed_phone_numbers": {"a": 1}}}, "allowed_phone_numbers is a dict", id="numbers"),
+        pytest.param({"extra": {"allowed_phone_numbers": ["x"]}}, "allowed_phone_numbers entry 1", id="no-number"),
+        pytest.param({"extra": "{"}, "extra is not a JSON object", id="extra"),
+        pytest.param({"extra": "[1]"}, "extra is not a JSON object", id="extra-list"),
+        pytest.param({"password": ""}, "password", id="no-secret"),
+        pytest.param({"host": "ftp://x"}, "host", id="host"),
+        pytest.param({"conn_type": "http"}, "of type 'http'", id="type"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["task", "trigger"])
+def test_a_field_that_cannot_be_used_is_refused_by_name(
+    set_connection: SetConnection, changes: dict[str, Any], named: str, mode: str
+) -> None:
+    set_connection(**changes)
+
+    with pytest.raises(OutboundBotConfigError, match="connection 'outboundbot_default'") as caught:
+        _look_up("outboundbot_default", mode)
+
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None or isinstance(caught.value.__context__, OutboundBotConfigError)
+
+
+@pytest.mark.parametrize("value", ["", "  ", None])
+def test_an_empty_field_of_the_form_is_an_absent_one(set_connection: SetConnection, value: Any) -> None:
+    set_connection(
+        extra=dict.fromkeys(("region_id", "read_timeout", "dry_run", "calling_hours", "allowed_phone_numbers"), value)
+    )
+
+    hook = OutboundBotHook()
+
+    assert (hook.settings.client.region_id, hook.settings.client.read_timeout) == ("cn-shanghai", 10.0)
+    assert (hook.dry_run, hook.calling_hours, hook.allowed_phone_numbers) == (False, None, None)
+
+
+def test_an_empty_list_of_allowed_numbers_allows_nobody(set_connection: SetConnection) -> None:
+    set_connection(extra={"allowed_phone_numbers": []})
+
+    assert OutboundBotHook().allowed_phone_numbers == frozenset()
+
+
+def test_a_misspelt_field_is_warned_about(set_connection: SetConnection, caplog: pytest.LogCaptureFixture) -> None:
+    set_connection(extra={"instanceid": "i-2"})
+
+    with caplog.at_level(logging.WARNING):
+        _ = OutboundBotHook().settings
+
+    assert "unknown extra fields instanceid" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["task", "trigger"])
+def test_a_missing_connection_is_one_line_with_the_mend(mode: str) -> None:
+    with pytest.raises(OutboundBotConfigError, match="connection 'nowhere' does not exist; create it") as caught:
+        _look_up("nowhere", mode)
+
+    assert "airflow connections add nowhere --conn-type outboundbot" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_the_ledger_is_the_installations(
+    simulated: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "l.db"
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{path}")
+
+    with OutboundBotHook().ledger:
+        assert path.exists()
+
+
+def test_trying_the_connection_out_says_what_is_there(simulated: Simulator) -> None:
+    well, message = OutboundBotHook().test_connection()
+
+    assert well, message
+    assert simulated.api in message
+    assert simulated.instance_id in message
+    assert simulated.state()["groups"] == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        pytest.param("password", "wrong", "the credentials were refused", id="secret"),
+        pytest.param("login", "LTAI5tUnknown", "the credentials were refused", id="key"),
+        pytest.param("instance_id", "i-unknown", "NotExist.Instance", id="instance"),
+        pytest.param("instance_id", "", "instance_id is missing", id="no-instance"),
+        pytest.param(
+            "script_id",
+            "s-unknown",
+            "NotExist.Script",
+            id="script",
+            marks=pytest.mark.skipif("DescribeScript" not in ACTIONS, reason="the simulator shows no script"),
+        ),
+        pytest.param("host", "http://127.0.0.1:1", "cannot be reached: connection refused", id="host"),
+    ],
+)
+def test_trying_the_connection_out_says_what_is_wrong(
+    simulated: Simulator, monkeypatch: pytest.MonkeyPatch, field: str, value: str, said: str
+) -> None:
+    connection = json.loads(simulated.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    (connection["extra"] if field.endswith("_id") else connection)[field] = value
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+
+    well, message = OutboundBotHook().test_connection()
+
+    assert not well
+    assert said in message
+    assert "\n" not in message
+
+
+def test_trying_out_a_missing_connection_says_so() -> None:
+    well, message = OutboundBotHook("nowhere").test_connection()
+
+    assert not well
+    assert "does not exist" in message

@@ -1,0 +1,127 @@
+"""The hook of the event stream, by connections as Airflow gives them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.simulator.testing import Simulator
+
+SetConnection = Callable[..., None]
+
+
+@pytest.fixture
+def set_connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
+    """Defines ``rocketmq_default`` by the environment."""
+
+    def define(*, extra: dict[str, Any] | None = None, **fields: Any) -> None:
+        connection = {"conn_type": "rocketmq", "host": "mq.example.com"} | fields
+        connection["extra"] = {"topic": "t", "consumer_group": "g"} | (extra or {})
+        monkeypatch.setenv("AIRFLOW_CONN_ROCKETMQ_DEFAULT", json.dumps(connection))
+
+    return define
+
+
+def test_every_field_is_read(set_connection: SetConnection) -> None:
+    set_connection(
+        host="a.example.com:8081; b.example.com",
+        port=9081,
+        login="me",
+        password="word",
+        extra={"namespace": "rmq-1", "tag": "x", "tls": "false"},
+    )
+
+    settings = RocketMQHook().settings()
+
+    assert settings.endpoints == ("a.example.com:8081", "b.example.com:9081")
+    assert (settings.topic, settings.consumer_group, settings.namespace, settings.tag) == ("t", "g", "rmq-1", "x")
+    assert (settings.transport, settings.tls, settings.username, settings.password) == ("grpc", False, "me", "word")
+    assert "word" not in repr(settings)
+
+
+def test_tls_and_the_usual_port_unless_told_otherwise(set_connection: SetConnection) -> None:
+    set_connection()
+
+    settings = RocketMQHook().settings()
+
+    assert (settings.endpoints, settings.tls, settings.tag) == (("mq.example.com:8081",), True, "*")
+
+
+def test_a_trigger_looks_up_without_blocking(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ROCKETMQ_DEFAULT", simulator.connections["AIRFLOW_CONN_ROCKETMQ_DEFAULT"])
+
+    async def look() -> Any:
+        return await RocketMQHook().asettings()
+
+    settings = asyncio.run(look())
+
+    assert settings == RocketMQHook().settings()
+    assert settings.endpoints == (simulator.broker,)
+    assert not settings.tls
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        pytest.param({"extra": {"topic": ""}}, "topic is missing", id="no-topic"),
+        pytest.param({"extra": {"consumer_group": None}}, "consumer_group is missing", id="no-group"),
+        pytest.param({"extra": {"topic": "a b"}}, "topic 'a b'", id="topic"),
+        pytest.param({"extra": {"transport": "http"}}, "transport 'http'", id="transport"),
+        pytest.param({"extra": {"transport": "remoting"}}, "set tls to false", id="remoting-with-tls"),
+        pytest.param({"extra": {"tls": "perhaps"}}, "tls is 'perhaps'", id="tls"),
+        pytest.param({"host": ""}, "endpoints are missing", id="no-host"),
+        pytest.param({"host": "http://x"}, "'http://x' is not HOST:PORT", id="url"),
+        pytest.param({"conn_type": "kafka"}, "of type 'kafka'", id="type"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_refused_by_name(
+    set_connection: SetConnection, changes: dict[str, Any], named: str
+) -> None:
+    set_connection(**changes)
+
+    with pytest.raises(OutboundBotConfigError, match="connection 'rocketmq_default'") as caught:
+        RocketMQHook().settings()
+
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_connection_is_one_line_with_the_mend() -> None:
+    with pytest.raises(OutboundBotConfigError, match="connection 'nowhere' does not exist; create it"):
+        RocketMQHook("nowhere").settings()
+
+
+def test_trying_out_a_broker_that_is_there(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ROCKETMQ_DEFAULT", simulator.connections["AIRFLOW_CONN_ROCKETMQ_DEFAULT"])
+
+    well, message = RocketMQHook().test_connection()
+
+    assert well, message
+    assert simulator.broker in message
+
+
+def test_trying_out_a_broker_that_is_not_there(set_connection: SetConnection) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        set_connection(host="127.0.0.1", port=unused.getsockname()[1])
+
+        well, message = RocketMQHook().test_connection()
+
+    assert not well
+    assert "refused" in message.lower()
+
+
+def test_trying_out_tls_where_there_is_none(simulator: Simulator, set_connection: SetConnection) -> None:
+    set_connection(host=simulator.broker)
+
+    well, message = RocketMQHook().test_connection()
+
+    assert not well
+    assert "TLS" in message
