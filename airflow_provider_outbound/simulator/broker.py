@@ -8,6 +8,7 @@ unacknowledged message returns 2 s after its lease.
 
 from __future__ import annotations
 
+import secrets
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Mapping
@@ -76,7 +77,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
 
     def publish(self, body: bytes, *, topic: str | None = None, tag: str = "", keys: tuple[str, ...] = ()) -> str:
         """Store a message; its id."""
-        message = Message(message_id=f"01{uuid.uuid4().hex.upper()}", body=body, tag=tag, keys=keys)
+        message = Message(message_id=f"01{secrets.token_hex(16).upper()}", body=body, tag=tag, keys=keys)
         self.topics[topic or self.topic].append(message)
         return message.message_id
 

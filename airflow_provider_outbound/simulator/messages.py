@@ -14,6 +14,8 @@ from airflow_provider_outbound.simulator.records import Call, Job
 #: Takes one message body.
 Publish = Callable[[bytes], None]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 def milliseconds(instant: float) -> int:
     """Unix seconds as the wire's Unix milliseconds."""
@@ -119,7 +121,7 @@ class Post:
             delay += late.seconds
         if reordered := self._faults.strikes("messages_reordered", event_type=kind):
             delay += self._faults.rng.uniform(0, reordered.seconds)
-        body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        body = _ENCODER.encode(event).encode()
         if not delay:
             self._hand_over(kind, body)
             return

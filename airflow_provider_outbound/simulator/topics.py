@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 
 import attrs
@@ -48,7 +48,7 @@ class ConsumerGroup:
 
     def lease(self, message: Message, attempt: int, seconds: float) -> Delivery:
         """Deliver a message under a lease of ``seconds``."""
-        delivery = Delivery(message=message, receipt_handle=uuid.uuid4().hex, attempt=attempt)
+        delivery = Delivery(message=message, receipt_handle=secrets.token_hex(16), attempt=attempt)
         self.leases[delivery.receipt_handle] = delivery
         self._expect(delivery.receipt_handle, seconds)
         return delivery
