@@ -191,8 +191,8 @@ class AirflowStack(Supervised):
         for path in self._dags:
             shutil.copy(path, dags)
         (self.folder / "passwords.json").write_text(json.dumps({USER: self.password}))
-        self.start_simulator()
         self.start("migrate", [*_AIRFLOW, "db", "migrate"], self.environment)
+        self.start_simulator()
         wait_until(lambda: self.ended("migrate") is not None, seconds=120, what="airflow db migrate")
         if self.ended("migrate"):
             raise ServiceError(f"airflow db migrate failed; its log: {self.log('migrate')}")
@@ -228,7 +228,7 @@ class AirflowStack(Supervised):
         """Environment of every process of Airflow."""
         if not hasattr(self, "_environment"):
             self._environment = self._make_environment()
-        return {**self._environment, **self.simulator["connections"]}
+        return {**self._environment, **self.simulator.get("connections", {})}
 
     def _make_environment(self) -> dict[str, str]:
         airflow = {
