@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotApiError, OutboundBotConfigError
 from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group
 from airflow_provider_outbound.operators.guards import check_hours, text_list, window_of
 
@@ -66,16 +66,22 @@ class SteerJobsOperator(OutboundBotOperator):
         group = client.describe_job_group(job_group_id=job_group_id, instance_id=instance_id)
         wanted = len(job_ids) + len(reference_ids)
         is_finished = group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0
-        if (wanted or self.all_jobs) and not is_finished:
-            self.check(group)
-            act = getattr(client, self.action)
-            act(
-                job_group_id=job_group_id,
-                instance_id=instance_id,
-                job_ids=job_ids,
-                reference_ids=reference_ids,
-                all_jobs=self.all_jobs,
-            )
+        if wanted or self.all_jobs:
+            if not is_finished:
+                self.check(group)
+            try:
+                getattr(client, self.action)(
+                    job_group_id=job_group_id,
+                    instance_id=instance_id,
+                    job_ids=job_ids,
+                    reference_ids=reference_ids,
+                    all_jobs=self.all_jobs,
+                )
+            except OutboundBotApiError as error:
+                # Asked all the same, because progress may lag behind; that it refuses then is no failure.
+                if not is_finished:
+                    raise
+                self.log.info("Job group %s has ended: %s", job_group_id, error)
             group = client.describe_job_group(job_group_id=job_group_id, instance_id=instance_id)
             if self.all_jobs and group.progress is not None and not self.is_done(group.progress):
                 self.log.warning("Job group %s: not all jobs are as asked for yet", job_group_id)
