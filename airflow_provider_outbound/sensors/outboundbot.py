@@ -46,7 +46,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     ``unanswered``, ``not_dialled``, ``answer_rate`` (answered of completed), ``by_status``, ``by_failure_reason``,
     ``by_call_status`` (of each job's last call), ``started_at``, ``ended_at`` (ISO 8601, UTC), ``recovered`` (results
     that came from the API and not by a message), ``unresolved`` (contacts of which nobody knows whether they were
-    assigned; not part of the total), ``mismatch`` (the service ended otherwise than assigned) and ``timed_out``.
+    assigned; not part of the total), ``mismatch`` (the service ended otherwise than assigned), ``timed_out`` and
+    ``group_cancelled``.
 
     :param job_group_id: The group, or what the operator that made it returned. Templated.
     :param expected_jobs: How many jobs the group must have, where others than this ledger's tasks assign.
@@ -55,8 +56,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     :param rocketmq_conn_id: Connection to the messages; ``None`` to ask the API alone. Templated.
     :param deferrable: Wait in the triggerer. Otherwise ``mode`` says how to wait, ``reschedule`` unless given.
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
-    :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: the same, after ending the group's jobs.
-    :param on_cancelled: ``fail`` if any job was cancelled, or ``succeed``.
+    :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: as much, with the rest cancelled.
+    :param on_cancelled: ``fail`` or ``succeed`` if the whole group was cancelled; single jobs may always be.
     :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits.
     """
 
@@ -151,7 +152,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     def on_kill(self) -> None:
         """Cancel the group's jobs, if the author asked for that."""
         if self.cancel_on_kill:
-            self.hook.client.cancel_jobs(job_group_id=self._group_id, all_jobs=True, instance_id=self.instance_id)
+            with self._waiting():
+                self._completion.cancel()
             self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
 
     @cached_property
@@ -271,11 +273,11 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             self.log.warning(
                 "Job group %s ended otherwise than it was assigned: %s", self._group_id, summary["by_status"]
             )
-        if summary["cancelled"] and self.on_cancelled == "fail":
+        if summary["group_cancelled"] and self.on_cancelled == "fail":
             raise self._failure(
                 JobGroupFailedError(
-                    f"job group {self._group_id}: {summary['cancelled']} of {summary['total']} jobs were cancelled;"
-                    " on_cancelled='succeed' accepts that"
+                    f"job group {self._group_id} was cancelled, with {summary['cancelled']} of {summary['total']} jobs"
+                    " still to do; on_cancelled='succeed' accepts that"
                 )
             )
         return summary

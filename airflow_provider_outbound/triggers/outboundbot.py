@@ -152,9 +152,10 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             log.info("Job group %s: the task still waits; nothing is cancelled", self.job_group_id)
             return
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-        await asyncio.to_thread(
-            hook.client.cancel_jobs, job_group_id=self.job_group_id, all_jobs=True, instance_id=self.instance_id
-        )
+        settings = await asyncio.to_thread(config.load)
+        async with _desk(settings) as desk:
+            completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
+            await desk.run(completion.cancel)
         log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
 
     async def _task_state(self) -> str | None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, gave_up, settle_dead_assignments
@@ -17,6 +18,7 @@ from airflow_provider_outbound.core.complete.judge import (
     service_is_over,
     unlisted_jobs,
 )
+from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
@@ -74,7 +76,7 @@ class Completion:
         self.job_group_id = job_group_id
         self._ledger = ledger
         self._client = client
-        self._instance_id = instance_id
+        self._given_instance_id = instance_id
         self._expected_jobs = expected_jobs
         self._interval = reconcile_interval
         self._messages = messages
@@ -125,6 +127,7 @@ class Completion:
         counted = self._ledger.jobs.summary(self.job_group_id)
         # Asked only once the service has ended (or nobody waits any longer): a status we have no word for is final.
         completed = counted["completed"] + (0 if timed_out else unlisted_jobs(counted["by_status"]))
+        observed = self._ledger.jobs.state(self.job_group_id).observed
         return {
             "job_group_id": self.job_group_id,
             **counted,
@@ -132,6 +135,7 @@ class Completion:
             "answer_rate": round(counted["answered"] / completed, 4) if completed else 0.0,
             "mismatch": mismatch,
             "timed_out": timed_out,
+            "group_cancelled": bool(observed.get("cancelled")),
         }
 
     def take_listing(self) -> None:
@@ -141,6 +145,12 @@ class Completion:
             self._client.iter_jobs_with_result(job_group_id=self.job_group_id, instance_id=self._instance_id),
         )
 
+    @cached_property
+    def _instance_id(self) -> str | None:
+        """The author's, else that of the ledger's record; ``None`` leaves it to the client."""
+        record = None if self._given_instance_id else self._ledger.jobs.get_job_group(self.job_group_id)
+        return record.instance_id if record else self._given_instance_id
+
     def describe(self) -> JobGroup:
         """Ask the API about the group."""
         return self._client.describe_job_group(job_group_id=self.job_group_id, instance_id=self._instance_id)
@@ -148,6 +158,7 @@ class Completion:
     def cancel(self) -> None:
         """Ask the API to end every job of the group."""
         self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
+        note_cancelled(self._ledger, self.job_group_id)
 
     def _check(self) -> Summary | None:
         state = self._ledger.jobs.state(self.job_group_id)
@@ -190,15 +201,12 @@ class Completion:
             delay = min(asked["delay"] * 2, self._interval)
         self._confirm_at = time.monotonic() + delay
         following = (now + timedelta(seconds=delay)).isoformat()
-        self._observe(asked={"about": about, "next": following, "delay": delay})
+        _observe(self._ledger, self.job_group_id, asked={"about": about, "next": following, "delay": delay})
         return True
 
     def _look(self) -> Summary | None:
         """Compare with the API, fill what the ledger lacks, decide."""
         jobs, group_id = self._ledger.jobs, self.job_group_id
-        if self._instance_id is None:
-            record = jobs.get_job_group(group_id)
-            self._instance_id = record.instance_id if record else None
         settle_dead_assignments(self._ledger, self._client, group_id, self._instance_id, dead_for=self._abandoned_after)
         group = self.describe()
         progress = group.progress or Progress()
@@ -226,6 +234,8 @@ class Completion:
                 notes.setdefault("short_at", now.isoformat())
         elif verdict is not Verdict.GAP:
             notes.pop("short_at", None)
+        if group.status is JobGroupStatus.CANCELLED:
+            notes["cancelled"] = True
         if finished:
             notes["confirmed"] = {"of": _signature(state), "mismatch": mismatch}
         jobs.save_observed(group_id, notes)
@@ -281,10 +291,19 @@ class Completion:
         )
         return known, state
 
-    def _observe(self, **changes: Any) -> None:
-        """Keep what this look saw for the next one, whoever makes it."""
-        observed = self._ledger.jobs.state(self.job_group_id).observed
-        self._ledger.jobs.save_observed(self.job_group_id, {**observed, **changes})
+
+def note_cancelled(ledger: Ledger, job_group_id: str) -> None:
+    """
+    Remember that all jobs of a group were cancelled by one of us.
+
+    The service calls a group cancelled too, but not where some of its jobs had ended before, as far as is known.
+    """
+    _observe(ledger, job_group_id, cancelled=True)
+
+
+def _observe(ledger: Ledger, job_group_id: str, **changes: Any) -> None:
+    """Keep something for the next look, whoever makes it."""
+    ledger.jobs.save_observed(job_group_id, {**ledger.jobs.state(job_group_id).observed, **changes})
 
 
 def _is_assigning(state: GroupState) -> bool:

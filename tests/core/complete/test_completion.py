@@ -1,0 +1,318 @@
+"""A wait ends when every job has ended, and says what came of it, whatever is lost on the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Any
+
+import attrs
+import pytest
+
+from airflow_provider_outbound.core.client import OutboundBotClient
+from airflow_provider_outbound.core.complete import note_cancelled
+from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.exceptions import JobGroupFailedError, OutboundBotAuthenticationError
+
+
+def test_without_any_message_the_api_fills_in(campaign: Any) -> None:
+    campaign.simulator.faults(messages_withheld=True)
+    campaign.assign(100)
+
+    summary = campaign.wait(campaign.completion())
+
+    # By the simulator's table of outcomes: one number of each two last digits.
+    assert summary["total"] == summary["completed"] == summary["recovered"] == 100
+    assert summary["succeeded"] + summary["failed"] + summary["cancelled"] == 100
+    assert sum(summary["by_status"].values()) == 100
+    assert summary["by_call_status"]["FutureStatus"] == 1
+    assert summary["by_failure_reason"]["FutureReason"] == 1
+    assert summary["by_failure_reason"]["TimeUp"] == 1
+    assert summary["answered"] >= 58
+    assert summary["answer_rate"] == round(summary["answered"] / 100, 4)
+    assert summary["not_dialled"] >= 12
+    assert not summary["mismatch"]
+
+
+def test_where_no_messages_are_expected_one_look_is_enough(campaign: Any) -> None:
+    campaign.assign(20)
+    campaign.wait_for_service()
+
+    summary = campaign.completion(messages=False, reconcile_interval=600).check()
+
+    assert summary is not None
+    assert summary["completed"] == 20
+
+
+def test_messages_that_are_merely_late_are_waited_for(campaign: Any) -> None:
+    campaign.assign(5)
+    campaign.wait_for_service()
+    completion = campaign.completion(reconcile_interval=600)
+
+    assert completion.check() is None
+    for job in campaign.jobs():
+        campaign.tell(job)
+    summary = completion.check()
+
+    assert summary is not None
+    assert summary["recovered"] == 0
+    assert campaign.requests("QueryJobsWithResult") == campaign.requests("ListJobs") == 0
+
+
+def test_a_few_missing_messages_are_filled_one_by_one(campaign: Any) -> None:
+    campaign.assign(6)
+    campaign.wait_for_service()
+    jobs = campaign.jobs()
+    for job in jobs[:4]:
+        campaign.tell(job)
+    for job in jobs[4:]:
+        campaign.tell(job, eventType="Dialing", status="Executing")
+
+    summary = campaign.wait(campaign.completion())
+
+    assert summary["completed"] == 6
+    assert summary["recovered"] == 2
+    assert campaign.requests("QueryJobsWithResult") == 0
+    assert campaign.requests("ListJobs") == 1
+
+
+def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Any) -> None:
+    campaign.simulator.run(lambda cloud: cloud.clock.set(speed=0))
+    campaign.assign(3)
+    before = campaign.requests("DescribeJobGroup")
+
+    for completion in [campaign.completion(reconcile_interval=600) for _ in range(5)]:
+        for _ in range(3):
+            assert completion.check() is None
+
+    assert campaign.requests("DescribeJobGroup") == before + 1
+
+
+def test_a_running_assignment_is_waited_for(campaign: Any) -> None:
+    key = TaskKey("dag", "run", "second")
+    campaign.assign(3)
+    open_one = campaign.ledger.jobs.open_assignment(
+        key, campaign.job_group_id, owner="me", lease_seconds=600, settle_seconds=1
+    )
+    campaign.wait_for_service()
+    completion = campaign.completion(messages=False)
+
+    for _ in range(5):
+        assert completion.check() is None
+        time.sleep(0.1)
+    campaign.ledger.jobs.seal(open_one, 0)
+
+    assert campaign.wait(completion)["total"] == 3
+
+
+def test_no_job_at_all_is_no_completion(campaign: Any) -> None:
+    completion = campaign.completion(messages=False, reconcile_interval=0.05)
+
+    for _ in range(5):
+        assert completion.check() is None
+        time.sleep(0.06)
+
+
+def test_a_deliberate_assignment_of_nobody_completes(campaign: Any) -> None:
+    key = TaskKey("dag", "run", "assign")
+    opened = campaign.ledger.jobs.open_assignment(
+        key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
+    )
+    campaign.ledger.jobs.seal(opened, 0)
+
+    summary = campaign.completion(reconcile_interval=600).check()
+
+    assert summary is not None
+    assert (summary["total"], summary["answer_rate"], summary["mismatch"]) == (0, 0.0, False)
+
+
+def test_a_group_that_others_assign_goes_by_the_number_expected(campaign: Any) -> None:
+    campaign.assign(4)
+    group = campaign.job_group_id
+    with campaign.ledger.write() as connection:  # as in a ledger that never heard of the assignment
+        connection.exec_driver_sql("DELETE FROM jobs")
+        connection.exec_driver_sql("DELETE FROM assignments")
+    campaign.wait_for_service()
+    waits_for_more = campaign.completion(messages=False, expected_jobs=6)
+    assert waits_for_more.check() is None
+
+    assert campaign.wait(campaign.completion(messages=False, expected_jobs=4))["completed"] == 4
+    assert campaign.ledger.jobs.counts(group).foreign == 4
+
+
+def test_a_group_that_others_assign_goes_by_the_api_without_a_number(campaign: Any) -> None:
+    campaign.assign(4)
+    with campaign.ledger.write() as connection:
+        connection.exec_driver_sql("DELETE FROM jobs")
+        connection.exec_driver_sql("DELETE FROM assignments")
+
+    summary = campaign.wait(campaign.completion(messages=False))
+
+    assert (summary["completed"], summary["mismatch"]) == (4, False)
+
+
+def test_a_group_that_ended_with_fewer_jobs_is_seen_twice_and_flagged(campaign: Any) -> None:
+    campaign.assign(5)
+    key = TaskKey("dag", "run", "second")
+    jobs = campaign.ledger.jobs
+    opened = jobs.open_assignment(key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1)
+    jobs.seal(opened, 2)
+    campaign.wait_for_service()
+    completion = campaign.completion(messages=False)
+
+    assert completion.check() is None
+    summary = campaign.wait(completion)
+
+    assert summary["mismatch"]
+    assert summary["total"] == 5
+
+
+def test_a_lagging_count_of_jobs_is_no_mismatch(campaign: Any) -> None:
+    campaign.simulator.faults(listing_lag=1.0)
+    campaign.assign(5)
+    for job in campaign.jobs():
+        campaign.tell(job, status="Succeeded")
+
+    summary = campaign.wait(campaign.completion(reconcile_interval=600))
+
+    assert not summary["mismatch"]
+    assert campaign.requests("DescribeJobGroup") <= 6  # at ever longer pauses, not at every tick
+
+
+@pytest.mark.parametrize("in_service", [pytest.param(True, id="arrived"), pytest.param(False, id="lost")])
+def test_an_assignment_that_died_is_settled_and_flagged(campaign: Any, in_service: bool) -> None:
+    campaign.assign(3)
+    campaign.simulator.faults(
+        answer_lost={"actions": ["AssignJobs"]}, **({} if in_service else {"reset": {"actions": ["AssignJobs"]}})
+    )
+    jobs = campaign.ledger.jobs
+    with pytest.MonkeyPatch.context() as patch:
+        # As if killed: its last words never reach the ledger, its lease runs out.
+        for name in ("mark_in_doubt", "seal", "abandon"):
+            patch.setattr(type(jobs), name, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            campaign.assign(2, task="second", first=50, lease_seconds=5)
+    campaign.simulator.faults()
+    with campaign.ledger.write() as connection:
+        connection.exec_driver_sql("UPDATE assignments SET lease_until = '2020-01-01 00:00:00' WHERE state = 'open'")
+    campaign.wait_for_service()
+
+    summary = campaign.wait(campaign.completion(messages=False, abandoned_after=1))
+
+    assert summary["mismatch"]
+    assert summary["total"] == summary["completed"] == (5 if in_service else 3)
+    assert summary["unresolved"] == (0 if in_service else 2)
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_status_nobody_documented_counts_as_ended_once_the_service_is_done(campaign: Any) -> None:
+    campaign.assign(3)
+    campaign.wait_for_service()
+    first, *rest = campaign.jobs()
+    campaign.simulator.run(lambda cloud: _set_status(cloud, campaign.job_group_id, first["job_id"], "Archived"))
+    for job in rest:
+        campaign.tell(job)
+
+    summary = campaign.wait(campaign.completion())
+
+    assert summary["by_status"]["Archived"] == 1
+    assert (summary["completed"], summary["mismatch"]) == (3, False)
+
+
+def _set_status(cloud: Any, group_id: str, job_id: str, status: str) -> None:
+    group = cloud.groups[group_id]
+    job = next(job for job in group.jobs if job.job_id == job_id)
+    group.counts[job.status] -= 1
+    job.status = status
+    group.counts[status] += 1
+
+
+def test_a_group_that_does_not_exist_is_said_in_words(campaign: Any) -> None:
+    campaign.job_group_id = "gone"
+
+    with pytest.raises(JobGroupFailedError, match=r"job group gone does not exist.*deleted"):
+        campaign.completion().check()
+
+
+def test_refused_credentials_end_the_wait(campaign: Any) -> None:
+    campaign.assign(1)
+    campaign.client = OutboundBotClient(attrs.evolve(campaign.client.settings, access_key_secret="wrong"))
+
+    with pytest.raises(OutboundBotAuthenticationError):
+        campaign.completion().check()
+
+
+def test_an_api_in_trouble_is_told_once_and_survived(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.assign(2)
+    campaign.simulator.faults(reset={"actions": ["DescribeJobGroup"]})
+    completion = campaign.completion(messages=False, reconcile_interval=0.01)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        for _ in range(2):
+            assert completion.check() is None
+            time.sleep(0.02)
+        campaign.simulator.faults()
+        assert campaign.wait(completion)["completed"] == 2
+
+    told = [record.levelname for record in caplog.records if "look" in record.message]
+    assert told == ["WARNING", "INFO"]
+
+
+def test_progress_is_told_in_words(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.assign(4)
+    campaign.wait_for_service()
+    campaign.tell(campaign.jobs()[0])
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        campaign.completion().check()
+
+    assert f"Job group {campaign.job_group_id}: 1 of 4 jobs complete" in caplog.messages
+
+
+def test_asking_again_about_a_finished_group_costs_nothing(campaign: Any) -> None:
+    campaign.assign(3)
+    done = campaign.wait(campaign.completion(messages=False))
+    before = campaign.simulator.state()["requests"]
+
+    again = campaign.completion(reconcile_interval=600).check()
+
+    assert again == done
+    assert campaign.simulator.state()["requests"] == before
+
+
+def test_another_assignment_opens_a_finished_group_again(campaign: Any) -> None:
+    campaign.assign(3)
+    campaign.wait(campaign.completion(messages=False))
+    campaign.simulator.run(lambda cloud: cloud.clock.set(speed=0))
+    campaign.assign(2, task="second", first=10)
+
+    assert campaign.completion(messages=False).check() is None
+    campaign.simulator.run(lambda cloud: cloud.clock.set(speed=1))
+    assert campaign.wait(campaign.completion(messages=False))["total"] == 5
+
+
+def test_a_cancelled_group_says_so(campaign: Any) -> None:
+    tomorrow = round(time.time() * 1000) + 86_400_000
+    strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
+    campaign.job_group_id = campaign.client.create_job_group(
+        job_group_name="tomorrow", script_id=campaign.simulator.script_id, strategy_json=json.dumps(strategy)
+    ).job_group_id
+    campaign.assign(3)
+    completion = campaign.completion(messages=False)
+    assert completion.check() is None
+    campaign.client.cancel_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+
+    summary = campaign.wait(completion)
+
+    assert (summary["cancelled"], summary["not_dialled"], summary["group_cancelled"]) == (3, 3, True)
+
+
+def test_a_cancellation_of_our_own_is_remembered(campaign: Any) -> None:
+    campaign.assign(3)
+    note_cancelled(campaign.ledger, campaign.job_group_id)
+
+    assert campaign.wait(campaign.completion(messages=False))["group_cancelled"]
