@@ -9,7 +9,6 @@ import attrs
 from airflow.sdk import BaseHook
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.core.client.settings import DEFAULT_REGION, ClientSettings
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotAuthenticationError,
@@ -20,7 +19,7 @@ from airflow_provider_outbound.exceptions import (
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.client import OutboundBotClient
+    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
     from airflow_provider_outbound.core.ledger import Ledger
     from airflow_provider_outbound.core.models.calling_hours import CallingHours
 
@@ -66,6 +65,8 @@ class ConnectionSettings:
 
         :raises OutboundBotConfigError: a field cannot be used.
         """
+        from airflow_provider_outbound.core.client.settings import DEFAULT_REGION, ClientSettings
+
         connection = fields.connection
         host = (connection.host or "").strip().rstrip("/")
         # An endpoint with a scheme of its own may carry its port already.

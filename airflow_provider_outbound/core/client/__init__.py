@@ -1,9 +1,31 @@
-"""The OutboundBot API (2019-12-26) over ``aliyun-python-sdk-outboundbot``: one method an action."""
+"""
+The OutboundBot API (2019-12-26) over ``aliyun-python-sdk-outboundbot``: one method an action.
+
+Names are loaded on first use, so that a DAG which only names a connection does not pay for the client.
+"""
 
 from __future__ import annotations
 
-from airflow_provider_outbound.core.client.answers import Page
-from airflow_provider_outbound.core.client.api import MAX_JOBS_PER_REQUEST, OutboundBotClient, RecordingUrl
-from airflow_provider_outbound.core.client.settings import ClientSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.client.answers import Page
+    from airflow_provider_outbound.core.client.api import MAX_JOBS_PER_REQUEST, OutboundBotClient, RecordingUrl
+    from airflow_provider_outbound.core.client.settings import ClientSettings
 
 __all__ = ["MAX_JOBS_PER_REQUEST", "ClientSettings", "OutboundBotClient", "Page", "RecordingUrl"]
+
+_MODULES = {
+    "MAX_JOBS_PER_REQUEST": "api",
+    "ClientSettings": "settings",
+    "OutboundBotClient": "api",
+    "Page": "answers",
+    "RecordingUrl": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
