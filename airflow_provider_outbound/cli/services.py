@@ -215,13 +215,14 @@ class AirflowStack(Supervised):
         for name in AIRFLOW_SERVICES:
             self.start_service(name)
 
-    def start_service(self, name: str) -> int:
+    def start_service(self, service: str, name: str | None = None) -> int:
         """
-        Start one of :data:`AIRFLOW_SERVICES`, again if need be.
+        Start one of :data:`AIRFLOW_SERVICES`, again or once more.
 
+        :param name: What to call it here; default: as the service.
         :return: Its process id.
         """
-        return self.start(name, [*_AIRFLOW, *AIRFLOW_SERVICES[name]], self.environment)
+        return self.start(name or service, [*_AIRFLOW, *AIRFLOW_SERVICES[service]], self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -346,9 +347,13 @@ _OUTBOUND = (sys.executable, "-c", "import sys; from airflow_provider_outbound.c
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's environment without anybody's Airflow, and with this machine reached directly."""
+    """
+    This process's environment without anybody's Airflow, with this machine reached without a proxy.
+
+    The folder that a command is called in may be a checkout, or hold a folder named ``airflow``: nothing is imported from it.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "OUTBOUND_"))}
-    return {**kept, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    return {**kept, "PYTHONSAFEPATH": "1", "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 
 def _all_day() -> dict[str, str]:

@@ -1,0 +1,34 @@
+"""One real Airflow, with a simulator beside it, for all tests of this folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_outbound.cli.services import AIRFLOW_SERVICES, AirflowStack, example_dag
+
+#: Twenty calls a second, so that a test chooses by the number of contacts how long its campaign lasts.
+CALLS_PER_SECOND = 20
+
+
+@pytest.fixture(scope="session")
+def airflow_services() -> Iterator[AirflowStack]:
+    """Scheduler, DAG processor, API server and triggerer with both example DAGs, running."""
+    stack = AirflowStack(
+        Path(tempfile.mkdtemp(prefix="outbound-acceptance-")),
+        dags=[example_dag("nightly_campaign"), example_dag("parallel_segments")],
+        simulator_options=["--call-seconds", "0.5", "--concurrency", str(CALLS_PER_SECOND // 2), "--seed", "7"],
+        # A triggerer that was killed is given up after ten seconds and not after thirty.
+        settings={"TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10", "TRIGGERER__JOB_HEARTBEAT_SEC": "2"},
+    )
+    with stack:
+        stack.prepare()
+        stack.start_airflow()
+        stack.wait_for_dag("nightly_campaign", 240)
+        stack.wait_for_dag("parallel_segments", 240)
+        yield stack
+        for name in AIRFLOW_SERVICES:
+            print(f"--- {name}\n{stack.tail(name)}")
