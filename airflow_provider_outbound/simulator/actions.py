@@ -290,10 +290,21 @@ def describe_instance(cloud: Cloud, _: Parameters) -> Payload:
     }
 
 
+def _script(script_id: str) -> Payload:
+    return {"ScriptId": script_id, "ScriptName": script_id, "Status": "PUBLISHED"}
+
+
+def describe_script(cloud: Cloud, parameters: Parameters) -> Payload:
+    """DescribeScript"""
+    script_id = parameters.require("ScriptId")
+    cloud.check_script(script_id)
+    return {"Script": _script(script_id)}
+
+
 def list_scripts(cloud: Cloud, parameters: Parameters) -> Payload:
     """ListScripts"""
     number, size = parameters.page()
-    rows = [{"ScriptId": script, "ScriptName": script, "Status": "PUBLISHED"} for script in cloud.options.script_ids]
+    rows = [_script(script) for script in cloud.options.script_ids]
     return {
         "Scripts": {
             "List": answers.page(rows, number, size),
@@ -339,6 +350,7 @@ ACTIONS: Mapping[str, Action] = {
     "SaveContactBlockList": save_contact_block_list,
     "GetContactBlockList": get_contact_block_list,
     "DescribeInstance": describe_instance,
+    "DescribeScript": describe_script,
     "ListScripts": list_scripts,
     "AssumeRole": assume_role,
 }

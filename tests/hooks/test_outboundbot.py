@@ -13,7 +13,6 @@ import pytest
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.hooks.outboundbot import ConnectionSettings, OutboundBotHook
-from airflow_provider_outbound.simulator.actions import ACTIONS
 from airflow_provider_outbound.simulator.testing import Simulator
 
 #: Sets ``outboundbot_default``; arguments replace parts of a good one, those in ``extra`` extend its extra.
@@ -237,7 +236,6 @@ def test_trying_the_connection_out_says_what_is_there(simulated: Simulator) -> N
             "s-unknown",
             "NotExist.Script",
             id="script",
-            marks=pytest.mark.skipif("DescribeScript" not in ACTIONS, reason="the simulator shows no script"),
         ),
         pytest.param("host", "http://127.0.0.1:1", "cannot be reached: connection refused", id="host"),
     ],
