@@ -199,12 +199,16 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     def _check_arguments(self) -> None:
         given = self.job_group_id
-        if isinstance(given, Mapping) and given.get("dry_run"):
-            raise AirflowSkipException("dry run: no job group was made, so there is nothing to wait for")
-        if not isinstance(given, str | Mapping) or not (given if isinstance(given, str) else given.get("job_group_id")):
+        if isinstance(given, Mapping):
+            if given.get("dry_run") and not given.get("job_group_id"):
+                raise AirflowSkipException("dry run: there is no job group to wait for")
+            given = given.get("job_group_id", "")
+        # An empty template renders as the word.
+        if not isinstance(given, str) or given.strip() in ("", "None"):
             raise OutboundBotConfigError(
-                "job_group_id is empty: pass what OutboundBotCreateJobGroupOperator returned, or the group's id"
+                "job_group_id is empty: pass the id, or the output of OutboundBotCreateJobGroupOperator"
             )
+        self.job_group_id = given.strip()
         if self.expected_jobs is not None:
             try:
                 self.expected_jobs = int(self.expected_jobs)  # a template renders text
