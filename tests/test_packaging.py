@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DEMO = 'python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt ".[grpc,simulator]" && .venv/bin/outbound demo'
-TESTS = 'python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e ".[dev]" && .venv/bin/pytest'
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt"
+DEMO = f'{INSTALL} ".[grpc,simulator]" && .venv/bin/outbound demo'
+TESTS = f'{INSTALL} -e ".[dev]" && .venv/bin/pytest'
 
 
 @pytest.fixture(scope="module")

@@ -350,7 +350,7 @@ def plain_environment() -> dict[str, str]:
     """
     This process's environment without anybody's Airflow, with this machine reached without a proxy.
 
-    The folder that a command is called in may be a checkout, or hold a folder named ``airflow``: nothing is imported from it.
+    Nothing is imported from the folder that a command is called in: it may hold a folder named ``airflow``.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "OUTBOUND_"))}
     return {**kept, "PYTHONSAFEPATH": "1", "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
