@@ -22,7 +22,7 @@ from cryptography.fernet import Fernet
 from airflow_provider_outbound.core.collect import watch
 from airflow_provider_outbound.core.collect.watch import Waiter, WatchSettings, subscribe
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
-from airflow_provider_outbound.core.ledger import Incoming, Ledger
+from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.exceptions import LedgerKeyError, OutboundBotConfigError
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -205,6 +205,28 @@ def test_without_a_subscription_the_ledger_alone_is_watched(
 
     assert asyncio.run(scenario())
     assert not tools.collectors_of(os.getpid())
+
+
+def test_what_happened_while_the_ledger_was_away_is_seen(
+    watching: WatchSettings, completed: Callable[..., bytes], caplog: pytest.LogCaptureFixture, tools: Any
+) -> None:
+    path = Path(watching.ledger_url.removeprefix("sqlite:///"))
+    path.mkdir()
+
+    def happen() -> None:
+        path.rmdir()
+        with open_ledger(watching.ledger_url, watching.ledger_keys) as ledger:
+            ledger.inbox.record([Incoming(body=completed("group-1"), message_id="1", topic="t")])
+
+    async def scenario() -> bool:
+        async with subscribe(attrs.evolve(watching, rocketmq=None), "group-1") as waiter:
+            await _calm(waiter)
+            await asyncio.to_thread(tools.until, lambda: "WARNING" in caplog.text, "said")
+            happen()
+            return await waiter.changed(PATIENCE)
+
+    assert asyncio.run(scenario())
+    assert caplog.text.count("WARNING") == 1
 
 
 def test_a_ledger_that_these_keys_do_not_open_ends_the_waiting(watching: WatchSettings, ledger: Ledger) -> None:

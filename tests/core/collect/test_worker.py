@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def test_a_broker_in_trouble_is_said_once_and_then_that_it_is_over(
     worker = start()
     worker.wait_for("cannot be reached")
 
+    time.sleep(6)  # time for some more attempts
     simulator.broker_control(start=True)
     simulator.publish(completed())
 
@@ -196,9 +198,9 @@ def test_it_ends_when_its_parent_is_killed_even_if_another_process_holds_its_inp
         "child = subprocess.Popen([sys.executable, '-m', 'airflow_provider_outbound.core.collect.worker'],\n"
         "    stdin=subprocess.PIPE, start_new_session=True, text=True)\n"
         "child.stdin.write(json.dumps(values) + chr(10)); child.stdin.flush()\n"
-        "holder = subprocess.Popen(['sleep', '60'], pass_fds=[child.stdin.fileno()])\n"
+        "holder = subprocess.Popen(['sleep', '600'], pass_fds=[child.stdin.fileno()])\n"
         "print(child.pid, holder.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -258,6 +260,7 @@ def test_a_full_pipe_does_not_stop_the_work(
     os.write(writing, b"x" * 4096)
     with pytest.raises(BlockingIOError):
         os.write(writing, b"x")
+    os.set_blocking(writing, True)  # the collector inherits this end as it is
     process = subprocess.Popen(
         [sys.executable, "-m", "airflow_provider_outbound.core.collect.worker"],
         stdin=subprocess.PIPE,
