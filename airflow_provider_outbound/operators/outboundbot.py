@@ -173,7 +173,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                     "recall_strategy: takes empty_number_ignore, in_arrears_ignore, out_of_service_ignore"
                 ) from None
         return GroupSpec(
-            name=self.job_group_name or self.dag_id,
+            name=self.job_group_name or context["ti"].dag_id,
             script_id=script_id,
             description=self.description or "",
             strategy_json=strategy.json if strategy else None,

@@ -1,0 +1,342 @@
+"""Bad input and wrong times: one line that names the thing and the mend, and no call placed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.core.models.strategy import Strategy
+from airflow_provider_outbound.exceptions import (
+    LedgerError,
+    OutboundBotConfigError,
+    OutboundBotError,
+    OutboundBotWrongTimeError,
+)
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCancelJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+    OutboundBotResumeJobsOperator,
+    OutboundBotSuspendJobsOperator,
+)
+
+ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+def create(**arguments):
+    return OutboundBotCreateJobGroupOperator(**{"task_id": "create", "strategy": ALL_DAY, **arguments})
+
+
+def assign(**arguments):
+    return OutboundBotAssignJobsOperator(
+        **{"task_id": "assign", "contacts": ["13800000000"], "settle_seconds": 0.3, **arguments}
+    )
+
+
+def one_line(error: pytest.ExceptionInfo[OutboundBotError]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    assert "13800000000" not in text
+    return text
+
+
+def calls_placed(simulator) -> int:
+    return sum(len(group["jobs"]) for group in simulator.state()["groups"].values())
+
+
+@pytest.fixture
+def group(context):
+    return create().execute(context("create"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"strategy": None}, r"strategy: give a window.*or start_immediately=True", id="no-window"),
+        pytest.param({"start_immediately": True}, r"one of the two", id="both"),
+        pytest.param(
+            {"strategy": Strategy(working_time=[("09:00", "12:00")], end=datetime(2020, 1, 1, tzinfo=UTC))},
+            r"end: ",
+            id="window-over",
+        ),
+        pytest.param({"strategy": {"startTime": 1}}, r"workingTime is missing", id="dictionary-without-window"),
+        pytest.param({"script_id": "nope"}, r"NotExist.Script", id="unknown-script"),
+        pytest.param({"instance_id": "nope"}, r"NotExist.Instance", id="unknown-instance"),
+        pytest.param({"priority": "High"}, r"priority: 'High' is neither 'Urgent' nor 'Daily'", id="priority"),
+        pytest.param({"ringing_duration": 0}, r"ringing_duration: 0 is not a whole number", id="ringing"),
+        pytest.param({"calling_numbers": "02100000000"}, r"calling_numbers: a list", id="calling-numbers"),
+        pytest.param({"max_run_age": 12}, r"max_run_age: 12 is no timedelta", id="max-run-age"),
+        pytest.param({"recall_strategy": {"busy": True}}, r"recall_strategy: takes", id="recall-strategy"),
+        pytest.param({"outboundbot_conn_id": "nowhere"}, r"nowhere", id="missing-connection"),
+    ],
+)
+def test_a_group_that_cannot_be_created(simulator, context, arguments, words):
+    with pytest.raises(OutboundBotError, match=words) as caught:
+        create(**arguments).execute(context())
+
+    one_line(caught)
+    assert not simulator.state()["groups"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"password": "wrong"}, r"InvalidAccessKeySecret|SignatureDoesNotMatch", id="wrong-secret"),
+        pytest.param({"login": "unknown"}, r"InvalidAccessKeyId", id="wrong-key"),
+        pytest.param(
+            {"extra": {"instance_id": ""}}, r"instance_id: neither the operator nor connection", id="instance"
+        ),
+        pytest.param({"extra": {"script_id": ""}}, r"script_id: neither the operator nor connection", id="script"),
+    ],
+)
+def test_a_connection_that_cannot_be_used(simulator, context, connection, change, words):
+    connection(**change)
+
+    with pytest.raises(OutboundBotError, match=words) as caught:
+        create().execute(context())
+
+    one_line(caught)
+    assert not simulator.state()["groups"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"contacts": None}, r"contacts: give either contacts or contacts_path", id="none"),
+        pytest.param({"contacts_path": "x.csv"}, r"contacts: give either", id="both"),
+        pytest.param({"contacts": [], "on_empty": "fail"}, r"contacts: there are no contacts; pass", id="empty"),
+        pytest.param({"contacts": [{"name": "Li"}]}, r"1 of 1 contacts .* row 1: no phone number", id="no-number"),
+        pytest.param({"contacts": "{{ x }}"}, r"contacts: a list .* not str", id="text"),
+        pytest.param({"contacts": None, "contacts_path": "/nowhere.csv"}, r"/nowhere.csv cannot be read", id="no-file"),
+        pytest.param({"contacts": None, "contacts_path": "/nowhere.xlsx"}, r"suffixes .csv", id="suffix"),
+        pytest.param({"exclude": ["12"]}, r"exclude: row 1 .*; mend it", id="exclude"),
+        pytest.param({"job_group_id": "nope"}, r"NotExist.JobGroup", id="unknown-group"),
+        pytest.param({"job_group_id": None}, r"job_group_id: empty", id="no-group"),
+        pytest.param({"batch_size": 100}, r"batch_size: 100 is not a whole number from 1 to 99", id="batch-size"),
+        pytest.param({"on_empty": "ignore"}, r"on_empty: 'ignore'", id="on-empty"),
+        pytest.param({"columns": {"telefon": "x"}}, r"columns: 'telefon' is none of", id="columns"),
+        pytest.param({"default_region": "China"}, r"default_region: 'China'", id="region"),
+        pytest.param({"rejects_path": "/proc/none/rejects.csv"}, r"rejects_path: .* cannot be written", id="rejects"),
+    ],
+)
+def test_contacts_that_cannot_be_assigned(simulator, context, group, arguments, words):
+    with pytest.raises(OutboundBotError, match=words) as caught:
+        assign(**{"job_group_id": group, **arguments}).execute(context())
+
+    one_line(caught)
+    assert calls_placed(simulator) == 0
+
+
+def test_no_contacts_skip_the_task(simulator, context, group):
+    with pytest.raises(AirflowSkipException):
+        assign(job_group_id=group, contacts=[]).execute(context())
+
+    assert calls_placed(simulator) == 0
+
+
+LATE = {"run_after": datetime.now(UTC) - timedelta(hours=13)}
+BACKFILL = {"run_type": "backfill", "run_after": datetime.now(UTC) - timedelta(days=3)}
+
+
+@pytest.mark.parametrize("run", [pytest.param(LATE, id="late"), pytest.param(BACKFILL, id="backfill")])
+def test_a_late_run_and_a_backfill_call_nobody(simulator, context, group, run):
+    with pytest.raises(OutboundBotWrongTimeError) as creating:
+        create(start_immediately=True, strategy=None).execute(context("another", **run))
+    with pytest.raises(OutboundBotWrongTimeError) as assigning:
+        assign(job_group_id=group).execute(context(**run))
+
+    assert one_line(creating)
+    assert one_line(assigning)
+    assert len(simulator.state()["groups"]) == 1
+    assert calls_placed(simulator) == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "arguments"),
+    [
+        pytest.param(LATE, {"max_run_age": timedelta(hours=14)}, id="late"),
+        pytest.param(BACKFILL, {"allow_backfill": True}, id="backfill"),
+    ],
+)
+def test_unless_the_author_said_so(simulator, context, run, arguments):
+    made = create(start_immediately=True, strategy=None, **arguments).execute(context("create", **run))
+
+    result = assign(job_group_id=made, **arguments).execute(context("assign", **run))
+
+    assert result["assigned"] == 1
+
+
+def test_a_fully_assigned_run_still_succeeds_when_it_is_late(simulator, context, group):
+    assign(job_group_id=group).execute(context("assign"))
+    calls_before = simulator.state()["requests"]["AssignJobs"]
+
+    again = create().execute(context("create", **LATE))
+    result = assign(job_group_id=again).execute(context("assign", **LATE))
+
+    assert again == group
+    assert (result["assigned"], result["newly_assigned"]) == (1, 0)
+    assert simulator.state()["requests"]["AssignJobs"] == calls_before
+
+
+def hours_around_now(*, open_now: bool) -> dict:
+    now = datetime.now(SHANGHAI)
+    # Whole hours, so that the test does not depend on the minute it runs in.
+    if open_now:
+        return {"calling_hours": {"windows": [["00:00", "23:59:59"]]}}
+    begin, end = ("01:00", "02:00") if now.hour >= 12 else ("22:00", "23:00")
+    return {"calling_hours": {"windows": [[begin, end]]}}
+
+
+def test_calling_hours_of_the_connection(simulator, connection, context, group):
+    connection(hours_around_now(open_now=False))
+
+    with pytest.raises(OutboundBotWrongTimeError, match="calling_hours") as creating:
+        create(start_immediately=True, strategy=None).execute(context("another"))
+    with pytest.raises(OutboundBotWrongTimeError, match="calling_hours") as with_a_window:
+        create().execute(context("another"))
+    with pytest.raises(OutboundBotWrongTimeError, match="calling_hours") as assigning:
+        assign(job_group_id=group).execute(context())
+    with pytest.raises(OutboundBotWrongTimeError, match="calling_hours"):
+        OutboundBotResumeJobsOperator(task_id="resume", job_group_id=group, all_jobs=True).execute(context())
+
+    assert all(one_line(caught) for caught in (creating, with_a_window, assigning))
+    assert calls_placed(simulator) == 0
+    connection(hours_around_now(open_now=True))
+    assert assign(job_group_id=group).execute(context())["assigned"] == 1
+
+
+def test_a_holiday(connection, context):
+    today = datetime.now(SHANGHAI).date()
+    days = [(today + timedelta(days=offset)).isoformat() for offset in (-1, 0, 1)]
+    connection({"calling_hours": {"windows": [["00:00", "23:59:59"]], "holidays": days}})
+
+    with pytest.raises(OutboundBotWrongTimeError, match="holiday"):
+        create().execute(context())
+
+
+def test_a_group_whose_window_is_over(simulator, context, group):
+    simulator.run(lambda cloud: setattr_window(cloud, group["job_group_id"]))
+
+    with pytest.raises(OutboundBotWrongTimeError, match="window was over") as caught:
+        assign(job_group_id=group).execute(context())
+
+    assert one_line(caught)
+    assert calls_placed(simulator) == 0
+
+
+def setattr_window(cloud, job_group_id: str) -> None:
+    import attrs
+
+    found = cloud.group(job_group_id)
+    now = cloud.clock.now()
+    found.strategy = attrs.evolve(found.strategy, start=now - 7200, end=now - 3600)
+
+
+def test_a_group_made_elsewhere_without_a_window(simulator, context):
+    made = simulator.run(lambda cloud: cloud.create_group(name="console", script_id=simulator.script_id).group_id)
+
+    with pytest.raises(OutboundBotWrongTimeError, match=r"has no window.*pass strategy") as caught:
+        assign(job_group_id=made).execute(context())
+
+    assert one_line(caught)
+    assert calls_placed(simulator) == 0
+    assert assign(job_group_id=made, strategy=ALL_DAY).execute(context())["assigned"] == 1
+
+
+def test_only_allowed_numbers_are_called(simulator, connection, context, group):
+    connection({"allowed_phone_numbers": ["13800000001"]})
+
+    result = assign(job_group_id=group, contacts=["13800000000", "13800000001"]).execute(context())
+
+    assert (result["assigned"], result["excluded"]) == (1, 1)
+    assert list(simulator.state()["jobs_per_number"]) == ["13800000001"]
+
+
+def test_an_assignment_is_given_up_after_the_last_try(simulator, context, group):
+    from airflow_provider_outbound import config
+    from airflow_provider_outbound.core.ledger import open_ledger
+
+    settings = config.load()
+
+    def open_assignments():
+        with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
+            return len(ledger.jobs.state(group["job_group_id"]).open_assignments)
+
+    simulator.faults(status_500={"actions": ["DescribeJobGroup"], "times": 8})
+    for try_number, expected in ((1, 1), (2, 0)):
+        with pytest.raises(OutboundBotError):
+            assign(job_group_id=group).execute(context(try_number=try_number, max_tries=1))
+        assert open_assignments() == expected
+
+
+@pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor"])
+def test_a_ledger_in_a_file_is_refused_where_tasks_run_elsewhere(context, monkeypatch, executor):
+    monkeypatch.delenv("AIRFLOW__OUTBOUND__LEDGER_URL")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+
+    with pytest.raises(OutboundBotConfigError, match="ledger_url") as caught:
+        create().execute(context())
+
+    one_line(caught)
+
+
+def test_a_ledger_that_cannot_be_written(simulator, context, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", "sqlite:////proc/none/ledger.db")
+
+    with pytest.raises(LedgerError, match=r"/proc/none") as caught:
+        create().execute(context())
+
+    one_line(caught)
+    assert not simulator.state()["groups"]
+
+
+@pytest.mark.parametrize(
+    "operator", [OutboundBotSuspendJobsOperator, OutboundBotResumeJobsOperator, OutboundBotCancelJobsOperator]
+)
+class TestSteering:
+    def test_nothing_named_is_an_error(self, context, group, operator):
+        with pytest.raises(OutboundBotConfigError, match="say which jobs"):
+            operator(task_id="steer", job_group_id=group).execute(context())
+
+    def test_an_empty_list_is_nothing(self, simulator, context, group, operator):
+        before = simulator.state()["requests"]
+
+        result = operator(task_id="steer", job_group_id=group, job_ids=[], reference_ids=[]).execute(context())
+
+        assert result["requested"] == 0
+        assert set(simulator.state()["requests"]) - set(before) <= {"DescribeJobGroup"}
+
+    def test_all_and_some_is_an_error(self, context, group, operator):
+        with pytest.raises(OutboundBotConfigError, match="say which jobs"):
+            operator(task_id="steer", job_group_id=group, job_ids=["x"], all_jobs=True).execute(context())
+
+    def test_a_finished_group_is_a_success(self, simulator, context, group, operator):
+        assign(job_group_id=group).execute(context("assign"))
+        simulator.run(lambda cloud: cloud.cancel(cloud.group(group["job_group_id"]).jobs))
+
+        result = operator(task_id="steer", job_group_id=group, all_jobs=True).execute(context())
+
+        assert result["total"] == 1
+
+    def test_an_unknown_group(self, context, operator):
+        with pytest.raises(OutboundBotError, match=r"NotExist\.JobGroup"):
+            operator(task_id="steer", job_group_id="nope", all_jobs=True).execute(context())
+
+
+def test_jobs_are_held_back_and_let_go_by_reference(simulator, context):
+    made = create(strategy=None, start_immediately=True).execute(context("create"))
+    simulator.set_clock(speed=0)
+    contacts = [{"phone": f"1380000000{index}", "reference_id": f"person-{index}"} for index in range(3)]
+    assign(job_group_id=made, contacts=contacts).execute(context("assign"))
+    steer = {"job_group_id": made, "reference_ids": ["person-1"]}
+
+    held = OutboundBotSuspendJobsOperator(task_id="suspend", job_group_id=made, all_jobs=True).execute(context())
+    freed = OutboundBotResumeJobsOperator(task_id="resume", **steer).execute(context())
+
+    assert held["paused"] + held["executing"] == 3
+    assert freed["paused"] <= held["paused"]
+    assert freed["requested"] == 1
