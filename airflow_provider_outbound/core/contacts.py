@@ -94,7 +94,11 @@ class ContactSource:
     def __iter__(self) -> Iterator[Contact | Reject]:
         plans: dict[tuple[str, ...], dict[str, str]] = {}
         for row, raw in self._rows:
-            if isinstance(raw, Reject):
+            if isinstance(raw, _Header):
+                # Checked even if no row follows: a lone contact must not be taken for a header.
+                plans[raw.names] = self._plan(raw.names)
+                self._check_header(raw.names, plans[raw.names])
+            elif isinstance(raw, Reject):
                 yield raw
             elif isinstance(raw, Contact):
                 yield attrs.evolve(raw, row=row)
@@ -125,8 +129,6 @@ class ContactSource:
                 )
             if found:
                 plan[field] = found[0]
-        if self._rows.has_header:
-            self._check_header(names, plan)
         return plan
 
     def _check_header(self, names: tuple[str, ...], plan: Mapping[str, str]) -> None:
@@ -251,19 +253,22 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
 
 
 class _Rows(Protocol):
-    """Numbered rows: a dictionary each, or a plain number, or what is wrong with it."""
+    """Numbered rows: a dictionary each, or a plain number, or what is wrong with it; perhaps a header first."""
 
     label: str
     is_repeatable: bool
-    #: Whether all rows have the same columns.
-    has_header: bool
 
     def __iter__(self) -> Iterator[tuple[int, Any]]: ...
 
 
-class _Items:
-    has_header = False
+@attrs.frozen
+class _Header:
+    """The columns that all rows have."""
 
+    names: tuple[str, ...]
+
+
+class _Items:
     def __init__(self, items: Iterable[Any], label: str) -> None:
         self._items = items
         self.label = label
@@ -317,8 +322,6 @@ class _ClosingGzip(gzip.GzipFile):
 
 
 class _CsvFile(_File):
-    has_header = True
-
     def _read(self, lines: IO[str]) -> Iterator[tuple[int, Any]]:
         first = lines.readline()
         if not first.strip():
@@ -329,6 +332,7 @@ class _CsvFile(_File):
         for name in header:
             if name and header.count(name) > 1:
                 raise OutboundBotContactsError(f"{self.label}: column {redact(name)!r} appears twice; rename one")
+        yield 0, _Header(tuple(header))
         reader = csv.reader(lines, delimiter=delimiter)
         row = 0
         while True:
@@ -354,8 +358,6 @@ class _CsvFile(_File):
 
 
 class _JsonLinesFile(_File):
-    has_header = False
-
     def _read(self, lines: IO[str]) -> Iterator[tuple[int, Any]]:
         row = 0
         for line in lines:
