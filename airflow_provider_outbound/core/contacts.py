@@ -241,7 +241,7 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
         raise ValueError("no phone number")
     if not isinstance(number, str):
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"the number is of type {type(number).__name__}")
+            raise ValueError(f"the number is of type {type(number).__name__}")  # noqa: TRY004 - as promised above
         return normalise(number, default_region)
     # Marks of writing direction and the like come along when a number is copied from a phone.
     text = "".join(character for character in number if unicodedata.category(character) != "Cf").strip()
