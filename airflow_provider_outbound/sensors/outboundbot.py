@@ -73,7 +73,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        job_group_id: str | Mapping[str, Any],
+        job_group_id: Any,
         expected_jobs: int | None = None,
         instance_id: str | None = None,
         outboundbot_conn_id: str = OutboundBotHook.default_conn_name,
