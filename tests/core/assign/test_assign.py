@@ -63,7 +63,7 @@ def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
         pytest.param({"success_false": {"probability": 0.3}}, id="success-false-acted"),
         pytest.param({"success_false": {"probability": 0.3, "acts": False}}, id="success-false-not-acted"),
         pytest.param({"ids_shuffled": True}, id="ids-shuffled"),
-        pytest.param({"answer_lost": {"probability": 0.4}, "listing_lag": {"seconds": 0.4}}, id="lost-and-lagging"),
+        pytest.param({"answer_lost": {"probability": 0.4}, "listing_lag": {"seconds": 0.8}}, id="lost-and-lagging"),
         pytest.param(
             {"answer_lost": {"probability": 0.4}, "listing_reshuffle": True}, id="lost-and-listing-in-changing-order"
         ),
@@ -83,7 +83,7 @@ def test_no_number_twice_and_none_missing(campaign, numbers, faults: dict[str, A
 
     # What is sent again at the end may fail again; the next try of the task settles that.
     for _ in range(8):
-        result = campaign.assign(contacts, settle_seconds=1.0)
+        result = campaign.assign(contacts, settle_seconds=1.5)
         if not result.unresolved:
             break
 
