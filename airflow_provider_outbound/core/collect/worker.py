@@ -222,6 +222,9 @@ def run(
     :return: Exit code: 0 when stopped, 1 after an error, which was logged in one line.
     """
     stop = stop or threading.Event()
+    # The RocketMQ client's own callbacks fail by the page while a broker is away; its trouble is said in words instead.
+    for noisy in ("asyncio", "concurrent.futures"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     threading.Thread(target=_end_late, args=(stop,), name="collect-deadline", daemon=True).start()

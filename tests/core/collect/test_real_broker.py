@@ -1,0 +1,130 @@
+"""
+The collector on a real RocketMQ, fed by the simulator through a real producer.
+
+OUTBOUND_TEST_BROKER names the proxy, HOST:PORT; the topic and the consumer groups below must exist there.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.ledger import Ledger
+
+pytestmark = pytest.mark.broker
+
+TOPIC, GROUP, KILLED_GROUP = "outbound-test", "outbound-test", "outbound-test-kill"
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def cloud(broker_endpoint: str) -> Iterator[dict[str, Any]]:
+    """A simulator that publishes to the broker; its ready line."""
+    command = "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "simulate", "--api-port", "0", "--until-stdin-closes", "--topic", TOPIC]
+        + ["--publish-to", f"grpc://{broker_endpoint}", "--call-seconds", "0.2", "--concurrency", "50"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())
+    process.stdin.close()
+    process.wait(60)
+    process.stdout.close()
+
+
+def campaign(cloud: dict[str, Any], jobs: int) -> str:
+    """A group whose jobs are being called; its id."""
+    client = OutboundBotClient(
+        ClientSettings(
+            access_key_id=cloud["access_key_id"],
+            access_key_secret=cloud["access_key_secret"],
+            endpoint=cloud["api"],
+            instance_id=cloud["instance_id"],
+        )
+    )
+    group = client.create_job_group(job_group_name="real broker", script_id=cloud["script_id"])
+    for start in range(0, jobs, 25):
+        contacts = [
+            {"contacts": [{"phoneNumber": f"1370000{index:04}", "referenceId": f"r-{index}"}], "extras": []}
+            for index in range(start, min(jobs, start + 25))
+        ]
+        client.assign_jobs(job_group_id=group.job_group_id, jobs=[json.dumps(contact) for contact in contacts])
+    return group.job_group_id
+
+
+def told_by_cloud(cloud: dict[str, Any], group_id: str) -> dict[str, str]:
+    """Final status of each job, as the simulator knows it."""
+    with urllib.request.urlopen(f"{cloud['api']}/_simulator/state") as answer:
+        group = json.load(answer)["groups"][group_id]
+    return {job["job_id"]: job["status"] for job in group["jobs"]}
+
+
+def told_by_ledger(ledger: Ledger, group_id: str) -> dict[str, str]:
+    """Final status of each job, as messages told it."""
+    return {
+        str(row.job_id): str(row.status)
+        for row in ledger.jobs.iter_results(group_id)
+        if row.source == "message" and row.status is not None and (row.status.is_terminal or not row.status.is_known)
+    }
+
+
+@pytest.fixture
+def real(settings: WorkerSettings, broker_endpoint: str) -> Callable[[str], WorkerSettings]:
+    """Settings of a collector on the real broker."""
+
+    def make(group: str) -> WorkerSettings:
+        rocketmq = attrs.evolve(settings.rocketmq, endpoints=(broker_endpoint,), topic=TOPIC, consumer_group=group)
+        return attrs.evolve(settings, rocketmq=rocketmq)
+
+    return make
+
+
+def test_every_result_of_a_campaign_reaches_the_ledger_once(
+    cloud: dict[str, Any], ledger: Ledger, start: Start, real: Callable[[str], WorkerSettings], tools: Any
+) -> None:
+    start(real(GROUP))
+    group_id = campaign(cloud, 100)
+
+    tools.until(lambda: len(told_by_ledger(ledger, group_id)) == 100, "100 results")
+
+    assert told_by_ledger(ledger, group_id) == told_by_cloud(cloud, group_id)
+    assert {row.revision for row in ledger.jobs.iter_results(group_id)} == {1}
+
+
+def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
+    cloud: dict[str, Any], ledger: Ledger, start: Start, real: Callable[[str], WorkerSettings], tools: Any
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chooser = random.Random(seed)
+    group_id = campaign(cloud, 150)
+    for _ in range(3):
+        worker = start(real(KILLED_GROUP))
+        worker.wait_for("collecting")
+        time.sleep(chooser.uniform(0, 1.5))
+        worker.end(signal.SIGKILL)
+
+    start(real(KILLED_GROUP))
+    tools.until(lambda: len(told_by_ledger(ledger, group_id)) == 150, "150 results")
+
+    assert told_by_ledger(ledger, group_id) == told_by_cloud(cloud, group_id)
+    assert {row.revision for row in ledger.jobs.iter_results(group_id)} == {1}
+
+
+def test_a_missing_consumer_group_is_named(start: Start, real: Callable[[str], WorkerSettings]) -> None:
+    start(real("nobody-made-this-group")).wait_for("has no consumer group 'nobody-made-this-group'")
