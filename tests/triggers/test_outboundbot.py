@@ -1,0 +1,271 @@
+"""A trigger ends with the last job, by way of a real collector, whoever dies on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
+
+
+def test_the_sensor_before_the_events(campaign: Any, tools: Any) -> None:
+    campaign.freeze()
+
+    async def scenario() -> dict[str, Any]:
+        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(campaign.assign, 20)
+        campaign.thaw()
+        return await waiting  # type: ignore[no-any-return]
+
+    event = asyncio.run(scenario())
+
+    assert event["status"] == "complete"
+    assert (event["summary"]["completed"], event["summary"]["recovered"]) == (20, 0)
+
+
+def test_the_events_before_the_sensor(campaign: Any, tools: Any) -> None:
+    campaign.assign(10)
+    assert campaign.wait()["summary"]["completed"] == 10
+    second = campaign.another()
+    second.assign(5, first=20)
+
+    # Somebody else's wait collects the events of the second group, whose own sensor begins only then.
+    async def others_wait() -> None:
+        first = asyncio.create_task(tools.first_event(campaign.trigger(expected_jobs=11)))
+        done = lambda: second.ledger.jobs.counts(second.job_group_id).terminal == 5  # noqa: E731
+        await asyncio.to_thread(tools.until, done, "the events are stored")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+    campaign.ledger.jobs.save_observed(campaign.job_group_id, {})
+    asyncio.run(others_wait())
+
+    event = second.wait()
+
+    assert (event["summary"]["completed"], event["summary"]["recovered"]) == (5, 0)
+
+
+def test_two_groups_of_one_consumer_group_share_one_collector(campaign: Any, tools: Any) -> None:
+    second = campaign.another()
+    campaign.freeze()
+    campaign.assign(10)
+    second.assign(10, first=60)
+
+    async def scenario() -> list[dict[str, Any]]:
+        waiting = [asyncio.create_task(tools.first_event(group.trigger())) for group in (campaign, second)]
+        await asyncio.to_thread(tools.until, lambda: tools.collectors(os.getpid()), "a collector")
+        assert len(tools.collectors(os.getpid())) == 1
+        campaign.thaw()
+        return await asyncio.gather(*waiting)
+
+    one, other = asyncio.run(scenario())
+
+    assert (one["summary"]["answered"], one["summary"]["job_group_id"]) == (10, campaign.job_group_id)
+    assert (other["summary"]["unanswered"], other["summary"]["job_group_id"]) == (10, second.job_group_id)
+
+
+def test_an_assignment_still_running_is_waited_for(campaign: Any, tools: Any) -> None:
+    campaign.assign(3)
+    jobs = campaign.ledger.jobs
+    running = jobs.open_assignment(
+        TaskKey("dag", "run", "second"), campaign.job_group_id, owner="me", lease_seconds=600, settle_seconds=1
+    )
+
+    async def scenario() -> dict[str, Any]:
+        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
+        done = lambda: jobs.counts(campaign.job_group_id).terminal == 3  # noqa: E731
+        await asyncio.to_thread(tools.until, done, "the first three are over")
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        await asyncio.to_thread(jobs.seal, running, 0)
+        return await waiting  # type: ignore[no-any-return]
+
+    assert asyncio.run(scenario())["summary"]["completed"] == 3
+
+
+def test_an_assignment_that_died_does_not_hang_the_wait(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
+    campaign.assign(3)
+    campaign.ledger.jobs.open_assignment(
+        TaskKey("dag", "run", "died"), campaign.job_group_id, owner="gone", lease_seconds=0.1, settle_seconds=0
+    )
+
+    event = campaign.wait(abandoned_after=0.5)
+
+    assert (event["status"], event["summary"]["mismatch"], event["summary"]["completed"]) == ("complete", True, 3)
+
+
+def test_a_killed_triggerer_is_replaced(campaign: Any, tools: Any, triggerer: Callable[..., Any]) -> None:
+    campaign.freeze()
+    campaign.assign(10)
+    first = triggerer(campaign.trigger())
+    assert first.line() == "running"
+    tools.until(lambda: tools.collectors(first.process.pid), "a collector")
+    collector = tools.collectors(first.process.pid)[0]
+    first.kill()
+    campaign.thaw()
+    second = triggerer(campaign.trigger())
+
+    assert second.line() == "running"
+    event = json.loads(second.line())
+    second.close()
+
+    assert event["summary"]["completed"] == 10
+    tools.until(lambda: not os.path.exists(f"/proc/{collector}"), "the collector ends with its triggerer")  # noqa: PTH110
+
+
+def test_a_killed_collector_is_replaced(campaign: Any, tools: Any) -> None:
+    campaign.freeze()
+    campaign.assign(10)
+
+    async def scenario() -> dict[str, Any]:
+        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
+        await asyncio.to_thread(tools.until, lambda: tools.collectors(os.getpid()), "a collector")
+        os.kill(tools.collectors(os.getpid())[0], signal.SIGKILL)
+        campaign.thaw()
+        return await waiting  # type: ignore[no-any-return]
+
+    assert asyncio.run(scenario())["summary"]["completed"] == 10
+
+
+def test_without_any_message_the_api_fills_in(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
+    campaign.simulator.faults(messages_withheld=True)
+    campaign.assign(10)
+
+    summary = campaign.wait()["summary"]
+
+    assert (summary["completed"], summary["recovered"], summary["mismatch"]) == (10, 10, False)
+
+
+def test_without_a_rocketmq_connection_the_api_alone_tells(
+    campaign: Any, monkeypatch: pytest.MonkeyPatch, tools: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
+    campaign.assign(10)
+
+    event = campaign.wait(rocketmq_conn_id=None)
+
+    assert event["summary"]["recovered"] == 10
+    assert not tools.collectors(os.getpid())
+
+
+def test_an_external_collector_is_left_to_its_service(
+    campaign: Any, monkeypatch: pytest.MonkeyPatch, tools: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", "external")
+    campaign.assign(5)
+
+    assert campaign.wait()["summary"]["completed"] == 5
+    assert not tools.collectors(os.getpid())
+
+
+def test_a_deadline_ends_the_wait_with_what_there_is(campaign: Any) -> None:
+    campaign.freeze()
+    campaign.assign(5)
+
+    event = campaign.wait(deadline=datetime.now(UTC) + timedelta(seconds=1))
+
+    assert (event["status"], event["summary"]["completed"], event["summary"]["total"]) == ("timeout", 0, 5)
+    assert event["summary"]["timed_out"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        pytest.param({"outboundbot_conn_id": "absent"}, "OutboundBotConfigError", "absent", id="no-connection"),
+        pytest.param({"rocketmq_conn_id": "absent"}, "OutboundBotConfigError", "absent", id="no-rocketmq-connection"),
+        pytest.param({"instance_id": "absent"}, "OutboundBotNotFoundError", "NotExist.Instance", id="no-instance"),
+    ],
+)
+def test_what_waiting_cannot_mend_is_told_in_one_line(
+    campaign: Any, options: dict[str, Any], kind: str, words: str
+) -> None:
+    campaign.assign(1)
+
+    event = campaign.wait(**options)
+
+    assert (event["status"], event["kind"]) == ("error", kind)
+    assert words in event["message"]
+    assert "\n" not in event["message"]
+
+
+def test_a_group_that_does_not_exist_is_told(campaign: Any) -> None:
+    event = asyncio.run(_event_of(OutboundBotJobCompleteTrigger(job_group_id="gone")))
+
+    assert (event["kind"], "job group gone does not exist" in event["message"]) == ("JobGroupFailedError", True)
+
+
+async def _event_of(trigger: OutboundBotJobCompleteTrigger) -> dict[str, Any]:
+    async for event in trigger.run():
+        return dict(event.payload)
+    raise AssertionError("no event")
+
+
+def test_a_cancelled_wait_leaves_nothing_behind(campaign: Any, tools: Any) -> None:
+    from airflow_provider_outbound.triggers.outboundbot import _Desk
+
+    campaign.freeze()
+    campaign.assign(3)
+
+    async def scenario() -> None:
+        waits = [asyncio.create_task(tools.first_event(campaign.trigger())) for _ in range(20)]
+        await asyncio.to_thread(tools.until, lambda: tools.collectors(os.getpid()), "a collector")
+        assert sum(thread.name.startswith("outbound-wait") for thread in threading.enumerate()) <= 8
+        for wait in waits:
+            wait.cancel()
+        assert all(
+            isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*waits, return_exceptions=True)
+        )
+
+    asyncio.run(scenario())
+
+    assert not _Desk.open
+    tools.until(lambda: not tools.collectors(os.getpid()), "the collector ends after its last waiter")
+
+
+def test_every_argument_survives_the_database(tools: Any) -> None:
+    arguments = {
+        "job_group_id": "g",
+        "outboundbot_conn_id": "a",
+        "rocketmq_conn_id": None,
+        "instance_id": "i",
+        "expected_jobs": 3,
+        "deadline": datetime(2030, 1, 1, tzinfo=UTC),
+        "cancel_on_kill": True,
+        "abandoned_after": 1.5,
+    }
+
+    assert tools.rebuilt(OutboundBotJobCompleteTrigger(**arguments)).serialize()[1] == arguments
+
+
+@pytest.mark.parametrize(
+    ("state", "requests"),
+    [pytest.param("deferred", 0, id="moved-to-another-triggerer"), pytest.param("failed", 1, id="ended-by-a-person")],
+)
+def test_a_killed_wait_cancels_only_if_its_task_has_ended(
+    campaign: Any, monkeypatch: pytest.MonkeyPatch, state: str, requests: int
+) -> None:
+    # Only a running triggerer can ask Airflow for the state of a task, so its answer is put here.
+    async def told(_: OutboundBotJobCompleteTrigger) -> str:
+        return state
+
+    monkeypatch.setattr(OutboundBotJobCompleteTrigger, "_task_state", told)
+    campaign.freeze()
+    campaign.assign(3)
+
+    asyncio.run(campaign.trigger(cancel_on_kill=True).on_kill())
+    asyncio.run(campaign.trigger().on_kill())
+
+    assert campaign.simulator.state()["requests"].get("CancelJobs", 0) == requests
