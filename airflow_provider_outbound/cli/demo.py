@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.cli.services import (
+    AIRFLOW_SERVICES,
     USER,
     AirflowStack,
     ServiceError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DAG_ID = "nightly_campaign"
-_LOOK_SECONDS = 0.3
+_LOOK_SECONDS = 0.5
 _FOLLOW_UP_LINES = 5
 _RUN_SECONDS = 300.0
 _TASKS = ("write_contacts", "create", "assign", "wait", "export", "follow_up")
@@ -131,9 +132,11 @@ class _Demo:
         until = time.monotonic() + _RUN_SECONDS
         shown = ""
         while True:
-            self._stack.check(["simulator", "api-server", "dag-processor", "scheduler", "triggerer"])
+            self._stack.check(["simulator", *AIRFLOW_SERVICES])
             states = {task["task_id"]: task["state"] for task in self._stack.tasks(DAG_ID, run_id)}
-            state = self._stack.run_state(DAG_ID, run_id)
+            state = "running"
+            if states and set(states.values()) <= {"success", "failed", "upstream_failed"}:
+                state = self._stack.run_state(DAG_ID, run_id)
             line = self._progress(states, contacts)
             if line != shown:
                 shown = line

@@ -25,6 +25,10 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 USER = "admin"
 _TAIL_LINES = 15
 _END_SECONDS = 60.0
+#: Between two questions to Airflow: each costs its server as much as a task does.
+_ASK_SECONDS = 0.5
+#: A server that shares two cores with all the others may take its time.
+_ANSWER_SECONDS = 60.0
 #: Names of the four services of Airflow, and their commands.
 AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
@@ -269,11 +273,11 @@ class AirflowStack(Supervised):
             self.check(AIRFLOW_SERVICES)
             try:
                 self.get(f"/api/v2/dags/{dag_id}")
-            except (ServiceError, OSError):
+            except ServiceError:
                 return False
             return True
 
-        wait_until(is_there, seconds=seconds, what=f"DAG {dag_id}")
+        wait_until(is_there, seconds=seconds, what=f"DAG {dag_id}", every=_ASK_SECONDS)
 
     def trigger(self, dag_id: str, params: Mapping[str, Any] | None = None) -> str:
         """
@@ -313,7 +317,7 @@ class AirflowStack(Supervised):
             self.check(AIRFLOW_SERVICES)
             return self.run_state(dag_id, run_id) in {"success", "failed"}
 
-        wait_until(has_ended, seconds=seconds, what=f"run of {dag_id}")
+        wait_until(has_ended, seconds=seconds, what=f"run of {dag_id}", every=_ASK_SECONDS)
         return self.run_state(dag_id, run_id)
 
     def task_log(self, dag_id: str, run_id: str, task_id: str) -> Path | None:
@@ -404,8 +408,7 @@ def request_json(method: str, url: str, body: Mapping[str, Any] | None = None, *
     """
     Exchange JSON with a server on this machine, never through a proxy.
 
-    :raises ServiceError: the answer was an error.
-    :raises OSError: nobody answered.
+    :raises ServiceError: the answer was an error, or there was none.
     """
     request = urllib.request.Request(  # noqa: S310  # addresses of this machine only
         url, method=method, data=None if body is None else json.dumps(body).encode()
@@ -415,8 +418,10 @@ def request_json(method: str, url: str, body: Mapping[str, Any] | None = None, *
         request.add_header("Authorization", f"Bearer {token}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=_ANSWER_SECONDS) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         detail = error.read(300).decode(errors="replace")
         raise ServiceError(f"{method} {url}: HTTP {error.code}: {detail}") from None
+    except OSError as error:
+        raise ServiceError(f"{method} {url}: no answer: {error}") from None

@@ -97,7 +97,7 @@ def wait_for_task(stack: AirflowStack, run_id: str, task_id: str, state: str) ->
         assert "failed" not in states.values(), describe(stack, NIGHTLY, run_id)
         return states.get(task_id) == state
 
-    wait_until(has_state, seconds=180, what=f"{task_id} {state}")
+    wait_until(has_state, seconds=180, what=f"{task_id} {state}", every=0.5)
 
 
 def collectors(stack: AirflowStack) -> list[psutil.Process]:
