@@ -12,7 +12,6 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.core.models.strategy import RecallStrategy, Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
@@ -103,7 +102,9 @@ class OutboundBotOperator(BaseOperator):
         seen_oids: set[int] | None = None,
     ) -> Any:
         """Render as Airflow does, except that contacts are veiled and strategies are left alone."""
-        if isinstance(content, Strategy | RecallStrategy | Veiled):
+        from airflow_provider_outbound.core.models.strategy import Strategy
+
+        if isinstance(content, Strategy | Veiled):
             # Airflow would take a strategy's method resolve() for its own.
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
@@ -176,3 +177,16 @@ def as_path(value: Any, field: str) -> PathLike:
     if hasattr(value, "open") and hasattr(value, "name"):
         return value  # type: ignore[no-any-return]  # by its looks
     raise OutboundBotConfigError(f"{field}: {type(value).__name__} is no path")
+
+
+def text_list(value: Any, field: str) -> tuple[str, ...]:
+    """
+    Read a list of ids or numbers.
+
+    :raises OutboundBotConfigError: it is one text, or holds something else.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str | bytes | Mapping) or not all(isinstance(item, str) and item for item in value):
+        raise OutboundBotConfigError(f"{field}: a list of texts is needed")
+    return tuple(value)

@@ -1,10 +1,14 @@
-"""Promise 5: nobody is called at the wrong time."""
+"""
+Nobody is called at the wrong time.
+
+Imported when a task runs: parsing a DAG does not need it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -109,16 +113,3 @@ def check_group_window(group: JobGroup, *, is_own: bool) -> ResolvedStrategy | N
             "nobody was called. Create a new group, or pass a strategy"
         )
     return window
-
-
-def text_list(value: Any, field: str) -> tuple[str, ...]:
-    """
-    Read a list of ids or numbers.
-
-    :raises OutboundBotConfigError: it is one text, or holds something else.
-    """
-    if value is None:
-        return ()
-    if isinstance(value, str | bytes | Mapping) or not all(isinstance(item, str) and item for item in value):
-        raise OutboundBotConfigError(f"{field}: a list of texts is needed")
-    return tuple(value)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy, resolve_strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.base import (
     DRY_RUN,
@@ -20,9 +19,9 @@ from airflow_provider_outbound.operators.base import (
     named_group,
     run_at,
     task_key,
+    text_list,
     veil,
 )
-from airflow_provider_outbound.operators.guards import RunGuard, check_group_window, text_list
 from airflow_provider_outbound.operators.steering import (
     OutboundBotCancelJobsOperator,
     OutboundBotResumeJobsOperator,
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.contacts import ContactSource
     from airflow_provider_outbound.core.ledger import Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
+    from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy
+    from airflow_provider_outbound.operators.guards import RunGuard
 
 __all__ = [
     "OutboundBotAssignJobsOperator",
@@ -153,6 +154,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
     def _spec(self, context: Context) -> GroupSpec:
         """The group as the author wants it, checked against the time rules."""
         from airflow_provider_outbound.core.assign import GroupSpec
+        from airflow_provider_outbound.core.models.strategy import RecallStrategy
 
         strategy = self._resolved(run_at(context))
         _guard(self, context).check(strategy)
@@ -195,6 +197,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             )
         if self.strategy is None:
             return None
+        from airflow_provider_outbound.core.models.strategy import resolve_strategy
+
         return resolve_strategy(self.strategy, run_at=moment, now=datetime.now(UTC))
 
 
@@ -307,6 +311,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
     ) -> dict[str, Any]:
         from airflow_provider_outbound.core.assign import Request, abandon, assign
+        from airflow_provider_outbound.core.models.strategy import resolve_strategy
+        from airflow_provider_outbound.operators.guards import check_group_window
 
         record = ledger.jobs.get_job_group(job_group_id)
         strategy: ResolvedStrategy | None = None
@@ -479,6 +485,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
 
 
 def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOperator, context: Context) -> RunGuard:
+    from airflow_provider_outbound.operators.guards import RunGuard
+
     return RunGuard(
         run_at=run_at(context),
         max_run_age=operator.max_run_age,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.exceptions import OutboundBotApiError, OutboundBotConfigError
-from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group
-from airflow_provider_outbound.operators.guards import check_hours, text_list, window_of
+from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group, text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -122,6 +121,8 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
 
     def check(self, group: JobGroup) -> None:
         """Resumed jobs are dialled, so the connection's calling hours apply."""
+        from airflow_provider_outbound.operators.guards import check_hours, window_of
+
         check_hours(self.hook.calling_hours, window_of(group), datetime.now(UTC))
 
     def is_done(self, progress: Progress) -> bool:
