@@ -34,8 +34,23 @@ def cloud(broker_endpoint: str) -> Iterator[dict[str, Any]]:
     """A simulator that publishes to the broker; its ready line."""
     command = "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "simulate", "--api-port", "0", "--until-stdin-closes", "--topic", TOPIC]
-        + ["--publish-to", f"grpc://{broker_endpoint}", "--call-seconds", "0.2", "--concurrency", "50"],
+        [
+            sys.executable,
+            "-c",
+            command,
+            "simulate",
+            "--api-port",
+            "0",
+            "--until-stdin-closes",
+            "--topic",
+            TOPIC,
+            "--publish-to",
+            f"grpc://{broker_endpoint}",
+            "--call-seconds",
+            "0.2",
+            "--concurrency",
+            "50",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
