@@ -121,7 +121,7 @@ def test_contacts_by_a_rendered_path_and_a_cancelled_group(simulator, airflow_ho
 
 def test_one_group_for_each_map_index(simulator, run_dag, people):
     with DAG("mapped", schedule=None) as dag:
-        create = OutboundBotCreateJobGroupOperator.partial(task_id="create", start_immediately=True).expand(
+        create = OutboundBotCreateJobGroupOperator.partial(task_id="create", strategy=ALL_DAY).expand(
             script_id=[simulator.script_id, f"{simulator.script_id}-2"]
         )
         OutboundBotAssignJobsOperator.partial(task_id="assign", contacts=people(3)).expand(job_group_id=create.output)
