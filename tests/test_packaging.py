@@ -9,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,15 @@ def test_the_readme_and_the_check_script_run_the_same_commands() -> None:
     for command in (DEMO, TESTS):
         assert command in readme
         assert command in [line.strip() for line in script]
+
+
+def test_the_dag_of_the_readme_is_a_dag() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+
+    assert sorted(names["export"].dag.task_ids) == ["assign", "create", "export", "wait"]
+    assert names["export"].get_flat_relative_ids(upstream=True) == {"create", "assign", "wait"}
 
 
 def _normal(name: str) -> str:

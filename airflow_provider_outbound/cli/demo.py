@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0, or an error that names the stage and its log."""
     from rich.console import Console
 
+    _check_installed()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(highlight=False)
     began = time.monotonic()
@@ -85,6 +87,17 @@ def run(arguments: argparse.Namespace) -> int:
             stack.keep_folder()
             raise
     return 0
+
+
+def _check_installed() -> None:
+    """Say what is missing before anything is started."""
+    for name in ("rocketmq-python-client", "starlette", "uvicorn", "h11"):
+        try:
+            version(name)
+        except PackageNotFoundError:
+            raise ServiceError(
+                f'{name} is not installed; run: pip install "airflow-provider-outbound[grpc,simulator]"'
+            ) from None
 
 
 class _Demo:

@@ -27,8 +27,8 @@ def airflow_services() -> Iterator[AirflowStack]:
     with stack:
         stack.prepare()
         stack.start_airflow()
-        stack.wait_for_dag("nightly_campaign", 240)
-        stack.wait_for_dag("parallel_segments", 240)
+        stack.wait_for_dag("nightly_campaign", 400)
+        stack.wait_for_dag("parallel_segments", 400)
         yield stack
         for name in AIRFLOW_SERVICES:
             print(f"--- {name}\n{stack.tail(name)}")

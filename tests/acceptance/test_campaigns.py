@@ -148,7 +148,7 @@ def resumed_after(stack: AirflowStack, run_id: str) -> float:
     jobs = stack.simulator_state()["groups"][group_id]["jobs"]
     wait = next(task for task in stack.tasks(NIGHTLY, run_id) if task["task_id"] == "wait")
     ended = datetime.fromisoformat(wait["end_date"])
-    last = max(call["end_time"] for job in jobs for call in job["calls"])
+    last = max(call["ended_at"] for job in jobs for call in job["calls"])
     return (ended - datetime.fromtimestamp(last / 1000, UTC)).total_seconds()
 
 
