@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 
 #: Looks at ledger and API at a time, however many triggers wait; each takes milliseconds, or one answer of the API.
 THREADS = 8
-#: Shortest time between two looks of one trigger (seconds).
-_MIN_PAUSE = 0.1
+#: Shortest and longest rest between two looks of one trigger (seconds), and how it grows with each other that waits:
+#: a thousand busy campaigns must leave the triggerer room for others, and still end promptly.
+MIN_REST, MAX_REST, REST_EACH = 0.5, 2.0, 0.002
 
 
 class OutboundBotJobCompleteTrigger(BaseTrigger):
@@ -123,7 +124,8 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     return {"status": "complete", "summary": summary}
                 if left <= 0:
                     return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
-                pause = max(_MIN_PAUSE, completion.next_check_in())
+                await asyncio.sleep(max(0.0, min(left, desk.rest)))
+                pause = completion.next_check_in()
 
     def _completion(self, desk: _Desk, client: ClientSettings, settings: config.Settings) -> Completion:
         from airflow_provider_outbound.core.complete import ABANDONED_AFTER, Completion
@@ -196,6 +198,11 @@ class _Desk:
         self._ledger: Ledger | None = None
         self._clients: dict[ClientSettings, OutboundBotClient] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbound-wait")
+
+    @property
+    def rest(self) -> float:
+        """Seconds that a trigger leaves between two looks."""
+        return min(MAX_REST, max(MIN_REST, self.users * REST_EACH))
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run something that blocks, in one of the threads."""

@@ -124,10 +124,15 @@ class Completion:
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
         """What the group came to so far, from the ledger."""
-        counted = self._ledger.jobs.summary(self.job_group_id)
-        # Asked only once the service has ended (or nobody waits any longer): a status we have no word for is final.
-        completed = counted["completed"] + (0 if timed_out else unlisted_jobs(counted["by_status"]))
         observed = self._ledger.jobs.state(self.job_group_id).observed
+        counted = self._ledger.jobs.summary(self.job_group_id)
+        return self._summarise(counted, observed, mismatch=mismatch, timed_out=timed_out)
+
+    def _summarise(
+        self, counted: Mapping[str, Any], observed: Mapping[str, Any], *, mismatch: bool, timed_out: bool = False
+    ) -> Summary:
+        # Of a group that has ended, a status we have no word for is final too.
+        completed = counted["completed"] + (0 if timed_out else unlisted_jobs(counted["by_status"]))
         return {
             "job_group_id": self.job_group_id,
             **counted,
@@ -167,7 +172,7 @@ class Completion:
             return self.summary(mismatch=confirmed["mismatch"])
         # Both questions are asked each time: a look made to confirm is this interval's look too.
         confirms, claimed = self._may_confirm(state), self._claim()
-        return self._look() if confirms or claimed else None
+        return self._look(state) if confirms or claimed else None
 
     def _claim(self) -> bool:
         """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
@@ -186,7 +191,7 @@ class Completion:
         about = _signature(state)
         if not state.sealed_assignments:
             # Nobody sealed: the ledger alone cannot tell how many are to come, so an earlier look says it.
-            known, state = self._read()
+            known, _, _ = self._read()
             if not known.has_ended or known.total < max(1, state.observed.get("listed", 0)):
                 return False
             about.append(known.total)
@@ -201,24 +206,28 @@ class Completion:
             delay = min(asked["delay"] * 2, self._interval)
         self._confirm_at = time.monotonic() + delay
         following = (now + timedelta(seconds=delay)).isoformat()
-        _observe(self._ledger, self.job_group_id, asked={"about": about, "next": following, "delay": delay})
+        asked = {"about": about, "next": following, "delay": delay}
+        self._ledger.jobs.save_observed(self.job_group_id, {**state.observed, "asked": asked})
         return True
 
-    def _look(self) -> Summary | None:
+    def _look(self, before: GroupState) -> Summary | None:
         """Compare with the API, fill what the ledger lacks, decide."""
         jobs, group_id = self._ledger.jobs, self.job_group_id
-        settle_dead_assignments(self._ledger, self._client, group_id, self._instance_id, dead_for=self._abandoned_after)
+        if _is_assigning(before):
+            settle_dead_assignments(
+                self._ledger, self._client, group_id, self._instance_id, dead_for=self._abandoned_after
+            )
         group = self.describe()
         progress = group.progress or Progress()
         # Read after the API answered, so that messages which came meanwhile are no gap.
-        known, state = self._read()
+        known, state, counted = self._read()
         verdict = judge(known, group)
         now = self._ledger.now()
         notes = {**state.observed, "listed": progress.total}
         filled = self._should_fill(verdict, known, progress, notes, now)
         if filled:
             self._fill(known, progress)
-            known, state = self._read()
+            known, state, counted = self._read()
             verdict = judge(known, group)
         if verdict is not Verdict.GAP:
             notes.pop("gap", None)
@@ -249,7 +258,7 @@ class Completion:
                 total,
                 progress.total,
             )
-        return self.summary(mismatch=mismatch)
+        return self._summarise(counted, notes, mismatch=mismatch)
 
     def _should_fill(
         self, verdict: Verdict, known: Known, progress: Progress, notes: Mapping[str, Any], now: datetime
@@ -277,7 +286,7 @@ class Completion:
             found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
             self._ledger.jobs.record_listing(self.job_group_id, found)
 
-    def _read(self) -> tuple[Known, GroupState]:
+    def _read(self) -> tuple[Known, GroupState, Mapping[str, Any]]:
         state = self._ledger.jobs.state(self.job_group_id)
         counted = self._ledger.jobs.summary(self.job_group_id)
         known = Known(
@@ -289,7 +298,7 @@ class Completion:
             assigning=_is_assigning(state),
             gave_up=gave_up(self._ledger, self.job_group_id),
         )
-        return known, state
+        return known, state, counted
 
 
 def note_cancelled(ledger: Ledger, job_group_id: str) -> None:
@@ -298,12 +307,8 @@ def note_cancelled(ledger: Ledger, job_group_id: str) -> None:
 
     The service calls a group cancelled too, but not where some of its jobs had ended before, as far as is known.
     """
-    _observe(ledger, job_group_id, cancelled=True)
-
-
-def _observe(ledger: Ledger, job_group_id: str, **changes: Any) -> None:
-    """Keep something for the next look, whoever makes it."""
-    ledger.jobs.save_observed(job_group_id, {**ledger.jobs.state(job_group_id).observed, **changes})
+    observed = ledger.jobs.state(job_group_id).observed
+    ledger.jobs.save_observed(job_group_id, {**observed, "cancelled": True})
 
 
 def _is_assigning(state: GroupState) -> bool:

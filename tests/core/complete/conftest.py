@@ -15,7 +15,9 @@ from airflow_provider_outbound.core.assign import AssignOptions, AssignResult, R
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.complete import Completion
 from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import Incoming, Ledger, TaskKey, open_ledger
+from airflow_provider_outbound.core.ledger import Assignment, Candidate, Incoming, Ledger, TaskKey, open_ledger
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import normalise
 from airflow_provider_outbound.simulator.testing import Simulator
 
 KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
@@ -44,6 +46,28 @@ class Campaign:
             options=AssignOptions(**{"settle_seconds": 0.2, "lease_seconds": 3.0, **options}),
             guard=lambda _: None,
         )
+
+    def die_assigning(self, count: int, *, first: int, sent: bool, lease_seconds: float = 0.05) -> Assignment:
+        """Leave an assignment as a process does that is killed with a request under way."""
+        jobs, identity = self.ledger.jobs, self.ledger.identity
+        key = TaskKey("dag", "run", "died")
+        assignment = jobs.open_assignment(
+            key, self.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
+        )
+        candidates = [
+            Candidate(
+                reference_id=identity.reference_id(contact.phone.e164),
+                phone_key=identity.phone_key(contact.phone.e164),
+                contact=contact,
+            )
+            for contact in (Contact(phone=normalise(f"138{index:08d}")) for index in range(first, first + count))
+        ]
+        begun = jobs.begin_batch(assignment, candidates, dedupe_by="phone")
+        assert len(begun) == count
+        if sent:
+            wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun]
+            self.client.assign_jobs(job_group_id=self.job_group_id, jobs=wire)
+        return assignment
 
     def completion(self, **options: Any) -> Completion:
         """Somebody who waits, with an interval that fits a test."""

@@ -180,33 +180,43 @@ def test_a_lagging_count_of_jobs_is_no_mismatch(campaign: Any) -> None:
     assert campaign.requests("DescribeJobGroup") <= 6  # at ever longer pauses, not at every tick
 
 
-@pytest.mark.parametrize("in_service", [pytest.param(True, id="arrived"), pytest.param(False, id="lost")])
-def test_an_assignment_that_died_is_settled_and_flagged(campaign: Any, in_service: bool) -> None:
+@pytest.mark.parametrize("sent", [pytest.param(True, id="request-arrived"), pytest.param(False, id="request-lost")])
+def test_an_assignment_that_died_is_settled_and_flagged(campaign: Any, sent: bool) -> None:
     campaign.assign(3)
-    campaign.simulator.faults(
-        answer_lost={"actions": ["AssignJobs"]}, **({} if in_service else {"reset": {"actions": ["AssignJobs"]}})
-    )
-    jobs = campaign.ledger.jobs
-    with pytest.MonkeyPatch.context() as patch:
-        # As if killed: its last words never reach the ledger, its lease runs out.
-        for name in ("mark_in_doubt", "seal", "abandon"):
-            patch.setattr(type(jobs), name, _killed)
-        with pytest.raises(KeyboardInterrupt):
-            campaign.assign(2, task="second", first=50, lease_seconds=5)
-    campaign.simulator.faults()
-    with campaign.ledger.write() as connection:
-        connection.exec_driver_sql("UPDATE assignments SET lease_until = '2020-01-01 00:00:00' WHERE state = 'open'")
+    campaign.die_assigning(2, first=50, sent=sent)
     campaign.wait_for_service()
 
     summary = campaign.wait(campaign.completion(messages=False, abandoned_after=1))
 
     assert summary["mismatch"]
-    assert summary["total"] == summary["completed"] == (5 if in_service else 3)
-    assert summary["unresolved"] == (0 if in_service else 2)
+    assert summary["total"] == summary["completed"] == (5 if sent else 3)
+    assert summary["unresolved"] == (0 if sent else 2)
 
 
-def _killed(*_: object) -> None:
-    raise KeyboardInterrupt
+def test_the_next_try_of_an_assignment_is_waited_for(campaign: Any) -> None:
+    campaign.assign(3)
+    campaign.die_assigning(2, first=50, sent=True)
+    campaign.wait_for_service()
+    completion = campaign.completion(messages=False)  # as patient as usual
+
+    for _ in range(4):
+        assert completion.check() is None
+        time.sleep(0.3)
+    campaign.assign(2, task="died", first=50)
+    summary = campaign.wait(completion)
+
+    assert (summary["total"], summary["unresolved"], summary["mismatch"]) == (5, 0, False)
+
+
+def test_a_task_that_gave_up_is_not_waited_for(campaign: Any) -> None:
+    campaign.assign(3)
+    dead = campaign.die_assigning(2, first=50, sent=False, lease_seconds=1.0)
+    campaign.ledger.jobs.abandon(dead)
+    campaign.wait_for_service()
+
+    summary = campaign.wait(campaign.completion(messages=False))  # as patient as usual
+
+    assert (summary["total"], summary["unresolved"], summary["mismatch"]) == (3, 2, True)
 
 
 def test_a_status_nobody_documented_counts_as_ended_once_the_service_is_done(campaign: Any) -> None:
