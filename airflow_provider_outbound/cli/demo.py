@@ -199,9 +199,10 @@ class _Demo:
         table.add_section()
         table.add_row("all", "", str(len(rows)))
         self._console.print(table)
+        other = summary["total"] - summary["answered"] - summary["unanswered"] - summary["not_dialled"]
         self._console.print(
             f"{summary['total']} contacts: {summary['answered']} answered, {summary['unanswered']} unanswered, "
-            f"{summary['not_dialled']} not dialled."
+            f"{summary['not_dialled']} not dialled, {other} other."
         )
 
         with follow_up.open(encoding="utf-8-sig", newline="") as file:
