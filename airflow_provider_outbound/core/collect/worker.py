@@ -202,7 +202,9 @@ class Collector:
             result = attempts(act)
         except tenacity.RetryError:
             return None
-        trouble.over()
+        if not self._stop.is_set():
+            # An attempt that was cut short by the end says nothing about the other side.
+            trouble.over()
         return result
 
 

@@ -37,9 +37,19 @@ def redact(text: str) -> str:
     return _DIGITS.sub(lambda match: mask(match.group()), text)
 
 
-def looks_like_number(text: str) -> bool:
-    """Whether ``text`` could be read as a phone number, and so must not be used as an identifier."""
-    return re.fullmatch(r"[+(]?\d[\d\s().-]{5,24}", text.strip()) is not None
+def looks_like_number(text: str, default_region: str = "CN") -> bool:
+    """
+    Whether ``text`` could be dialled, and so must not be used as an identifier.
+
+    A customer's id of digits alone passes unless it is a valid number of some country.
+    """
+    if re.fullmatch(r"[+(]?\d[\d\s().-]{5,24}", text.strip()) is None:
+        return False
+    try:
+        normalise(text, default_region)
+    except ValueError:
+        return False
+    return True
 
 
 def normalise(number: object, default_region: str = "CN") -> PhoneNumber:

@@ -146,7 +146,9 @@ def test_masking_and_redaction_leave_nothing_to_dial() -> None:
     assert mask("12345") == "*****"
     assert "12345678" not in redact('{"phoneNumber": "138 1234 5678", "called": "+8613812345678"}').replace(" ", "")
     assert looks_like_number("138-1234-5678")
+    assert looks_like_number("+1 415 555 2671")
     assert not looks_like_number("f00d13812345678")
+    assert not looks_like_number("10002345"), "a customer's id"
 
 
 @pytest.mark.parametrize(
