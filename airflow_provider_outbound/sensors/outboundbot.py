@@ -86,7 +86,9 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         mode: str = "reschedule",
         **kwargs: Any,
     ) -> None:
-        super().__init__(timeout=timeout, mode=mode, **kwargs)
+        if timeout is not None:  # before Airflow 3.3 the base class takes no None
+            kwargs["timeout"] = timeout
+        super().__init__(mode=mode, **kwargs)
         self.job_group_id = job_group_id
         self.expected_jobs = expected_jobs
         self.instance_id = instance_id
