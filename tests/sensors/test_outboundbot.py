@@ -91,16 +91,22 @@ def sensor(campaign: Campaign, **arguments: Any) -> OutboundBotJobCompleteSensor
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("how", "interval"),
     [
-        pytest.param({"deferrable": True}, id="deferred"),
-        pytest.param({"deferrable": False, "mode": "poke"}, id="poke"),
-        pytest.param({"deferrable": False, "mode": "reschedule"}, id="reschedule"),
+        # Long enough that the messages alone tell the end; without a trigger there are none, and the API tells it.
+        pytest.param({"deferrable": True}, "600", id="deferred"),
+        pytest.param({"deferrable": False, "mode": "poke"}, "1", id="poke"),
+        pytest.param({"deferrable": False, "mode": "reschedule"}, "1", id="reschedule"),
     ],
 )
 def test_every_way_of_waiting_returns_the_same(
-    campaign: Campaign, run_sensor: Callable[..., tuple[str, Any]], how: dict[str, Any]
+    campaign: Campaign,
+    run_sensor: Callable[..., tuple[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    how: dict[str, Any],
+    interval: str,
 ) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", interval)
     campaign.assign(100)
 
     state, summary = run_sensor(**how)
