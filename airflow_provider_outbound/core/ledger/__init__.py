@@ -6,7 +6,7 @@ Importing this package loads SQLAlchemy, so code that a DAG parses imports it in
 
 from __future__ import annotations
 
-from airflow_provider_outbound.core.ledger.database import Ledger, open_ledger
+from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     Candidate,

@@ -22,8 +22,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.inbox import Inbox
-from airflow_provider_outbound.core.ledger.jobs import Jobs
 from airflow_provider_outbound.core.ledger.vault import Identity, Vault
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
@@ -39,9 +37,9 @@ _VERSION_TABLE = "outbound_version"
 _MIGRATION_LOCK = 0x6F7574626F756E64
 
 
-class Ledger:
+class Database:
     """
-    The ledger, open. Threads may share it; a forked child must open its own.
+    The ledger's database, open. Threads may share it; a forked child must open its own.
 
     :param url: SQLAlchemy URL: ``sqlite:////path/ledger.db`` or ``postgresql+psycopg://…``.
     :param keys: Fernet keys, newest first.
@@ -63,8 +61,6 @@ class Ledger:
             self.engine.dispose()
             raise
         self.ledger_id: str = row.ledger_id
-        self.jobs = Jobs(self)
-        self.inbox = Inbox(self)
 
     def __enter__(self) -> Self:
         return self
@@ -211,15 +207,6 @@ class Ledger:
                     "install the newer airflow-provider-outbound"
                 ) from None
         command.upgrade(config, "head")
-
-
-def open_ledger(url: str, keys: Sequence[str]) -> Ledger:
-    """
-    Open a ledger, made or migrated if need be. See :class:`Ledger` for parameters and errors.
-
-    :return: The ledger; close it, or use it in a ``with`` statement.
-    """
-    return Ledger(url, keys)
 
 
 def _checked_url(url: str) -> URL:

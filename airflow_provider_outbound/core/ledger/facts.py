@@ -20,7 +20,7 @@ from airflow_provider_outbound.core.models.job import Call, Job
 from airflow_provider_outbound.core.models.phone import normalise_or_digits
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger.database import Ledger
+    from airflow_provider_outbound.core.ledger.database import Database
 
 _jobs = schema.jobs.c
 _COLUMNS = [attribute.name for attribute in attrs.fields(JobFacts)]
@@ -32,12 +32,12 @@ class FactWriter:
     """
     Folds facts into rows. The caller holds the event sequence, so no other writer of facts runs.
 
-    :param ledger: Whose vault and identity are used.
+    :param database: Whose vault and identity are used.
     :param connection: A writing transaction of it.
     """
 
-    def __init__(self, ledger: Ledger, connection: Connection) -> None:
-        self._ledger = ledger
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self._database = database
         self._connection = connection
         self._by_reference: dict[tuple[str, str], JobFacts] = {}
         self._by_job_id: dict[tuple[str, str], JobFacts] = {}
@@ -69,7 +69,7 @@ class FactWriter:
     def _phone_key(self, fact: Event | Job) -> str | None:
         if not fact.phone_number:
             return None
-        return self._ledger.identity.phone_key(normalise_or_digits(fact.phone_number))
+        return self._database.identity.phone_key(normalise_or_digits(fact.phone_number))
 
     def _load(self, group_id: str, facts: Sequence[Event | Job], phones: Sequence[str | None]) -> None:
         keys: tuple[tuple[Any, set[str]], ...] = (
@@ -143,7 +143,7 @@ class FactWriter:
         if row.phone_key is None:
             row.phone_key = self._phone_key(fact)
         if row.contact is None and fact.phone_number:
-            row.contact = self._ledger.vault.encrypt_json(
+            row.contact = self._database.vault.encrypt_json(
                 {
                     "phone_number": fact.phone_number,
                     "e164": normalise_or_digits(fact.phone_number),
@@ -206,7 +206,7 @@ class FactWriter:
                         "planned_at": call.planned_at,
                         "started_at": call.started_at,
                         "ended_at": call.ended_at,
-                        "body": self._ledger.vault.encrypt_json(call.raw),
+                        "body": self._database.vault.encrypt_json(call.raw),
                     }
                     for (job_id, task_id), (group_id, call) in self._new_calls.items()
                 ],

@@ -20,7 +20,7 @@ from airflow_provider_outbound.core.ledger.upsert import insert
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger.database import Ledger
+    from airflow_provider_outbound.core.ledger.database import Database
 
 _OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
 
@@ -28,8 +28,8 @@ _OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
 class Groups:
     """Reads and writes of ``job_groups`` and ``assignments``."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def find_job_group(self, run_key: str) -> JobGroupRecord | None:
         """The group that a task made, by :attr:`TaskKey.run_key`."""
@@ -59,7 +59,7 @@ class Groups:
             "starts_at": record.starts_at,
             "ends_at": record.ends_at,
         }
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             self.ensure_group(connection, record.job_group_id)
             taken = None
             if record.run_key is not None:
@@ -74,7 +74,7 @@ class Groups:
     def ensure_group(self, connection: Connection, job_group_id: str) -> None:
         """Give a group its row, inside the caller's transaction."""
         statement = insert(connection, schema.job_groups).values(
-            job_group_id=job_group_id, created_at=self._ledger.time(connection), changed=0
+            job_group_id=job_group_id, created_at=self._database.time(connection), changed=0
         )
         connection.execute(statement.on_conflict_do_nothing())
 
@@ -96,9 +96,9 @@ class Groups:
         """
         table = schema.assignments
         assignment_id = key.assignment_id(job_group_id)
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             self.ensure_group(connection, job_group_id)
-            now = self._ledger.time(connection)
+            now = self._database.time(connection)
             lease = {
                 "state": _OPEN,
                 "owner": owner,
@@ -129,7 +129,7 @@ class Groups:
                     raise LeaseHeldError(row.lease_until)
                 was_sealed = row.state == _SEALED
                 connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
-            self.touch(connection, job_group_id, self._ledger.take_sequence(connection, 1))
+            self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
         return Assignment(
             assignment_id=assignment_id,
             job_group_id=job_group_id,
@@ -145,7 +145,7 @@ class Groups:
         :raises LeaseLostError: another process took it, or it ended.
         """
         table = schema.assignments
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             now = self.check_lease(connection, assignment)
             connection.execute(
                 update(table)
@@ -166,7 +166,7 @@ class Groups:
             .where(table.c.assignment_id == assignment.assignment_id)
             .with_for_update(read=True)
         ).one()
-        now = self._ledger.time(connection)
+        now = self._database.time(connection)
         if row.owner != assignment.owner or row.state != _OPEN or row.lease_until <= now:
             raise LeaseLostError(
                 f"job group {assignment.job_group_id}: the lease of this assignment ended or went to another process"
@@ -192,15 +192,15 @@ class Groups:
 
     def _end(self, assignment: Assignment, **values: Any) -> None:
         table = schema.assignments
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             self.check_lease(connection, assignment)
             connection.execute(update(table).where(table.c.assignment_id == assignment.assignment_id).values(**values))
-            self.touch(connection, assignment.job_group_id, self._ledger.take_sequence(connection, 1))
+            self.touch(connection, assignment.job_group_id, self._database.take_sequence(connection, 1))
 
     def state(self, job_group_id: str) -> GroupState:
         """What a waiter needs at every tick: a handful of look-ups by index, however large the group is."""
         groups, assignments, jobs = schema.job_groups, schema.assignments, schema.jobs
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             group = connection.execute(
                 select(groups.c.changed, groups.c.observed).where(groups.c.job_group_id == job_group_id)
             ).one_or_none()
@@ -242,9 +242,9 @@ class Groups:
         :return: ``True`` for one caller an interval.
         """
         table = schema.job_groups
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             self.ensure_group(connection, job_group_id)
-            now = self._ledger.time(connection)
+            now = self._database.time(connection)
             claimed = connection.execute(
                 update(table)
                 .where(
@@ -258,7 +258,7 @@ class Groups:
     def save_observed(self, job_group_id: str, observed: Mapping[str, Any]) -> None:
         """Keep what a look at the API saw, for the next one in whichever process: a small JSON object."""
         table = schema.job_groups
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             connection.execute(
                 update(table).where(table.c.job_group_id == job_group_id).values(observed=dict(observed))
             )
@@ -271,7 +271,7 @@ class Groups:
         :return: The newest number seen, and the groups' ids.
         """
         table = schema.job_groups
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(
                 select(table.c.job_group_id, table.c.changed).where(table.c.changed > sequence)
             ).all()
@@ -279,11 +279,11 @@ class Groups:
 
     def newest(self) -> int:
         """The number of the last thing that happened to any group."""
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             return connection.execute(select(func.max(schema.job_groups.c.changed))).scalar() or 0
 
     def _one_group(self, condition: Any) -> JobGroupRecord | None:
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             row = connection.execute(select(schema.job_groups).where(condition)).one_or_none()
         return None if row is None else _group(row)
 

@@ -19,14 +19,16 @@ from airflow_provider_outbound.exceptions import LedgerUnavailableError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from airflow_provider_outbound.core.ledger.database import Ledger
+    from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.jobs import Jobs
 
 
 class Inbox:
     """Reads and writes of ``events``, ``recordings`` and ``quarantine``."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, database: Database, jobs: Jobs) -> None:
+        self._database = database
+        self._jobs = jobs
 
     def record(self, messages: Sequence[Incoming]) -> Recorded:
         """
@@ -37,7 +39,7 @@ class Inbox:
         :raises LedgerUnavailableError: the database cannot be reached or written; nothing was kept.
         """
         try:
-            with self._ledger.write() as connection:
+            with self._database.write() as connection:
                 return self._record(connection, messages)
         except LedgerUnavailableError:
             raise
@@ -47,11 +49,11 @@ class Inbox:
 
     def changed_since(self, sequence: int) -> tuple[int, frozenset[str]]:
         """Which groups something happened to; see :meth:`Jobs.changed_since`."""
-        return self._ledger.jobs.changed_since(sequence)
+        return self._jobs.changed_since(sequence)
 
     def _record_singly(self, messages: Sequence[Incoming]) -> Recorded:
         new = repeated = quarantined = 0
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             for message in messages:
                 try:
                     with connection.begin_nested():
@@ -81,7 +83,7 @@ class Inbox:
         if not readable:
             return Recorded(new=0, repeated=0, quarantined=quarantined)
         # Taken first by every writer: it makes them wait for each other before they hold anything else.
-        first = self._ledger.take_sequence(connection, len(readable))
+        first = self._database.take_sequence(connection, len(readable))
         # In the order of jobs, so that two writers never wait for each other crosswise.
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first)
@@ -89,15 +91,15 @@ class Inbox:
         for event in fresh:
             by_group[event.job_group_id].append(event)
         for group_id, events in by_group.items():
-            self._ledger.jobs.ensure_group(connection, group_id)
-            FactWriter(self._ledger, connection).take(group_id, events)
-            self._ledger.jobs.touch(connection, group_id, first + len(readable) - 1)
+            self._jobs.ensure_group(connection, group_id)
+            FactWriter(self._database, connection).take(group_id, events)
+            self._jobs.touch(connection, group_id, first + len(readable) - 1)
         self._keep_recordings(connection, fresh)
         return Recorded(new=len(fresh), repeated=len(readable) - len(fresh), quarantined=quarantined)
 
     def _log(self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], first: int) -> list[Event]:
         """Log events, and say which of them were new."""
-        now = self._ledger.time(connection)
+        now = self._database.time(connection)
         rows = {
             event.hash: {
                 "sequence": first + offset,
@@ -108,7 +110,7 @@ class Inbox:
                 "occurred_at": event.occurred_at,
                 "recorded_at": now,
                 "topic": message.topic,
-                "body": self._ledger.vault.encrypt(message.body),
+                "body": self._database.vault.encrypt(message.body),
             }
             for offset, (event, message) in enumerate(readable)
         }
@@ -123,8 +125,8 @@ class Inbox:
                 "file_name": event.recording.file_name,
                 "job_group_id": event.job_group_id,
                 "job_id": event.job_id,
-                "body": self._ledger.vault.encrypt_json(event.recording.raw),
-                "recorded_at": self._ledger.time(connection),
+                "body": self._database.vault.encrypt_json(event.recording.raw),
+                "recorded_at": self._database.time(connection),
             }
             for event in events
             if event.recording is not None
@@ -140,7 +142,7 @@ class Inbox:
             "topic": message.topic,
             "message_id": message.message_id,
             "reason": reason,
-            "recorded_at": self._ledger.time(connection),
-            "body": self._ledger.vault.encrypt(message.body),
+            "recorded_at": self._database.time(connection),
+            "body": self._database.vault.encrypt(message.body),
         }
         connection.execute(insert(connection, schema.quarantine).values(row).on_conflict_do_nothing())

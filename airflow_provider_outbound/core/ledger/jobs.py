@@ -36,10 +36,10 @@ class Jobs(Journal):
         matched = foreign = 0
         iterator = iter(jobs)
         while part := list(islice(iterator, PAGE)):
-            with self._ledger.write() as connection:
+            with self._database.write() as connection:
                 self.ensure_group(connection, job_group_id)
-                sequence = self._ledger.take_sequence(connection, 1)
-                ours, others = FactWriter(self._ledger, connection).take(job_group_id, part)
+                sequence = self._database.take_sequence(connection, 1)
+                ours, others = FactWriter(self._database, connection).take(job_group_id, part)
                 self.touch(connection, job_group_id, sequence)
             matched += ours
             foreign += others
@@ -48,7 +48,7 @@ class Jobs(Journal):
     def counts(self, job_group_id: str) -> Counts:
         """Count a group's rows; reads them all, so not at every tick."""
         accepted = _jobs.state == JobState.ACCEPTED
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             row = (
                 connection.execute(
                     select(
@@ -67,7 +67,7 @@ class Jobs(Journal):
 
     def unfinished(self, job_group_id: str, limit: int) -> list[Unfinished]:
         """Some of the jobs in the group that have no final status."""
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(
                 select(_jobs.reference_id, _jobs.job_id)
                 .where(_jobs.job_group_id == job_group_id, literal_column("state = 'accepted' AND NOT terminal"))
@@ -85,7 +85,7 @@ class Jobs(Journal):
             ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``), ``recovered``, ``unresolved``.
         """
         kinds = (_jobs.status, _jobs.terminal, _jobs.failure_reason, _jobs.call_status, _jobs.answered, _jobs.source)
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(
                 select(
                     *kinds,
@@ -147,7 +147,7 @@ class Jobs(Journal):
             )
             if after is not None:
                 statement = statement.where(_jobs.reference_id > after)
-            with self._ledger.read() as connection:
+            with self._database.read() as connection:
                 rows = connection.execute(statement).all()
             for row in rows:
                 yield self._result(row)
@@ -160,7 +160,7 @@ class Jobs(Journal):
         decrypted = True
         if row.contact is not None:
             try:
-                contact = self._ledger.vault.decrypt_json(row.contact)
+                contact = self._database.vault.decrypt_json(row.contact)
             except LedgerKeyError:
                 # One row under a lost key must not keep the others from being read.
                 decrypted = False

@@ -36,7 +36,7 @@ class Journal(Groups):
 
         :return: One standing for each candidate, in their order.
         """
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             known = _Known(self._rows(connection, assignment.job_group_id, candidates))
         return [known.standing(assignment, candidate, dedupe_by)[0] for candidate in candidates]
 
@@ -53,7 +53,7 @@ class Journal(Groups):
         """
         group_id = assignment.job_group_id
         mine: dict[str, Candidate] = {}
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             now = self.check_lease(connection, assignment)
             known = _Known(self._rows(connection, group_id, candidates))
             fresh: dict[str, Candidate] = {}
@@ -119,7 +119,7 @@ class Journal(Groups):
 
         Rows that a dead process left as ``sending`` count too.
         """
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(
                 select(_jobs.reference_id, _jobs.sent_at).where(
                     _jobs.assignment_id == assignment.assignment_id,
@@ -135,7 +135,7 @@ class Journal(Groups):
         :raises LedgerKeyError: a row cannot be decrypted.
         """
         found: list[Candidate] = []
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             for part in chunks(list(reference_ids)):
                 rows = connection.execute(
                     select(_jobs.reference_id, _jobs.phone_key, _jobs.contact).where(
@@ -146,7 +146,7 @@ class Journal(Groups):
                     Candidate(
                         reference_id=row.reference_id,
                         phone_key=row.phone_key,
-                        contact=_contact(self._ledger.vault.decrypt_json(row.contact)),
+                        contact=_contact(self._database.vault.decrypt_json(row.contact)),
                     )
                     for row in rows
                 ]
@@ -154,7 +154,7 @@ class Journal(Groups):
 
     def unresolved(self, assignment: Assignment) -> list[str]:
         """References of this assignment's rows whose fate will never be known."""
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             return list(
                 connection.execute(
                     select(_jobs.reference_id).where(
@@ -165,7 +165,7 @@ class Journal(Groups):
 
     def count_in_group(self, assignment: Assignment) -> int:
         """Jobs that this assignment has in the group."""
-        with self._ledger.read() as connection:
+        with self._database.read() as connection:
             return connection.execute(
                 select(func.count())
                 .select_from(schema.jobs)
@@ -174,7 +174,7 @@ class Journal(Groups):
 
     def _seal_contact(self, candidate: Candidate) -> bytes:
         contact = candidate.contact
-        return self._ledger.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
+        return self._database.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
 
     def _move(
         self, assignment: Assignment, reference_ids: Sequence[str], state: JobState, come_from: tuple[JobState, ...]
@@ -182,7 +182,7 @@ class Journal(Groups):
         """Conditional on the state, so that nothing a message or a listing established is ever undone."""
         if not reference_ids:
             return
-        with self._ledger.write() as connection:
+        with self._database.write() as connection:
             for part in chunks(reference_ids):
                 connection.execute(
                     update(schema.jobs)

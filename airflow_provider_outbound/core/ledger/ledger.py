@@ -1,0 +1,31 @@
+"""The ledger whole: its database, and the two rooms that read and write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_provider_outbound.core.ledger.database import Database
+from airflow_provider_outbound.core.ledger.inbox import Inbox
+from airflow_provider_outbound.core.ledger.jobs import Jobs
+
+
+class Ledger(Database):
+    """
+    Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
+
+    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in.
+    """
+
+    def __init__(self, url: str, keys: Sequence[str]) -> None:
+        super().__init__(url, keys)
+        self.jobs = Jobs(self)
+        self.inbox = Inbox(self, self.jobs)
+
+
+def open_ledger(url: str, keys: Sequence[str]) -> Ledger:
+    """
+    Open a ledger, made or migrated if need be. See :class:`Database` for parameters and errors.
+
+    :return: The ledger; close it, or use it in a ``with`` statement.
+    """
+    return Ledger(url, keys)
