@@ -20,6 +20,7 @@ from airflow_provider_outbound.core.models.wire import to_milliseconds
 #: Task id of the one call that a listing tells of without naming it.
 LATEST = "latest"
 _SAME_CALL = timedelta(seconds=60)
+_SAME_MOMENT = timedelta(seconds=1)
 
 
 @attrs.define(kw_only=True)
@@ -72,7 +73,8 @@ class JobFacts:
     def fold_calls(self, calls: Iterable[Call]) -> None:
         """Take in all calls known of the job."""
         known = tuple(calls)
-        named = tuple(call for call in known if call.task_id != LATEST)
+        listed = next((call for call in known if call.task_id == LATEST), None)
+        named = tuple(_closed(call, listed) for call in known if call.task_id != LATEST)
         unnamed = [call for call in known if call.task_id == LATEST and not _is_among(call, named)]
         counted = (*named, *unnamed)
         latest = last_call(counted)
@@ -83,11 +85,31 @@ class JobFacts:
         self.ended_at = max((call.ended_at for call in counted if call.ended_at), default=None)
 
 
+def _closed(call: Call, listed: Call | None) -> Call:
+    """A call whose end no message told, ended as the listing says."""
+    if listed is None or call.status not in (None, CallStatus.EXECUTING):
+        return call
+    begun = call.started_at, listed.started_at
+    same = begun[0] is None or begun[1] is None or abs(begun[0] - begun[1]) < _SAME_CALL
+    if not same:
+        return call
+    return attrs.evolve(
+        call, status=listed.status, started_at=call.started_at or listed.started_at, ended_at=listed.ended_at
+    )
+
+
 def _is_among(unnamed: Call, named: tuple[Call, ...]) -> bool:
     """Whether a call without a task id is one of those that have one, or older than the last of them."""
     if unnamed.started_at is None:
         return bool(named)
-    return any(call.started_at is not None and call.started_at > unnamed.started_at - _SAME_CALL for call in named)
+    for call in named:
+        if call.started_at is None:
+            continue
+        # The listing may tell another moment of the same call, so a call near it with its outcome is it.
+        near = abs(call.started_at - unnamed.started_at) < _SAME_CALL and call.status == unnamed.status
+        if near or call.started_at > unnamed.started_at - _SAME_MOMENT:
+            return True
+    return False
 
 
 def better(one: Call, other: Call) -> Call:
