@@ -15,11 +15,14 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
-from rocketmq.grpc_protocol import definition_pb2 as wire
-from rocketmq.grpc_protocol import service_pb2 as service
-from rocketmq.grpc_protocol.service_pb2_grpc import MessagingServiceServicer, add_MessagingServiceServicer_to_server
 
 from airflow_provider_outbound.simulator.ports import listen
+from airflow_provider_outbound.simulator.protocol import (
+    MessagingServiceServicer,
+    add_MessagingServiceServicer_to_server,
+    service,
+    wire,
+)
 from airflow_provider_outbound.simulator.topics import Delivery, Message, Topic
 
 #: Seconds of a poll, at least and at most, whatever the client asks for.

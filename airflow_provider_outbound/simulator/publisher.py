@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
-from rocketmq.grpc_protocol import MessagingServiceStub
-from rocketmq.grpc_protocol import definition_pb2 as wire
-from rocketmq.grpc_protocol import service_pb2 as service
+
+from airflow_provider_outbound.simulator.protocol import MessagingServiceStub, service, wire
 
 log = logging.getLogger(__name__)
 
