@@ -81,6 +81,8 @@ class SteerJobsOperator(OutboundBotOperator):
                 if not is_finished:
                     raise
                 self.log.info("Job group %s has ended: %s", job_group_id, error)
+            if self.all_jobs:
+                self.note_all(job_group_id, is_finished)
             group = client.describe_job_group(job_group_id=job_group_id, instance_id=instance_id)
             if self.all_jobs and group.progress is not None and not self.is_done(group.progress):
                 self.log.warning("Job group %s: not all jobs are as asked for yet", job_group_id)
@@ -90,6 +92,9 @@ class SteerJobsOperator(OutboundBotOperator):
 
     def check(self, group: JobGroup) -> None:
         """Refuse what must not be done now."""
+
+    def note_all(self, job_group_id: str, was_finished: bool) -> None:
+        """Remember that the whole group was asked to change."""
 
     def is_done(self, progress: Progress) -> bool:
         """Whether a group looks as it should after the action; calls on the line are finished first."""
@@ -138,6 +143,14 @@ class OutboundBotCancelJobsOperator(SteerJobsOperator):
     """
 
     action = "cancel_jobs"
+
+    def note_all(self, job_group_id: str, was_finished: bool) -> None:
+        """A sensor with ``on_cancelled="fail"`` must know it of a group that is cancelled part-way, too."""
+        from airflow_provider_outbound.core.complete import note_cancelled
+
+        if not was_finished:
+            with self.open_ledger() as ledger:
+                note_cancelled(ledger, job_group_id)
 
     def is_done(self, progress: Progress) -> bool:
         """Nothing will be dialled."""

@@ -16,6 +16,14 @@ from airflow_provider_outbound.cli.services import wait_until
 
 pytestmark = pytest.mark.airflow
 
+#: A shell starts what it puts into the background with Ctrl-C ignored, and so the tests perhaps.
+_COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from airflow_provider_outbound.cli import main
+sys.exit(main())
+"""
+
 
 @pytest.mark.parametrize(
     ("services", "number", "code"),
@@ -27,9 +35,9 @@ pytestmark = pytest.mark.airflow
 )
 def test_nothing_is_left(services: set[str], number: int, code: int, tmp_path: Path) -> None:
     with (tmp_path / "output").open("wb") as output:
-        command = [sys.executable, "-c", "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())"]
+        command = [sys.executable, "-c", _COMMAND, "demo"]
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
-        demo = subprocess.Popen([*command, "demo"], stdout=output, stderr=output, cwd=tmp_path, env=environment)
+        demo = subprocess.Popen(command, stdout=output, stderr=output, cwd=tmp_path, env=environment)
     try:
         wait_until(lambda: services <= running(demo), seconds=120, what="services of the demo")
         time.sleep(1)  # into the middle of what they do at their start

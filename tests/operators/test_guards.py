@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import (
+    JobGroupFailedError,
     LedgerError,
     OutboundBotConfigError,
     OutboundBotError,
@@ -23,6 +24,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotResumeJobsOperator,
     OutboundBotSuspendJobsOperator,
 )
+from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -346,3 +348,20 @@ def test_jobs_are_held_back_and_let_go_by_reference(simulator, context):
     assert held["paused"] + held["executing"] == 3
     assert freed["paused"] <= held["paused"]
     assert freed["requested"] == 1
+
+
+def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(simulator, context):
+    made = create(strategy=None, start_immediately=True).execute(context("create"))
+    simulator.set_clock(speed=1000)
+    assign(job_group_id=made).execute(context("assign"))
+    sensor = {"task_id": "wait", "job_group_id": made, "rocketmq_conn_id": None, "deferrable": False, "mode": "poke"}
+    assert OutboundBotJobCompleteSensor(**sensor, poke_interval=0.2).execute({})["completed"] == 1
+    simulator.set_clock(speed=0)
+    contacts = [f"1390000000{index}" for index in range(3)]
+    assign(job_group_id=made, contacts=contacts, task_id="more").execute(context("more"))
+
+    OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=made, all_jobs=True).execute(context())
+
+    simulator.set_clock(speed=1000)
+    with pytest.raises(JobGroupFailedError, match="was cancelled"):
+        OutboundBotJobCompleteSensor(**sensor, poke_interval=0.2).execute({})
