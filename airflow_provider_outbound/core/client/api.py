@@ -104,7 +104,7 @@ class OutboundBotClient:
 
         :param jobs: 1 to 99 jobs, each as JSON text.
         :param strategy_json: Overrides the group's.
-        :param before_request: Called when only the request itself is left to do, after any wait for the rate limit.
+        :param before_request: Called when only connecting and sending are left to do.
             What it raises is raised, and nothing is sent.
         :return: Ids of the new jobs. Which is whose must be learnt from a listing.
         :raises OutboundBotAnswerError: also when there are not as many distinct ids as jobs; in doubt.

@@ -11,9 +11,10 @@ from typing import Any
 
 from airflow_provider_outbound.core.client.errors import from_code, from_sdk, texts_in, unusable
 from airflow_provider_outbound.core.client.settings import ClientSettings
-from airflow_provider_outbound.core.client.transport import open_sdk_client
+from airflow_provider_outbound.core.client.transport import last_check, open_sdk_client
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
+    OutboundBotError,
     OutboundBotThrottlingError,
     OutboundBotTransportError,
 )
@@ -57,13 +58,16 @@ class Sender:
         sdk = self._connected()
         request = _request(action, parameters, self._settings.url)
         self._pace.wait()
-        if before_request is not None:
-            before_request()
         body, failure = b"", None
+        checked = last_check.set(before_request)
         try:
             body = sdk.do_action_with_exception(request)
+        except OutboundBotError:
+            raise  # by the check: nothing was sent
         except Exception as error:  # noqa: BLE001 - its own errors, and whatever escapes from its parsing of answers
             failure = from_sdk(action, error, self._private(parameters))
+        finally:
+            last_check.reset(checked)
         if failure is not None:
             # Raised out here, so that the SDK's exception, which holds the request, is not its context.
             raise failure

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -13,6 +15,9 @@ from airflow_provider_outbound.core.client.settings import ClientSettings
 
 #: Connections kept open, and so the most requests at once that do not reconnect each time.
 POOL_SIZE = 32
+
+#: What has the last word before this thread's request goes out; what it raises, goes up instead.
+last_check: ContextVar[Callable[[], None] | None] = ContextVar("last_check", default=None)
 
 #: They write whole request URLs, at ERROR too, or with DEBUG=sdk in the environment straight to the terminal.
 _TALKATIVE = (
@@ -44,14 +49,33 @@ def open_sdk_client(settings: ClientSettings) -> Any:
         auto_retry=False,
         connect_timeout=settings.connect_timeout,
         timeout=settings.read_timeout,
-        pool_size=POOL_SIZE,
         proxy=proxies_for(settings.url),
     )
     client._signer = signer  # noqa: SLF001 - the SDK has no public way to refresh credentials by a lock
     # Else a netrc entry for the host would be sent along.
     client.session.trust_env = False
+    for scheme in ("https://", "http://"):
+        client.session.mount(scheme, _checking_adapter())
     quiet_sdk_loggers()
     return client
+
+
+def _checking_adapter() -> Any:
+    """
+    An adapter that asks :data:`last_check` when all but connecting and sending is done.
+
+    Credentials may have to be fetched and parameters to be signed before, which takes its time.
+    """
+    from aliyunsdkcore.vendored.requests.adapters import HTTPAdapter
+
+    class CheckingAdapter(HTTPAdapter):  # type: ignore[misc]  # untyped
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            check = last_check.get()
+            if check is not None:
+                check()
+            return super().send(*arguments, **options)
+
+    return CheckingAdapter(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE)
 
 
 def proxies_for(url: str) -> dict[str, str | None]:
