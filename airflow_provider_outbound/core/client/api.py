@@ -104,8 +104,8 @@ class OutboundBotClient:
 
         :param jobs: 1 to 99 jobs, each as JSON text.
         :param strategy_json: Overrides the group's.
-        :param before_request: Called when only connecting and sending are left to do.
-            What it raises is raised, and nothing is sent.
+        :param before_request: Called when only connecting and sending are left to do. An
+            :class:`~airflow_provider_outbound.exceptions.OutboundBotError` that it raises is raised, and nothing sent.
         :return: Ids of the new jobs. Which is whose must be learnt from a listing.
         :raises OutboundBotAnswerError: also when there are not as many distinct ids as jobs; in doubt.
 

@@ -14,7 +14,6 @@ from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.client.transport import last_check, open_sdk_client
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
-    OutboundBotError,
     OutboundBotThrottlingError,
     OutboundBotTransportError,
 )
@@ -62,8 +61,6 @@ class Sender:
         checked = last_check.set(before_request)
         try:
             body = sdk.do_action_with_exception(request)
-        except OutboundBotError:
-            raise  # by the check: nothing was sent
         except Exception as error:  # noqa: BLE001 - its own errors, and whatever escapes from its parsing of answers
             failure = from_sdk(action, error, self._private(parameters))
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotNotFoundError
+from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotConfigError, OutboundBotNotFoundError
 from airflow_provider_outbound.simulator.testing import Simulator
 
 MakeJob = Callable[..., str]
@@ -193,9 +193,9 @@ def test_the_last_word_before_a_request_can_stop_it(
     client: OutboundBotClient, group_id: str, simulator: Simulator, make_job: MakeJob
 ) -> None:
     def stop() -> None:
-        raise RuntimeError("the lease is over")
+        raise LeaseLostError("the lease is over")
 
-    with pytest.raises(RuntimeError, match="lease"):
+    with pytest.raises(LeaseLostError, match="lease"):
         client.assign_jobs(job_group_id=group_id, jobs=[make_job(1)], before_request=stop)
 
     assert simulator.state()["requests"].get("AssignJobs", 0) == 0
