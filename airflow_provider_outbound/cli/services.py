@@ -421,7 +421,8 @@ def request_json(method: str, url: str, body: Mapping[str, Any] | None = None, *
         with opener.open(request, timeout=_ANSWER_SECONDS) as answer:
             return json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
-        detail = error.read(300).decode(errors="replace")
+        with error:
+            detail = error.read(300).decode(errors="replace")
         raise ServiceError(f"{method} {url}: HTTP {error.code}: {detail}") from None
     except OSError as error:
         raise ServiceError(f"{method} {url}: no answer: {error}") from None

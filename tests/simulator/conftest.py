@@ -36,6 +36,10 @@ class ClassicSdk:
         answer: dict[str, Any] = json.loads(self._client.do_action_with_exception(request))
         return answer
 
+    def close(self) -> None:
+        """End the connections that are kept open."""
+        self._client.session.close()
+
     def create_group(self, **parameters: Any) -> str:
         """A new job group's id."""
         defaults = {"JobGroupName": "spring", "ScriptId": self.simulator.script_id}
@@ -119,15 +123,23 @@ class Consumer:
 
 
 @pytest.fixture
-def sdk(simulator: Simulator) -> ClassicSdk:
+def sdk(classic_sdk: Callable[..., ClassicSdk], simulator: Simulator) -> ClassicSdk:
     """The classic SDK."""
-    return ClassicSdk(simulator)
+    return classic_sdk(simulator)
 
 
 @pytest.fixture
-def classic_sdk() -> type[ClassicSdk]:
-    """Makes further clients of the classic SDK."""
-    return ClassicSdk
+def classic_sdk() -> Iterator[Callable[..., ClassicSdk]]:
+    """Makes clients of the classic SDK whose connections end with the test."""
+    clients: list[ClassicSdk] = []
+
+    def make(simulator: Simulator, **options: Any) -> ClassicSdk:
+        clients.append(ClassicSdk(simulator, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import importlib
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ _ATTEMPTS = 4
 class Sender:
     """
     Sends requests, from any number of threads. Connects and imports nothing before the first.
+
+    The connections it keeps open are closed when it is no longer used, at the latest when the process ends.
 
     :param settings: Where, as whom, how patiently.
     """
@@ -95,6 +98,8 @@ class Sender:
         with self._lock:
             if self._sdk is None:
                 self._sdk = open_sdk_client(self._settings)
+                # The SDK's own __del__ comes too late when the collector frees its sockets before it.
+                weakref.finalize(self, self._sdk.session.close)
             return self._sdk
 
     def _private(self, parameters: Mapping[str, Any]) -> Iterator[str]:
