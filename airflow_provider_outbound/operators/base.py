@@ -56,6 +56,13 @@ def veil(items: Any) -> Any:
     return Veiled(items) if is_plain and not any(XComArg.iter_xcom_references(items)) else items
 
 
+def is_asset(value: Any) -> bool:
+    """Whether contacts are given as an asset, whose events name their files."""
+    from airflow.sdk import Asset
+
+    return isinstance(value, Asset)
+
+
 class OutboundBotOperator(BaseOperator):
     """
     Base of the operators.
@@ -104,7 +111,7 @@ class OutboundBotOperator(BaseOperator):
         """Render as Airflow does, except that contacts are veiled and strategies are left alone."""
         from airflow_provider_outbound.core.models.strategy import Strategy
 
-        if isinstance(content, Strategy | Veiled):
+        if isinstance(content, Strategy | Veiled) or is_asset(content):
             # Airflow would take a strategy's method resolve() for its own.
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)

@@ -29,6 +29,7 @@ class RunGuard:
 
     :param run_at: When the DAG run was due, aware.
     :param max_run_age: How long after that dialling is still meant.
+    :param event_at: When the oldest asset event was recorded that the contacts come from; it may have queued for long.
     :param hours: The connection's; ``None`` for any time.
     """
 
@@ -37,6 +38,7 @@ class RunGuard:
     is_backfill: bool
     allow_backfill: bool
     hours: CallingHours | None
+    event_at: datetime | None = None
 
     def check(self, strategy: ResolvedStrategy | None) -> None:
         """
@@ -50,13 +52,15 @@ class RunGuard:
                 f"max_run_age: {self.max_run_age!r} is no timedelta; pass for example timedelta(hours=12)"
             )
         now = datetime.now(UTC)
-        refuse_late_run(
-            run_at=self.run_at,
-            now=now,
-            max_run_age=self.max_run_age,
-            is_backfill=self.is_backfill,
-            allow_backfill=self.allow_backfill,
-        )
+        for moment, what in ((self.run_at, "this run was due"), (self.event_at, "its asset event was recorded")):
+            refuse_late_run(
+                run_at=moment,
+                now=now,
+                max_run_age=self.max_run_age,
+                is_backfill=self.is_backfill,
+                allow_backfill=self.allow_backfill,
+                what=what,
+            )
         check_hours(self.hours, strategy, now)
 
 

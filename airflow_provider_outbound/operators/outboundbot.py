@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -12,7 +12,6 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 from airflow_provider_outbound.operators.base import (
     DRY_RUN,
     OutboundBotOperator,
-    Veiled,
     as_path,
     is_backfill,
     is_last_try,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.assign import AssignOptions, GroupSpec
     from airflow_provider_outbound.core.contacts import ContactSource
-    from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.ledger import CallCap, Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy
     from airflow_provider_outbound.operators.guards import RunGuard
@@ -209,19 +208,26 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     Numbers, names and extras are stored only in the ledger, encrypted; Airflow shows contacts as ``<200 contacts>``.
 
     :param job_group_id: The group, or what :class:`OutboundBotCreateJobGroupOperator` returned.
-    :param contacts: List of dictionaries or numbers, or a task's output.
-    :param contacts_path: File instead of a list: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``; ``.gz`` may follow.
+    :param contacts: List of dictionaries or numbers, or a task's output; a frame of pandas, Polars or PyArrow; or an
+        :class:`~airflow.sdk.Asset`: the files that its events in this run name in ``extra["path"]``, else its URI.
+    :param contacts_path: Instead: a file, a folder, or a pattern (``s3://bucket/day=*/*.csv.gz``) of ``.csv``,
+        ``.tsv``, ``.jsonl``, ``.ndjson``, each perhaps with ``.gz``, and ``.parquet``.
+    :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like a file's.
+    :param sql_conn_id: Connection of the database.
     :param columns: Source column by what it holds (phone, name, honorific, role, reference_id); the usual English and
         Chinese names need not be told, and all other columns become extras.
     :param encoding: Of the file.
     :param default_region: Country of numbers written without a country code.
     :param dedupe_by: What must not be twice in the group: ``phone``, or ``reference_id``.
-    :param exclude: Numbers, or contacts, that must not be called.
-    :param exclude_path: The same from a file.
+    :param exclude: Numbers, or contacts, that must not be called; from what ``contacts`` can be.
+    :param exclude_path: The same from files.
     :param on_invalid: ``fail``: call nobody if a row is no contact; ``skip``: leave such rows out.
     :param on_empty: ``skip`` this task if there is no row at all, or ``fail``.
     :param rejects_path: CSV of the rows that are no contacts, numbers masked.
-    :param batch_size: Contacts in a request, up to 99.
+    :param max_jobs: Most contacts that this task brings into the group; those that come first.
+    :param max_calls_per_contact: How often a person may be called in ``period``, by whichever DAG of this ledger.
+    :param period: How far back calls count.
+    :param batch_size: Contacts in a request, up to 99; fewer are sent at a time if they are long.
     :param max_parallel_requests: Requests at a time; fewer while the service throttles.
     :param strategy: When to dial these contacts, instead of the group's strategy.
     :param calling_numbers: Numbers to call these contacts from.
@@ -230,13 +236,15 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param max_run_age: How long after the DAG run was due people may still be called.
     :param allow_backfill: Whether a backfill may call people.
     :return: ``job_group_id``, ``read``, ``assigned`` (now in the group), ``newly_assigned``, ``duplicates``,
-        ``excluded``, ``rejected``, ``unresolved``, ``rejects_path``.
+        ``excluded``, ``capped``, ``rejected``, ``unresolved``, ``rejects_path``.
     """
 
     template_fields: Sequence[str] = (
         "job_group_id",
         "contacts",
         "contacts_path",
+        "contacts_sql",
+        "sql_conn_id",
         "columns",
         "exclude",
         "exclude_path",
@@ -246,6 +254,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         "instance_id",
         "outboundbot_conn_id",
     )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"contacts_sql": "sql"}
     veiled_fields = ("contacts", "exclude")
     ui_color = "#e8f4fd"
 
@@ -255,6 +265,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         job_group_id: Any,
         contacts: Any = None,
         contacts_path: Any = None,
+        contacts_sql: str | None = None,
+        sql_conn_id: str | None = None,
         columns: Mapping[str, str] | None = None,
         encoding: str = "utf-8-sig",
         default_region: str = "CN",
@@ -264,6 +276,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         on_invalid: Literal["fail", "skip"] = "fail",
         on_empty: Literal["skip", "fail"] = "skip",
         rejects_path: Any = None,
+        max_jobs: int | None = None,
+        max_calls_per_contact: int | None = None,
+        period: timedelta | None = None,
         batch_size: int = 25,
         max_parallel_requests: int = 8,
         strategy: Strategy | Mapping[str, Any] | None = None,
@@ -278,6 +293,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.job_group_id = job_group_id
         self.contacts = veil(contacts)
         self.contacts_path = contacts_path
+        self.contacts_sql = contacts_sql
+        self.sql_conn_id = sql_conn_id
         self.columns = columns
         self.encoding = encoding
         self.default_region = default_region
@@ -287,6 +304,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.on_invalid = on_invalid
         self.on_empty = on_empty
         self.rejects_path = rejects_path
+        self.max_jobs = max_jobs
+        self.max_calls_per_contact = max_calls_per_contact
+        self.period = period
         self.batch_size = batch_size
         self.max_parallel_requests = max_parallel_requests
         self.strategy = strategy
@@ -298,8 +318,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign what is not assigned yet."""
-        source = self._source()
-        options = self._options()
+        from airflow_provider_outbound.operators.sources import read_contacts
+
+        options = self._options(context)
+        source = read_contacts(self, context)
         self._refuse_empty(source)
         if self.hook.dry_run:
             return self._dry_run(context, source, options)
@@ -310,14 +332,17 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     def _assign(
         self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
     ) -> dict[str, Any]:
+        import attrs
+
         from airflow_provider_outbound.core.assign import Request, abandon, assign
         from airflow_provider_outbound.core.models.strategy import resolve_strategy
         from airflow_provider_outbound.operators.guards import check_group_window
+        from airflow_provider_outbound.operators.sources import oldest_event
 
         record = ledger.jobs.get_job_group(job_group_id)
         strategy: ResolvedStrategy | None = None
         is_own = record is not None and record.run_key is not None
-        rules = _guard(self, context)
+        rules = attrs.evolve(_guard(self, context), event_at=oldest_event(self.contacts, context))
 
         def guard(group: JobGroup) -> None:
             rules.check(strategy or check_group_window(group, is_own=is_own))
@@ -364,29 +389,15 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             "assignable": checked.valid,
             "duplicates": checked.duplicates,
             "excluded": checked.excluded,
+            "capped": checked.capped,
             "rejected": checked.rejected,
             "unresolved": 0,
             "rejects_path": str(options.rejects_path) if options.rejects_path is not None else None,
         }
 
-    def _source(self) -> ContactSource:
-        from airflow_provider_outbound.core.contacts import from_items, from_path
-
-        if (self.contacts is None) == (self.contacts_path is None):
-            raise OutboundBotContactsError(
-                "contacts: give either contacts or contacts_path; a task that returned nothing gives none"
-            )
-        if self.contacts_path is not None:
-            return from_path(
-                as_path(self.contacts_path, "contacts_path"),
-                columns=self.columns,
-                encoding=self.encoding,
-                default_region=self.default_region,
-            )
-        return from_items(_unveiled(self.contacts), columns=self.columns, default_region=self.default_region)
-
-    def _options(self) -> AssignOptions:
+    def _options(self, context: Context) -> AssignOptions:
         from airflow_provider_outbound.core.assign import AssignOptions
+        from airflow_provider_outbound.operators.sources import read_exclusions
 
         return AssignOptions(
             dedupe_by=self.dedupe_by,
@@ -395,28 +406,30 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             max_parallel_requests=self.max_parallel_requests,
             settle_seconds=self.settle_seconds,
             on_unresolved=self.on_unresolved,
-            excluded=self._excluded(),
+            excluded=read_exclusions(self, context),
             allowed=self.hook.allowed_phone_numbers,
+            max_jobs=self.max_jobs,
+            cap=self._cap(),
             rejects_path=None if self.rejects_path is None else as_path(self.rejects_path, "rejects_path"),
         )
 
-    def _excluded(self) -> frozenset[str]:
-        from airflow_provider_outbound.core.contacts import from_items, from_path, read_excluded
+    def _cap(self) -> CallCap | None:
+        from airflow_provider_outbound.core.ledger import CallCap
 
-        excluded: frozenset[str] = frozenset()
-        if self.exclude is not None:
-            listed = from_items(_unveiled(self.exclude), default_region=self.default_region, label="exclude")
-            excluded |= read_excluded(listed, "exclude")
-        if self.exclude_path is not None:
-            path = as_path(self.exclude_path, "exclude_path")
-            filed = from_path(path, encoding=self.encoding, default_region=self.default_region, label="exclude_path")
-            excluded |= read_excluded(filed, "exclude_path")
-        return excluded
+        most, period = self.max_calls_per_contact, self.period
+        if most is None and period is None:
+            return None
+        if most is None or not isinstance(period, timedelta) or period <= timedelta():
+            raise OutboundBotConfigError(
+                "max_calls_per_contact: give it together with a period, for example "
+                "max_calls_per_contact=1, period=timedelta(days=7)"
+            )
+        return CallCap(most=_positive(most, "max_calls_per_contact", least=1) or 1, period=period)
 
     def _refuse_empty(self, source: ContactSource) -> None:
         if self.on_empty not in ("skip", "fail"):
             raise OutboundBotConfigError(f"on_empty: {self.on_empty!r} is none of 'skip', 'fail'")
-        if not source.is_repeatable or next(iter(source), None) is not None:
+        if not source.is_empty():
             return
         where = "contacts" if self.contacts_path is None else f"contacts_path {self.contacts_path}"
         if self.on_empty == "skip":
@@ -494,10 +507,6 @@ def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOp
         allow_backfill=operator.allow_backfill,
         hours=operator.hook.calling_hours,
     )
-
-
-def _unveiled(value: Any) -> Any:
-    return value.items if isinstance(value, Veiled) else value
 
 
 def _positive(value: int | None, field: str, *, least: int) -> int | None:

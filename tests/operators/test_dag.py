@@ -80,6 +80,7 @@ def test_contacts_through_xcom_are_called_once_and_never_shown(simulator, airflo
         "newly_assigned": 199,
         "duplicates": 0,
         "excluded": 1,
+        "capped": 0,
         "rejected": 0,
         "unresolved": 0,
         "rejects_path": None,

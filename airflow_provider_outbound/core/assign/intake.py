@@ -15,7 +15,7 @@ from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Rej
 from airflow_provider_outbound.core.ledger import Candidate, Standing
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import mask
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 
 DedupeBy = Literal["phone", "reference_id"]
 Classify = Callable[[Sequence[Candidate]], list[Standing]]
@@ -35,6 +35,8 @@ class Intake:
     :param classify: Says what the ledger knows of candidates.
     :param excluded: Numbers that must not be called, E.164.
     :param allowed: If not ``None``, all other numbers are excluded.
+    :param most: How many contacts may be new to the group; ``None`` for any number.
+    :param strict: Raise at the first row that is no contact.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Intake:
         excluded: frozenset[str] = frozenset(),
         allowed: frozenset[str] | None = None,
         rejects: RejectsFile | None = None,
+        most: int | None = None,
+        strict: bool = False,
     ) -> None:
         self._source = source
         self._identify = identify
@@ -55,11 +59,15 @@ class Intake:
         self._excluded = excluded
         self._allowed = allowed
         self._rejects = rejects
+        self._most = most
+        self._strict = strict
         self.read = 0
         self.rejected = 0
         self.excluded = 0
         self.not_allowed = 0
         self.duplicates = 0
+        self.capped = 0
+        self.fresh = 0
         self.first_rejects: list[Reject] = []
 
     def __iter__(self) -> Iterator[tuple[Candidate, Standing]]:
@@ -73,7 +81,10 @@ class Intake:
                         self._conflict(candidate)
                     elif standing is Standing.DUPLICATE:
                         self.duplicates += 1
+                    elif standing is Standing.CAPPED or (standing is Standing.FRESH and self.fresh == self._most):
+                        self.capped += 1
                     else:
+                        self.fresh += standing is Standing.FRESH
                         yield candidate, standing
 
     def summary_of_rejects(self) -> str:
@@ -105,7 +116,7 @@ class Intake:
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact
         reason = "its reference_id belongs to another number"
-        self._reject(Reject(row=contact.row, number=mask(contact.phone.e164), reason=reason))
+        self._reject(Reject(row=contact.row, number=mask(contact.phone.e164), reason=reason, file=contact.file))
 
     def _reject(self, reject: Reject) -> None:
         self.rejected += 1
@@ -113,6 +124,11 @@ class Intake:
             self.first_rejects.append(reject)
         if self._rejects is not None:
             self._rejects.write(reject)
+        if self._strict:
+            raise OutboundBotContactsError(
+                f"{reject}. Contacts before it may be assigned already, no other is: the source changed while it was "
+                'read, or can be read only once. Mend it and run again, or pass on_invalid="skip"'
+            )
 
 
 class Seen:
@@ -162,12 +178,12 @@ class RejectsFile:
                 f"rejects_path: {self._path} cannot be written: {error.strerror or type(error).__name__}"
             ) from None
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(("row", "phone_number", "reason"))
+        self._writer.writerow(("row", "phone_number", "reason", "file"))
         return self
 
     def write(self, reject: Reject) -> None:
         """Add a row."""
-        self._writer.writerow((reject.row, reject.number, reject.reason))
+        self._writer.writerow((reject.row, reject.number, reject.reason, reject.file))
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None

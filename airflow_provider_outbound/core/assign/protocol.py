@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Literal
 
 import attrs
+from attrs.validators import optional
 
 from airflow_provider_outbound.core.assign.intake import DedupeBy, Identify, Intake, RejectsFile
 from airflow_provider_outbound.core.assign.lease import LEASE_SECONDS, Lease, own_name
@@ -15,7 +17,7 @@ from airflow_provider_outbound.core.assign.scan import GroupReader, settle
 from airflow_provider_outbound.core.assign.sender import Request, Sender
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST, OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource, PathLike
-from airflow_provider_outbound.core.ledger import Assignment, Candidate, Ledger, Standing, TaskKey
+from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate, Ledger, Standing, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
@@ -63,6 +65,8 @@ class AssignOptions:
     :param on_unresolved: What to do with contacts that did not appear: ``resend``, or ``hold`` and report them.
     :param excluded: Numbers that must not be called, E.164.
     :param allowed: If not ``None``, nobody else is called; E.164.
+    :param max_jobs: Most contacts that this assignment brings into the group; ``None`` for any number.
+    :param cap: How often one person may be called.
     :param rejects_path: Where to write the rows that are no contacts, numbers masked.
     :param lease_seconds: How long the assignment stays taken after the process died.
     :raises OutboundBotConfigError: a value is out of range.
@@ -76,6 +80,8 @@ class AssignOptions:
     on_unresolved: Literal["resend", "hold"] = attrs.field(default="resend", validator=_one_of("resend", "hold"))
     excluded: frozenset[str] = attrs.field(default=frozenset(), repr=False)
     allowed: frozenset[str] | None = attrs.field(default=None, repr=False)
+    max_jobs: int | None = attrs.field(default=None, validator=optional(_within(1, 1_000_000_000, whole=True)))
+    cap: CallCap | None = None
     rejects_path: PathLike | None = None
     lease_seconds: float = LEASE_SECONDS
 
@@ -91,6 +97,8 @@ class AssignResult:
     newly_assigned: int
     duplicates: int
     excluded: int
+    #: Left out because of ``max_jobs``, or because their persons have had their calls.
+    capped: int
     rejected: int
     #: Contacts whose fate could not be established.
     unresolved: int
@@ -107,9 +115,28 @@ class Survey:
 
     read: int
     valid: int
+    #: Those of the valid ones that have yet to come into the group, or may have to.
+    pending: int
     duplicates: int
     excluded: int
+    #: Those of the excluded ones that are not among the connection's ``allowed_phone_numbers``.
+    not_allowed: int
+    capped: int
     rejected: int
+
+    @classmethod
+    def of(cls, intake: Intake, *, valid: int, pending: int) -> Survey:
+        """What an intake counted."""
+        return cls(
+            read=intake.read,
+            valid=valid,
+            pending=pending,
+            duplicates=intake.duplicates,
+            excluded=intake.excluded,
+            not_allowed=intake.not_allowed,
+            capped=intake.capped,
+            rejected=intake.rejected,
+        )
 
 
 def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSource, options: AssignOptions) -> Survey:
@@ -128,20 +155,15 @@ def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSourc
         was_sealed=False,
     )
     with ExitStack() as stack:
-        intake = _intake(ledger, assignment, source, options, stack)
-        valid = sum(1 for _ in intake)
+        intake = _intake(ledger, assignment, source, options, stack, strict=False)
+        standings = Counter(standing for _, standing in intake)
     if intake.rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
             f"{intake.rejected} of {intake.read} contacts cannot be used: {intake.summary_of_rejects()}. "
             'Nobody was called. Mend them, or pass on_invalid="skip"'
         )
-    return Survey(
-        read=intake.read,
-        valid=valid,
-        duplicates=intake.duplicates,
-        excluded=intake.excluded,
-        rejected=intake.rejected,
-    )
+    pending = standings[Standing.FRESH] + standings[Standing.DOUBT]
+    return Survey.of(intake, valid=standings.total(), pending=pending)
 
 
 def assign(
@@ -166,8 +188,16 @@ def assign(
     :raises OutboundBotApiError: the API refused for good.
     :raises LeaseLostError: another process took over.
     """
-    if options.on_invalid == "fail" or not source.is_repeatable:
-        survey(ledger, key, request.job_group_id, source, options)
+    surveyed: Survey | None = None
+    if options.on_invalid == "fail":
+        if source.is_repeatable:
+            surveyed = survey(ledger, key, request.job_group_id, source, options)
+        else:
+            log.warning(
+                "Job group %s: these contacts can be read only once, so they are not checked before the first is "
+                "assigned: a row that is no contact will stop the task in the middle",
+                request.job_group_id,
+            )
     request_seconds = client.settings.connect_timeout + client.settings.read_timeout
     lease = Lease.take(
         ledger,
@@ -179,7 +209,9 @@ def assign(
     )
     with lease:
         try:
-            result = _Run(client, ledger, lease, source, request, options, guard).run()
+            run = _Run(client, ledger, lease, source, request, options, guard)
+            # What is all in the group need not be read a second time.
+            result = run.run(surveyed if surveyed is not None and not surveyed.pending else None)
         except BaseException:
             lease.give_back()
             raise
@@ -226,12 +258,13 @@ class _Run:
             batch_size=options.batch_size,
             max_parallel_requests=options.max_parallel_requests,
             dedupe_by=options.dedupe_by,
+            cap=options.cap,
             guard=self._guard,
             # Whoever had the lease before may have sent until it ended.
             since=ledger.now(),
         )
 
-    def run(self) -> AssignResult:
+    def run(self, surveyed: Survey | None) -> AssignResult:
         jobs, assignment = self._ledger.jobs, self._lease.assignment
         before = jobs.count_in_group(assignment)
         self._group = self._reader.reconcile()
@@ -239,21 +272,13 @@ class _Run:
         if assignment.reopened and jobs.unresolved(assignment):
             # Those of an earlier try may have come up since.
             may_resend = self._reader.scan()
-        with ExitStack() as stack:
-            intake = _intake(self._ledger, assignment, self._source, self._options, stack)
-            self._sender.send(candidate for candidate, standing in intake if standing is Standing.FRESH)
-            strict = self._options.on_invalid == "fail" and intake.rejected
-        if strict:
-            raise OutboundBotContactsError(
-                f"{intake.rejected} contacts cannot be used, which changed while they were read: "
-                f"{intake.summary_of_rejects()}"
-            )
+        found = surveyed or self._send()
         self._settle(may_resend=may_resend)
         assigned, unresolved = jobs.count_in_group(assignment), len(jobs.unresolved(assignment))
-        if intake.not_allowed:
+        if found.not_allowed:
             log.warning(
                 "%d contacts were left out: they are not among the connection's allowed_phone_numbers",
-                intake.not_allowed,
+                found.not_allowed,
             )
         if unresolved:
             log.error(
@@ -264,15 +289,23 @@ class _Run:
         path = self._options.rejects_path
         return AssignResult(
             job_group_id=assignment.job_group_id,
-            read=intake.read,
+            read=found.read,
             assigned=assigned,
             newly_assigned=max(0, assigned - before),
-            duplicates=intake.duplicates + self._sender.lost_races,
-            excluded=intake.excluded,
-            rejected=intake.rejected,
+            duplicates=found.duplicates + self._sender.lost_races,
+            excluded=found.excluded,
+            capped=found.capped + self._sender.capped,
+            rejected=found.rejected,
             unresolved=unresolved,
             rejects_path=None if path is None else str(path),
         )
+
+    def _send(self) -> Survey:
+        strict = self._options.on_invalid == "fail"
+        with ExitStack() as stack:
+            intake = _intake(self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict)
+            self._sender.send(candidate for candidate, standing in intake if standing is Standing.FRESH)
+        return Survey.of(intake, valid=intake.fresh, pending=0)
 
     def _guard(self) -> None:
         if self._group is not None:
@@ -307,17 +340,28 @@ def _stored(ledger: Ledger, assignment: Assignment, references: list[str]) -> It
 
 
 def _intake(
-    ledger: Ledger, assignment: Assignment, source: ContactSource, options: AssignOptions, stack: ExitStack
+    ledger: Ledger,
+    assignment: Assignment,
+    source: ContactSource,
+    options: AssignOptions,
+    stack: ExitStack,
+    *,
+    strict: bool,
 ) -> Intake:
+    held = 0 if options.max_jobs is None else ledger.jobs.count_held(assignment)
     rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
     return Intake(
         source,
         identify=_identify(ledger),
-        classify=lambda candidates: ledger.jobs.classify(assignment, candidates, dedupe_by=options.dedupe_by),
+        classify=lambda candidates: ledger.jobs.classify(
+            assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap
+        ),
         dedupe_by=options.dedupe_by,
         excluded=options.excluded,
         allowed=options.allowed,
         rejects=rejects,
+        most=None if options.max_jobs is None else max(0, options.max_jobs - held),
+        strict=strict,
     )
 
 

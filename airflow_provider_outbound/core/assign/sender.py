@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import islice
-from typing import TypeVar
 
 import attrs
 
@@ -18,16 +16,18 @@ from airflow_provider_outbound.core.assign.gate import Gate
 from airflow_provider_outbound.core.assign.intake import DedupeBy
 from airflow_provider_outbound.core.assign.lease import Lease
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.ledger import Candidate, Ledger
+from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
 
 #: Requests in doubt in a row, with none taken between them, after which sending more would only make more doubt.
 MAX_DOUBTS_IN_A_ROW = 40
+#: Most bytes of contacts in a request, all of which travel in its URL: those of 99 ordinary contacts in Chinese. What a
+#: gateway takes is not documented.
+MAX_URL_BYTES = 128_000
 #: Seconds between two lines of progress.
 _SAY_EVERY = 15.0
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +58,7 @@ class Sender:
         batch_size: int,
         max_parallel_requests: int,
         dedupe_by: DedupeBy,
+        cap: CallCap | None,
         guard: Callable[[], None],
         since: datetime,
     ) -> None:
@@ -68,6 +69,7 @@ class Sender:
         self._batch_size = batch_size
         self._threads = max_parallel_requests
         self._dedupe_by: DedupeBy = dedupe_by
+        self._cap = cap
         self._guard = guard
         self._gate = Gate(max_parallel_requests)
         self._lock = threading.Lock()
@@ -81,6 +83,8 @@ class Sender:
         self.doubt_since = since
         #: Candidates that turned out to be another assignment's.
         self.lost_races = 0
+        #: Candidates whose persons have had their calls by now.
+        self.capped = 0
 
     def send(self, candidates: Iterable[Candidate]) -> None:
         """
@@ -102,13 +106,16 @@ class Sender:
                     continue
                 try:
                     self._guard()
-                    begun = self._ledger.jobs.begin_batch(self._lease.assignment, batch, dedupe_by=self._dedupe_by)
+                    written = self._ledger.jobs.begin_batch(
+                        self._lease.assignment, batch, dedupe_by=self._dedupe_by, cap=self._cap
+                    )
                 except BaseException:
                     self._gate.leave()
                     raise
-                self.lost_races += len(batch) - len(begun)
-                if begun:
-                    pool.submit(self._send_one, begun)
+                self.capped += written.capped
+                self.lost_races += len(batch) - len(written.begun) - written.capped
+                if written.begun:
+                    pool.submit(self._send_one, written.begun)
                 else:
                     self._gate.leave()
         if self._failure is not None:
@@ -193,7 +200,15 @@ class Sender:
             log.info("Job group %s: %d contacts assigned so far", self._request.job_group_id, self._accepted)
 
 
-def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+def _batched(candidates: Iterable[Candidate], size: int) -> Iterator[list[Candidate]]:
+    batch: list[Candidate] = []
+    room = MAX_URL_BYTES
+    for candidate in candidates:
+        needed = candidate.contact.url_bytes
+        if batch and (len(batch) == size or needed > room):
+            yield batch
+            batch, room = [], MAX_URL_BYTES
+        batch.append(candidate)
+        room -= needed
+    if batch:
         yield batch

@@ -9,6 +9,8 @@ from __future__ import annotations
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
+    Batch,
+    CallCap,
     Candidate,
     Counts,
     Doubt,
@@ -27,6 +29,8 @@ from airflow_provider_outbound.core.ledger.records import (
 
 __all__ = [
     "Assignment",
+    "Batch",
+    "CallCap",
     "Candidate",
     "Counts",
     "Doubt",

@@ -11,9 +11,8 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
-from airflow_provider_outbound.core.ledger.journal import chunks
 from airflow_provider_outbound.core.ledger.records import JobState
-from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job

@@ -16,7 +16,7 @@ from airflow_provider_outbound.core.ledger.records import (
     OpenAssignment,
     TaskKey,
 )
-from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
 
 if TYPE_CHECKING:

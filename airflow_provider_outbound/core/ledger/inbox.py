@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.facts import FactWriter
 from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
-from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.exceptions import LedgerUnavailableError
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import attrs
 from sqlalchemy import Connection, Row, func, select, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.caps import count_calls
 from airflow_provider_outbound.core.ledger.groups import Groups
-from airflow_provider_outbound.core.ledger.records import Assignment, Candidate, Doubt, JobState, Standing
-from airflow_provider_outbound.core.ledger.upsert import insert
+from airflow_provider_outbound.core.ledger.records import (
+    Assignment,
+    Batch,
+    CallCap,
+    Candidate,
+    Doubt,
+    JobState,
+    Standing,
+)
+from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
 
-T = TypeVar("T")
 DedupeBy = Literal["phone", "reference_id"]
-#: Look-ups go in parts, because databases bound the number of parameters of a statement.
-CHUNK = 400
 #: States of a row whose contact may be sent (again) by the assignment that owns it.
 _SENDABLE = (JobState.REFUSED, JobState.UNRESOLVED)
 
@@ -29,7 +36,12 @@ class Journal(Groups):
     """Reads and writes of the journal's half of ``jobs``."""
 
     def classify(
-        self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy
+        self,
+        assignment: Assignment,
+        candidates: Sequence[Candidate],
+        *,
+        dedupe_by: DedupeBy,
+        cap: CallCap | None = None,
     ) -> list[Standing]:
         """
         Say of each candidate whether it may be sent. Reads only: :meth:`begin_batch` decides.
@@ -38,11 +50,24 @@ class Journal(Groups):
         """
         with self._database.read() as connection:
             known = _Known(self._rows(connection, assignment.job_group_id, candidates))
-        return [known.standing(assignment, candidate, dedupe_by)[0] for candidate in candidates]
+            standings = [known.standing(assignment, candidate, dedupe_by)[0] for candidate in candidates]
+            if cap is None:
+                return standings
+            since = self._database.time(connection) - cap.period
+            calls = count_calls(connection, [candidate.phone_key for candidate in candidates], since)
+        return [
+            Standing.CAPPED if standing is Standing.FRESH and calls[candidate.phone_key] >= cap.most else standing
+            for candidate, standing in zip(candidates, standings, strict=True)
+        ]
 
     def begin_batch(
-        self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy
-    ) -> list[Candidate]:
+        self,
+        assignment: Assignment,
+        candidates: Sequence[Candidate],
+        *,
+        dedupe_by: DedupeBy,
+        cap: CallCap | None = None,
+    ) -> Batch:
         """
         Write a batch down as ``sending``, in one commit that also holds the lease.
 
@@ -53,12 +78,23 @@ class Journal(Groups):
         """
         group_id = assignment.job_group_id
         mine: dict[str, Candidate] = {}
+        capped = 0
         with self._database.write() as connection:
             now = self.check_lease(connection, assignment)
             known = _Known(self._rows(connection, group_id, candidates))
+            calls: Counter[str] = Counter()
+            if cap is not None:
+                # Counted under the writers' lock: two groups that meet on a person cannot both take the last call.
+                phones = [candidate.phone_key for candidate in candidates]
+                calls = count_calls(connection, phones, now - cap.period)
             fresh: dict[str, Candidate] = {}
             for candidate in candidates:
                 standing, row = known.standing(assignment, candidate, dedupe_by)
+                if cap is not None and standing is Standing.FRESH:
+                    if calls[candidate.phone_key] >= cap.most:
+                        capped += 1
+                        continue
+                    calls[candidate.phone_key] += 1
                 if row is None and standing is Standing.FRESH:
                     fresh.setdefault(candidate.reference_id, candidate)
                 elif row is not None and standing in (Standing.FRESH, Standing.UNRESOLVED):
@@ -95,7 +131,7 @@ class Journal(Groups):
                 statement = insert(connection, schema.jobs).values(rows).on_conflict_do_nothing()
                 inserted = set(connection.execute(statement.returning(_jobs.reference_id)).scalars())
                 mine |= {reference: fresh[reference] for reference in fresh if reference in inserted}
-        return list(mine.values())
+        return Batch(begun=list(mine.values()), capped=capped)
 
     def mark_accepted(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
         """The service took these jobs."""
@@ -162,6 +198,15 @@ class Journal(Groups):
                     )
                 ).scalars()
             )
+
+    def count_held(self, assignment: Assignment) -> int:
+        """Jobs that this assignment has in the group, or may have there."""
+        with self._database.read() as connection:
+            return connection.execute(
+                select(func.count())
+                .select_from(schema.jobs)
+                .where(_jobs.assignment_id == assignment.assignment_id, _jobs.state != JobState.REFUSED)
+            ).scalar_one()
 
     def count_in_group(self, assignment: Assignment) -> int:
         """Jobs that this assignment has in the group."""
@@ -253,9 +298,3 @@ def _contact(stored: Mapping[str, Any]) -> Contact:
         role=stored["role"],
         extras=stored["extras"],
     )
-
-
-def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    """Cut a sequence into parts small enough for one statement."""
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -83,6 +83,8 @@ class Standing(StrEnum):
     DUPLICATE = "duplicate"
     #: The reference is known with another number.
     CONFLICT = "conflict"
+    #: It may be sent, but for the number of calls its person has had; see :class:`CallCap`.
+    CAPPED = "capped"
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +94,29 @@ class Candidate:
     reference_id: str
     phone_key: str
     contact: Contact = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CallCap:
+    """
+    How often one person may be called, by whichever job group of this ledger.
+
+    :param most: Calls; a job counts for those that are known of it, and for one while none is.
+    :param period: How far back they count.
+    """
+
+    most: int
+    period: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class Batch:
+    """A batch that was written down."""
+
+    #: To be sent now.
+    begun: list[Candidate]
+    #: How many may not be sent, because their persons have had their calls.
+    capped: int
 
 
 @attrs.frozen(kw_only=True)

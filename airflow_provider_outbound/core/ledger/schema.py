@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0001"
+REVISION = "0002"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -143,6 +143,8 @@ jobs = Table(
         sqlite_where=text("unique_phone"),
         postgresql_where=text("unique_phone"),
     ),
+    # A person's jobs in all groups.
+    Index("ix_jobs_phone", "phone_key"),
     Index("ix_jobs_job_id", "job_id"),
     Index("ix_jobs_assignment", "assignment_id", "state"),
     # Two small indexes answer "is anything still open?" at the same cost for ten jobs and for ten million.

@@ -105,18 +105,20 @@ def refuse_late_run(
     max_run_age: timedelta,
     is_backfill: bool,
     allow_backfill: bool,
+    what: str = "this run was due",
 ) -> None:
     """
     Refuse to dial from a run that stands for another time than now.
 
     :param run_at: Moment the DAG run was due, aware; ``None`` if it stands for no moment.
     :param max_run_age: How long after that moment dialling is still meant.
+    :param what: What happened at that moment, for the error.
     :raises OutboundBotWrongTimeError: the run is a backfill, or late, and the author did not allow it.
     """
     if is_backfill and not allow_backfill:
         raise OutboundBotWrongTimeError("a backfill calls nobody; pass allow_backfill=True if it should")
     if run_at is not None and not (is_backfill and allow_backfill) and now - run_at > max_run_age:
         raise OutboundBotWrongTimeError(
-            f"this run was due at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}; "
+            f"{what} at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}; "
             "nobody was called"
         )

@@ -29,6 +29,8 @@ class Contact:
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     #: Where it stood in its source, for error messages: 1 is the first contact.
     row: int = attrs.field(default=0, eq=False)
+    #: Its file, where the source has several.
+    file: str = attrs.field(default="", eq=False)
 
     def job_json(self, reference_id: str) -> str:
         """Write one JobsJson item; compact, because all of it travels in the URL."""
@@ -37,6 +39,12 @@ class Contact:
         contact |= {key: value for key, value in details.items() if value}
         extras = [{"key": key, "value": value} for key, value in self.extras.items()]
         return json.dumps({"contacts": [contact], "extras": extras}, ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def url_bytes(self) -> int:
+        """How many bytes of a request's URL it may take: percent-encoded UTF-8 has up to nine for a character."""
+        texts = (self.name or "", self.honorific or "", self.role or "", *self.extras, *self.extras.values())
+        return 300 + sum(len(text) * (3 if text.isascii() else 9) + 40 for text in texts)
 
     def to_dict(self) -> dict[str, Any]:
         """Form kept, encrypted, in the ledger."""

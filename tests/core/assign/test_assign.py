@@ -31,6 +31,7 @@ def test_every_contact_gets_one_job(campaign, numbers):
         "newly_assigned": 63,
         "duplicates": 0,
         "excluded": 0,
+        "capped": 0,
         "rejected": 0,
         "unresolved": 0,
         "rejects_path": None,

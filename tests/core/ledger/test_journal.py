@@ -75,7 +75,7 @@ def test_a_contact_is_sent_by_one_of_two_assignments_that_race(
     def send(index: int, order: int) -> None:
         for start in range(0, 200, 10):
             batch = contacts[::order][start : start + 10]
-            sent[index] += references(ledger.jobs.begin_batch(assignments[index], batch, dedupe_by="phone"))
+            sent[index] += references(ledger.jobs.begin_batch(assignments[index], batch, dedupe_by="phone").begun)
 
     threads = [threading.Thread(target=send, args=(0, 1)), threading.Thread(target=send, args=(1, -1))]
     for thread in threads:
@@ -125,7 +125,7 @@ def test_a_number_under_a_fresh_reference_is_known(
 
     assert ledger.jobs.classify(assignment, renamed, dedupe_by="phone") == [Standing.ACCEPTED] * 2
     assert ledger.jobs.classify(assignment, renamed, dedupe_by="reference_id") == [Standing.FRESH] * 2
-    assert ledger.jobs.begin_batch(assignment, renamed, dedupe_by="phone") == []
+    assert ledger.jobs.begin_batch(assignment, renamed, dedupe_by="phone").begun == []
 
 
 def test_a_known_reference_with_another_number_is_a_conflict(
@@ -138,7 +138,7 @@ def test_a_known_reference_with_another_number_is_a_conflict(
     swapped = attrs.evolve(two, reference_id=one.reference_id)
 
     assert ledger.jobs.classify(assignment, [swapped], dedupe_by="phone") == [Standing.CONFLICT]
-    assert ledger.jobs.begin_batch(assignment, [swapped], dedupe_by="phone") == []
+    assert ledger.jobs.begin_batch(assignment, [swapped], dedupe_by="phone").begun == []
 
 
 def test_an_unresolved_row_is_sent_again_under_the_reference_it_had(
@@ -149,7 +149,7 @@ def test_an_unresolved_row_is_sent_again_under_the_reference_it_had(
     ledger.jobs.begin_batch(assignment, [contact], dedupe_by="phone")
     ledger.jobs.mark_unresolved(assignment, [contact.reference_id])
 
-    again = ledger.jobs.begin_batch(assignment, [attrs.evolve(contact, reference_id="fresh")], dedupe_by="phone")
+    again = ledger.jobs.begin_batch(assignment, [attrs.evolve(contact, reference_id="fresh")], dedupe_by="phone").begun
 
     assert references(again) == [contact.reference_id]
     assert ledger.jobs.stored_candidates(assignment, [contact.reference_id]) == [contact]
@@ -200,7 +200,8 @@ def test_a_job_that_others_assigned_is_not_assigned_again(
 
     assignment = opened(ledger)
     assert ledger.jobs.classify(assignment, contacts, dedupe_by="phone") == [Standing.DUPLICATE, Standing.FRESH]
-    assert references(ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")) == references(contacts[1:])
+    batch = ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")
+    assert references(batch.begun) == references(contacts[1:])
 
 
 def test_one_caller_an_interval_may_look(ledger: Ledger) -> None:

@@ -1,0 +1,33 @@
+"""
+Contacts from wherever they are: read one after the other, so that memory does not grow with their number.
+
+``items`` reads lists and frames, ``files`` reads files, folders and patterns; ``source`` makes contacts of their rows.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_outbound.core.contacts.files import PathLike, from_path, from_paths
+from airflow_provider_outbound.core.contacts.items import from_items
+from airflow_provider_outbound.core.contacts.source import (
+    COLUMN_NAMES,
+    ContactSource,
+    Header,
+    Reject,
+    Rows,
+    read_excluded,
+    read_number,
+)
+
+__all__ = [
+    "COLUMN_NAMES",
+    "ContactSource",
+    "Header",
+    "PathLike",
+    "Reject",
+    "Rows",
+    "from_items",
+    "from_path",
+    "from_paths",
+    "read_excluded",
+    "read_number",
+]

@@ -1,0 +1,94 @@
+"""Contacts of a list, an iterator, or a frame of pandas, Polars, PyArrow and others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from airflow_provider_outbound.core.contacts.source import ContactSource, Header
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
+
+#: Rows of a frame turned into Python values at a time.
+_BUFFER = 1000
+
+
+def from_items(
+    items: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    default_region: str = "CN",
+    label: str = "contacts",
+) -> ContactSource:
+    """
+    Read dictionaries or plain numbers, or the rows of a frame.
+
+    :param items: A list, an iterator (read once), or an eager frame that narwhals knows.
+    :param columns: See :class:`ContactSource`.
+    :param label: How errors call it: the argument's name.
+    :raises OutboundBotContactsError: it is none of these.
+    """
+    if _is_lazy(items):
+        raise OutboundBotContactsError(f"{label}: a lazy frame is a plan, not rows; call .collect() on it")
+    if _is_frame(items):
+        return ContactSource([_Frame(items, label)], columns=columns, default_region=default_region)
+    if hasattr(items, "to_pylist"):
+        # A column of Arrow gives its own kind of values else.
+        items = items.to_pylist()
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise OutboundBotContactsError(
+            f"{label}: a list of dictionaries or numbers, or a frame, is needed, not {type(items).__name__}; "
+            f"pass a task's .output, or {label}_path for a file"
+        )
+    return ContactSource([_Items(items, label)], columns=columns, default_region=default_region)
+
+
+class _Items:
+    name = ""
+
+    def __init__(self, items: Iterable[Any], label: str) -> None:
+        self._items = items
+        self.label = label
+        self.is_repeatable = not isinstance(items, Iterator)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return enumerate(self._items, start=1)
+
+
+class _Frame:
+    name = ""
+    is_repeatable = True
+
+    def __init__(self, frame: Any, label: str) -> None:
+        try:
+            import narwhals
+        except ModuleNotFoundError:
+            raise OutboundBotContactsError(
+                f'{label}: a {_kind(frame)} needs narwhals; run: pip install "airflow-provider-outbound[frames]"'
+            ) from None
+        try:
+            self._frame = narwhals.from_native(frame, eager_only=True)
+        except TypeError:
+            raise OutboundBotContactsError(
+                f"{label}: {_kind(frame)} is no frame that can be read; pass one of pandas, Polars or PyArrow"
+            ) from None
+        self.label = label
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        yield 0, Header(tuple(map(str, self._frame.columns)))
+        yield from enumerate(self._frame.iter_rows(named=True, buffer_size=_BUFFER), start=1)
+
+
+def _is_frame(items: Any) -> bool:
+    """Whether it has columns and exchanges them as frames do; a column alone (a series) is a list of numbers."""
+    has_columns = hasattr(items, "columns") or hasattr(items, "column_names")
+    return has_columns and any(
+        hasattr(items, name) for name in ("__dataframe__", "__arrow_c_stream__", "__narwhals_dataframe__")
+    )
+
+
+def _is_lazy(items: Any) -> bool:
+    return hasattr(items, "collect") and hasattr(items, "collect_schema") and not hasattr(items, "iter_rows")
+
+
+def _kind(frame: Any) -> str:
+    return f"{type(frame).__module__.partition('.')[0]} {type(frame).__name__}"

@@ -1,0 +1,39 @@
+"""How often people were called, counted over all job groups of the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.records import JobState
+from airflow_provider_outbound.core.ledger.statements import chunks
+
+_jobs = schema.jobs.c
+
+_NEVER_RANG = and_(_jobs.terminal, _jobs.attempts == 0, _jobs.call_status.is_(None), _jobs.started_at.is_(None))
+_CALLS = case((_NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
+
+
+def count_calls(connection: Connection, phone_keys: Sequence[str], since: datetime) -> Counter[str]:
+    """
+    Calls by phone key: those that jobs are known to have made, and one of each job that has yet to make its first.
+
+    :param since: Jobs that ended, or were sent, before do not count.
+    """
+    calls: Counter[str] = Counter()
+    for part in chunks(phone_keys):
+        rows = connection.execute(
+            select(_jobs.phone_key, func.sum(_CALLS).label("calls"))
+            .where(
+                _jobs.phone_key.in_(part),
+                _jobs.state != JobState.REFUSED,
+                func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at) >= since,
+            )
+            .group_by(_jobs.phone_key)
+        )
+        calls.update({row.phone_key: int(row.calls) for row in rows})
+    return calls

@@ -1,0 +1,27 @@
+"""What statements for SQLite and PostgreSQL alike need: INSERT … ON CONFLICT, and look-ups of many keys in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.dialects import postgresql, sqlite
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+
+T = TypeVar("T")
+#: Databases bound the number of parameters of a statement.
+CHUNK = 400
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """The dialect's own insert, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    """Cut a sequence into parts small enough for one statement."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

@@ -1,0 +1,197 @@
+"""What bounds an assignment: max_jobs, the calls a person may have, the length of a request; and awkward sources."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+
+from airflow_provider_outbound.core.contacts import from_items, from_path
+from airflow_provider_outbound.core.ledger import CallCap, TaskKey
+from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
+
+WEEK = timedelta(days=7)
+
+
+def other_group(campaign, name: str):
+    group = campaign.client.create_job_group(job_group_name=name, script_id=campaign.simulator.script_id)
+    return attrs.evolve(campaign, job_group_id=group.job_group_id, key=TaskKey(name, "run", "assign"))
+
+
+def test_max_jobs_takes_the_first_and_stays_so_in_later_tries(campaign, numbers):
+    contacts = numbers(20)
+
+    for expected in (12, 0):
+        result = campaign.assign(contacts, max_jobs=12)
+        assert (result.read, result.assigned, result.newly_assigned, result.capped) == (20, 12, expected, 8)
+    assert campaign.each_once(contacts[:12])
+
+    assert campaign.assign(contacts, max_jobs=15).newly_assigned == 3
+
+
+def test_max_jobs_holds_although_answers_are_lost(campaign, numbers):
+    campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 0.5})
+
+    for _ in range(5):
+        result = campaign.assign(numbers(40), max_jobs=20, settle_seconds=1.0)
+        if not result.unresolved:
+            break
+
+    assert campaign.each_once(numbers(20))
+
+
+def test_a_person_is_not_called_more_often_than_the_cap_by_all_dags_together(campaign, numbers):
+    cap = CallCap(most=2, period=WEEK)
+    campaign.assign(numbers(10))
+    second, third = other_group(campaign, "second"), other_group(campaign, "third")
+
+    assert second.assign(numbers(5), cap=cap).capped == 0
+    result = third.assign(numbers(10), cap=cap)
+
+    assert (result.assigned, result.capped) == (5, 5)
+    assert set(campaign.jobs_per_number().values()) == {2}
+    # Those that are in the group already are not counted against themselves.
+    assert third.assign(numbers(10), cap=cap).assigned == 5
+    # Nor is there a cap for who sets none.
+    assert other_group(campaign, "fourth").assign(numbers(10)).assigned == 10
+
+
+def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign, numbers):
+    groups = [other_group(campaign, f"group {index}") for index in range(3)]
+
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda group: group.assign(numbers(60), cap=CallCap(most=1, period=WEEK)), groups))
+
+    assert campaign.each_once(numbers(60))
+    assert sum(result.assigned for result in results) == 60
+    assert [result.assigned + result.capped for result in results] == [60] * 3
+
+
+@pytest.mark.parametrize(
+    ("status", "calls", "counted"),
+    [
+        pytest.param("Succeeded", 3, 3, id="each-call-counts"),
+        pytest.param("Cancelled", 0, 0, id="cancelled-before-it-rang"),
+        pytest.param("Scheduling", 0, 1, id="yet-to-ring"),
+    ],
+)
+def test_what_counts_as_a_call(campaign, numbers, status, calls, counted):
+    (number,) = numbers(1)
+    campaign.assign([number])
+    (listed,) = campaign.client.list_jobs_by_group(job_group_id=campaign.job_group_id, page_number=1).items
+    began = datetime.now(UTC) - timedelta(days=1)
+    made = [{"TaskId": f"t{index}", "Status": "SucceededFinish", "ActualTime": _ms(began)} for index in range(calls)]
+    raw = {**listed.raw, "Status": status, "Tasks": made}
+    campaign.ledger.jobs.record_listing(campaign.job_group_id, [Job.from_api(raw)])
+
+    results = [
+        other_group(campaign, f"at most {most}").assign([number], cap=CallCap(most=most, period=WEEK)).assigned
+        for most in (counted or 1, counted + 1)
+    ]
+
+    assert results == ([0, 1] if counted else [1, 0])
+
+
+def test_calls_before_the_period_do_not_count(campaign, numbers):
+    campaign.assign(numbers(3))
+
+    later = other_group(campaign, "later")
+
+    assert later.assign(numbers(3), cap=CallCap(most=1, period=timedelta(microseconds=1))).assigned == 3
+
+
+def test_long_contacts_go_in_smaller_requests(campaign, numbers):
+    contacts = [{"phone": number, "note": "好" * 3_000} for number in numbers(20)]
+    shorter = [{"phone": number, "note": "x" * 10_000} for number in numbers(40)[20:]]
+
+    result = campaign.assign([*contacts, *shorter], batch_size=20)
+
+    assert (result.assigned, result.unresolved) == (40, 0)
+    assert campaign.each_once(numbers(40))
+    jobs = [job for group in campaign.simulator.state()["groups"].values() for job in group["jobs"]]
+    assert len(jobs) == 40
+    assert campaign.simulator.state()["requests"]["AssignJobs"] > 4
+
+
+def test_names_that_templates_or_databases_trip_over(campaign, numbers):
+    names = ["{{ ds }}", "NUL\x00NUL", "';DROP TABLE jobs;--", "李\u202e宁", "\ud800", "a\r\nb", "%s %(x)s", "😀" * 50]
+    contacts = [{"phone": number, "name": name, "k{{}}": name} for number, name in zip(numbers(8), names, strict=True)]
+
+    assert campaign.assign(contacts).assigned == 8
+
+    listed = campaign.client.list_jobs_by_group(job_group_id=campaign.job_group_id, page_number=1).items
+    sent = {job.raw["Contacts"][0]["ContactName"] for job in listed}
+    assert {"{{ ds }}", "NUL NUL", "';DROP TABLE jobs;--", "a  b", "%s %(x)s"} <= sent
+    assert {item.name for item in campaign.ledger.jobs.iter_results(campaign.job_group_id)} == sent
+
+
+def test_very_many_duplicates_are_one_job(campaign, numbers):
+    (number,) = numbers(1)
+
+    result = campaign.assign(from_items({"phone": number} for _ in range(50_000)), on_invalid="skip")
+
+    assert (result.read, result.assigned, result.duplicates) == (50_000, 1, 49_999)
+
+
+def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(campaign, numbers, caplog):
+    rows = [*numbers(7), "nonsense", *numbers(12)[7:]]
+
+    with pytest.raises(OutboundBotContactsError, match=r"row 8 .*can be read only once. Mend it and run again"):
+        campaign.assign(from_items(iter(rows)))
+
+    assert "they are not checked before the first is assigned" in caplog.text
+    assert set(campaign.jobs_per_number()) <= set(numbers(7))
+    result = campaign.assign(from_items(iter(numbers(12))))
+    assert (result.read, result.assigned) == (12, 12)
+    assert campaign.each_once(numbers(12))
+
+
+def test_an_iterator_whose_bad_rows_are_skipped(campaign, numbers):
+    result = campaign.assign(from_items(iter([*numbers(3), "nonsense"])), on_invalid="skip")
+
+    assert (result.assigned, result.rejected) == (3, 1)
+
+
+def test_a_source_that_disappears_half_way_loses_nothing(campaign, numbers, tmp_path):
+    path = tmp_path / "people.jsonl"
+
+    def rows():
+        for number in numbers(12):
+            yield {"phone": number}
+        raise OSError("the mount is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        campaign.assign(from_items(rows()), on_invalid="skip")
+    path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in numbers(20)))
+
+    result = campaign.assign(from_path(path))
+
+    assert (result.read, result.assigned, result.unresolved) == (20, 20, 0)
+    assert campaign.each_once(numbers(20))
+
+
+def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign, numbers, tmp_path):
+    path = tmp_path / "people.jsonl"
+    path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in numbers(20)))
+    campaign.assign(from_path(path))
+
+    opened = []
+
+    @attrs.frozen
+    class Counted:
+        name: str = path.name
+
+        def open(self, mode):
+            opened.append(mode)
+            return path.open(mode)
+
+    assert campaign.assign(from_path(Counted())).newly_assigned == 0
+    assert opened == ["rb"]
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,98 @@
+"""Contacts of lists, iterators, columns and frames."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from airflow_provider_outbound.core.contacts import Reject, from_items
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
+
+NUMBER = "13800000000"
+COLUMNS = {"手机号": [NUMBER, None, "13800000002"], "姓名": ["李宁", "张三", None], "age": [31, None, 40]}
+FRAMES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "arrow": pa.table}
+
+
+@pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES.keys())
+def test_a_frame(make):
+    source = from_items(make(COLUMNS))
+
+    assert source.is_repeatable
+    for _ in range(2):
+        first, second, third = source
+        assert (first.phone.wire, first.name, first.extras) == (NUMBER, "李宁", {"age": "31"})
+        assert isinstance(second, Reject)
+        assert (second.row, second.reason) == (2, "no phone number")
+        assert (third.phone.wire, third.name, third.extras) == ("13800000002", None, {"age": "40"})
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float64", "Int64", "string", "object"])
+def test_numbers_of_every_type_of_pandas(dtype):
+    frame = pd.DataFrame({"phone": pd.Series([13800000000]).astype(dtype)})
+
+    assert [contact.phone.wire for contact in from_items(frame)] == [NUMBER]
+
+
+def test_cells_that_pandas_calls_missing():
+    frame = pd.DataFrame(
+        {
+            "phone": pd.array([13800000000, pd.NA], dtype="Int64"),
+            "since": [pd.NaT, pd.Timestamp("2026-01-02")],
+            "score": [float("nan"), 1.5],
+        }
+    )
+
+    first, second = from_items(frame)
+
+    assert first.extras == {}
+    assert second.reason == "no phone number"
+
+
+@pytest.mark.parametrize("make", [pd.Series, pl.Series, pa.array, iter])
+def test_a_column_alone_is_a_list_of_numbers(make):
+    items = from_items(make([13800000000, 13800000001]))
+
+    assert [item.phone.wire for item in items] == [NUMBER, "13800000001"]
+
+
+def test_a_decimal_is_a_number():
+    assert [contact.phone.wire for contact in from_items([Decimal(13800000000)])] == [NUMBER]
+    (reject,) = from_items([Decimal("Infinity")])
+    assert reject.reason == "not a phone number"
+
+
+def test_a_frame_without_a_column_for_the_number():
+    with pytest.raises(OutboundBotContactsError, match="contacts: has no column for the phone number among a"):
+        list(from_items(pd.DataFrame({"a": []})))
+
+
+def test_a_lazy_frame_must_be_collected():
+    with pytest.raises(OutboundBotContactsError, match=r"exclude: a lazy frame .* call \.collect\(\)"):
+        from_items(pl.LazyFrame(COLUMNS), label="exclude")
+
+
+def test_without_narwhals_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+
+    with pytest.raises(OutboundBotContactsError, match=r"a pandas DataFrame needs narwhals; run: .*\[frames\]"):
+        from_items(pd.DataFrame(COLUMNS))
+
+
+def test_an_iterator_can_be_read_once_and_asked_before_whether_it_is_empty():
+    source = from_items(iter([NUMBER, "13800000001"]))
+
+    assert not source.is_repeatable
+    assert not source.is_empty()
+    assert len(list(source)) == 2
+    assert from_items(iter([])).is_empty()
+
+
+@pytest.mark.parametrize("items", ["13800000000", b"x", {"phone": NUMBER}, 7, None])
+def test_what_is_no_list_is_refused(items):
+    with pytest.raises(OutboundBotContactsError, match="a list of dictionaries or numbers, or a frame, is needed"):
+        from_items(items)
