@@ -12,9 +12,8 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from airflow.sdk import Asset, Param, dag, task
+from airflow.sdk import Asset, Param, dag, get_current_context, task
 
 from airflow_provider_outbound import Strategy
 from airflow_provider_outbound.operators.outboundbot import (
@@ -41,15 +40,19 @@ def contacts_for_asset() -> None:
     """Write a file of contacts, and say where."""
 
     @task(outlets=[CONTACTS])
-    def write_contacts(run_id: str, params: dict[str, Any], outlet_events: Any) -> None:
-        path = Path(FOLDER, f"asset-{''.join(sign if sign.isalnum() else '-' for sign in run_id)}.csv")
+    def write_contacts() -> None:
+        context = get_current_context()
+        run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
+        path = Path(FOLDER, f"asset-{run}.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
             # Set aside for fiction, see nightly_campaign.
-            writer.writerows([f"asset-{last:03}", f"+120455501{last:02}"] for last in range(params["contacts"]))
-        outlet_events[CONTACTS].extra["path"] = str(path)
+            writer.writerows(
+                [f"asset-{last:03}", f"+120455501{last:02}"] for last in range(context["params"]["contacts"])
+            )
+        context["outlet_events"][CONTACTS].extra["path"] = str(path)
 
     write_contacts()
 

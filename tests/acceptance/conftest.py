@@ -12,14 +12,15 @@ from airflow_provider_outbound.cli.services import AIRFLOW_SERVICES, AirflowStac
 
 #: Twenty calls a second, so that a test chooses by the number of contacts how long its campaign lasts.
 CALLS_PER_SECOND = 20
+EXAMPLES = ("nightly_campaign", "parallel_segments", "campaign_on_asset")
 
 
 @pytest.fixture(scope="session")
 def airflow_services() -> Iterator[AirflowStack]:
-    """Scheduler, DAG processor, API server and triggerer with both example DAGs, running."""
+    """Scheduler, DAG processor, API server and triggerer with the example DAGs, running."""
     stack = AirflowStack(
         Path(tempfile.mkdtemp(prefix="outbound-acceptance-")),
-        dags=[example_dag("nightly_campaign"), example_dag("parallel_segments")],
+        dags=[example_dag(name) for name in EXAMPLES],
         simulator_options=["--call-seconds", "0.5", "--concurrency", str(CALLS_PER_SECOND // 2), "--seed", "7"],
         # A triggerer that was killed is given up after ten seconds and not after thirty.
         settings={"TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10", "TRIGGERER__JOB_HEARTBEAT_SEC": "2"},
@@ -27,8 +28,8 @@ def airflow_services() -> Iterator[AirflowStack]:
     with stack:
         stack.prepare()
         stack.start_airflow()
-        stack.wait_for_dag("nightly_campaign", 400)
-        stack.wait_for_dag("parallel_segments", 400)
+        for name in EXAMPLES:
+            stack.wait_for_dag(name, 400)
         yield stack
         for name in AIRFLOW_SERVICES:
             print(f"--- {name}\n{stack.tail(name)}")

@@ -49,6 +49,25 @@ def test_two_segments_run_side_by_side_in_groups_of_their_own(airflow_services: 
     assert not {job["phone_number"] for job in groups[0]["jobs"]} & {job["phone_number"] for job in groups[1]["jobs"]}
 
 
+def test_an_assets_event_starts_a_campaign_with_the_file_it_names(airflow_services: AirflowStack) -> None:
+    before = set(airflow_services.simulator_state()["groups"])
+    run_to_success(airflow_services, "contacts_for_asset", {"contacts": 25})
+
+    def runs() -> list[dict[str, Any]]:
+        return list(airflow_services.get("/api/v2/dags/campaign_on_asset/dagRuns")["dag_runs"])
+
+    wait_until(runs, seconds=120, what="a run on the asset's event", every=0.5)
+    (run,) = runs()
+    run_id = run["dag_run_id"]
+    state = airflow_services.wait_for_run("campaign_on_asset", run_id, 240)
+
+    assert state == "success", describe(airflow_services, "campaign_on_asset", run_id)
+    (group,) = [
+        group for group_id, group in airflow_services.simulator_state()["groups"].items() if group_id not in before
+    ]
+    assert len({job["phone_number"] for job in group["jobs"]}) == len(group["jobs"]) == 25
+
+
 def test_a_killed_collector_is_replaced_and_nothing_is_lost(airflow_services: AirflowStack) -> None:
     run_id = airflow_services.trigger(NIGHTLY, {"contacts": 400})
     wait_for_task(airflow_services, run_id, "wait", "deferred")
