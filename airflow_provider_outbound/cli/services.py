@@ -203,7 +203,7 @@ class AirflowStack(Supervised):
 
     def start_simulator(self) -> None:
         """Start the simulator and read where it listens."""
-        command = [*_OUTBOUND, "simulate", "--api-port", "0", "--broker-port", "0", *self._simulator_options]
+        command = [*OUTBOUND, "simulate", "--api-port", "0", "--broker-port", "0", *self._simulator_options]
         self.start("simulator", command, plain_environment())
 
         def is_ready() -> bool:
@@ -347,7 +347,8 @@ class AirflowStack(Supervised):
 
 
 _AIRFLOW = (sys.executable, "-W", "ignore", "-m", "airflow")
-_OUTBOUND = (sys.executable, "-c", "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())")
+#: Begins the command of any of our programs.
+OUTBOUND = (sys.executable, "-c", "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())")
 
 
 def plain_environment() -> dict[str, str]:

@@ -80,6 +80,7 @@ class Api:
                 Route("/", self._serve, methods=["GET", "POST"]),
                 Route("/recordings/{name}", self._recording),
                 Route("/_simulator/state", self._state),
+                Route("/_simulator/counts", self._counts),
                 Route("/_simulator/faults", self._faults, methods=["GET", "POST", "DELETE"]),
                 Route("/_simulator/reset", self._reset, methods=["POST"]),
                 Route("/_simulator/clock", self._clock, methods=["GET", "POST"]),
@@ -145,6 +146,7 @@ class Api:
     def _throttle(self, action: str) -> None:
         refusal = Refusal(400, "Throttling.User", "Request was denied due to user flow control.")
         if self.cloud.faults.strikes("throttle", action=action):
+            self.cloud.throttled += 1
             raise refusal
         if self.max_requests_per_second is None:
             return
@@ -152,6 +154,7 @@ class Api:
         while self._recent and self._recent[0] <= now - 1:
             self._recent.popleft()
         if len(self._recent) >= self.max_requests_per_second:
+            self.cloud.throttled += 1
             raise refusal
         self._recent.append(now)
 
@@ -196,6 +199,9 @@ class Api:
 
     async def _state(self, _: Request) -> Response:
         return JSONResponse(self.cloud.state())
+
+    async def _counts(self, _: Request) -> Response:
+        return JSONResponse(self.cloud.counts())
 
     async def _faults(self, request: Request) -> Response:
         if request.method != "GET":

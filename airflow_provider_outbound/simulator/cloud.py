@@ -95,6 +95,8 @@ class Cloud:
         self.block_list: dict[str, dict[str, Any]] = {}
         #: Requests by action, refused ones too.
         self.requests: Counter[str] = Counter()
+        #: Requests refused because there were too many.
+        self.throttled = 0
 
     async def run(self) -> None:
         """Dial until cancelled."""
@@ -109,6 +111,7 @@ class Cloud:
         self.jobs.clear()
         self.block_list.clear()
         self.requests.clear()
+        self.throttled = 0
 
     def new_id(self) -> str:
         """An id in the service's shape, drawn from the seed."""
@@ -272,6 +275,14 @@ class Cloud:
         if self.faults.strikes("listing_reshuffle", action=action):
             jobs = self.faults.rng.sample(jobs, len(jobs))
         return jobs
+
+    def counts(self) -> dict[str, Any]:
+        """What is cheap to tell however many jobs there are."""
+        return {
+            "requests": dict(self.requests),
+            "throttled": self.throttled,
+            "jobs_per_group": {group.group_id: len(group.jobs) for group in self.groups.values()},
+        }
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON: the judge of tests."""

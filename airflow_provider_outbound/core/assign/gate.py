@@ -5,15 +5,26 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import deque
 
-#: Seconds to wait after the first throttled request, and at most.
+#: Seconds to wait after the second refusal in a row, and at most.
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 20.0
+#: What is left of the rate that the service has just borne, once it refuses.
+_CUT = 0.95
+#: Requests a second at least.
+_LOWEST_RATE = 0.2
+#: By what part the rate grows in a second, for each second since it was cut: slowly near the rate that was refused,
+#: ever faster if that has become possible. It is back there after six seconds, and fourfold after thirty.
+_GROWTH = 0.003
 
 
 class Gate:
     """
-    Additive increase, multiplicative decrease of the number of requests in flight.
+    Holds requests back: by their number in flight, and once the service has throttled us, by a rate.
+
+    Both grow additively and are cut multiplicatively. The rate is learned from what the service takes in a second, so
+    that it settles a little below the service's limit, whatever that is and however many share it.
 
     :param limit: Most requests in flight.
     """
@@ -22,18 +33,28 @@ class Gate:
         self._most = limit
         self._limit = float(limit)
         self._in_flight = 0
+        self._rate: float | None = None
+        self._next = 0.0
+        self._cut_at = 0.0
         self._pause = 0.0
-        self._closed_until = 0.0
+        self._taken: deque[float] = deque()
         self._changed = threading.Condition()
 
-    def enter(self) -> None:
-        """Wait for a place in flight and take it."""
+    def enter(self) -> float:
+        """
+        Wait for a place in flight and take it.
+
+        :return: When that was, for :meth:`throttled`.
+        """
         with self._changed:
             while True:
-                wait = self._closed_until - time.monotonic()
+                now = time.monotonic()
+                wait = self._next - now
                 if self._in_flight < max(1, int(self._limit)) and wait <= 0:
                     self._in_flight += 1
-                    return
+                    if self._rate is not None:
+                        self._next = max(self._next, now - 1 / self._rate) + 1 / self._rate
+                    return now
                 self._changed.wait(wait if wait > 0 else None)
 
     def leave(self) -> None:
@@ -48,10 +69,16 @@ class Gate:
             self._changed.wait_for(lambda: self._in_flight == 0)
 
     def succeeded(self) -> None:
-        """A request was taken: one more at a time, once as many as now were taken."""
+        """A request was taken."""
         with self._changed:
+            now = time.monotonic()
             self._limit = min(self._most, self._limit + 1 / self._limit)
             self._pause = 0.0
+            self._taken.append(now)
+            self._forget(now)
+            if self._rate is not None:
+                # As many of these as a second has requests make the growth of a second.
+                self._rate *= 1 + _GROWTH * (now - self._cut_at) / max(self._rate, 1.0)
             self._changed.notify_all()
 
     def failed(self) -> None:
@@ -59,11 +86,28 @@ class Gate:
         with self._changed:
             self._limit = max(1.0, self._limit / 2)
 
-    def throttled(self) -> None:
-        """The service wants fewer requests: half as many, after a pause that grows until one is taken."""
+    def throttled(self, begun: float) -> None:
+        """
+        The service wants fewer requests.
+
+        :param begun: When the request entered; those that were under way at the last cut are no reason for another.
+        """
         with self._changed:
-            self._limit = max(1.0, self._limit / 2)
-            if time.monotonic() >= self._closed_until:
-                # Several refusals of one moment are one.
-                self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
-                self._closed_until = time.monotonic() + self._pause * random.uniform(0.75, 1.25)
+            now = time.monotonic()
+            if begun < self._cut_at:
+                return
+            self._forget(now)
+            borne = float(len(self._taken))
+            if self._rate is not None:
+                borne = min(max(borne, self._rate / 2), self._rate)
+            self._rate = max(_LOWEST_RATE, _CUT * borne)
+            self._cut_at = now
+            if self._pause:
+                self._next = max(self._next, now + self._pause * random.uniform(0.75, 1.25))
+            else:
+                self._next = max(self._next, now + 1 / self._rate)
+            self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
+
+    def _forget(self, now: float) -> None:
+        while self._taken and self._taken[0] < now - 1:
+            self._taken.popleft()

@@ -96,7 +96,7 @@ class Sender:
         # Leaving the pool waits for what is in flight.
         with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
             while self._failure is None:
-                self._gate.enter()
+                begun = self._gate.enter()
                 batch = self._next(batches)
                 if batch is None:
                     self._gate.leave()
@@ -115,7 +115,7 @@ class Sender:
                 self.capped += written.capped
                 self.lost_races += len(batch) - len(written.begun) - written.capped
                 if written.begun:
-                    pool.submit(self._send_one, written.begun)
+                    pool.submit(self._send_one, written.begun, begun)
                 else:
                     self._gate.leave()
         if self._failure is not None:
@@ -129,16 +129,16 @@ class Sender:
                 return self._again.popleft()
         return next(batches, None)
 
-    def _send_one(self, batch: Sequence[Candidate]) -> None:
+    def _send_one(self, batch: Sequence[Candidate], begun: float) -> None:
         try:
-            self._attempt(batch)
+            self._attempt(batch, begun)
         except BaseException as error:  # noqa: BLE001 - a thread's errors are raised by the thread that waits for it
             with self._lock:
                 self._failure = self._failure or error
         finally:
             self._gate.leave()
 
-    def _attempt(self, batch: Sequence[Candidate]) -> None:
+    def _attempt(self, batch: Sequence[Candidate], begun: float) -> None:
         jobs, assignment = self._ledger.jobs, self._lease.assignment
         references = [candidate.reference_id for candidate in batch]
         request = self._request
@@ -168,7 +168,7 @@ class Sender:
                     raise
                 with self._lock:
                     self._again.append(batch)
-                self._gate.throttled()
+                self._gate.throttled(begun)
         except BaseException:
             jobs.mark_in_doubt(assignment, references)
             raise

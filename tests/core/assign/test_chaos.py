@@ -195,7 +195,7 @@ class Campaign:
 
     def _start(self, function: Any, *arguments: Any) -> Any:
         if self.plan.rotates_keys:
-            self._keys = [Fernet.generate_key().decode(), *self._keys][:4] + self._keys[-1:]
+            self._keys = [Fernet.generate_key().decode(), *self._keys]
         process = self._processes.Process(target=function, args=arguments, daemon=True)
         process.start()
         return process
