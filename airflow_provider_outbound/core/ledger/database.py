@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,8 @@ class Database:
         self.vault = Vault(keys)
         self._url = _checked_url(url)
         self.engine = _engine(self._url)
+        # Threads of this process take turns here: SQLite lets those who wait for its lock sleep for far too long.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         try:
             self._migrate()
             with self.read() as connection:
@@ -112,7 +115,7 @@ class Database:
 
         :raises LedgerUnavailableError: the database cannot be reached or written; nothing was.
         """
-        with self._errors(), self.engine.connect() as connection:
+        with self._errors(), self._turn, self.engine.connect() as connection:
             connection = connection.execution_options(outbound_writes=True)
             with connection.begin():
                 if not self.is_sqlite:

@@ -128,8 +128,9 @@ class Journal(Groups):
                     }
                     for candidate in fresh.values()
                 ]
-                statement = insert(connection, schema.jobs).values(rows).on_conflict_do_nothing()
-                inserted = set(connection.execute(statement.returning(_jobs.reference_id)).scalars())
+                # The rows apart from the statement, which is compiled only once so.
+                statement = insert(connection, schema.jobs).on_conflict_do_nothing().returning(_jobs.reference_id)
+                inserted = set(connection.execute(statement, rows).scalars())
                 mine |= {reference: fresh[reference] for reference in fresh if reference in inserted}
         return Batch(begun=list(mine.values()), capped=capped)
 

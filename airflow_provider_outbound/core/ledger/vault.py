@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
@@ -83,4 +82,4 @@ class Identity:
         return self._name("reference", e164)
 
     def _name(self, purpose: str, e164: str) -> str:
-        return hmac.new(self._key, f"{purpose}:{e164}".encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(self._key, f"{purpose}:{e164}".encode(), "sha256").hex()[:32]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import Any
 
 import attrs
 
@@ -72,6 +74,10 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     if text.startswith("00"):
         # Not every region dials abroad with 00; people who write it mean it.
         text = f"+{text[2:]}"
+    plain = text.removeprefix("+86") if default_region == "CN" or text.startswith("+86") else ""
+    if plain.isascii() and _mainland_mobile().fullmatch(plain):
+        # What nearly all contacts are: the library's own pattern answers a hundred times sooner than its parser.
+        return PhoneNumber(f"+86{plain}", plain)
     try:
         parsed = phonenumbers.parse(text, default_region)
     except phonenumbers.NumberParseException as error:
@@ -86,6 +92,14 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     # The national format keeps a landline's trunk 0 and gives mobile and service numbers none.
     national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
     return PhoneNumber(e164, re.sub(r"\D", "", national))
+
+
+@cache
+def _mainland_mobile() -> re.Pattern[str]:
+    import phonenumbers
+
+    metadata: Any = phonenumbers.PhoneMetadata.metadata_for_region("CN")
+    return re.compile(metadata.mobile.national_number_pattern)
 
 
 _PARSE_ERRORS = {0: "unknown country code", 1: "not a phone number", 2: "too short", 3: "too short", 4: "too long"}

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 
+import phonenumbers
 import pytest
 
 from airflow_provider_outbound.core.models.contact import Contact
@@ -175,3 +177,27 @@ def test_an_outcome_says_whom_one_may_text(
         outcome(JobStatus.parse(status), FailureReason.parse(reason), CallStatus.parse(call), answered=answered)
         is meaning
     )
+
+
+def test_the_quick_way_for_mainland_mobiles_agrees_with_the_library():
+    """On random digits, of which some are mobiles and most are not."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    quick = 0
+    for _ in range(5_000):
+        number = (
+            f"1{rng.randrange(10**10):010d}" if rng.random() < 0.8 else str(rng.randrange(10 ** rng.randint(5, 13)))
+        )
+        for text in (number, f"+86{number}"):
+            parsed = phonenumbers.parse(text, "CN")
+            valid = phonenumbers.is_valid_number(parsed)
+            try:
+                phone = normalise(text)
+            except ValueError:
+                assert not valid, text
+            else:
+                assert valid, text
+                assert phone.e164 == phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+                quick += phone.wire == number
+    assert quick > 1_000
