@@ -57,6 +57,12 @@ class Gate:
                     return now
                 self._changed.wait(wait if wait > 0 else None)
 
+    @property
+    def pace(self) -> int:
+        """Requests that the next second, or a shorter time, will see."""
+        with self._changed:
+            return max(1, int(min(self._limit, self._limit if self._rate is None else self._rate)))
+
     def leave(self) -> None:
         """Give the place back."""
         with self._changed:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from itertools import islice
 
 import attrs
 
@@ -16,7 +17,7 @@ from airflow_provider_outbound.core.assign.gate import Gate
 from airflow_provider_outbound.core.assign.intake import DedupeBy
 from airflow_provider_outbound.core.assign.lease import Lease
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger
+from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger, Outcomes
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
 
 #: Requests in doubt in a row, with none taken between them, after which sending more would only make more doubt.
@@ -44,7 +45,7 @@ class Sender:
     """
     Sends candidates to a job group.
 
-    :param guard: Called before every batch is journalled; raises if nobody may be called (any more).
+    :param guard: Called before a batch is journalled, and before it is sent; raises if nobody may be called (any more).
     :param since: Until when earlier processes may have sent, by the ledger's clock.
     """
 
@@ -73,8 +74,10 @@ class Sender:
         self._guard = guard
         self._gate = Gate(max_parallel_requests)
         self._lock = threading.Lock()
-        #: Batches refused for now.
-        self._again: deque[Sequence[Candidate]] = deque()
+        #: Batches that are journalled and wait for their turn; only the thread that sends takes one out.
+        self._ready: deque[Sequence[Candidate]] = deque()
+        #: What is not journalled yet; if the process dies, those rows are in doubt and found in the listing.
+        self._outcomes = Outcomes()
         self._failure: BaseException | None = None
         self._doubts_in_a_row = 0
         self._accepted = 0
@@ -92,54 +95,89 @@ class Sender:
 
         :raises OutboundBotError: the first failure that sending again would not mend.
         """
-        batches = _batched(candidates, self._batch_size)
-        # Leaving the pool waits for what is in flight.
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
-            while self._failure is None:
-                begun = self._gate.enter()
-                batch = self._next(batches)
-                if batch is None:
-                    self._gate.leave()
-                    self._gate.drain()
-                    if not self._again:
-                        break
-                    continue
-                try:
-                    self._guard()
-                    written = self._ledger.jobs.begin_batch(
-                        self._lease.assignment, batch, dedupe_by=self._dedupe_by, cap=self._cap
-                    )
-                except BaseException:
-                    self._gate.leave()
-                    raise
-                self.capped += written.capped
-                self.lost_races += len(batch) - len(written.begun) - written.capped
-                if written.begun:
-                    pool.submit(self._send_one, written.begun, begun)
-                else:
-                    self._gate.leave()
+        iterator = iter(candidates)
+        try:
+            # Leaving the pool waits for what is in flight.
+            with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
+                while self._failure is None:
+                    entered = self._gate.enter()
+                    batch = None
+                    try:
+                        batch = self._next(iterator)
+                        if batch is not None:
+                            pool.submit(self._send_one, batch, entered)
+                    finally:
+                        if batch is None:
+                            self._gate.leave()
+                    if batch is None:
+                        self._gate.drain()
+                        if not self._ready:
+                            break
+        finally:
+            self._put_down()
         if self._failure is not None:
             raise self._failure
 
-    def _next(self, batches: Iterator[Sequence[Candidate]]) -> Sequence[Candidate] | None:
-        if self._failure is not None:
-            return None
-        with self._lock:
-            if self._again:
-                return self._again.popleft()
-        return next(batches, None)
+    def _next(self, candidates: Iterator[Candidate]) -> Sequence[Candidate] | None:
+        """
+        The next batch, journalled.
 
-    def _send_one(self, batch: Sequence[Candidate], begun: float) -> None:
+        Several are journalled in one commit, as many as are in flight at a time: a commit for each would take longer
+        than the requests.
+        """
+        while self._failure is None:
+            if self._ready:
+                self._guard()
+                with self._lock:
+                    return self._ready.popleft()
+            ahead = list(islice(candidates, self._gate.pace * self._batch_size))
+            if not ahead:
+                return None
+            self._guard()
+            self._begin(ahead)
+        return None
+
+    def _begin(self, ahead: Sequence[Candidate]) -> None:
+        outcomes = self._take_outcomes()
         try:
-            self._attempt(batch, begun)
+            begun = self._ledger.jobs.begin(
+                self._lease.assignment, ahead, dedupe_by=self._dedupe_by, cap=self._cap, outcomes=outcomes
+            )
+        except BaseException:
+            self._note(outcomes)
+            raise
+        self.capped += begun.capped
+        self.lost_races += len(ahead) - len(begun.candidates) - begun.capped
+        with self._lock:
+            self._ready.extend(_batched(begun.candidates, self._batch_size))
+
+    def _note(self, outcomes: Outcomes) -> None:
+        with self._lock:
+            self._outcomes.add(outcomes)
+
+    def _take_outcomes(self) -> Outcomes:
+        with self._lock:
+            outcomes, self._outcomes = self._outcomes, Outcomes()
+        return outcomes
+
+    def _put_down(self) -> None:
+        """Journal every outcome; what was journalled and never sent is free again."""
+        with self._lock:
+            unsent = [candidate.reference_id for batch in self._ready for candidate in batch]
+            self._ready.clear()
+        self._note(Outcomes(refused=unsent))
+        self._ledger.jobs.record_outcomes(self._lease.assignment, self._take_outcomes())
+
+    def _send_one(self, batch: Sequence[Candidate], entered: float) -> None:
+        try:
+            self._attempt(batch, entered)
         except BaseException as error:  # noqa: BLE001 - a thread's errors are raised by the thread that waits for it
             with self._lock:
                 self._failure = self._failure or error
         finally:
             self._gate.leave()
 
-    def _attempt(self, batch: Sequence[Candidate], begun: float) -> None:
-        jobs, assignment = self._ledger.jobs, self._lease.assignment
+    def _attempt(self, batch: Sequence[Candidate], entered: float) -> None:
         references = [candidate.reference_id for candidate in batch]
         request = self._request
         try:
@@ -156,24 +194,21 @@ class Sender:
             raise
         except OutboundBotError as error:
             if error.in_doubt:
-                jobs.mark_in_doubt(assignment, references)
+                self._note(Outcomes(in_doubt=references))
                 self._doubt(error)
-            elif not self._lease.is_held:
-                raise LeaseLostError(
-                    f"job group {request.job_group_id}: the lease ended while a request was refused"
-                ) from None
+            elif not isinstance(error, OutboundBotThrottlingError):
+                self._note(Outcomes(refused=references))
+                raise
             else:
-                jobs.mark_refused(assignment, references)
-                if not isinstance(error, OutboundBotThrottlingError):
-                    raise
+                # Journalled already, and not acted on: it only waits for its next turn.
                 with self._lock:
-                    self._again.append(batch)
-                self._gate.throttled(begun)
+                    self._ready.append(batch)
+                self._gate.throttled(entered)
         except BaseException:
-            jobs.mark_in_doubt(assignment, references)
+            self._note(Outcomes(in_doubt=references))
             raise
         else:
-            jobs.mark_accepted(assignment, references)
+            self._note(Outcomes(accepted=references))
             self._took(len(batch))
 
     def _doubt(self, error: OutboundBotError) -> None:

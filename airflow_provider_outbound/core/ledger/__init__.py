@@ -9,7 +9,7 @@ from __future__ import annotations
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
-    Batch,
+    Begun,
     CallCap,
     Candidate,
     Counts,
@@ -21,6 +21,7 @@ from airflow_provider_outbound.core.ledger.records import (
     JobState,
     Listed,
     OpenAssignment,
+    Outcomes,
     Recorded,
     Standing,
     TaskKey,
@@ -29,7 +30,7 @@ from airflow_provider_outbound.core.ledger.records import (
 
 __all__ = [
     "Assignment",
-    "Batch",
+    "Begun",
     "CallCap",
     "Candidate",
     "Counts",
@@ -42,6 +43,7 @@ __all__ = [
     "Ledger",
     "Listed",
     "OpenAssignment",
+    "Outcomes",
     "Recorded",
     "Standing",
     "TaskKey",

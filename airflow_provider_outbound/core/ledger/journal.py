@@ -14,20 +14,24 @@ from airflow_provider_outbound.core.ledger.caps import count_calls
 from airflow_provider_outbound.core.ledger.groups import Groups
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
-    Batch,
+    Begun,
     CallCap,
     Candidate,
     Doubt,
     JobState,
+    Outcomes,
     Standing,
 )
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
+from airflow_provider_outbound.exceptions import LeaseLostError
 
 DedupeBy = Literal["phone", "reference_id"]
 #: States of a row whose contact may be sent (again) by the assignment that owns it.
 _SENDABLE = (JobState.REFUSED, JobState.UNRESOLVED)
+#: States of a row whose request may have been acted on.
+_UNKNOWN = (JobState.SENDING, JobState.IN_DOUBT)
 
 _jobs = schema.jobs.c
 
@@ -44,7 +48,7 @@ class Journal(Groups):
         cap: CallCap | None = None,
     ) -> list[Standing]:
         """
-        Say of each candidate whether it may be sent. Reads only: :meth:`begin_batch` decides.
+        Say of each candidate whether it may be sent. Reads only: :meth:`begin` decides.
 
         :return: One standing for each candidate, in their order.
         """
@@ -60,18 +64,20 @@ class Journal(Groups):
             for candidate, standing in zip(candidates, standings, strict=True)
         ]
 
-    def begin_batch(
+    def begin(
         self,
         assignment: Assignment,
         candidates: Sequence[Candidate],
         *,
         dedupe_by: DedupeBy,
         cap: CallCap | None = None,
-    ) -> Batch:
+        outcomes: Outcomes | None = None,
+    ) -> Begun:
         """
-        Write a batch down as ``sending``, in one commit that also holds the lease.
+        Write candidates down as ``sending``, in one commit that also holds the lease.
 
         :param candidates: Fresh ones, or unresolved ones that are to be sent again.
+        :param outcomes: Of earlier requests, written in the same commit.
         :return: Those that are this process's to send now, under the reference they must be sent with; the others
             lost a race against another assignment.
         :raises LeaseLostError: the lease ended; nothing was written.
@@ -81,6 +87,8 @@ class Journal(Groups):
         capped = 0
         with self._database.write() as connection:
             now = self.check_lease(connection, assignment)
+            if outcomes:
+                self._write_outcomes(connection, assignment, outcomes)
             known = _Known(self._rows(connection, group_id, candidates))
             calls: Counter[str] = Counter()
             if cap is not None:
@@ -132,23 +140,27 @@ class Journal(Groups):
                 statement = insert(connection, schema.jobs).on_conflict_do_nothing().returning(_jobs.reference_id)
                 inserted = set(connection.execute(statement, rows).scalars())
                 mine |= {reference: fresh[reference] for reference in fresh if reference in inserted}
-        return Batch(begun=list(mine.values()), capped=capped)
+        return Begun(candidates=list(mine.values()), capped=capped)
 
-    def mark_accepted(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
-        """The service took these jobs."""
-        self._move(assignment, reference_ids, JobState.ACCEPTED, (JobState.SENDING, JobState.IN_DOUBT))
+    def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:
+        """
+        Write down what became of requests.
 
-    def mark_refused(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
-        """The service refused their request: the rows are free again."""
-        self._move(assignment, reference_ids, JobState.REFUSED, (JobState.SENDING,))
-
-    def mark_in_doubt(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
-        """Their request may have been acted on."""
-        self._move(assignment, reference_ids, JobState.IN_DOUBT, (JobState.SENDING,))
+        Refused rows are freed only under the lease: whoever has it now may be sending them again.
+        """
+        if not outcomes:
+            return
+        with self._database.write() as connection:
+            try:
+                self.check_lease(connection, assignment)
+            except LeaseLostError:
+                outcomes = attrs.evolve(outcomes, refused=[])
+            self._write_outcomes(connection, assignment, outcomes)
 
     def mark_unresolved(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
         """They are absent from the service long enough, and no message spoke of them."""
-        self._move(assignment, reference_ids, JobState.UNRESOLVED, (JobState.SENDING, JobState.IN_DOUBT))
+        with self._database.write() as connection:
+            self._move(connection, assignment, reference_ids, JobState.UNRESOLVED, _UNKNOWN)
 
     def in_doubt(self, assignment: Assignment) -> list[Doubt]:
         """
@@ -160,7 +172,7 @@ class Journal(Groups):
             rows = connection.execute(
                 select(_jobs.reference_id, _jobs.sent_at).where(
                     _jobs.assignment_id == assignment.assignment_id,
-                    _jobs.state.in_((JobState.SENDING, JobState.IN_DOUBT)),
+                    _jobs.state.in_(_UNKNOWN),
                 )
             )
             return [Doubt(reference_id=row.reference_id, sent_at=row.sent_at) for row in rows]
@@ -222,24 +234,31 @@ class Journal(Groups):
         contact = candidate.contact
         return self._database.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
 
+    def _write_outcomes(self, connection: Connection, assignment: Assignment, outcomes: Outcomes) -> None:
+        self._move(connection, assignment, outcomes.accepted, JobState.ACCEPTED, _UNKNOWN)
+        self._move(connection, assignment, outcomes.refused, JobState.REFUSED, (JobState.SENDING,))
+        self._move(connection, assignment, outcomes.in_doubt, JobState.IN_DOUBT, (JobState.SENDING,))
+
     def _move(
-        self, assignment: Assignment, reference_ids: Sequence[str], state: JobState, come_from: tuple[JobState, ...]
+        self,
+        connection: Connection,
+        assignment: Assignment,
+        reference_ids: Sequence[str],
+        state: JobState,
+        come_from: tuple[JobState, ...],
     ) -> None:
         """Conditional on the state, so that nothing a message or a listing established is ever undone."""
-        if not reference_ids:
-            return
-        with self._database.write() as connection:
-            for part in chunks(reference_ids):
-                connection.execute(
-                    update(schema.jobs)
-                    .where(
-                        _jobs.job_group_id == assignment.job_group_id,
-                        _jobs.reference_id.in_(part),
-                        _jobs.assignment_id == assignment.assignment_id,
-                        _jobs.state.in_(come_from),
-                    )
-                    .values(state=state)
+        for part in chunks(reference_ids):
+            connection.execute(
+                update(schema.jobs)
+                .where(
+                    _jobs.job_group_id == assignment.job_group_id,
+                    _jobs.reference_id.in_(part),
+                    _jobs.assignment_id == assignment.assignment_id,
+                    _jobs.state.in_(come_from),
                 )
+                .values(state=state)
+            )
 
     def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
         found: list[Any] = []

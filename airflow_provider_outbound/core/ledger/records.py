@@ -109,12 +109,33 @@ class CallCap:
     period: timedelta
 
 
-@attrs.frozen(kw_only=True)
-class Batch:
-    """A batch that was written down."""
+@attrs.define(kw_only=True)
+class Outcomes:
+    """What became of requests, as references of their rows."""
 
-    #: To be sent now.
-    begun: list[Candidate]
+    #: The service took them.
+    accepted: list[str] = attrs.field(factory=list)
+    #: The service refused their request, or it was never made: the rows are free again.
+    refused: list[str] = attrs.field(factory=list)
+    #: Their request may have been acted on.
+    in_doubt: list[str] = attrs.field(factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.accepted or self.refused or self.in_doubt)
+
+    def add(self, other: Outcomes) -> None:
+        """Take in others."""
+        self.accepted += other.accepted
+        self.refused += other.refused
+        self.in_doubt += other.in_doubt
+
+
+@attrs.frozen(kw_only=True)
+class Begun:
+    """Candidates that were written down as ``sending``."""
+
+    #: This process's to send now.
+    candidates: list[Candidate]
     #: How many may not be sent, because their persons have had their calls.
     capped: int
 

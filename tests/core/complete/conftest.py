@@ -62,7 +62,7 @@ class Campaign:
             )
             for contact in (Contact(phone=normalise(f"138{index:08d}")) for index in range(first, first + count))
         ]
-        begun = jobs.begin_batch(assignment, candidates, dedupe_by="phone").begun
+        begun = jobs.begin(assignment, candidates, dedupe_by="phone").candidates
         assert len(begun) == count
         if sent:
             wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun]

@@ -139,7 +139,7 @@ def test_a_message_settles_doubt(ledger: Ledger, candidates: Callable[[int], lis
     assignment = ledger.jobs.open_assignment(
         TaskKey("d", "r", "t"), "g1", owner="o", lease_seconds=60, settle_seconds=1
     )
-    ledger.jobs.begin_batch(assignment, [contact], dedupe_by="phone")
+    ledger.jobs.begin(assignment, [contact], dedupe_by="phone")
     told = body(7, contacts=[{"phoneNumber": contact.contact.phone.e164, "referenceId": contact.reference_id}])
 
     ledger.inbox.record(incoming(told))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from airflow_provider_outbound.core.ledger import Candidate, JobGroupRecord, Ledger, Standing, TaskKey
+from airflow_provider_outbound.core.ledger import Candidate, JobGroupRecord, Ledger, Outcomes, Standing, TaskKey
 from airflow_provider_outbound.core.ledger.records import Assignment
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job
@@ -55,7 +55,7 @@ def test_who_lost_the_lease_can_neither_send_nor_seal(
     opened(ledger, owner="second")
 
     for act in (
-        lambda: ledger.jobs.begin_batch(lost, candidates(1), dedupe_by="phone"),
+        lambda: ledger.jobs.begin(lost, candidates(1), dedupe_by="phone"),
         lambda: ledger.jobs.renew(lost, 60),
         lambda: ledger.jobs.seal(lost, 1),
         lambda: ledger.jobs.abandon(lost),
@@ -75,7 +75,7 @@ def test_a_contact_is_sent_by_one_of_two_assignments_that_race(
     def send(index: int, order: int) -> None:
         for start in range(0, 200, 10):
             batch = contacts[::order][start : start + 10]
-            sent[index] += references(ledger.jobs.begin_batch(assignments[index], batch, dedupe_by="phone").begun)
+            sent[index] += references(ledger.jobs.begin(assignments[index], batch, dedupe_by="phone").candidates)
 
     threads = [threading.Thread(target=send, args=(0, 1)), threading.Thread(target=send, args=(1, -1))]
     for thread in threads:
@@ -89,10 +89,15 @@ def test_a_contact_is_sent_by_one_of_two_assignments_that_race(
 def test_standings_follow_what_happened_to_a_row(ledger: Ledger, candidates: Callable[[int], list[Candidate]]) -> None:
     contacts = candidates(5)
     assignment = opened(ledger)
-    ledger.jobs.begin_batch(assignment, contacts[:4], dedupe_by="phone")
-    ledger.jobs.mark_accepted(assignment, references(contacts[:1]))
-    ledger.jobs.mark_refused(assignment, references(contacts[1:2]))
-    ledger.jobs.mark_in_doubt(assignment, references(contacts[2:3]))
+    ledger.jobs.begin(assignment, contacts[:4], dedupe_by="phone")
+    ledger.jobs.record_outcomes(
+        assignment,
+        Outcomes(
+            accepted=references(contacts[:1]),
+            refused=references(contacts[1:2]),
+            in_doubt=references(contacts[2:3]),
+        ),
+    )
     ledger.jobs.mark_unresolved(assignment, references(contacts[2:3]))
 
     standings = ledger.jobs.classify(assignment, contacts, dedupe_by="phone")
@@ -119,13 +124,13 @@ def test_a_number_under_a_fresh_reference_is_known(
 ) -> None:
     contacts = candidates(2)
     assignment = opened(ledger)
-    ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")
-    ledger.jobs.mark_accepted(assignment, references(contacts))
+    ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
+    ledger.jobs.record_outcomes(assignment, Outcomes(accepted=references(contacts)))
     renamed = [attrs.evolve(contact, reference_id=f"fresh-{n}") for n, contact in enumerate(contacts)]
 
     assert ledger.jobs.classify(assignment, renamed, dedupe_by="phone") == [Standing.ACCEPTED] * 2
     assert ledger.jobs.classify(assignment, renamed, dedupe_by="reference_id") == [Standing.FRESH] * 2
-    assert ledger.jobs.begin_batch(assignment, renamed, dedupe_by="phone").begun == []
+    assert ledger.jobs.begin(assignment, renamed, dedupe_by="phone").candidates == []
 
 
 def test_a_known_reference_with_another_number_is_a_conflict(
@@ -133,12 +138,12 @@ def test_a_known_reference_with_another_number_is_a_conflict(
 ) -> None:
     one, two = candidates(2)
     assignment = opened(ledger)
-    ledger.jobs.begin_batch(assignment, [one], dedupe_by="phone")
+    ledger.jobs.begin(assignment, [one], dedupe_by="phone")
 
     swapped = attrs.evolve(two, reference_id=one.reference_id)
 
     assert ledger.jobs.classify(assignment, [swapped], dedupe_by="phone") == [Standing.CONFLICT]
-    assert ledger.jobs.begin_batch(assignment, [swapped], dedupe_by="phone").begun == []
+    assert ledger.jobs.begin(assignment, [swapped], dedupe_by="phone").candidates == []
 
 
 def test_an_unresolved_row_is_sent_again_under_the_reference_it_had(
@@ -146,10 +151,10 @@ def test_an_unresolved_row_is_sent_again_under_the_reference_it_had(
 ) -> None:
     (contact,) = candidates(1)
     assignment = opened(ledger)
-    ledger.jobs.begin_batch(assignment, [contact], dedupe_by="phone")
+    ledger.jobs.begin(assignment, [contact], dedupe_by="phone")
     ledger.jobs.mark_unresolved(assignment, [contact.reference_id])
 
-    again = ledger.jobs.begin_batch(assignment, [attrs.evolve(contact, reference_id="fresh")], dedupe_by="phone").begun
+    again = ledger.jobs.begin(assignment, [attrs.evolve(contact, reference_id="fresh")], dedupe_by="phone").candidates
 
     assert references(again) == [contact.reference_id]
     assert ledger.jobs.stored_candidates(assignment, [contact.reference_id]) == [contact]
@@ -160,7 +165,7 @@ def test_a_listing_settles_doubt_and_a_late_mark_does_not_undo_it(
 ) -> None:
     contacts = candidates(3)
     assignment = opened(ledger)
-    ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")
+    ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
     listed = [
         # Not by position: the reference and the number say whose job it is.
         Job(
@@ -174,7 +179,7 @@ def test_a_listing_settles_doubt_and_a_late_mark_does_not_undo_it(
     ]
 
     outcome = ledger.jobs.record_listing("g1", listed)
-    ledger.jobs.mark_in_doubt(assignment, references(contacts))
+    ledger.jobs.record_outcomes(assignment, Outcomes(in_doubt=references(contacts)))
     ledger.jobs.mark_unresolved(assignment, references(contacts))
 
     assert (outcome.matched, outcome.foreign) == (2, 0)
@@ -200,8 +205,8 @@ def test_a_job_that_others_assigned_is_not_assigned_again(
 
     assignment = opened(ledger)
     assert ledger.jobs.classify(assignment, contacts, dedupe_by="phone") == [Standing.DUPLICATE, Standing.FRESH]
-    batch = ledger.jobs.begin_batch(assignment, contacts, dedupe_by="phone")
-    assert references(batch.begun) == references(contacts[1:])
+    batch = ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
+    assert references(batch.candidates) == references(contacts[1:])
 
 
 def test_one_caller_an_interval_may_look(ledger: Ledger) -> None:
