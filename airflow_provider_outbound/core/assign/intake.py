@@ -32,7 +32,7 @@ class Intake:
     One reading of a source.
 
     :param identify: Gives a contact its identities.
-    :param classify: Says what the ledger knows of candidates.
+    :param classify: Says what the ledger knows of candidates; ``None`` if it knows of none.
     :param excluded: Numbers that must not be called, E.164.
     :param allowed: If not ``None``, all other numbers are excluded.
     :param most: How many contacts may be new to the group; ``None`` for any number.
@@ -44,7 +44,7 @@ class Intake:
         source: ContactSource,
         *,
         identify: Identify,
-        classify: Classify,
+        classify: Classify | None,
         dedupe_by: DedupeBy,
         excluded: frozenset[str] = frozenset(),
         allowed: frozenset[str] | None = None,
@@ -76,7 +76,8 @@ class Intake:
             contacts = iter(self._wanted())
             while chunk := list(islice(contacts, CHUNK)):
                 fresh = [candidate for candidate in map(self._identify, chunk) if self._is_new(candidate, seen)]
-                for candidate, standing in zip(fresh, self._classify(fresh), strict=True):
+                standings = [Standing.FRESH] * len(fresh) if self._classify is None else self._classify(fresh)
+                for candidate, standing in zip(fresh, standings, strict=True):
                     if standing is Standing.CONFLICT:
                         self._conflict(candidate)
                     elif standing is Standing.DUPLICATE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -349,13 +349,17 @@ def _intake(
     strict: bool,
 ) -> Intake:
     held = 0 if options.max_jobs is None else ledger.jobs.count_held(assignment)
+    # In a group without any row all are fresh; should another task fill it meanwhile, the journal sees to that.
+    is_known = options.cap is not None or ledger.jobs.has_jobs(assignment.job_group_id)
+
+    def classify(candidates: Sequence[Candidate]) -> list[Standing]:
+        return ledger.jobs.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
+
     rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
     return Intake(
         source,
         identify=_identify(ledger),
-        classify=lambda candidates: ledger.jobs.classify(
-            assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap
-        ),
+        classify=classify if is_known else None,
         dedupe_by=options.dedupe_by,
         excluded=options.excluded,
         allowed=options.allowed,

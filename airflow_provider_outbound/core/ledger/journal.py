@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import attrs
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, exists, func, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.caps import count_calls
@@ -82,64 +83,101 @@ class Journal(Groups):
             lost a race against another assignment.
         :raises LeaseLostError: the lease ended; nothing was written.
         """
-        group_id = assignment.job_group_id
-        mine: dict[str, Candidate] = {}
-        capped = 0
         with self._database.write() as connection:
             now = self.check_lease(connection, assignment)
             if outcomes:
                 self._write_outcomes(connection, assignment, outcomes)
-            known = _Known(self._rows(connection, group_id, candidates))
-            calls: Counter[str] = Counter()
-            if cap is not None:
-                # Counted under the writers' lock: two groups that meet on a person cannot both take the last call.
-                phones = [candidate.phone_key for candidate in candidates]
-                calls = count_calls(connection, phones, now - cap.period)
-            fresh: dict[str, Candidate] = {}
-            for candidate in candidates:
-                standing, row = known.standing(assignment, candidate, dedupe_by)
-                if cap is not None and standing is Standing.FRESH:
-                    if calls[candidate.phone_key] >= cap.most:
-                        capped += 1
-                        continue
-                    calls[candidate.phone_key] += 1
-                if row is None and standing is Standing.FRESH:
-                    fresh.setdefault(candidate.reference_id, candidate)
-                elif row is not None and standing in (Standing.FRESH, Standing.UNRESOLVED):
-                    taken = connection.execute(
-                        update(schema.jobs)
-                        .where(
-                            _jobs.job_group_id == group_id,
-                            _jobs.reference_id == row.reference_id,
-                            _jobs.state.in_(_SENDABLE),
-                        )
-                        .values(
-                            state=JobState.SENDING,
-                            sent_at=now,
-                            assignment_id=assignment.assignment_id,
-                            contact=self._seal_contact(candidate),
-                        )
+            if cap is None and self._insert(connection, assignment, candidates, now, dedupe_by):
+                return Begun(candidates=list(candidates), capped=0)
+            return self._begin_known(connection, assignment, candidates, now, dedupe_by, cap)
+
+    def _insert(
+        self,
+        connection: Connection,
+        assignment: Assignment,
+        candidates: Sequence[Candidate],
+        now: datetime,
+        dedupe_by: DedupeBy,
+    ) -> bool:
+        """
+        Write rows for all candidates, or for none if one of them has a row already.
+
+        Nearly always none has, and then nothing need be looked up.
+        """
+        rows = [
+            {
+                "job_group_id": assignment.job_group_id,
+                "reference_id": candidate.reference_id,
+                "phone_key": candidate.phone_key,
+                "unique_phone": dedupe_by == "phone",
+                "assignment_id": assignment.assignment_id,
+                "state": JobState.SENDING,
+                "sent_at": now,
+                "contact": self._seal_contact(candidate),
+            }
+            for candidate in candidates
+        ]
+        savepoint = connection.begin_nested()
+        # The rows apart from the statement, which is compiled only once so.
+        written = connection.execute(insert(connection, schema.jobs).on_conflict_do_nothing(), rows)
+        if written.rowcount == len(rows):
+            savepoint.commit()
+            return True
+        savepoint.rollback()
+        return False
+
+    def _begin_known(
+        self,
+        connection: Connection,
+        assignment: Assignment,
+        candidates: Sequence[Candidate],
+        now: datetime,
+        dedupe_by: DedupeBy,
+        cap: CallCap | None,
+    ) -> Begun:
+        group_id = assignment.job_group_id
+        mine: dict[str, Candidate] = {}
+        capped = 0
+        known = _Known(self._rows(connection, group_id, candidates))
+        calls: Counter[str] = Counter()
+        if cap is not None:
+            # Counted under the writers' lock: two groups that meet on a person cannot both take the last call.
+            calls = count_calls(connection, [candidate.phone_key for candidate in candidates], now - cap.period)
+        fresh: dict[str, Candidate] = {}
+        phones: set[str] = set()
+        for candidate in candidates:
+            standing, row = known.standing(assignment, candidate, dedupe_by)
+            if cap is not None and standing is Standing.FRESH:
+                if calls[candidate.phone_key] >= cap.most:
+                    capped += 1
+                    continue
+                calls[candidate.phone_key] += 1
+            if row is None and standing is Standing.FRESH:
+                if candidate.reference_id not in fresh and (dedupe_by != "phone" or candidate.phone_key not in phones):
+                    fresh[candidate.reference_id] = candidate
+                    phones.add(candidate.phone_key)
+            elif row is not None and standing in (Standing.FRESH, Standing.UNRESOLVED):
+                taken = connection.execute(
+                    update(schema.jobs)
+                    .where(
+                        _jobs.job_group_id == group_id,
+                        _jobs.reference_id == row.reference_id,
+                        _jobs.state.in_(_SENDABLE),
                     )
-                    if taken.rowcount:
-                        mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
-            if fresh:
-                rows = [
-                    {
-                        "job_group_id": group_id,
-                        "reference_id": candidate.reference_id,
-                        "phone_key": candidate.phone_key,
-                        "unique_phone": dedupe_by == "phone",
-                        "assignment_id": assignment.assignment_id,
-                        "state": JobState.SENDING,
-                        "sent_at": now,
-                        "contact": self._seal_contact(candidate),
-                    }
-                    for candidate in fresh.values()
-                ]
-                # The rows apart from the statement, which is compiled only once so.
-                statement = insert(connection, schema.jobs).on_conflict_do_nothing().returning(_jobs.reference_id)
-                inserted = set(connection.execute(statement, rows).scalars())
-                mine |= {reference: fresh[reference] for reference in fresh if reference in inserted}
+                    .values(
+                        state=JobState.SENDING,
+                        sent_at=now,
+                        assignment_id=assignment.assignment_id,
+                        contact=self._seal_contact(candidate),
+                    )
+                )
+                if taken.rowcount:
+                    mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
+        if fresh and self._insert(connection, assignment, [*fresh.values()], now, dedupe_by):
+            return Begun(candidates=[*mine.values(), *fresh.values()], capped=capped)
+        for reference, candidate in fresh.items():
+            if self._insert(connection, assignment, [candidate], now, dedupe_by):
+                mine[reference] = candidate
         return Begun(candidates=list(mine.values()), capped=capped)
 
     def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:
@@ -211,6 +249,11 @@ class Journal(Groups):
                     )
                 ).scalars()
             )
+
+    def has_jobs(self, job_group_id: str) -> bool:
+        """Whether the ledger has any row of the group."""
+        with self._database.read() as connection:
+            return bool(connection.execute(select(exists().where(_jobs.job_group_id == job_group_id))).scalar_one())
 
     def count_held(self, assignment: Assignment) -> int:
         """Jobs that this assignment has in the group, or may have there."""
