@@ -119,7 +119,8 @@ class Journal(Groups):
         ]
         savepoint = connection.begin_nested()
         # The rows apart from the statement, which is compiled only once so.
-        written = connection.execute(insert(connection, schema.jobs).on_conflict_do_nothing(), rows)
+        statement = insert(connection, schema.jobs).on_conflict_do_nothing()
+        written = connection.execute(statement, rows, execution_options={"preserve_rowcount": True})
         if written.rowcount == len(rows):
             savepoint.commit()
             return True
@@ -175,9 +176,11 @@ class Journal(Groups):
                     mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
         if fresh and self._insert(connection, assignment, [*fresh.values()], now, dedupe_by):
             return Begun(candidates=[*mine.values(), *fresh.values()], capped=capped)
-        for reference, candidate in fresh.items():
-            if self._insert(connection, assignment, [candidate], now, dedupe_by):
-                mine[reference] = candidate
+        mine |= {
+            reference: candidate
+            for reference, candidate in fresh.items()
+            if self._insert(connection, assignment, [candidate], now, dedupe_by)
+        }
         return Begun(candidates=list(mine.values()), capped=capped)
 
     def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:
