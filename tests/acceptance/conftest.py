@@ -20,7 +20,7 @@ def airflow_services() -> Iterator[AirflowStack]:
     """Scheduler, DAG processor, API server and triggerer with the example DAGs, running."""
     stack = AirflowStack(
         Path(tempfile.mkdtemp(prefix="outbound-acceptance-")),
-        dags=[example_dag(name) for name in EXAMPLES],
+        dags=[*map(example_dag, EXAMPLES), Path(__file__).with_name("private_campaign.py")],
         simulator_options=["--call-seconds", "0.5", "--concurrency", str(CALLS_PER_SECOND // 2), "--seed", "7"],
         # A triggerer that was killed is given up after ten seconds and not after thirty.
         settings={"TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10", "TRIGGERER__JOB_HEARTBEAT_SEC": "2"},
@@ -28,7 +28,7 @@ def airflow_services() -> Iterator[AirflowStack]:
     with stack:
         stack.prepare()
         stack.start_airflow()
-        for name in EXAMPLES:
+        for name in (*EXAMPLES, "private_campaign"):
             stack.wait_for_dag(name, 400)
         yield stack
         for name in AIRFLOW_SERVICES:
