@@ -18,7 +18,8 @@ One row a job, in this order of columns:
 ``source``
     ``message`` or ``api``.
 ``extras``
-    The contact's other columns: an object in JSON Lines, its text in CSV.
+    The contact's other columns: an object in JSON Lines, its text in CSV. What could be a phone number in them is
+    masked, unless numbers are asked for.
 ``phone_number``, ``name``
     Only if asked for.
 """
@@ -41,6 +42,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_outbound.core.contacts import PathLike
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome
+from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -104,6 +106,8 @@ def export(
         write = _csv_writer(file, columns) if chosen == "csv" else _json_writer(file, columns)
         for result in results:
             row = to_row(result)
+            if not include_phone_number:
+                row["extras"] = {key: redact(value) for key, value in row["extras"].items()}
             counts[row["outcome"] or "open"] += 1
             unreadable += not result.decrypted
             write(row)

@@ -96,7 +96,7 @@ def write_sources(folder: Path, people: list[tuple[str, str]]) -> dict[str, str]
         writer = csv.writer(file)
         writer.writerow(["手机号", "姓名", "note"])
         for phone, name in people:
-            writer.writerow([phone, name, f"call {name} at {phone}"])
+            writer.writerow([phone, name, f"call {phone}"])
         writer.writerow(["1380013800", "坏号码的人", ""])
         writer.writerow(["", "没有号码的人", ""])
     lines = [json.dumps({"phone": phone, "name": name}) for phone, name in people[CONTACTS:]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import subprocess
 import sys
 import tempfile
@@ -252,7 +251,7 @@ def _measured(work: Callable[[], object]) -> dict[str, Any]:
     samples: list[int] = []
 
     def sample() -> None:
-        while not done.wait(0.5):
+        while not done.wait(0.1):
             samples.append(process.memory_info().rss)
 
     sampler = threading.Thread(target=sample, name="outbound-bench-memory", daemon=True)
@@ -267,7 +266,7 @@ def _measured(work: Callable[[], object]) -> dict[str, Any]:
     tenths = [samples[len(samples) * tenth // 10] for tenth in range(10)] if len(samples) >= 10 else samples
     return {
         "seconds": seconds,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": max([*samples, process.memory_info().rss]) / 2**20,
         "memory": " ".join(f"{rss / 2**20:.0f}" for rss in tenths) + " MB",
     }
 

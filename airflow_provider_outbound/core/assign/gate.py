@@ -13,10 +13,14 @@ LONGEST_PAUSE = 20.0
 #: What is left of the rate that the service has just borne, once it refuses.
 _CUT = 0.95
 #: Requests a second at least.
-_LOWEST_RATE = 0.2
+_LOWEST_RATE = 0.5
 #: By what part the rate grows in a second, for each second since it was cut: slowly near the rate that was refused,
 #: ever faster if that has become possible. It is back there after six seconds, and fourfold after thirty.
 _GROWTH = 0.003
+#: By how many requests a second it grows in a second at least: refusals may be for others' requests, or by chance.
+_LEAST_GROWTH = 0.2
+#: Seconds, and requests, over which is counted what the service bears.
+_SPAN, _COUNT = 10.0, 3.0
 
 
 class Gate:
@@ -84,7 +88,7 @@ class Gate:
             self._forget(now)
             if self._rate is not None:
                 # As many of these as a second has requests make the growth of a second.
-                self._rate *= 1 + _GROWTH * (now - self._cut_at) / max(self._rate, 1.0)
+                self._rate += max(_GROWTH * (now - self._cut_at), _LEAST_GROWTH / self._rate)
             self._changed.notify_all()
 
     def failed(self) -> None:
@@ -103,10 +107,7 @@ class Gate:
             if begun < self._cut_at:
                 return
             self._forget(now)
-            borne = float(len(self._taken))
-            if self._rate is not None:
-                borne = min(max(borne, self._rate / 2), self._rate)
-            self._rate = max(_LOWEST_RATE, _CUT * borne)
+            self._rate = max(_LOWEST_RATE, _CUT * self._borne(now))
             self._cut_at = now
             if self._pause:
                 self._next = max(self._next, now + self._pause * random.uniform(0.75, 1.25))
@@ -114,6 +115,15 @@ class Gate:
                 self._next = max(self._next, now + 1 / self._rate)
             self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
 
+    def _borne(self, now: float) -> float:
+        """Requests a second that the service has just taken."""
+        span = 1.0 if self._rate is None else min(_SPAN, max(1.0, _COUNT / self._rate))
+        borne = sum(taken > now - span for taken in self._taken) / span
+        if self._rate is None:
+            return borne
+        # Counted in whole requests, it is not exact: unless it is far below the rate, the rate says it better.
+        return self._rate if borne > 0.6 * self._rate else max(borne, self._rate / 2)
+
     def _forget(self, now: float) -> None:
-        while self._taken and self._taken[0] < now - 1:
+        while self._taken and self._taken[0] < now - _SPAN:
             self._taken.popleft()

@@ -250,7 +250,9 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
             raise ValueError("not a phone number")
         return normalise(whole, default_region)
     # Marks of writing direction and the like come along when a number is copied from a phone.
-    text = "".join(character for character in number if unicodedata.category(character) != "Cf").strip()
+    if not number.isascii():
+        number = "".join(character for character in number if unicodedata.category(character) != "Cf")
+    text = number.strip()
     if not text:
         raise ValueError("no phone number")
     if _SPREADSHEET_NUMBER.fullmatch(text):

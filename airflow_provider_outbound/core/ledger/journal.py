@@ -309,16 +309,18 @@ class Journal(Groups):
     def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
         found: list[Any] = []
         for part in chunks(candidates):
-            references = [candidate.reference_id for candidate in part]
-            phones = [candidate.phone_key for candidate in part]
-            # Two look-ups by index; one with OR would be a scan of the group.
-            for condition in (_jobs.reference_id.in_(references), _jobs.phone_key.in_(phones)):
-                found += connection.execute(
-                    select(
-                        _jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state
-                    ).where(_jobs.job_group_id == job_group_id, condition)
-                ).all()
+            found += self._look_up(connection, job_group_id, _jobs.reference_id, [item.reference_id for item in part])
+            known = {row.reference_id for row in found}
+            # A row found by its reference says all, and in a group that is assigned already all are.
+            phones = [item.phone_key for item in part if item.reference_id not in known]
+            if phones:
+                found += self._look_up(connection, job_group_id, _jobs.phone_key, phones)
         return found
+
+    def _look_up(self, connection: Connection, job_group_id: str, column: Any, keys: Sequence[str]) -> Sequence[Any]:
+        # One column at a time, by its index; two with OR would be a scan of the group.
+        wanted = (_jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state)
+        return connection.execute(select(*wanted).where(_jobs.job_group_id == job_group_id, column.in_(keys))).all()
 
 
 class _Known:

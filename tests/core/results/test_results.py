@@ -88,7 +88,7 @@ def test_one_row_a_job_in_json_lines(ledger: Ledger, tell: Callable[..., None], 
 def test_numbers_and_names_are_written_only_if_asked_for(
     ledger: Ledger, tell: Callable[..., None], tmp_path: Path, suffix: str
 ) -> None:
-    tell(1, name="Zhang")
+    tell(1, name="Zhang", extras={"note": "or 138-0000-0001"})
     path = tmp_path / f"results.{suffix}"
 
     export(ledger, GROUP, path)
@@ -96,6 +96,7 @@ def test_numbers_and_names_are_written_only_if_asked_for(
     export(ledger, GROUP, path, include_phone_number=True)
 
     assert "13800000001" not in without
+    assert "0000-0001" not in without
     assert "Zhang" not in without
     assert (rows_of(path)[0]["phone_number"], rows_of(path)[0]["name"]) == ("13800000001", "Zhang")
 
