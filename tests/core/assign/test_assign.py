@@ -162,11 +162,11 @@ def test_a_refusal_for_good_stops_at_once(campaign, numbers, fault, error):
 
 def test_a_refused_batch_is_free_for_the_next_try(campaign, numbers):
     contacts = numbers(5)
-    calls = iter([OutboundBotWrongTimeError("too late"), None])
+    errors = [OutboundBotWrongTimeError("too late")]
 
     def guard(group) -> None:
-        if error := next(calls):
-            raise error
+        if errors:
+            raise errors.pop()
 
     with pytest.raises(OutboundBotWrongTimeError):
         campaign.assign(contacts, guard=guard)
