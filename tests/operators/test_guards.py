@@ -109,8 +109,8 @@ def test_a_connection_that_cannot_be_used(simulator, context, connection, change
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param({"contacts": None}, r"contacts: give either contacts or contacts_path", id="none"),
-        pytest.param({"contacts_path": "x.csv"}, r"contacts: give either", id="both"),
+        pytest.param({"contacts": None}, r"contacts: give one of contacts, contacts_path", id="none"),
+        pytest.param({"contacts_path": "x.csv"}, r"contacts: give one of", id="both"),
         pytest.param({"contacts": [], "on_empty": "fail"}, r"contacts: there are no contacts; pass", id="empty"),
         pytest.param({"contacts": [{"name": "Li"}]}, r"1 of 1 contacts .* row 1: no phone number", id="no-number"),
         pytest.param({"contacts": "{{ x }}"}, r"contacts: a list .* not str", id="text"),

@@ -1,0 +1,113 @@
+"""A ledger that is put back to an earlier state, or lost, in the middle; and where the promise ends."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+from cryptography.fernet import Fernet
+
+from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
+
+KEY = Fernet.generate_key().decode()
+
+
+@pytest.fixture
+def assign_with(campaign, tmp_path):
+    """Assigns with a ledger that is opened for one try only, as a task does."""
+
+    def assign(contacts, *, path: Path = tmp_path / "mine.db", keys=(KEY,), **options):
+        with open_ledger(f"sqlite:///{path}", keys) as ledger:
+            return attrs.evolve(campaign, ledger=ledger).assign(contacts, **options)
+
+    return assign
+
+
+def test_a_snapshot_put_back_in_the_middle_calls_nobody_again(campaign, numbers, assign_with, tmp_path):
+    contacts = numbers(60)
+    assign_with(contacts[:20])
+    with closing(sqlite3.connect(tmp_path / "mine.db")) as now, closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        now.backup(old)
+    campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 0.3})
+    assign_with(contacts[:45])
+
+    for left in tmp_path.glob("mine.db*"):
+        left.unlink()
+    (tmp_path / "old.db").rename(tmp_path / "mine.db")
+    for _ in range(5):
+        result = assign_with(contacts)
+        if not result.unresolved:
+            break
+
+    assert campaign.each_once(contacts)
+    assert result.read == 60
+
+
+def test_a_lost_ledger_calls_nobody_again(campaign, numbers, assign_with, tmp_path):
+    contacts = numbers(40)
+    assign_with(contacts[:25])
+
+    result = assign_with(contacts, path=tmp_path / "new.db")
+
+    assert campaign.each_once(contacts)
+    assert (result.newly_assigned, result.duplicates) == (15, 25)
+
+
+def test_two_ledgers_that_take_turns_on_one_group(campaign, numbers, assign_with, tmp_path):
+    contacts = numbers(30)
+    for index, end in enumerate((10, 20, 30)):
+        assign_with(contacts[:end], path=tmp_path / f"{index % 2}.db", key=TaskKey("dag", "run", f"t{index}"))
+
+    assert campaign.each_once(contacts)
+
+
+def test_keys_that_rotate_between_tries(campaign, numbers, assign_with):
+    contacts = numbers(20)
+    assign_with(contacts[:10])
+    newer = Fernet.generate_key().decode()
+    campaign.simulator.faults(reset={"actions": ["AssignJobs"], "times": 1})
+    held = assign_with(contacts, keys=(newer, KEY), on_unresolved="hold")
+    assert held.unresolved == 5
+
+    # The contact that is sent again was written under the key before.
+    assert assign_with(contacts, keys=(Fernet.generate_key().decode(), newer, KEY)).unresolved == 0
+    assert campaign.each_once(contacts)
+
+
+def test_beyond_settle_seconds_the_promise_ends(campaign, numbers, caplog):
+    """
+    A request that the service acts on later than ``settle_seconds`` after it was given up is sent again.
+
+    Nothing in the API could tell it from one that never arrived. Who must not take that risk holds such contacts.
+    """
+    caplog.set_level("INFO")
+    (number,) = numbers(1)
+    campaign.simulator.faults(late={"actions": ["AssignJobs"], "seconds": 2.0, "times": 1})
+
+    result = campaign.assign([number], settle_seconds=0.2)
+
+    assert (result.assigned, result.unresolved) == (1, 0)
+    assert "sending 1 contacts again that never arrived" in caplog.text
+    until = time.monotonic() + 20
+    while campaign.jobs_per_number()[number] < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert campaign.jobs_per_number()[number] == 2
+
+
+def test_held_contacts_are_not_sent_again_even_beyond_settle_seconds(campaign, numbers):
+    (number,) = numbers(1)
+    campaign.simulator.faults(late={"actions": ["AssignJobs"], "seconds": 1.5, "times": 1})
+
+    held = campaign.assign([number], settle_seconds=0.2, on_unresolved="hold")
+
+    assert (held.assigned, held.unresolved) == (0, 1)
+    until = time.monotonic() + 20
+    while not campaign.jobs_per_number()[number] and time.monotonic() < until:
+        time.sleep(0.05)
+    result = campaign.assign([number], on_unresolved="hold")
+    assert (result.assigned, result.unresolved) == (1, 0)
+    assert campaign.each_once([number])
