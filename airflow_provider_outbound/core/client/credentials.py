@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.exceptions import OutboundBotAuthenticationError
@@ -17,7 +18,7 @@ class Signer:
     Signs requests of the classic SDK with credentials that may change while the client lives.
 
     The SDK's own signers cannot assume a role from an STS token, know no OIDC, and refresh without a lock. So the
-    credentials come from ``alibabacloud-credentials``, and only the signing is the SDK's.
+    credentials come from ``alibabacloud-credentials``.
 
     :raises OutboundBotAuthenticationError: no credentials can be found where ``settings`` say.
     """
@@ -28,11 +29,11 @@ class Signer:
         self._provider = None if _is_plain_key(settings) else self._guarded(lambda: _provider(settings))
 
     def sign(self, region_id: str, request: Any) -> tuple[dict[str, str], str]:
-        """Complete ``request``; the signature of ``aliyunsdkcore``'s own signers."""
+        """Complete ``request``, as ``aliyunsdkcore``'s own signers do."""
         key_id, secret, token = self._keys()
         if token:
             request.add_query_param("SecurityToken", token)
-        return request.get_signed_header(region_id, key_id, secret), request.get_url(region_id, key_id, secret)
+        return request.get_signed_header(region_id, key_id, secret), signed_url(request, region_id, key_id, secret)
 
     def _keys(self) -> tuple[str, str, str | None]:
         if self._provider is None:
@@ -53,6 +54,39 @@ class Signer:
                 "Credentials", failure or "NoCredentials", _mend(self._settings), in_doubt=False
             )
         return result
+
+
+def signed_url(request: Any, region_id: str, key_id: str, secret: str) -> str:
+    """
+    Sign an RPC request with HMAC-SHA1, as ``request.get_url`` does.
+
+    That one percent-encodes the parameters three times over, which for a batch of contacts takes most of a request's
+    time; once is enough, for what is encoded holds only ``%``, ``=`` and ``&`` that must be encoded again.
+
+    :return: Path and query.
+    """
+    from aliyunsdkcore.auth.algorithm import sha_hmac1
+    from aliyunsdkcore.utils import parameter_helper
+
+    parameters = {
+        "RegionId": region_id,
+        **request.get_query_params(),
+        "Version": request.get_version(),
+        "Action": request.get_action_name(),
+        "Format": request.get_accept_format(),
+        "Timestamp": parameter_helper.get_iso_8061_date(),
+        "SignatureMethod": sha_hmac1.get_signer_name(),
+        "SignatureType": sha_hmac1.get_signer_type(),
+        "SignatureVersion": sha_hmac1.get_signer_version(),
+        "SignatureNonce": parameter_helper.get_uuid(),
+        "AccessKeyId": key_id,
+    }
+    query = "&".join(f"{quote(name, safe='')}={quote(str(parameters[name]), safe='')}" for name in sorted(parameters))
+    again = query.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
+    # The SDK compares this with what a refusal for the signature quotes.
+    request.string_to_sign = f"{request.get_method()}&%2F&{again}"
+    signature = sha_hmac1.get_sign_string(request.string_to_sign, f"{secret}&")
+    return f"/?{query}&Signature={quote(signature, safe='')}"
 
 
 def _is_plain_key(settings: ClientSettings) -> bool:
