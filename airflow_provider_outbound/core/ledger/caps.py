@@ -26,14 +26,16 @@ def count_calls(connection: Connection, phone_keys: Sequence[str], since: dateti
     """
     calls: Counter[str] = Counter()
     for part in chunks(phone_keys):
-        rows = connection.execute(
-            select(_jobs.phone_key, func.sum(_CALLS).label("calls"))
-            .where(
-                _jobs.phone_key.in_(part),
-                _jobs.state != JobState.REFUSED,
-                func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at) >= since,
+        for index in (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE):
+            rows = connection.execute(
+                select(_jobs.phone_key, func.sum(_CALLS).label("calls"))
+                .where(
+                    index,
+                    _jobs.phone_key.in_(part),
+                    _jobs.state != JobState.REFUSED,
+                    func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at) >= since,
+                )
+                .group_by(_jobs.phone_key)
             )
-            .group_by(_jobs.phone_key)
-        )
-        calls.update({row.phone_key: int(row.calls) for row in rows})
+            calls.update({row.phone_key: int(row.calls) for row in rows})
     return calls

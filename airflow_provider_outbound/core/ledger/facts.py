@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, true, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
@@ -71,15 +71,17 @@ class FactWriter:
         return self._database.identity.phone_key(normalise_or_digits(fact.phone_number))
 
     def _load(self, group_id: str, facts: Sequence[Event | Job], phones: Sequence[str | None]) -> None:
-        keys: tuple[tuple[Any, set[str]], ...] = (
-            (_jobs.reference_id, {name for fact in facts for name in (fact.reference_id, fact.job_id) if name}),
-            (_jobs.job_id, {fact.job_id for fact in facts}),
-            (_jobs.phone_key, {phone for phone in phones if phone}),
+        keys: tuple[tuple[Any, set[str], Any], ...] = (
+            (_jobs.reference_id, {name for fact in facts for name in (fact.reference_id, fact.job_id) if name}, true()),
+            (_jobs.job_id, {fact.job_id for fact in facts}, true()),
+            (_jobs.phone_key, {phone for phone in phones if phone}, schema.UNIQUE_PHONE),
         )
-        for column, values in keys:
+        for column, values, condition in keys:
             for part in chunks(sorted(values)):
                 statement = (
-                    select(schema.jobs).where(_jobs.job_group_id == group_id, column.in_(part)).with_for_update()
+                    select(schema.jobs)
+                    .where(_jobs.job_group_id == group_id, condition, column.in_(part))
+                    .with_for_update()
                 )
                 for stored in self._connection.execute(statement).mappings():
                     if (group_id, stored["reference_id"]) not in self._by_reference:

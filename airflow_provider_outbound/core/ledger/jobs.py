@@ -71,7 +71,6 @@ class Jobs(Journal):
             rows = connection.execute(
                 select(_jobs.reference_id, _jobs.job_id)
                 .where(_jobs.job_group_id == job_group_id, literal_column("state = 'accepted' AND NOT terminal"))
-                .order_by(_jobs.reference_id)
                 .limit(limit)
             )
             return [Unfinished(reference_id=row.reference_id, job_id=row.job_id) for row in rows]

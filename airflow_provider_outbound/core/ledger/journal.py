@@ -23,6 +23,7 @@ from airflow_provider_outbound.core.ledger.records import (
     Outcomes,
     Standing,
 )
+from airflow_provider_outbound.core.ledger.schema import UNIQUE_PHONE
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
@@ -309,18 +310,21 @@ class Journal(Groups):
     def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
         found: list[Any] = []
         for part in chunks(candidates):
-            found += self._look_up(connection, job_group_id, _jobs.reference_id, [item.reference_id for item in part])
+            found += self._look_up(
+                connection, job_group_id, _jobs.reference_id.in_([item.reference_id for item in part])
+            )
             known = {row.reference_id for row in found}
             # A row found by its reference says all, and in a group that is assigned already all are.
             phones = [item.phone_key for item in part if item.reference_id not in known]
             if phones:
-                found += self._look_up(connection, job_group_id, _jobs.phone_key, phones)
+                # The index holds, as standing() looks at, only those that are unique by their number.
+                found += self._look_up(connection, job_group_id, UNIQUE_PHONE, _jobs.phone_key.in_(phones))
         return found
 
-    def _look_up(self, connection: Connection, job_group_id: str, column: Any, keys: Sequence[str]) -> Sequence[Any]:
+    def _look_up(self, connection: Connection, job_group_id: str, *conditions: Any) -> Sequence[Any]:
         # One column at a time, by its index; two with OR would be a scan of the group.
         wanted = (_jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state)
-        return connection.execute(select(*wanted).where(_jobs.job_group_id == job_group_id, column.in_(keys))).all()
+        return connection.execute(select(*wanted).where(_jobs.job_group_id == job_group_id, *conditions)).all()
 
 
 class _Known:

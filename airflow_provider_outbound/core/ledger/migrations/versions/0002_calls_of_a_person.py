@@ -1,7 +1,14 @@
-"""A person's jobs are found whatever their group, to count calls; a job of a group without reading the group."""
+"""
+A person's jobs are found whatever their group, to count calls.
+
+A job of a group is found without reading the group, and fewer pages are written for a contact.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
@@ -9,7 +16,16 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.create_index("ix_jobs_phone", "jobs", ["phone_key", "job_group_id"], unique=False)
-    op.create_index("ix_jobs_job", "jobs", ["job_id", "job_group_id"], unique=False)
-    op.drop_index("ix_jobs_group_phone", table_name="jobs")
-    op.drop_index("ix_jobs_job_id", table_name="jobs")
+    _index("uq_jobs_phone", ["phone_key", "job_group_id"], unique=True, where="unique_phone")
+    _index("ix_jobs_phone", ["phone_key"], where="NOT unique_phone")
+    _index("ix_jobs_job", ["job_id", "job_group_id"])
+    _index("ix_jobs_open", ["job_group_id"], where="state = 'accepted' AND NOT terminal")
+    for name in ("uq_jobs_group_phone", "ix_jobs_group_phone", "ix_jobs_job_id", "ix_jobs_unfinished"):
+        op.drop_index(name, table_name="jobs")
+
+
+def _index(name: str, columns: list[str], *, unique: bool = False, where: str | None = None) -> None:
+    condition: dict[str, Any] = (
+        {} if where is None else {"sqlite_where": sa.text(where), "postgresql_where": sa.text(where)}
+    )
+    op.create_index(name, "jobs", columns, unique=unique, **condition)
