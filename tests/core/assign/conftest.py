@@ -84,7 +84,17 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def campaign(simulator: Simulator, ledger: Ledger) -> Campaign:
-    client = make_client(simulator)
-    group = client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
-    return Campaign(simulator=simulator, client=client, ledger=ledger, job_group_id=group.job_group_id)
+def make_campaign(ledger: Ledger) -> Callable[[Simulator], Campaign]:
+    """Makes a campaign of a simulator."""
+
+    def make(simulator: Simulator) -> Campaign:
+        client = make_client(simulator)
+        group = client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
+        return Campaign(simulator=simulator, client=client, ledger=ledger, job_group_id=group.job_group_id)
+
+    return make
+
+
+@pytest.fixture
+def campaign(simulator: Simulator, make_campaign: Callable[[Simulator], Campaign]) -> Campaign:
+    return make_campaign(simulator)

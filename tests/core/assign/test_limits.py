@@ -195,3 +195,13 @@ def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign, numbers, 
 
 def _ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
+
+
+def test_a_service_that_bears_few_requests_a_second_gets_few(simulator_factory, make_campaign, numbers):
+    campaign = make_campaign(simulator_factory(max_requests_per_second=12))
+
+    assert campaign.assign(numbers(150), max_parallel_requests=8).assigned == 150
+
+    assert campaign.each_once(numbers(150))
+    counts = campaign.simulator.run(lambda cloud: cloud.counts())
+    assert 0 < counts["throttled"] < counts["requests"]["AssignJobs"] / 2
