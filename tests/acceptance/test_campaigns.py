@@ -122,7 +122,14 @@ def wait_for_task(stack: AirflowStack, run_id: str, task_id: str, state: str) ->
 def collectors(stack: AirflowStack) -> list[psutil.Process]:
     """Collectors that a triggerer of this stack started."""
     tree = psutil.Process(stack.pid("triggerer")).children(recursive=True)
-    return [process for process in tree if "airflow_provider_outbound.core.collect.worker" in process.cmdline()]
+    return [process for process in tree if "airflow_provider_outbound.core.collect.worker" in _command(process)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []  # it has just ended
 
 
 def contacts_of(stack: AirflowStack, run_id: str) -> dict[str, str]:

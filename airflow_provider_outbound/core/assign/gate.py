@@ -18,7 +18,7 @@ _LOWEST_RATE = 0.5
 #: ever faster if that has become possible. It is back there after six seconds, and fourfold after thirty.
 _GROWTH = 0.003
 #: By how many requests a second it grows in a second at least: refusals may be for others' requests, or by chance.
-_LEAST_GROWTH = 0.2
+_LEAST_GROWTH = 0.4
 #: Seconds, and requests, over which is counted what the service bears.
 _SPAN, _COUNT = 10.0, 3.0
 
@@ -39,6 +39,7 @@ class Gate:
         self._in_flight = 0
         self._rate: float | None = None
         self._next = 0.0
+        self._begun_at = time.monotonic()
         self._cut_at = 0.0
         self._pause = 0.0
         self._taken: deque[float] = deque()
@@ -117,7 +118,10 @@ class Gate:
 
     def _borne(self, now: float) -> float:
         """Requests a second that the service has just taken."""
-        span = 1.0 if self._rate is None else min(_SPAN, max(1.0, _COUNT / self._rate))
+        if self._rate is None:
+            span = min(1.0, max(0.1, now - self._begun_at))
+        else:
+            span = min(_SPAN, max(1.0, _COUNT / self._rate))
         borne = sum(taken > now - span for taken in self._taken) / span
         if self._rate is None:
             return borne

@@ -201,7 +201,7 @@ class Campaign:
         return process
 
     def _end(self, process: Any) -> int | None:
-        process.join(120)
+        process.join(400)
         code: int | None = process.exitcode
         if code is None:
             process.kill()
