@@ -139,7 +139,8 @@ class OutboundBotHook(BaseHook):
         """A client of the API. Threads may share it."""
         from airflow_provider_outbound.core.client import OutboundBotClient
 
-        return OutboundBotClient(self.settings.client)
+        settings = self.settings.client
+        return OutboundBotClient(settings, lambda *turns: self.ledger.turns.take(settings.origin, *turns))
 
     @cached_property
     def ledger(self) -> Ledger:

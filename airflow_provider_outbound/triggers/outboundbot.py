@@ -223,7 +223,9 @@ class _Desk:
 
         with self._lock:
             if settings not in self._clients:
-                self._clients[settings] = OutboundBotClient(settings)
+                self._clients[settings] = OutboundBotClient(
+                    settings, lambda *turns: self.ledger().turns.take(settings.origin, *turns)
+                )
             return self._clients[settings]
 
     def close(self) -> None:

@@ -15,6 +15,13 @@ CALLS_PER_SECOND = 20
 EXAMPLES = ("nightly_campaign", "parallel_segments", "campaign_on_asset")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the one Airflow in one process."""
+    for item in items:
+        if "airflow_services" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("airflow"))
+
+
 @pytest.fixture(scope="session")
 def airflow_services() -> Iterator[AirflowStack]:
     """Scheduler, DAG processor, API server and triggerer with the example DAGs, running."""

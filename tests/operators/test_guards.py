@@ -350,7 +350,8 @@ def test_jobs_are_held_back_and_let_go_by_reference(simulator, context):
     assert freed["requested"] == 1
 
 
-def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(simulator, context):
+def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(simulator, context, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     made = create(strategy=None, start_immediately=True).execute(context("create"))
     simulator.set_clock(speed=1000)
     assign(job_group_id=made).execute(context("assign"))

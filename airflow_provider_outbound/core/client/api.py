@@ -38,11 +38,13 @@ class OutboundBotClient:
     Threads may share a client. Nothing is connected or imported before the first call.
 
     :param settings: Where, as whom, how patiently.
+    :param take_turns: Where requests get their turn if the settings limit them: called with a number of turns and how
+        many there are in a second, gives the seconds until the first. Without it the limit holds for this client alone.
     """
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, take_turns: Callable[[int, float], float] | None = None) -> None:
         self.settings = settings
-        self._sender = Sender(settings)
+        self._sender = Sender(settings, take_turns)
 
     def create_job_group(
         self,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_outbound.core.client.errors import from_code, from_sdk, texts_in, unusable
+from airflow_provider_outbound.core.client.pace import Pace, TakeTurns
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.client.transport import last_check, open_sdk_client
 from airflow_provider_outbound.exceptions import (
@@ -30,13 +30,14 @@ class Sender:
     The connections it keeps open are closed when it is no longer used, at the latest when the process ends.
 
     :param settings: Where, as whom, how patiently.
+    :param take_turns: Where the turns of a limited connection come from.
     """
 
-    def __init__(self, settings: ClientSettings) -> None:
+    def __init__(self, settings: ClientSettings, take_turns: TakeTurns | None = None) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._sdk: Any = None
-        self._pace = _Pace(settings.max_requests_per_second)
+        self._pace = Pace(settings.max_requests_per_second, take_turns)
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Send a request that may be sent again without harm."""
@@ -113,24 +114,6 @@ class Sender:
                 yield from texts_in(json.loads(job))
             except ValueError:
                 continue
-
-
-class _Pace:
-    """Spaces out requests of all threads of this process."""
-
-    def __init__(self, per_second: float | None) -> None:
-        self._interval = 1 / per_second if per_second else 0.0
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def wait(self) -> None:
-        if not self._interval:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._interval
-        time.sleep(turn - now)
 
 
 def _request(action: str, parameters: Mapping[str, Any], url: str) -> Any:

@@ -34,7 +34,7 @@ class ClientSettings:
     :param instance_id: Instance used where a call names none.
     :param connect_timeout: Seconds to wait for a connection.
     :param read_timeout: Seconds to wait for an answer.
-    :param max_requests_per_second: At most so many requests by this client; ``None`` for no limit.
+    :param max_requests_per_second: At most so many requests, by all clients that share turns; ``None`` for no limit.
     :param origin: Where these settings come from, for messages, e.g. ``connection 'outboundbot_default'``.
     :raises OutboundBotConfigError: a value cannot be used; the message names the field.
     """

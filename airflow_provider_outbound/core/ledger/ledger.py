@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.jobs import Jobs
+from airflow_provider_outbound.core.ledger.turns import Turns
 
 
 class Ledger(Database):
     """
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
-    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in.
+    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in,
+    ``turns`` spaces out requests.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
         super().__init__(url, keys)
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
+        self.turns = Turns(self)
 
 
 def open_ledger(url: str, keys: Sequence[str]) -> Ledger:

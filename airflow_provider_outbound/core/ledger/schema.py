@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0002"
+REVISION = "0003"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -233,4 +233,13 @@ cursors = Table(
     Column("name", String(256), primary_key=True),
     Column("sequence", BigInteger, nullable=False),
     Column("moved_at", UtcDateTime, nullable=False),
+)
+
+#: Who may send the next request, for each connection with a limit.
+request_turns = Table(
+    "request_turns",
+    metadata,
+    Column("name", String(256), primary_key=True),
+    #: When the first turn begins that nobody has taken.
+    Column("free_at", UtcDateTime, nullable=False),
 )
