@@ -77,9 +77,7 @@ def _outboundbot_connection() -> dict[str, Any]:
             "ecs_role": _field("ECS RAM role", "string", "Role of the machine; leave login and password empty then."),
             "connect_timeout": _field("Connect timeout", "number", "Seconds to wait for a connection.", default=5),
             "read_timeout": _field("Read timeout", "number", "Seconds to wait for an answer.", default=10),
-            "max_requests_per_second": _field(
-                "Requests per second", "number", "At most so many, by all processes; empty: no limit."
-            ),
+            "max_requests_per_second": _field("Requests per second", "number", "By all processes; empty: no limit."),
             "calling_hours": _field(
                 "Calling hours",
                 "object",
