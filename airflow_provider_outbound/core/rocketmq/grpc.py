@@ -28,7 +28,7 @@ from airflow_provider_outbound.core.rocketmq.base import (
     Consumer,
     Message,
     RocketMQSettings,
-    missing_grpc_client,
+    missing_client,
 )
 from airflow_provider_outbound.exceptions import RocketMQClientError, RocketMQError
 
@@ -84,8 +84,8 @@ _notes = _Notes()
 
 
 @contextlib.contextmanager
-def _temporary_home() -> Iterator[None]:
-    """While it is imported the client opens a log file in the home folder, and fails where it cannot: lend it one."""
+def temporary_home() -> Iterator[None]:
+    """Clients open a log file in the home folder when they are loaded, and fail where they cannot: lend them one."""
     home = os.environ.get("HOME")
     with tempfile.TemporaryDirectory(prefix="outbound-rocketmq-", ignore_cleanup_errors=True) as folder:
         os.environ["HOME"] = folder
@@ -108,7 +108,7 @@ def load_client() -> Client:
 
     :raises RocketMQClientError: The library is missing or cannot be imported; the message says the mend.
     """
-    with _import_lock, _temporary_home():
+    with _import_lock, temporary_home():
         try:
             package = importlib.import_module("rocketmq")
             client = importlib.import_module("rocketmq.v5.client")
@@ -119,7 +119,7 @@ def load_client() -> Client:
             model = importlib.import_module("rocketmq.v5.model")
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] == "rocketmq":
-                raise RocketMQClientError(missing_grpc_client()) from None
+                raise RocketMQClientError(missing_client("grpc")) from None
             raise RocketMQClientError(_unusable(error)) from None
         except Exception as error:  # noqa: BLE001 - protobuf and grpc refuse with types of their own
             raise RocketMQClientError(_unusable(error)) from None
