@@ -123,6 +123,7 @@ def load_client() -> Client:
             raise RocketMQClientError(_unusable(error)) from None
         except Exception as error:  # noqa: BLE001 - protobuf and grpc refuse with types of their own
             raise RocketMQClientError(_unusable(error)) from None
+        _keep_unreadable_bodies(model.Message)
         logger = logging.getLogger(_CLIENT_LOGGER)
         for handler in list(logger.handlers):
             if handler is not _notes:
@@ -140,6 +141,23 @@ def load_client() -> Client:
         Producer=producer.Producer,
         SimpleConsumer=consumer.SimpleConsumer,
     )
+
+
+def _keep_unreadable_bodies(message_type: Any) -> None:
+    """
+    Give a body that cannot be decompressed as it came.
+
+    The library would raise instead, and lose all messages of that answer; again and again, as the bad one comes again.
+    """
+    decompress = message_type._Message__uncompress_body  # noqa: SLF001 - there is no public place for this
+
+    def body(message: Any) -> bytes:
+        try:
+            return bytes(decompress(message))
+        except Exception:  # noqa: BLE001 - zlib's, gzip's, and the library's own for encodings that it does not know
+            return bytes(message.body)
+
+    message_type._Message__uncompress_body = staticmethod(body)  # noqa: SLF001
 
 
 def _unusable(error: Exception) -> str:

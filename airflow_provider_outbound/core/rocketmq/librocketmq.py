@@ -47,6 +47,8 @@ class Library:
     check: Callable[[int], None]
     #: Makes ``function(consumer, message) -> status`` callable by the library.
     callback_type: Callable[[Callable[[int, int], int]], Any]
+    #: Makes the structure into which ``SendMessageSync`` writes.
+    send_result: Callable[[], Any]
     #: Text of a message's body, as an address. These three keep the interpreter's lock, for they take no time.
     body_address: Callable[[int], int | None]
     message_id: Callable[[int], bytes | None]
@@ -102,6 +104,7 @@ def _load(path: str | None) -> Library:
         functions=ffi.dll,
         check=check,
         callback_type=ffi.MSG_CALLBACK_FUNC,
+        send_result=ffi._CSendResult,  # noqa: SLF001 - there is no public one
         body_address=ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(("GetMessageBody", ffi.dll)),
         message_id=ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)(("GetMessageId", ffi.dll)),
         reconsume_times=ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(("GetMessageReconsumeTimes", ffi.dll)),
