@@ -290,7 +290,7 @@ class GrpcConsumer(Consumer):
             return f"{broker} has no consumer group {group!r}: create it there, or correct consumer_group"
         if noted("40402", "no topic route info"):
             return f"{broker} has no topic {settings.topic!r}: create it there, or correct topic"
-        if noted("unauthorized", "unauthenticated", "permission_denied", "forbidden"):
+        if noted("unauthorized", "unauthenticated", "permission_denied", "forbidden", "40100", "40300"):
             return f"{broker} refuses the credentials: correct login and password (and namespace)"
         if noted("unavailable", "deadline_exceeded"):
             encryption = "on" if settings.tls else "off"
