@@ -36,12 +36,21 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--rocketmq-conn-id", metavar="ID", help="Airflow connection of type rocketmq")
-    source.add_argument("--endpoint", metavar="grpc://HOST:PORT", help="broker; several, separated by ';'")
+    source.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="grpc://HOST:PORT of a proxy, or remoting://HOST:PORT of a name server; several as grpc://A:PORT;B:PORT",
+    )
     parser.add_argument("--topic", help="topic of the events (with --endpoint)")
     parser.add_argument("--group", help="consumer group, this ledger's own (with --endpoint)")
     parser.add_argument("--tag", help="tag expression (default: every message)")
     parser.add_argument("--namespace", default="", help="instance id, where the broker wants one")
-    parser.add_argument("--no-tls", action="store_true", help="do not encrypt the connection")
+    parser.add_argument("--no-tls", action="store_true", help="do not encrypt the connection (remoting cannot)")
+    parser.add_argument(
+        "--librocketmq",
+        metavar="PATH",
+        help="librocketmq.so for remoting (default: the package's own, or the machine's)",
+    )
     parser.add_argument("--ledger-url", metavar="URL", help="SQLAlchemy URL, e.g. sqlite:////var/lib/ledger.db")
     parser.set_defaults(run=_collect, parser=parser)
 
@@ -49,8 +58,10 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
 def _collect(args: argparse.Namespace) -> int:
     if args.endpoint and not (args.topic and args.group):
         args.parser.error("--endpoint needs --topic and --group")
-    if args.rocketmq_conn_id and (args.topic or args.group or args.tag or args.namespace or args.no_tls):
-        args.parser.error("--rocketmq-conn-id brings topic, group, tag, namespace and tls with it")
+    if args.rocketmq_conn_id and (
+        args.topic or args.group or args.tag or args.namespace or args.no_tls or args.librocketmq
+    ):
+        args.parser.error("--rocketmq-conn-id brings topic, group, tag, namespace, tls and librocketmq with it")
     from airflow_provider_outbound.core.collect import worker
 
     try:
@@ -97,7 +108,9 @@ def _subscription(args: argparse.Namespace) -> RocketMQSettings:
 
     scheme, found, rest = args.endpoint.partition("://")
     if not found or scheme not in _SCHEMES:
-        raise OutboundBotConfigError(f"--endpoint {args.endpoint!r}: give it as grpc://HOST:PORT")
+        raise OutboundBotConfigError(
+            f"--endpoint {args.endpoint!r}: give it as grpc://HOST:PORT or remoting://HOST:PORT"
+        )
     return RocketMQSettings(
         transport=scheme,
         endpoints=tuple(part for part in rest.rstrip("/").split(";") if part),
@@ -106,6 +119,7 @@ def _subscription(args: argparse.Namespace) -> RocketMQSettings:
         namespace=args.namespace,
         tag=args.tag or "*",
         tls=not args.no_tls,
+        librocketmq=args.librocketmq,
         username=os.environ.get("OUTBOUND_ROCKETMQ_USERNAME", ""),
         password=os.environ.get("OUTBOUND_ROCKETMQ_PASSWORD", ""),
     )

@@ -34,7 +34,14 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--broker-port", type=int, default=8181, help="port of the broker; 0 picks one (default: %(default)s)"
     )
     broker.add_argument(
-        "--publish-to", metavar="URL", help="publish to this proxy, grpc://HOST:PORT, instead of running one"
+        "--publish-to",
+        metavar="URL",
+        help="publish to a proxy, grpc://HOST:PORT, or by a name server, remoting://HOST:PORT, instead of running one",
+    )
+    parser.add_argument(
+        "--librocketmq",
+        metavar="PATH",
+        help="librocketmq.so for remoting (default: the package's own, or the machine's)",
     )
     parser.add_argument("--topic", default="outbound-events", help="topic of the events (default: %(default)s)")
     parser.add_argument(
@@ -92,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         api_port=arguments.api_port,
         broker_port=arguments.broker_port,
         publish_to=arguments.publish_to,
+        librocketmq=arguments.librocketmq,
         topic=arguments.topic,
         consumer_group=arguments.consumer_group,
         latency=arguments.latency_ms / 1000,

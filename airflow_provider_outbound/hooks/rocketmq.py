@@ -8,6 +8,7 @@ import ssl
 from airflow.sdk import BaseHook
 
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, check_transport
+from airflow_provider_outbound.core.rocketmq.probe import find_trouble
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
 
@@ -52,13 +53,21 @@ class RocketMQHook(BaseHook):
         """
         Try whether the endpoints take connections. No message is read, for that would take it from the collector.
 
-        :return: Whether all do, and what is or is not well, in words.
+        With transport ``remoting`` the broker is asked as well whether the group may read the topic.
+
+        :return: Whether all is well, and what is or is not, in words.
         """
         try:
             settings = self.settings()
             check_transport(settings)
         except OutboundBotError as error:
             return False, str(error)
+        if settings.transport == "remoting":
+            trouble = find_trouble(settings)
+            return not trouble, trouble or (
+                f"{', '.join(settings.endpoints)} offers topic {settings.topic!r} to consumer group"
+                f" {settings.consumer_group!r}"
+            )
         failures = [
             f"{endpoint}: {why}" for endpoint in settings.endpoints if (why := _trouble(endpoint, settings.tls))
         ]

@@ -32,8 +32,11 @@ class Settings:
     #: 0 picks a free one.
     api_port: int = 0
     broker_port: int = 0
-    #: ``grpc://HOST:PORT`` of a RocketMQ proxy to publish to; ``None``: a broker of our own.
+    #: ``grpc://HOST:PORT`` of a RocketMQ proxy, or ``remoting://HOST:PORT`` of a name server, to publish to; ``None``:
+    #: a broker of our own.
     publish_to: str | None = None
+    #: Path of librocketmq.so, to publish by ``remoting``; ``None``: the package's own, or the machine's.
+    librocketmq: str | None = None
     topic: str = "outbound-events"
     consumer_group: str = "outbound-collector"
     #: Seconds added to every answer of the API.
@@ -100,7 +103,7 @@ class Server:
             return Broker(port=settings.broker_port, topic=settings.topic, consumer_group=settings.consumer_group)
         from airflow_provider_outbound.simulator.publisher import Publisher
 
-        return Publisher(settings.publish_to, settings.topic)
+        return Publisher(settings.publish_to, settings.topic, settings.librocketmq)
 
     @property
     def broker_address(self) -> str:
@@ -176,11 +179,12 @@ class Server:
             "host": host,
             "port": int(port),
             "extra": {
-                "transport": "grpc",
+                "transport": (settings.publish_to or "grpc").partition(":")[0],
                 "topic": settings.topic,
                 "consumer_group": settings.consumer_group,
                 "tls": False,
-            },
+            }
+            | ({"librocketmq": settings.librocketmq} if settings.librocketmq else {}),
         }
         return {
             "api": self.api_address,

@@ -54,7 +54,8 @@ class RocketMQSettings:
     One subscription, and how to reach its broker.
 
     :param transport: ``grpc`` (RocketMQ 5 proxy) or ``remoting`` (the 4.x protocol).
-    :param endpoints: ``HOST:PORT`` each. With ``grpc`` they are alternatives: when one fails, the next is tried.
+    :param endpoints: ``HOST:PORT`` each: proxies with ``grpc``, name servers with ``remoting``. They are alternatives:
+        when one fails, the next is tried.
     :param topic: Topic that the service publishes to.
     :param consumer_group: Group that belongs to this ledger alone; it must exist on the broker.
     :param namespace: Instance id, where the broker wants one.
@@ -89,6 +90,11 @@ class RocketMQSettings:
     def subscription(self) -> tuple[tuple[str, ...], str, str]:
         """Where the messages come from: collectors with the same subscription share its messages."""
         return self.endpoints, self.topic, self.consumer_group
+
+    def qualified(self, name: str) -> str:
+        """A topic or group as the remoting protocol names it, which has no other place for the namespace."""
+        prefix = f"{self.namespace}%"
+        return name if not self.namespace or name.startswith(prefix) else prefix + name
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON for the collector's standard input. Holds the password: never log it."""
@@ -146,37 +152,37 @@ class Consumer(ABC):
 
 def check_transport(settings: RocketMQSettings) -> None:
     """
-    Refuse a transport that cannot work here, without importing a client.
+    Refuse a transport whose client library is not installed, without importing it.
 
-    :raises OutboundBotConfigError: The transport is not offered in this version.
-    :raises RocketMQClientError: Its client library is not installed.
+    :raises RocketMQClientError: The package is missing; the message says how to get it.
     """
-    if settings.transport == "remoting":
-        raise OutboundBotConfigError(
-            "RocketMQ transport 'remoting' is not offered in this version: use transport 'grpc' with a RocketMQ 5 proxy"
-        )
+    package = TRANSPORTS[settings.transport]
     try:
-        distribution(TRANSPORTS["grpc"])
+        distribution(package)
     except PackageNotFoundError:
-        raise RocketMQClientError(missing_grpc_client()) from None
+        raise RocketMQClientError(missing_client(settings.transport)) from None
 
 
-def missing_grpc_client() -> str:
-    """What to do when the client of transport ``grpc`` is not installed."""
-    return (
-        "RocketMQ transport 'grpc' needs the package rocketmq-python-client:"
-        ' pip install "airflow-provider-outbound[grpc]"'
-    )
+def missing_client(transport: str) -> str:
+    """What to do when the client of a transport is not installed."""
+    mend = {
+        "grpc": 'pip install "airflow-provider-outbound[grpc]"',
+        "remoting": "pip install --force-reinstall rocketmq-client-python",
+    }
+    return f"RocketMQ transport {transport!r} needs the package {TRANSPORTS[transport]}: {mend[transport]}"
 
 
 def open_consumer(settings: RocketMQSettings) -> Consumer:
     """
     Join the subscription's consumer group. The broker may be down: :meth:`Consumer.receive` says so.
 
-    :raises OutboundBotConfigError: The transport is not offered in this version.
     :raises RocketMQClientError: The client library is missing or unusable.
     """
     check_transport(settings)
+    if settings.transport == "remoting":
+        from airflow_provider_outbound.core.rocketmq.remoting import RemotingConsumer
+
+        return RemotingConsumer(settings)
     from airflow_provider_outbound.core.rocketmq.grpc import GrpcConsumer
 
     return GrpcConsumer(settings)

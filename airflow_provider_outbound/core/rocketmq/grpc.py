@@ -28,7 +28,7 @@ from airflow_provider_outbound.core.rocketmq.base import (
     Consumer,
     Message,
     RocketMQSettings,
-    missing_grpc_client,
+    missing_client,
 )
 from airflow_provider_outbound.exceptions import RocketMQClientError, RocketMQError
 
@@ -84,8 +84,8 @@ _notes = _Notes()
 
 
 @contextlib.contextmanager
-def _temporary_home() -> Iterator[None]:
-    """While it is imported the client opens a log file in the home folder, and fails where it cannot: lend it one."""
+def temporary_home() -> Iterator[None]:
+    """Clients open a log file in the home folder when they are loaded, and fail where they cannot: lend them one."""
     home = os.environ.get("HOME")
     with tempfile.TemporaryDirectory(prefix="outbound-rocketmq-", ignore_cleanup_errors=True) as folder:
         os.environ["HOME"] = folder
@@ -108,7 +108,7 @@ def load_client() -> Client:
 
     :raises RocketMQClientError: The library is missing or cannot be imported; the message says the mend.
     """
-    with _import_lock, _temporary_home():
+    with _import_lock, temporary_home():
         try:
             package = importlib.import_module("rocketmq")
             client = importlib.import_module("rocketmq.v5.client")
@@ -119,10 +119,11 @@ def load_client() -> Client:
             model = importlib.import_module("rocketmq.v5.model")
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] == "rocketmq":
-                raise RocketMQClientError(missing_grpc_client()) from None
+                raise RocketMQClientError(missing_client("grpc")) from None
             raise RocketMQClientError(_unusable(error)) from None
         except Exception as error:  # noqa: BLE001 - protobuf and grpc refuse with types of their own
             raise RocketMQClientError(_unusable(error)) from None
+        _keep_unreadable_bodies(model.Message)
         logger = logging.getLogger(_CLIENT_LOGGER)
         for handler in list(logger.handlers):
             if handler is not _notes:
@@ -140,6 +141,23 @@ def load_client() -> Client:
         Producer=producer.Producer,
         SimpleConsumer=consumer.SimpleConsumer,
     )
+
+
+def _keep_unreadable_bodies(message_type: Any) -> None:
+    """
+    Give a body that cannot be decompressed as it came.
+
+    The library would raise instead, and lose all messages of that answer; again and again, as the bad one comes again.
+    """
+    decompress = message_type._Message__uncompress_body  # noqa: SLF001 - there is no public place for this
+
+    def body(message: Any) -> bytes:
+        try:
+            return bytes(decompress(message))
+        except Exception:  # noqa: BLE001 - zlib's, gzip's, and the library's own for encodings that it does not know
+            return bytes(message.body)
+
+    message_type._Message__uncompress_body = staticmethod(body)  # noqa: SLF001
 
 
 def _unusable(error: Exception) -> str:
@@ -272,7 +290,7 @@ class GrpcConsumer(Consumer):
             return f"{broker} has no consumer group {group!r}: create it there, or correct consumer_group"
         if noted("40402", "no topic route info"):
             return f"{broker} has no topic {settings.topic!r}: create it there, or correct topic"
-        if noted("unauthorized", "unauthenticated", "permission_denied", "forbidden"):
+        if noted("unauthorized", "unauthenticated", "permission_denied", "forbidden", "40100", "40300"):
             return f"{broker} refuses the credentials: correct login and password (and namespace)"
         if noted("unavailable", "deadline_exceeded"):
             encryption = "on" if settings.tls else "off"

@@ -1,68 +1,239 @@
 """
-RocketMQ's remoting protocol: the one file that imports rocketmq-client-python.
+RocketMQ's remoting protocol, through rocketmq-client-python's librocketmq.
 
-Of this transport the dependency and its clear error are in; consuming over it is not offered yet.
+That library pushes: it calls a function for each message, on threads of its own, and the message is acknowledged when
+the function returns. So each call waits here until its message is acknowledged, and as many messages can be in hand as
+there are threads. Its second answer, "later", is given at the very end only: the library then sends the message back to
+the broker and, if that fails, counts it as consumed all the same.
 """
 
 from __future__ import annotations
 
-import ctypes.util
-import importlib
+import contextlib
+import itertools
+import queue
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import ModuleType
+import time
+import uuid
+from collections.abc import Callable, Sequence
 
-from airflow_provider_outbound.exceptions import RocketMQClientError
+from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
+from airflow_provider_outbound.core.rocketmq.librocketmq import Library, load_library
+from airflow_provider_outbound.core.rocketmq.probe import find_trouble
+from airflow_provider_outbound.exceptions import RocketMQError
 
-_import_lock = threading.Lock()
+#: Messages that can be in hand at once; each holds a thread of the library, which costs little but address space.
+THREADS = 128
+#: When nothing came for so long (seconds), the broker is asked what is wrong, since the library does not say.
+PROBE_SECONDS = 15.0
+#: How long to wait for the library's own shutdown (seconds).
+SHUTDOWN_SECONDS = 3.5
+
+#: How long the library needs at most to stop taking messages once told to shut down (seconds).
+_STOP_TAKING_SECONDS = 0.5
+#: Where a user name comes from, as the library wants to know; Alibaba Cloud's own value, which others do not look at.
+_CHANNEL = b"ALIYUN"
+
+_SUCCESS, _LATER = 0, 1
 
 
-def load_client(librocketmq: str | None = None) -> ModuleType:
+class _Held:
+    """A message whose call waits for an answer."""
+
+    __slots__ = ("_answer", "_answered", "attempts", "body", "leased_until", "message_id")
+
+    def __init__(self, *, body: bytes, message_id: str, attempts: int) -> None:
+        self.body = body
+        self.message_id = message_id
+        #: How often it was handed out, here and elsewhere.
+        self.attempts = attempts
+        #: When it is handed out again unless it is acknowledged before (monotonic seconds).
+        self.leased_until = 0.0
+        self._answer: int | None = None
+        self._answered = threading.Lock()
+        self._answered.acquire()
+
+    def wait(self) -> int:
+        self._answered.acquire()
+        return _LATER if self._answer is None else self._answer
+
+    def end(self, answer: int) -> None:
+        """Answer the call, unless it was answered."""
+        if self._answer is None:
+            self._answer = answer
+            self._answered.release()
+
+
+class RemotingConsumer(Consumer):
     """
-    Import rocketmq-client-python beside rocketmq-python-client, whichever of them was installed last.
+    A push consumer whose calls wait to be acknowledged.
 
-    :param librocketmq: Path of librocketmq.so; without it the system's library path is searched.
-    :return: The module ``rocketmq.client``.
-    :raises RocketMQClientError: The library or its native part is missing; the message says both ways out.
+    A message that was received and not acknowledged in time is handed out again from here; the broker does not know.
     """
-    # The folder's __init__.py may be the gRPC client's, which is imported with care or not at all.
-    from airflow_provider_outbound.core.rocketmq import grpc
 
-    if librocketmq and not Path(librocketmq).is_file():
-        raise RocketMQClientError(f"librocketmq {librocketmq!r} is no file: {_WAYS_OUT}")
-    # Missing or unusable, its __init__.py may be in the way or not: the import below finds out.
-    with suppress(RocketMQClientError):
-        grpc.load_client()
-    with _import_lock, _library_at(librocketmq):
+    def __init__(self, settings: RocketMQSettings) -> None:
+        self._settings = settings
+        self._library = load_library(settings.librocketmq)
+        self._client: _PushConsumer | None = None
+        #: What can be received. ``None`` wakes up a receiver.
+        self._arrived: queue.SimpleQueue[_Held | None] = queue.SimpleQueue()
+        #: What was received and not acknowledged, by the end of its lease.
+        self._leased: dict[_Held, None] = {}
+        #: All whose calls wait.
+        self._held: set[_Held] = set()
+        self._heard_at = 0.0
+        self._interrupted = threading.Event()
+        self._closing = False
+
+    def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:
+        if self._interrupted.is_set():
+            return []
+        if self._client is None:
+            self._start()
+        received = self._expired(max_messages)
         try:
-            return importlib.import_module("rocketmq.client")
-        except ModuleNotFoundError:
-            raise RocketMQClientError(
-                "RocketMQ transport 'remoting' needs the package rocketmq-client-python:"
-                " pip install --force-reinstall rocketmq-client-python"
-            ) from None
-        except (ImportError, OSError, NotImplementedError) as error:
+            held = self._arrived.get(timeout=0 if received else wait_seconds)
+            while held is not None:
+                received.append(held)
+                if len(received) >= max_messages:
+                    break
+                held = self._arrived.get_nowait()
+        except queue.Empty:
+            pass
+        if self._interrupted.is_set():
+            return []
+        if not received:
+            self._look_for_trouble()
+        return [self._lease(held) for held in received]
+
+    def acknowledge(self, messages: Sequence[Message]) -> int:
+        missed = 0
+        for message in messages:
+            if message.handle in self._leased:
+                del self._leased[message.handle]
+                message.handle.end(_SUCCESS)
+            else:
+                missed += 1
+        return missed
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+        self._arrived.put(None)
+
+    def close(self) -> None:
+        self.interrupt()
+        self._closing = True
+        client, self._client = self._client, None
+        if client is not None:
+            ending = threading.Thread(target=self._leave, args=(client,), name="rocketmq-shutdown", daemon=True)
+            ending.start()
+            ending.join(SHUTDOWN_SECONDS)
+        self._leased.clear()
+
+    def _start(self) -> None:
+        if trouble := find_trouble(self._settings):
+            raise RocketMQError(trouble)
+        self._client = _PushConsumer(self._library, self._settings, self._hold)
+        self._heard_at = time.monotonic()
+
+    def _look_for_trouble(self) -> None:
+        if time.monotonic() - self._heard_at < PROBE_SECONDS:
+            return
+        if trouble := find_trouble(self._settings):
+            raise RocketMQError(trouble)
+        self._heard_at = time.monotonic()
+
+    def _hold(self, body: bytes, message_id: str, earlier_attempts: int) -> int:
+        """Called by the library, on one of its threads, for each message: keep it until it is acknowledged."""
+        held = _Held(body=body, message_id=message_id, attempts=earlier_attempts)
+        self._held.add(held)
+        if self._closing:
+            return _LATER
+        self._arrived.put(held)
+        answer = held.wait()
+        self._held.discard(held)
+        return answer
+
+    def _expired(self, max_messages: int) -> list[_Held]:
+        now = time.monotonic()
+        expired = [held for held in itertools.islice(self._leased, max_messages) if held.leased_until <= now]
+        for held in expired:
+            del self._leased[held]
+        return expired
+
+    def _lease(self, held: _Held) -> Message:
+        self._heard_at = time.monotonic()
+        held.leased_until = self._heard_at + self._settings.lease_seconds
+        held.attempts += 1
+        self._leased[held] = None
+        return Message(
+            body=held.body,
+            message_id=held.message_id,
+            topic=self._settings.topic,
+            delivery_attempt=held.attempts,
+            handle=held,
+        )
+
+    def _leave(self, client: _PushConsumer) -> None:
+        """
+        Leave the group; what is held goes back to the broker.
+
+        Where the broker does not answer nothing is given back, so nothing is lost: the messages come again once the
+        broker sees that this process, or its connection, has ended.
+        """
+        if self._held and find_trouble(self._settings):
+            return
+        ending = threading.Thread(target=client.shut_down, name="rocketmq-shutdown", daemon=True)
+        ending.start()
+        if self._held:
+            # The shutdown stops the threads first and then waits for those in a call: so none takes the next message.
+            ending.join(_STOP_TAKING_SECONDS)
+            for held in list(self._held):
+                held.end(_LATER)
+        ending.join()
+
+
+class _PushConsumer:
+    """The library's consumer, started."""
+
+    def __init__(
+        self, library: Library, settings: RocketMQSettings, on_message: Callable[[bytes, str, int], int]
+    ) -> None:
+        self._library = library
+        self._on_message = on_message
+        # Kept, for the library holds no reference to it.
+        self._callback = library.callback_type(self._called)
+        functions, check = library.functions, library.check
+        self._handle = functions.CreatePushConsumer(settings.qualified(settings.consumer_group).encode())
+        options = [
+            (functions.SetPushConsumerNameServerAddress, ";".join(settings.endpoints).encode()),
+            # Consumers of one name in one process would be one consumer.
+            (functions.SetPushConsumerInstanceName, f"outbound-{uuid.uuid4().hex}".encode()),
+            (functions.SetPushConsumerThreadCount, THREADS),
+            (functions.RegisterMessageCallback, self._callback),
+        ]
+        for option, value in options:
+            check(option(self._handle, value))
+        if settings.username:
+            credentials = (settings.username.encode(), settings.password.encode(), _CHANNEL)
+            check(functions.SetPushConsumerSessionCredentials(self._handle, *credentials))
+        check(functions.Subscribe(self._handle, settings.qualified(settings.topic).encode(), settings.tag.encode()))
+        try:
+            check(functions.StartPushConsumer(self._handle))
+        except Exception as error:  # noqa: BLE001 - whatever the package makes of the library's refusal
             reason = " ".join(str(error).split())
-            raise RocketMQClientError(
-                f"RocketMQ transport 'remoting' found no usable librocketmq ({reason}): {_WAYS_OUT}"
-            ) from None
+            raise RocketMQError(f"RocketMQ client cannot start ({reason})") from None
 
+    def _called(self, _: int, message: int) -> int:
+        # An exception would leave the answer to chance.
+        try:
+            library = self._library
+            message_id = (library.message_id(message) or b"").decode(errors="replace")
+            return self._on_message(library.body(message), message_id, library.reconsume_times(message))
+        except BaseException:  # noqa: BLE001
+            return _LATER
 
-_WAYS_OUT = (
-    "put librocketmq.so on the machine's library path or name its file in the connection's extra 'librocketmq',"
-    " or use transport 'grpc' with a RocketMQ 5 proxy"
-)
-
-
-@contextmanager
-def _library_at(path: str | None) -> Iterator[None]:
-    """The client asks the system for its library when it is imported, and takes no path: answer for the system."""
-    find_library = ctypes.util.find_library
-    if path:
-        ctypes.util.find_library = lambda name: path if name == "rocketmq" else find_library(name)
-    try:
-        yield
-    finally:
-        ctypes.util.find_library = find_library
+    def shut_down(self) -> None:
+        with contextlib.suppress(Exception):
+            self._library.check(self._library.functions.ShutdownPushConsumer(self._handle))
+        self._library.functions.DestroyPushConsumer(self._handle)

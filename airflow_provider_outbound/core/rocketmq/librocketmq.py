@@ -1,0 +1,133 @@
+"""
+Loads librocketmq through rocketmq-client-python.
+
+Only the package's declarations of the native functions are used, in which all its versions agree; the classes that it
+builds on them differ from version to version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ctypes.util
+import functools
+import importlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.core.rocketmq import grpc
+from airflow_provider_outbound.core.rocketmq.base import missing_client
+from airflow_provider_outbound.exceptions import RocketMQClientError
+
+_WAYS_OUT = (
+    "name librocketmq.so in the connection's extra 'librocketmq', or put it on the machine's library path;"
+    " or pip install rocketmq-client-python==0.5.0rc2, whose wheel brings one (Linux, x86-64)"
+)
+#: The library's only level at which it writes nothing.
+_FATAL = 1
+#: ``MQMessage::setBody(std::string const&)``, in a library that was built with GNU's older string…
+_OLDER_STRING = "_ZN8rocketmq9MQMessage7setBodyERKSs"
+#: …whose length stands this many bytes before its text.
+_LENGTH_BEFORE_TEXT = 24
+
+_import_lock = threading.Lock()
+
+
+@attrs.frozen(kw_only=True)
+class Library:
+    """librocketmq, ready for use. Its log is off, and nothing is written to the home folder."""
+
+    #: The native functions, each named as in the library.
+    functions: Any
+    #: Raises what the status that a function returned means.
+    check: Callable[[int], None]
+    #: Makes ``function(consumer, message) -> status`` callable by the library.
+    callback_type: Callable[[Callable[[int, int], int]], Any]
+    #: Makes the structure into which ``SendMessageSync`` writes.
+    send_result: Callable[[], Any]
+    #: Text of a message's body, as an address. These three keep the interpreter's lock, for they take no time.
+    body_address: Callable[[int], int | None]
+    message_id: Callable[[int], bytes | None]
+    reconsume_times: Callable[[int], int]
+    #: Whether a body's length is known. Else a body ends at its first NUL byte.
+    knows_length: bool
+
+    def body(self, message: int) -> bytes:
+        """A message's body."""
+        address = self.body_address(message)
+        if not address:
+            return b""
+        if not self.knows_length:
+            return ctypes.string_at(address)
+        length = ctypes.c_size_t.from_address(address - _LENGTH_BEFORE_TEXT).value
+        return ctypes.string_at(address, length)
+
+
+def load_library(path: str | None = None) -> Library:
+    """
+    Load librocketmq beside rocketmq-python-client, whichever of the two packages was installed last.
+
+    :param path: The file; without it the package's own is used, or the machine's.
+    :raises RocketMQClientError: It is missing or cannot be used; the message says the ways out.
+    """
+    if path and not Path(path).is_file():
+        raise RocketMQClientError(f"librocketmq {path!r} is no file: {_WAYS_OUT}")
+    with _import_lock:
+        return _load(str(Path(path).resolve()) if path else None)
+
+
+@functools.cache
+def _load(path: str | None) -> Library:
+    # The folder's __init__.py may be the gRPC client's, which is imported with care or not at all.
+    with contextlib.suppress(RocketMQClientError):
+        grpc.load_client()
+    with grpc.temporary_home(), _found_at(path):
+        try:
+            ffi = importlib.import_module("rocketmq.ffi")
+            check = importlib.import_module("rocketmq.exceptions").ffi_check
+            _silence(ffi.dll)
+        except ModuleNotFoundError:
+            raise RocketMQClientError(missing_client("remoting")) from None
+        except (ImportError, OSError, AttributeError, NotImplementedError) as error:
+            reason = " ".join(str(error).split())
+            raise RocketMQClientError(
+                f"RocketMQ transport 'remoting' found no usable librocketmq ({reason}): {_WAYS_OUT}"
+            ) from None
+    loaded = ffi.dll._name  # noqa: SLF001 - ctypes has no other name for it
+    if path and loaded != path:
+        raise RocketMQClientError(f"librocketmq {path!r} cannot be used: this process has loaded {loaded!r}")
+    return Library(
+        functions=ffi.dll,
+        check=check,
+        callback_type=ffi.MSG_CALLBACK_FUNC,
+        send_result=ffi._CSendResult,  # noqa: SLF001 - there is no public one
+        body_address=ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(("GetMessageBody", ffi.dll)),
+        message_id=ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)(("GetMessageId", ffi.dll)),
+        reconsume_times=ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(("GetMessageReconsumeTimes", ffi.dll)),
+        knows_length=hasattr(ffi.dll, _OLDER_STRING),
+    )
+
+
+def _silence(functions: Any) -> None:
+    """The library opens its one log with the first object it makes: a producer, as that starts no threads."""
+    functions.SetProducerLogLevel(functions.CreateProducer(b"outbound"), _FATAL)
+
+
+@contextlib.contextmanager
+def _found_at(path: str | None) -> Iterator[None]:
+    """The package looks for a library when it is imported, and takes no path: look for it."""
+    if path is None:
+        yield
+        return
+    find_library = ctypes.util.find_library
+    ctypes.util.find_library = lambda name: path if name == "rocketmq" else find_library(name)
+    ctypes.cdll.LoadLibrary = lambda name: ctypes.CDLL(path)  # type: ignore[method-assign]  # noqa: ARG005
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = find_library
+        del ctypes.cdll.LoadLibrary

@@ -1,0 +1,183 @@
+"""What every transport does, in the same tests for the simulator's broker and for a real one by either protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from airflow_provider_outbound.core.rocketmq.base import Message
+
+_STARTS = """
+import json, os, pathlib, sys, threading, time
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer
+from airflow_provider_outbound.exceptions import RocketMQError
+
+settings = RocketMQSettings.from_dict(json.load(sys.stdin))
+
+def consume():
+    consumer = open_consumer(settings)
+    received = []
+    while not received:
+        try:
+            received = consumer.receive(1, 3)
+        except RocketMQError:
+            time.sleep(0.1)
+    assert consumer.acknowledge(received) == 0
+    consumer.close()
+
+def held():
+    tasks, files = (list(pathlib.Path("/proc/self", kind).iterdir()) for kind in ("task", "fd"))
+    return len(tasks), len(files)
+
+for _ in range(3):
+    consume()
+before = held()
+for _ in range(50):
+    consume()
+deadline = time.monotonic() + 60
+while any(now > then for now, then in zip(held(), before)) and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(json.dumps({"before": before, "after": held(), "threads": [thread.name for thread in threading.enumerate()]}))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_what_is_acknowledged_does_not_come_again_and_the_rest_does(place: Any, consumers: Any) -> None:
+    consumer = consumers.open(place.settings)
+    place.publish(*(b"%d" % number for number in range(40)))
+
+    first = consumers.receive(consumer, 40)
+    missed = consumer.acknowledge([message for message in first if int(message.body) % 2])
+    second = consumers.receive(consumer, 20)
+
+    assert missed == 0
+    assert sorted(int(message.body) for message in first) == list(range(40))
+    assert {message.delivery_attempt for message in first} == {1}
+    assert sorted(int(message.body) for message in second) == list(range(0, 40, 2))
+    assert {message.delivery_attempt for message in second} == {2}
+    assert {message.message_id for message in second} <= {message.message_id for message in first}
+    assert consumer.acknowledge(second) == 0
+
+
+def test_what_a_closed_consumer_did_not_acknowledge_comes_to_the_next(place: Any, consumers: Any) -> None:
+    consumer = consumers.open(place.settings)
+    place.publish(b"kept", b"not kept")
+    received = consumers.receive(consumer, 2)
+    consumer.acknowledge([message for message in received if message.body == b"kept"])
+    consumer.close()
+
+    (again,) = consumers.receive(consumers.open(place.settings), 1)
+
+    assert (again.body, again.topic) == (b"not kept", place.settings.topic)
+    assert again.delivery_attempt > 1
+
+
+@pytest.mark.parametrize("tag", [pytest.param("wanted", id="one"), pytest.param("wanted || other", id="two")])
+def test_only_messages_with_the_tag_come(place: Any, consumers: Any, tag: str) -> None:
+    consumer = consumers.open(attrs.evolve(place.settings, tag=tag))
+    place.publish(b"unwanted", tag="unwanted")
+    place.publish(b"wanted", tag="wanted")
+    place.publish(b"untagged")
+    place.publish(b"other", tag="other")
+    place.publish(b"last", tag="wanted")
+
+    count = 3 if "other" in tag else 2
+    received = {message.body for message in consumers.receive(consumer, count)}
+
+    assert received == ({b"wanted", b"last", b"other"} if count == 3 else {b"wanted", b"last"})
+
+
+def test_an_interrupt_ends_a_waiting_receive_and_every_later_one(place: Any, consumers: Any) -> None:
+    consumer = consumers.open(place.settings)
+    place.publish(b"known to the broker")
+    consumer.acknowledge(consumers.receive(consumer, 1))
+    results: list[list[Message]] = []
+
+    thread = threading.Thread(target=lambda: results.append(consumer.receive(32, 600)))
+    thread.start()
+    time.sleep(0.5)
+    consumer.interrupt()
+    thread.join(60)
+
+    assert results == [[]]
+    assert consumer.receive(32, 600) == []
+
+
+def test_what_is_in_hand_at_an_interrupt_can_still_be_acknowledged(place: Any, consumers: Any) -> None:
+    consumer = consumers.open(place.settings)
+    place.publish(b"in hand")
+    received = consumers.receive(consumer, 1)
+
+    consumer.interrupt()
+    missed = consumer.acknowledge(received)
+    consumer.close()
+
+    assert missed == 0
+
+
+def test_the_next_endpoint_is_used_when_the_first_is_dead(place: Any, consumers: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dead = f"127.0.0.1:{server.getsockname()[1]}"
+    consumer = consumers.open(attrs.evolve(place.settings, endpoints=(dead, *place.settings.endpoints)))
+    place.publish(b"from the second")
+
+    received = consumers.receive(consumer, 1)
+
+    assert [message.body for message in received] == [b"from the second"]
+    assert consumer.acknowledge(received) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(bytes(range(256)) * 2, id="every-byte"),
+        pytest.param(b"\0", id="one-nul"),
+        pytest.param('{"text": "喂，您好"}'.encode(), id="chinese"),
+        pytest.param(random.Random(1).randbytes(4 * 1024 * 1024 - 1024), id="4-megabytes"),
+    ],
+)
+def test_a_body_arrives_as_it_was_sent(place: Any, consumers: Any, body: bytes) -> None:
+    consumer = consumers.open(place.settings)
+    place.publish(body)
+
+    (received,) = consumers.receive(consumer, 1)
+
+    assert received.body == body
+    assert consumer.acknowledge([received]) == 0
+
+
+def test_fifty_starts_and_stops_leave_nothing_behind(place: Any, tmp_path: Path) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    place.publish(*(b"%d" % number for number in range(53)))
+
+    ended = subprocess.run(
+        [sys.executable, "-c", _STARTS],
+        input=json.dumps(place.settings.to_dict()),
+        env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        | {"HOME": str(home), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    counted = json.loads(ended.stdout)
+    assert all(after <= before for before, after in zip(counted["before"], counted["after"], strict=True)), counted
+    assert list(home.iterdir()) == []
+    assert list(temporary.iterdir()) == []
