@@ -21,6 +21,7 @@ from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
+    JobGroupPurgedError,
     LeaseHeldError,
     LeaseLostError,
     OutboundBotConfigError,
@@ -186,6 +187,7 @@ def assign(
     :param guard: Called with the group before each batch; raises if nobody may be called (any more).
     :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused for good.
+    :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
     surveyed: Survey | None = None
@@ -226,7 +228,7 @@ def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: 
             key, job_group_id, owner=own_name(), lease_seconds=LEASE_SECONDS, settle_seconds=settle_seconds
         )
         ledger.jobs.abandon(assignment)
-    except (LeaseHeldError, LeaseLostError) as error:
+    except (JobGroupPurgedError, LeaseHeldError, LeaseLostError) as error:
         log.warning("Job group %s: the assignment stays open: %s", job_group_id, error)
 
 
