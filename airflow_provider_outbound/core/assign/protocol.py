@@ -190,6 +190,7 @@ def assign(
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
+    _tell_of_forgotten_calls(ledger, options)
     surveyed: Survey | None = None
     if options.on_invalid == "fail":
         if source.is_repeatable:
@@ -219,6 +220,19 @@ def assign(
             raise
         ledger.jobs.seal(lease.assignment, result.assigned)
     return result
+
+
+def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
+    """A cap counts what the ledger remembers: that it remembers less than the author's period must not go unsaid."""
+    if options.cap is None:
+        return
+    forgotten = ledger.retention.forgotten_since(ledger.now() - options.cap.period)
+    if forgotten:
+        log.warning(
+            "max_calls_per_contact: the calls of %d job groups within its period were purged from the ledger and are "
+            "not counted; keep rows for longer than the period ([outbound] retention_days)",
+            forgotten,
+        )
 
 
 def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: float) -> None:

@@ -15,8 +15,8 @@ class Ledger(Database):
     """
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
-    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``quarantine`` holds those that
-    could not be read, ``retention`` purges what is over for long.
+    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``quarantine`` holds those
+    that could not be read, ``retention`` purges what is over for long.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:

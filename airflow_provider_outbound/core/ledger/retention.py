@@ -1,8 +1,8 @@
 """
 Retention: what is over for long is purged, in small transactions, while others go on writing.
 
-A purged group leaves a tombstone, its row in ``job_groups``: its task finds the group again and makes no second one, its
-late messages are counted and not kept, and whoever wants to call or wait by it is refused.
+A purged group leaves a tombstone, its row in ``job_groups``: its task finds the group again and makes no second one,
+its late messages are counted and not kept, and whoever wants to call or wait by it is refused.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Retention:
         """
         Purge groups to which nothing happened for so long, and events that came before and every cursor has passed.
 
-        Another process may write all the while, and this one be killed: the next purge goes on where it stopped. A group
+        Others may write all the while, and this process may be killed: the next purge goes on where it stopped. A group
         is passed over while somebody may wait for it, assigns to it, has jobs of unknown fate in it, or has yet to read
         its events.
 
@@ -246,7 +246,7 @@ class Retention:
             time.sleep(time.monotonic() - begun)
 
     def _empty_log(self) -> None:
-        """SQLite's write-ahead log holds what was deleted until it begins anew: done now, if no reader is in the way."""
+        """SQLite's write-ahead log holds what was deleted until it begins anew: now, if no reader is in the way."""
         with self._database.engine.connect() as connection:
             cursor = connection.connection.cursor()
             try:
