@@ -164,7 +164,8 @@ def _configuration() -> dict[str, Any]:
             "retention_days": _option(
                 "string",
                 "",
-                "Days after which a finished job group's personal data is purged. Empty: only by hand.",
+                "Days after which outbound ledger purge, which you run daily, deletes what the ledger knows of a job "
+                "group and its people. 0 or empty: all is kept. max_calls_per_contact counts only what is kept.",
                 example="90",
             ),
         },

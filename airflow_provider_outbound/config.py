@@ -32,7 +32,8 @@ class Settings:
     :param ledger_keys: Fernet keys; the first encrypts, all decrypt.
     :param collector: ``embedded``: triggers start the collector; ``external``: a service runs it.
     :param reconcile_interval: Seconds between two looks at a waiting group by the API.
-    :param retention_days: Days after which a finished group's personal data is purged; ``None``: never by itself.
+    :param retention_days: Days after which ``outbound ledger purge`` deletes a job group's rows; ``None``: all is kept,
+        since what is deleted counts for no ``max_calls_per_contact`` any more.
     """
 
     ledger_url: str = attrs.field(repr=False)
@@ -164,8 +165,8 @@ def _reconcile_interval(value: str) -> float:
 def _retention_days(value: str) -> int | None:
     if not value:
         return None
-    if not value.isdecimal() or int(value) < 1:
+    if not value.isdecimal():
         raise OutboundBotConfigError(
-            f"[outbound] retention_days is {value!r}; give a whole number of days from 1, or leave it empty to keep all"
+            f"[outbound] retention_days is {value!r}; give a whole number of days, or 0 (or nothing) to keep all"
         )
-    return int(value)
+    return int(value) or None

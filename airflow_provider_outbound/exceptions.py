@@ -15,6 +15,7 @@ Every error this package raises on purpose.
     * LedgerUnavailableError          its database cannot be reached or written
     * LedgerVersionError              its schema is newer than this package
     * LedgerKeyError                  a row cannot be decrypted with the keys given
+    * JobGroupPurgedError             the group's rows were purged: it is over
     * LeaseHeldError                  another process still owns this assignment
     * LeaseLostError                  another process owns this assignment now
   * RocketMQError                     the broker cannot be used as asked
@@ -180,3 +181,24 @@ class LeaseHeldError(LedgerError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.until,)
+
+
+class JobGroupPurgedError(LedgerError):
+    """
+    The group's rows were purged from the ledger: it is over, and nothing may be built on what is not known any more.
+
+    :param job_group_id: The group.
+    :param purged_at: When, aware.
+    """
+
+    def __init__(self, job_group_id: str, purged_at: datetime) -> None:
+        self.job_group_id = job_group_id
+        self.purged_at = purged_at
+        super().__init__(
+            f"job group {job_group_id}: its rows were purged from the ledger at "
+            f"{purged_at.isoformat(timespec='seconds')}, so nobody is called by it and nothing is known of its results "
+            "any more; start a new DAG run"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.job_group_id, self.purged_at)

@@ -60,6 +60,12 @@ def test_a_command_may_give_the_secrets(option: pytest.MonkeyPatch) -> None:
     assert (settings.ledger_keys, settings.ledger_url) == ((KEY,), "sqlite:////tmp/l.db")
 
 
+def test_no_days_of_retention_keep_all(option: pytest.MonkeyPatch) -> None:
+    option.setenv("AIRFLOW__OUTBOUND__RETENTION_DAYS", "0")
+
+    assert config.load().retention_days is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "named"),
     [
@@ -74,7 +80,7 @@ def test_a_command_may_give_the_secrets(option: pytest.MonkeyPatch) -> None:
         pytest.param("RECONCILE_INTERVAL", "soon", "reconcile_interval is 'soon'", id="interval-in-words"),
         pytest.param("RECONCILE_INTERVAL", "0", "reconcile_interval is '0'", id="no-interval"),
         pytest.param("RECONCILE_INTERVAL", "nan", "reconcile_interval is 'nan'", id="interval-nan"),
-        pytest.param("RETENTION_DAYS", "0", "retention_days is '0'", id="no-days"),
+        pytest.param("RETENTION_DAYS", "-1", "retention_days is '-1'", id="negative-days"),
         pytest.param("RETENTION_DAYS", "1.5", "retention_days is '1.5'", id="half-days"),
     ],
 )

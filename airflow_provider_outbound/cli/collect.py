@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ Take call events off RocketMQ and store them in the ledger until stopped (SIGTER
 
 Subscription: --rocketmq-conn-id names an Airflow connection; without Airflow give --endpoint, --topic and --group, and
 the credentials in OUTBOUND_ROCKETMQ_USERNAME and OUTBOUND_ROCKETMQ_PASSWORD.
-Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several, comma separated, newest first); what is
-not given is read from Airflow's [outbound] section.
 """
 #: Kinds of endpoint by their scheme.
 _SCHEMES = ("grpc", "remoting")
@@ -31,7 +30,7 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser(
         "collect",
         help="store call events in the ledger until stopped",
-        description=_DESCRIPTION,
+        description=_DESCRIPTION + LEDGER_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = parser.add_mutually_exclusive_group(required=True)
@@ -51,7 +50,7 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="PATH",
         help="librocketmq.so for remoting (default: the package's own, or the machine's)",
     )
-    parser.add_argument("--ledger-url", metavar="URL", help="SQLAlchemy URL, e.g. sqlite:////var/lib/ledger.db")
+    add_ledger_url(parser)
     parser.set_defaults(run=_collect, parser=parser)
 
 
@@ -87,13 +86,7 @@ def _settings(args: argparse.Namespace) -> WorkerSettings:
     from airflow_provider_outbound.core.collect.worker import WorkerSettings
 
     rocketmq = _connection(args.rocketmq_conn_id) if args.rocketmq_conn_id else _subscription(args)
-    url = args.ledger_url or os.environ.get("OUTBOUND_LEDGER_URL", "")
-    keys = tuple(key.strip() for key in os.environ.get("OUTBOUND_LEDGER_KEY", "").split(",") if key.strip())
-    if not (url and keys):
-        from airflow_provider_outbound import config
-
-        configured = config.load()
-        url, keys = url or configured.ledger_url, keys or configured.ledger_keys
+    url, keys = ledger_location(args)
     return WorkerSettings(ledger_url=url, ledger_keys=keys, rocketmq=rocketmq)
 
 

@@ -21,6 +21,7 @@ from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
+    JobGroupPurgedError,
     LeaseHeldError,
     LeaseLostError,
     OutboundBotConfigError,
@@ -186,8 +187,10 @@ def assign(
     :param guard: Called with the group before each batch; raises if nobody may be called (any more).
     :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused for good.
+    :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
+    _tell_of_forgotten_calls(ledger, options)
     surveyed: Survey | None = None
     if options.on_invalid == "fail":
         if source.is_repeatable:
@@ -219,6 +222,19 @@ def assign(
     return result
 
 
+def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
+    """A cap counts what the ledger remembers: that it remembers less than the author's period must not go unsaid."""
+    if options.cap is None:
+        return
+    forgotten = ledger.retention.forgotten_since(ledger.now() - options.cap.period)
+    if forgotten:
+        log.warning(
+            "max_calls_per_contact: the calls of %d job groups within its period were purged from the ledger and are "
+            "not counted; keep rows for longer than the period ([outbound] retention_days)",
+            forgotten,
+        )
+
+
 def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: float) -> None:
     """Give a task's assignment up: nobody waits for more of it. Does nothing while another process works on it."""
     try:
@@ -226,7 +242,7 @@ def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: 
             key, job_group_id, owner=own_name(), lease_seconds=LEASE_SECONDS, settle_seconds=settle_seconds
         )
         ledger.jobs.abandon(assignment)
-    except (LeaseHeldError, LeaseLostError) as error:
+    except (JobGroupPurgedError, LeaseHeldError, LeaseLostError) as error:
         log.warning("Job group %s: the assignment stays open: %s", job_group_id, error)
 
 

@@ -22,6 +22,7 @@ from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
+    JobGroupPurgedError,
     LedgerUnavailableError,
     OutboundBotApiError,
     OutboundBotError,
@@ -94,6 +95,7 @@ class Completion:
 
         :return: The summary once every job has ended, else ``None``.
         :raises JobGroupFailedError: the group does not exist (any more).
+        :raises JobGroupPurgedError: the ledger's rows of the group were purged.
         :raises OutboundBotAuthenticationError: the API refuses the credentials.
         """
         try:
@@ -167,6 +169,8 @@ class Completion:
 
     def _check(self) -> Summary | None:
         state = self._ledger.jobs.state(self.job_group_id)
+        if state.purged_at is not None:
+            raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         confirmed = state.observed.get("confirmed")
         if confirmed is not None and confirmed["of"] == _signature(state) and not _is_assigning(state):
             return self.summary(mismatch=confirmed["mismatch"])

@@ -6,7 +6,9 @@ Importing this package loads SQLAlchemy, so code that a DAG parses imports it in
 
 from __future__ import annotations
 
+from airflow_provider_outbound.core.ledger.health import Health, examine
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
+from airflow_provider_outbound.core.ledger.quarantine import Quarantined
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     Begun,
@@ -27,6 +29,7 @@ from airflow_provider_outbound.core.ledger.records import (
     TaskKey,
     Unfinished,
 )
+from airflow_provider_outbound.core.ledger.retention import Purge
 
 __all__ = [
     "Assignment",
@@ -36,6 +39,7 @@ __all__ = [
     "Counts",
     "Doubt",
     "GroupState",
+    "Health",
     "Incoming",
     "JobGroupRecord",
     "JobResult",
@@ -44,9 +48,12 @@ __all__ = [
     "Listed",
     "OpenAssignment",
     "Outcomes",
+    "Purge",
+    "Quarantined",
     "Recorded",
     "Standing",
     "TaskKey",
     "Unfinished",
+    "examine",
     "open_ledger",
 ]

@@ -56,7 +56,8 @@ class Database:
         # Threads of this process take turns here: SQLite lets those who wait for its lock sleep for far too long.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         try:
-            self._migrate()
+            #: The schema's revision before it was opened; ``None``: there was no ledger.
+            self.found_revision = self._migrate()
             with self.read() as connection:
                 row = connection.execute(select(schema.ledger)).one()
             self.identity = Identity(self._open_identity(row.identity_key))
@@ -133,6 +134,20 @@ class Database:
         last: int = connection.execute(statement).scalar_one()
         return last - count + 1
 
+    def seal_identity(self) -> bool:
+        """
+        Encrypt the ledger's identity with the first key, so that it outlives the others; the identity stays what it is.
+
+        :return: Whether it was another key's before.
+        """
+        with self.write() as connection:
+            table = schema.ledger
+            token: bytes = connection.execute(select(table.c.identity_key)).scalar_one()
+            if self.vault.is_newest(token):
+                return False
+            connection.execute(table.update().values(identity_key=self.vault.encrypt(self._open_identity(token))))
+        return True
+
     def _open_identity(self, token: bytes) -> bytes:
         try:
             return self.vault.decrypt(token)
@@ -159,21 +174,28 @@ class Database:
                 raise LedgerUnavailableError(f"ledger {self._shown}: the connection was lost") from None
             raise
 
-    def _migrate(self) -> None:
-        """Bring the schema up to this package, once, whoever comes first."""
+    def _migrate(self) -> str | None:
+        """
+        Bring the schema up to this package, once, whoever comes first.
+
+        :return: The revision found.
+        """
         with self.read() as connection:
             revision = self._revision(connection)
-        if revision == schema.REVISION:
-            return
-        with self._errors(), self.engine.connect() as connection:
-            connection = connection.execution_options(outbound_writes=True)
-            with connection.begin():
-                self._migrate_locked(connection)
+        if revision != schema.REVISION:
+            with self._errors(), self.engine.connect() as connection:
+                connection = connection.execution_options(outbound_writes=True)
+                with connection.begin():
+                    self._migrate_locked(connection)
+        return revision
 
     def _migrate_locked(self, connection: Connection) -> None:
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         revision = self._revision(connection)
+        if revision is not None and not self.is_sqlite:
+            # As every writer does: one that stands in the middle of a table would wait for us, and we for it.
+            connection.execute(select(schema.ledger.c.id).with_for_update())
         if revision != schema.REVISION:
             self._upgrade(connection, revision)
         if connection.execute(select(func.count()).select_from(schema.ledger)).scalar_one() == 0:

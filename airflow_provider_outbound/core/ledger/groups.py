@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, exists, func, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import (
@@ -16,8 +16,8 @@ from airflow_provider_outbound.core.ledger.records import (
     OpenAssignment,
     TaskKey,
 )
-from airflow_provider_outbound.core.ledger.statements import insert
-from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
+from airflow_provider_outbound.core.ledger.statements import chunks, insert
+from airflow_provider_outbound.exceptions import JobGroupPurgedError, LeaseHeldError, LeaseLostError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -78,6 +78,43 @@ class Groups:
         )
         connection.execute(statement.on_conflict_do_nothing())
 
+    def ensure_groups(self, connection: Connection, job_group_ids: Iterable[str]) -> dict[str, datetime]:
+        """
+        Give groups their rows, inside the caller's transaction.
+
+        :return: Those among them whose rows were purged, and when: nothing may be written for them.
+        """
+        table = schema.job_groups
+        wanted = sorted(set(job_group_ids))
+        known: dict[str, datetime | None] = {}
+        for part in chunks(wanted):
+            rows = connection.execute(
+                select(table.c.job_group_id, table.c.purged_at).where(table.c.job_group_id.in_(part))
+            )
+            known |= {row.job_group_id: row.purged_at for row in rows}
+        for job_group_id in wanted:
+            if job_group_id not in known:
+                self.ensure_group(connection, job_group_id)
+        return {job_group_id: purged_at for job_group_id, purged_at in known.items() if purged_at is not None}
+
+    def ensure_unpurged(self, connection: Connection, job_group_id: str) -> None:
+        """
+        Give a group its row, inside the caller's transaction, unless it is a tombstone.
+
+        :raises JobGroupPurgedError: its rows were purged.
+        """
+        for purged_at in self.ensure_groups(connection, [job_group_id]).values():
+            raise JobGroupPurgedError(job_group_id, purged_at)
+
+    def count_late(self, connection: Connection, late: Mapping[str, int]) -> None:
+        """Count messages that came for purged groups, on their tombstones, inside the caller's transaction."""
+        table = schema.job_groups
+        for job_group_id, messages in late.items():
+            here = table.c.job_group_id == job_group_id
+            observed = connection.execute(select(table.c.observed).where(here)).scalar_one() or {}
+            counted = {**observed, "late": observed.get("late", 0) + messages}
+            connection.execute(update(table).where(here).values(observed=counted))
+
     def touch(self, connection: Connection, job_group_id: str, sequence: int) -> None:
         """Wake those who wait for the group, inside the caller's transaction."""
         table = schema.job_groups
@@ -93,11 +130,12 @@ class Groups:
         :param lease_seconds: How long the lease lives unless it is renewed.
         :param settle_seconds: How long after a request its jobs may still appear in listings.
         :raises LeaseHeldError: another owner's lease lives.
+        :raises JobGroupPurgedError: the group's rows were purged: who was called by it is not known any more.
         """
         table = schema.assignments
         assignment_id = key.assignment_id(job_group_id)
         with self._database.write() as connection:
-            self.ensure_group(connection, job_group_id)
+            self.ensure_unpurged(connection, job_group_id)
             now = self._database.time(connection)
             lease = {
                 "state": _OPEN,
@@ -202,18 +240,15 @@ class Groups:
         groups, assignments, jobs = schema.job_groups, schema.assignments, schema.jobs
         with self._database.read() as connection:
             group = connection.execute(
-                select(groups.c.changed, groups.c.observed).where(groups.c.job_group_id == job_group_id)
+                select(groups.c.changed, groups.c.observed, groups.c.purged_at).where(
+                    groups.c.job_group_id == job_group_id
+                )
             ).one_or_none()
             rows = connection.execute(select(assignments).where(assignments.c.job_group_id == job_group_id)).all()
-            # The words of the partial indexes, literally: a planner does not see them through parameters.
             doubt, unfinished = connection.execute(
                 select(
-                    exists().where(
-                        jobs.c.job_group_id == job_group_id, literal_column("state IN ('sending', 'in_doubt')")
-                    ),
-                    exists().where(
-                        jobs.c.job_group_id == job_group_id, literal_column("state = 'accepted' AND NOT terminal")
-                    ),
+                    exists().where(jobs.c.job_group_id == job_group_id, schema.DOUBTFUL),
+                    exists().where(jobs.c.job_group_id == job_group_id, schema.UNFINISHED),
                 )
             ).one()
         sealed = [row for row in rows if row.state == _SEALED]
@@ -232,6 +267,7 @@ class Groups:
             has_doubt=bool(doubt),
             has_unfinished=bool(unfinished),
             observed=(group.observed if group else None) or {},
+            purged_at=group.purged_at if group else None,
         )
 
     def claim_look(self, job_group_id: str, interval: float) -> bool:
@@ -260,7 +296,9 @@ class Groups:
         table = schema.job_groups
         with self._database.write() as connection:
             connection.execute(
-                update(table).where(table.c.job_group_id == job_group_id).values(observed=dict(observed))
+                update(table)
+                .where(table.c.job_group_id == job_group_id, table.c.purged_at.is_(None))
+                .values(observed=dict(observed))
             )
 
     def changed_since(self, sequence: int) -> tuple[int, frozenset[str]]:

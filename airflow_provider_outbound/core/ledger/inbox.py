@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.facts import FactWriter
+from airflow_provider_outbound.core.ledger.quarantine import quarantine
 from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
 from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.core.models.event import Event
@@ -52,24 +52,22 @@ class Inbox:
         return self._jobs.changed_since(sequence)
 
     def _record_singly(self, messages: Sequence[Incoming]) -> Recorded:
-        new = repeated = quarantined = 0
+        total = Recorded(new=0, repeated=0, quarantined=0)
         with self._database.write() as connection:
             for message in messages:
-                try:
-                    with connection.begin_nested():
-                        one = self._record(connection, [message])
-                except LedgerUnavailableError:
-                    raise
-                except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
-                    self._quarantine(connection, message, f"cannot be stored ({type(error).__name__})")
-                    quarantined += 1
-                else:
-                    new, repeated, quarantined = (
-                        new + one.new,
-                        repeated + one.repeated,
-                        quarantined + one.quarantined,
-                    )
-        return Recorded(new=new, repeated=repeated, quarantined=quarantined)
+                total += self.record_within(connection, message)
+        return total
+
+    def record_within(self, connection: Connection, message: Incoming) -> Recorded:
+        """Keep one message inside the caller's transaction; what the database refuses of it is quarantined."""
+        try:
+            with connection.begin_nested():
+                return self._record(connection, [message])
+        except LedgerUnavailableError:
+            raise
+        except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+            quarantine(self._database, connection, message, f"cannot be stored ({type(error).__name__})")
+            return Recorded(new=0, repeated=0, quarantined=1)
 
     def _record(self, connection: Connection, messages: Sequence[Incoming]) -> Recorded:
         quarantined = 0
@@ -78,24 +76,35 @@ class Inbox:
             try:
                 readable.append((Event.from_message(message.body), message))
             except ValueError as error:
-                self._quarantine(connection, message, str(error))
+                quarantine(self._database, connection, message, str(error))
                 quarantined += 1
         if not readable:
             return Recorded(new=0, repeated=0, quarantined=quarantined)
         # Taken first by every writer: it makes them wait for each other before they hold anything else.
         first = self._database.take_sequence(connection, len(readable))
+        last = first + len(readable) - 1
+        late: Counter[str] = Counter()
+        tombstones = self._jobs.ensure_groups(connection, (event.job_group_id for event, _ in readable))
+        if tombstones:
+            late = Counter(event.job_group_id for event, _ in readable if event.job_group_id in tombstones)
+            self._jobs.count_late(connection, late)
+            readable = [pair for pair in readable if pair[0].job_group_id not in tombstones]
         # In the order of jobs, so that two writers never wait for each other crosswise.
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
-        fresh = self._log(connection, readable, first)
+        fresh = self._log(connection, readable, first) if readable else []
         by_group: dict[str, list[Event]] = defaultdict(list)
         for event in fresh:
             by_group[event.job_group_id].append(event)
         for group_id, events in by_group.items():
-            self._jobs.ensure_group(connection, group_id)
             FactWriter(self._database, connection).take(group_id, events)
-            self._jobs.touch(connection, group_id, first + len(readable) - 1)
+            self._jobs.touch(connection, group_id, last)
         self._keep_recordings(connection, fresh)
-        return Recorded(new=len(fresh), repeated=len(readable) - len(fresh), quarantined=quarantined)
+        return Recorded(
+            new=len(fresh),
+            repeated=len(readable) - len(fresh),
+            quarantined=quarantined,
+            purged=sum(late.values()),
+        )
 
     def _log(self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], first: int) -> list[Event]:
         """Log events, and say which of them were new."""
@@ -135,14 +144,3 @@ class Inbox:
             connection.execute(
                 insert(connection, schema.recordings).values(list(rows.values())).on_conflict_do_nothing()
             )
-
-    def _quarantine(self, connection: Connection, message: Incoming, reason: str) -> None:
-        row = {
-            "hash": hashlib.sha256(message.body).hexdigest(),
-            "topic": message.topic,
-            "message_id": message.message_id,
-            "reason": reason,
-            "recorded_at": self._database.time(connection),
-            "body": self._database.vault.encrypt(message.body),
-        }
-        connection.execute(insert(connection, schema.quarantine).values(row).on_conflict_do_nothing())

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Row, and_, case, func, literal_column, select
+from sqlalchemy import Row, and_, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.facts import FactWriter
@@ -16,7 +16,7 @@ from airflow_provider_outbound.core.ledger.journal import Journal
 from airflow_provider_outbound.core.ledger.records import Counts, JobResult, JobState, Listed, Unfinished
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome, outcome
 from airflow_provider_outbound.core.models.job import Job
-from airflow_provider_outbound.exceptions import LedgerKeyError
+from airflow_provider_outbound.exceptions import JobGroupPurgedError, LedgerKeyError
 
 #: Rows read or taken in per transaction.
 PAGE = 500
@@ -32,12 +32,13 @@ class Jobs(Journal):
         Take in what the API lists of a group: ours are found by reference and number, others become rows too.
 
         :param jobs: Of ``ListJobsByGroup``, ``ListJobs`` or ``QueryJobsWithResult``.
+        :raises JobGroupPurgedError: the group's rows were purged; nothing is made anew.
         """
         matched = foreign = 0
         iterator = iter(jobs)
         while part := list(islice(iterator, PAGE)):
             with self._database.write() as connection:
-                self.ensure_group(connection, job_group_id)
+                self.ensure_unpurged(connection, job_group_id)
                 sequence = self._database.take_sequence(connection, 1)
                 ours, others = FactWriter(self._database, connection).take(job_group_id, part)
                 self.touch(connection, job_group_id, sequence)
@@ -70,7 +71,7 @@ class Jobs(Journal):
         with self._database.read() as connection:
             rows = connection.execute(
                 select(_jobs.reference_id, _jobs.job_id)
-                .where(_jobs.job_group_id == job_group_id, literal_column("state = 'accepted' AND NOT terminal"))
+                .where(_jobs.job_group_id == job_group_id, schema.UNFINISHED)
                 .limit(limit)
             )
             return [Unfinished(reference_id=row.reference_id, job_id=row.job_id) for row in rows]
@@ -135,7 +136,12 @@ class Jobs(Journal):
         Each job in the group once, ordered by reference id.
 
         Read page by page: a job that changes meanwhile is given as it is when its page is read.
+
+        :raises JobGroupPurgedError: the group's rows were purged.
         """
+        group = self.get_job_group(job_group_id)
+        if group is not None and group.purged_at is not None:
+            raise JobGroupPurgedError(job_group_id, group.purged_at)
         after: str | None = None
         while True:
             statement = (

@@ -1,4 +1,4 @@
-"""The ledger whole: its database, and the two rooms that read and write it."""
+"""The ledger whole: its database, and the rooms that read and write it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.jobs import Jobs
+from airflow_provider_outbound.core.ledger.quarantine import Quarantine
+from airflow_provider_outbound.core.ledger.retention import Retention
 from airflow_provider_outbound.core.ledger.turns import Turns
 
 
@@ -14,8 +16,8 @@ class Ledger(Database):
     """
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
-    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in,
-    ``turns`` spaces out requests.
+    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``quarantine`` holds those
+    that could not be read, ``retention`` purges what is over for long, ``turns`` spaces out requests.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
@@ -23,6 +25,8 @@ class Ledger(Database):
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
         self.turns = Turns(self)
+        self.quarantine = Quarantine(self, self.inbox)
+        self.retention = Retention(self, self.jobs)
 
 
 def open_ledger(url: str, keys: Sequence[str]) -> Ledger:

@@ -194,6 +194,8 @@ class GroupState:
     has_doubt: bool
     has_unfinished: bool
     observed: Mapping[str, Any]
+    #: When the group's rows were purged; ``None``: they are there.
+    purged_at: datetime | None
 
 
 @attrs.frozen(kw_only=True)
@@ -263,3 +265,9 @@ class Recorded:
     new: int
     repeated: int
     quarantined: int
+    #: About groups that were purged: counted on their tombstones, and not kept.
+    purged: int = 0
+
+    def __add__(self, other: Recorded) -> Recorded:
+        """Two batches as one."""
+        return Recorded(**{name: value + getattr(other, name) for name, value in attrs.asdict(self).items()})

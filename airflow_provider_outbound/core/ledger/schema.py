@@ -54,6 +54,9 @@ metadata = MetaData()
 #: Conditions of the two indexes of numbers, literally: a planner does not see them through parameters.
 UNIQUE_PHONE: ColumnElement[bool] = literal_column("unique_phone")
 NOT_UNIQUE_PHONE: ColumnElement[bool] = literal_column("NOT unique_phone")
+#: Those of the two small ones, for the same reason.
+DOUBTFUL: ColumnElement[bool] = literal_column("state IN ('sending', 'in_doubt')")
+UNFINISHED: ColumnElement[bool] = literal_column("state = 'accepted' AND NOT terminal")
 
 #: One row: who this ledger is, and the event sequence. The counter is taken in the writer's own transaction, so that
 #: no reader can pass a number that is committed later.

@@ -26,9 +26,11 @@ class Vault:
         if not keys:
             raise LedgerKeyError(f"ledger_key: none is set; make one with: {_MAKE_ONE}")
         try:
-            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys])
+            fernets = [Fernet(key.strip()) for key in keys]
         except ValueError:
             raise LedgerKeyError(f"ledger_key: not a Fernet key; make one with: {_MAKE_ONE}") from None
+        self._newest = fernets[0]
+        self._fernet = MultiFernet(fernets)
 
     def encrypt(self, plain: bytes) -> bytes:
         """Encrypt with the newest key."""
@@ -46,6 +48,14 @@ class Vault:
             raise LedgerKeyError(
                 "ledger_key: none of the keys opens this row; add the key it was written with"
             ) from None
+
+    def is_newest(self, token: bytes) -> bool:
+        """Whether the newest key decrypts it."""
+        try:
+            self._newest.decrypt(token)
+        except InvalidToken:
+            return False
+        return True
 
     def encrypt_json(self, value: Mapping[str, Any]) -> bytes:
         """Encrypt a dictionary."""

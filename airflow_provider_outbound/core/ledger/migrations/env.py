@@ -1,4 +1,4 @@
-"""Run by Alembic on the connection that :mod:`..engine` hands over inside its own transaction."""
+"""Run by Alembic on the connection that :mod:`..database` hands over inside its own transaction."""
 
 from __future__ import annotations
 

@@ -1,0 +1,20 @@
+"""
+``outbound ledger``: look at the ledger, bring its schema up, purge what is over, deal with unreadable messages.
+
+Each subcommand is a module with ``configure(subparsers)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+SUBCOMMANDS = ("status", "migrate", "purge", "quarantine")
+
+
+def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("ledger", help="look at the ledger, migrate it, purge it")
+    names = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND", required=True)
+    for name in SUBCOMMANDS:
+        import_module(f"{__name__}.{name}").configure(names)

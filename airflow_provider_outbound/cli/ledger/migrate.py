@@ -1,0 +1,32 @@
+"""``outbound ledger migrate``: bring the ledger's schema up to this package, or make a ledger."""
+
+from __future__ import annotations
+
+import argparse
+
+from airflow_provider_outbound.cli.ledger.opening import add_parser
+from airflow_provider_outbound.cli.options import ledger_location
+
+_DESCRIPTION = """\
+Bring the ledger's schema up to this version of the package, or make a new ledger. Whoever opens the ledger does the
+same; this does it at a moment of your choice, while others go on working.
+
+The ledger's identity, by which it knows phone numbers, is encrypted anew with the first key, so that older keys may be
+dropped once the rows written with them have been purged."""
+
+
+def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = add_parser(subparsers, "migrate", brief="bring the schema up to this version", description=_DESCRIPTION)
+    parser.set_defaults(run=_migrate)
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    from airflow_provider_outbound.core.ledger import open_ledger, schema
+
+    url, keys = ledger_location(args)
+    with open_ledger(url, keys) as ledger:
+        print(f"schema: {ledger.found_revision or 'none'} → {schema.REVISION}")
+        if ledger.seal_identity():
+            print("identity: encrypted anew with the first key")
+    return 0

@@ -1,0 +1,51 @@
+"""The ledger that a subcommand is about."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location
+from airflow_provider_outbound.exceptions import LedgerUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import Ledger
+
+
+def add_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, *, brief: str, description: str
+) -> argparse.ArgumentParser:
+    """A parser of a subcommand that works on a ledger."""
+    parser = subparsers.add_parser(
+        name,
+        help=brief,
+        description=f"{description}\n\n{LEDGER_HELP}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_ledger_url(parser)
+    return parser
+
+
+def open_existing(args: argparse.Namespace) -> Ledger:
+    """
+    Open the ledger; a mistyped path makes no new one.
+
+    :raises LedgerUnavailableError: there is no such file, or the database cannot be reached.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    from airflow_provider_outbound.core.ledger import open_ledger
+
+    url, keys = ledger_location(args)
+    try:
+        parsed: Any = make_url(url)
+    except ArgumentError:
+        parsed = None  # opening it says what is wrong
+    if parsed is not None and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        raise LedgerUnavailableError(
+            f"ledger {parsed.database}: there is no such file; give the right --ledger-url, or make a ledger with: "
+            "outbound ledger migrate"
+        )
+    return open_ledger(url, keys)

@@ -1,0 +1,137 @@
+"""``outbound ledger status``: what is in the ledger, and what somebody should look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.cli.ledger.opening import add_parser, open_existing
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import Health
+
+_DESCRIPTION = """\
+Rows, size and schema of the ledger; how far its readers are behind; when the last event came by each topic; how many
+results no message told; messages and rows that cannot be read. What somebody should look at is said at the end."""
+
+
+def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = add_parser(subparsers, "status", brief="what is in it, and what to look at", description=_DESCRIPTION)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.set_defaults(run=_status)
+
+
+def _status(args: argparse.Namespace) -> int:
+    from airflow_provider_outbound.core.ledger import examine
+
+    with open_existing(args) as ledger:
+        health = examine(ledger)
+        shown = ledger.engine.url.render_as_string(hide_password=True)
+    if args.json:
+        print(json.dumps(_as_json(health, shown), ensure_ascii=False))
+    else:
+        _print(health, shown)
+    return 0
+
+
+def _as_json(health: Health, ledger: str) -> dict[str, Any]:
+    return {
+        "ledger": ledger,
+        "ledger_id": health.ledger_id,
+        "schema": health.revision,
+        "size_bytes": health.size_bytes,
+        "rows": health.rows,
+        "quarantined": health.rows["quarantine"],
+        "cursors": [
+            {
+                "name": lag.name,
+                "unread": lag.unread,
+                "oldest_unread_at": _iso(lag.oldest_unread_at),
+                "moved_at": _iso(lag.moved_at),
+            }
+            for lag in health.cursors
+        ],
+        "oldest_unread_at": _iso(health.oldest_unread_at),
+        "topics": [
+            {"topic": topic.topic, "last_event_at": _iso(topic.last_event_at), "events": topic.events}
+            for topic in health.topics
+        ],
+        "results": health.recovery.results,
+        "results_from_api": health.recovery.from_api,
+        "share_from_api": round(health.recovery.share, 4),
+        "purged_groups": health.purged_groups,
+        "late_messages": health.late_messages,
+        "undecryptable": health.undecryptable,
+        "tried_to_decrypt": health.tried,
+        "warnings": _warnings(health),
+    }
+
+
+def _warnings(health: Health) -> list[str]:
+    recovery = health.recovery
+    found = []
+    if recovery.is_high:
+        found.append(
+            f"{recovery.from_api} of {recovery.results} results came from the API and not by a message: another "
+            "consumer seems to take messages from this ledger's consumer group; give it one of its own"
+        )
+    if health.rows["quarantine"]:
+        found.append(
+            f"{health.rows['quarantine']} messages could not be read; see them by: outbound ledger quarantine list"
+        )
+    if health.undecryptable:
+        found.append(
+            f"{health.undecryptable} of {health.tried} rows tried open with none of the keys; "
+            "add the key they were written with to ledger_key"
+        )
+    return found
+
+
+def _print(health: Health, ledger: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    say(f"ledger {ledger} ({health.ledger_id})")
+    say(f"schema {health.revision}, {health.size_bytes / 1_000_000:.1f} MB")
+    rows = Table("table", "rows")
+    for name, count in health.rows.items():
+        rows.add_row(name, f"{count:,}")
+    console.print(rows)
+    if health.topics:
+        topics = Table("topic", "last event", "events")
+        for topic in health.topics:
+            topics.add_row(escape(topic.topic or ""), _ago(topic.last_event_at), f"{topic.events:,}")
+        console.print(topics)
+    if health.cursors:
+        cursors = Table("cursor", "unread events", "oldest of them", "moved")
+        for lag in health.cursors:
+            cursors.add_row(escape(lag.name), f"{lag.unread:,}", _ago(lag.oldest_unread_at), _ago(lag.moved_at))
+        console.print(cursors)
+    say(f"results from the API: {health.recovery.from_api} of {health.recovery.results} in the latest groups")
+    say(f"purged job groups: {health.purged_groups}; messages that came for them later: {health.late_messages}")
+    say(f"rows that no key opens: {health.undecryptable} of {health.tried} tried")
+    for warning in _warnings(health):
+        say(f"warning: {warning}", "yellow")
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+def _ago(moment: datetime | None) -> str:
+    if moment is None:
+        return "-"
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

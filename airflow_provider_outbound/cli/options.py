@@ -1,0 +1,32 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+LEDGER_HELP = """\
+Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several, comma separated, newest first); what is
+not given is read from Airflow's [outbound] section.
+"""
+
+
+def add_ledger_url(parser: argparse.ArgumentParser) -> None:
+    """Add ``--ledger-url``."""
+    parser.add_argument("--ledger-url", metavar="URL", help="SQLAlchemy URL, e.g. sqlite:////var/lib/ledger.db")
+
+
+def ledger_location(args: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
+    """
+    Where the ledger is, and its keys, newest first; see :data:`LEDGER_HELP`.
+
+    :raises OutboundBotConfigError: Airflow's configuration had to be read, and is wrong.
+    """
+    url = args.ledger_url or os.environ.get("OUTBOUND_LEDGER_URL", "")
+    keys = tuple(key.strip() for key in os.environ.get("OUTBOUND_LEDGER_KEY", "").split(",") if key.strip())
+    if not (url and keys):
+        from airflow_provider_outbound import config
+
+        configured = config.load()
+        url, keys = url or configured.ledger_url, keys or configured.ledger_keys
+    return url, keys

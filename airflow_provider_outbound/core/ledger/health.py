@@ -1,0 +1,204 @@
+"""How the ledger is: what is in it, how far its readers are, and what somebody should look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from sqlalchemy import Connection, and_, case, cast, func, select
+from sqlalchemy.dialects.postgresql import REGCLASS
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.records import JobState
+from airflow_provider_outbound.exceptions import LedgerKeyError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Database
+
+#: Topics are looked for among so many of the newest events: no index leads to them.
+RECENT_EVENTS = 100_000
+#: Groups that changed last, over which the share of results from the API is taken.
+RECENT_GROUPS = 20
+#: Rows of each table that are decrypted on trial, the oldest events among them.
+TRIALS = 10_000
+#: From this share of results that no message told, of at least so many results, another consumer is likely.
+FOREIGN_SHARE, FOREIGN_RESULTS = 0.1, 20
+
+_groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
+_SEALED = (
+    schema.jobs.c.contact,
+    schema.calls.c.body,
+    schema.recordings.c.body,
+    schema.events.c.body,
+    schema.quarantine.c.body,
+)
+
+
+@attrs.frozen(kw_only=True)
+class CursorLag:
+    """How far a reader of the events is behind."""
+
+    name: str
+    #: Events it has yet to read.
+    unread: int
+    #: When the oldest of them was recorded.
+    oldest_unread_at: datetime | None
+    moved_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class TopicActivity:
+    """What came by a topic, among the newest :data:`RECENT_EVENTS` events."""
+
+    topic: str | None
+    last_event_at: datetime
+    events: int
+
+
+@attrs.frozen(kw_only=True)
+class Recovery:
+    """How many final statuses no message told, in the :data:`RECENT_GROUPS` groups that changed last."""
+
+    #: Final statuses in those groups that messages come for.
+    results: int
+    #: Those of them that came from the API.
+    from_api: int
+
+    @property
+    def share(self) -> float:
+        """Of 1."""
+        return self.from_api / self.results if self.results else 0.0
+
+    @property
+    def is_high(self) -> bool:
+        """Whether somebody else seems to take messages from this ledger's consumer group."""
+        return self.results >= FOREIGN_RESULTS and self.share >= FOREIGN_SHARE
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """See :func:`examine`."""
+
+    ledger_id: str
+    revision: str
+    size_bytes: int
+    #: Rows by table.
+    rows: dict[str, int]
+    cursors: tuple[CursorLag, ...]
+    topics: tuple[TopicActivity, ...]
+    recovery: Recovery
+    purged_groups: int
+    #: Messages that came for purged groups.
+    late_messages: int
+    #: Rows that no key at hand opens, of those tried.
+    undecryptable: int
+    tried: int
+
+    @property
+    def oldest_unread_at(self) -> datetime | None:
+        """When the oldest event was recorded that some reader has yet to read."""
+        return min((lag.oldest_unread_at for lag in self.cursors if lag.oldest_unread_at), default=None)
+
+
+def examine(database: Database) -> Health:
+    """
+    Look at a ledger. Counts rows, so it may take a minute where there are ten million; holds no lock meanwhile.
+
+    :raises LedgerUnavailableError: the database cannot be reached.
+    """
+    with database.read() as connection:
+        rows = {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in schema.metadata.sorted_tables
+            if table is not schema.ledger
+        }
+        tombstones = connection.execute(select(_groups.observed).where(_groups.purged_at.is_not(None))).scalars().all()
+        undecryptable, tried = _try_keys(database, connection)
+        return Health(
+            ledger_id=database.ledger_id,
+            revision=schema.REVISION,
+            size_bytes=_size(database, connection),
+            rows=rows,
+            cursors=tuple(_lags(connection)),
+            topics=tuple(_topics(connection)),
+            recovery=_recovery(connection),
+            purged_groups=len(tombstones),
+            late_messages=sum(observed.get("late", 0) for observed in tombstones),
+            undecryptable=undecryptable,
+            tried=tried,
+        )
+
+
+def _lags(connection: Connection) -> Iterable[CursorLag]:
+    for cursor in connection.execute(select(schema.cursors).order_by(schema.cursors.c.name)).all():
+        unread = _events.sequence > cursor.sequence
+        oldest = select(_events.recorded_at).where(unread).order_by(_events.sequence).limit(1)
+        yield CursorLag(
+            name=cursor.name,
+            unread=connection.execute(select(func.count()).select_from(schema.events).where(unread)).scalar_one(),
+            oldest_unread_at=connection.execute(oldest).scalar(),
+            moved_at=cursor.moved_at,
+        )
+
+
+def _topics(connection: Connection) -> Iterable[TopicActivity]:
+    recent = (
+        select(_events.topic, _events.recorded_at).order_by(_events.sequence.desc()).limit(RECENT_EVENTS).subquery()
+    )
+    rows = connection.execute(
+        select(recent.c.topic, func.max(recent.c.recorded_at).label("last"), func.count().label("events"))
+        .group_by(recent.c.topic)
+        .order_by(recent.c.topic)
+    )
+    for row in rows:
+        yield TopicActivity(topic=row.topic, last_event_at=row.last, events=row.events)
+
+
+def _recovery(connection: Connection) -> Recovery:
+    """
+    Groups of which no result came by a message are left out: who waits for them by the API alone misses none.
+
+    Another consumer in the group gets a part of the messages, so what it takes shows in the others.
+    """
+    newest = (select(_groups.job_group_id).where(_groups.purged_at.is_(None)).order_by(_groups.changed.desc())).limit(
+        RECENT_GROUPS
+    )
+    told, total = func.sum(case((_jobs.source == "message", 1), else_=0)), func.count()
+    rows = connection.execute(
+        select(total.label("results"), told.label("told"))
+        .where(
+            _jobs.job_group_id.in_(list(connection.execute(newest).scalars())),
+            and_(_jobs.state == JobState.ACCEPTED, _jobs.terminal),
+        )
+        .group_by(_jobs.job_group_id)
+        .having(told > 0)
+    ).all()
+    results = sum(row.results for row in rows)
+    return Recovery(results=results, from_api=results - sum(int(row.told) for row in rows))
+
+
+def _try_keys(database: Database, connection: Connection) -> tuple[int, int]:
+    """Only trying tells which key a row was written with."""
+    undecryptable = tried = 0
+    for column in _SEALED:
+        statement = select(column).order_by(*column.table.primary_key.columns).limit(TRIALS)
+        for token in connection.execute(statement, execution_options={"yield_per": 100}).scalars():
+            if token is None:
+                continue
+            tried += 1
+            try:
+                database.vault.decrypt(token)
+            except LedgerKeyError:
+                undecryptable += 1
+    return undecryptable, tried
+
+
+def _size(database: Database, connection: Connection) -> int:
+    if database.is_sqlite:
+        path = Path(str(database.engine.url.database))
+        return sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())
+    sizes = (func.pg_total_relation_size(cast(table.name, REGCLASS)) for table in schema.metadata.sorted_tables)
+    return sum(connection.execute(select(*sizes)).one())

@@ -1,0 +1,270 @@
+"""
+Retention: what is over for long is purged, in small transactions, while others go on writing.
+
+A purged group leaves a tombstone, its row in ``job_groups``: its task finds the group again and makes no second one,
+its late messages are counted and not kept, and whoever wants to call or wait by it is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select, tuple_, update
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.exceptions import LedgerError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.groups import Groups
+
+#: Rows deleted in one transaction: others wait for its commit.
+BATCH = 500
+#: Somebody may still wait for a group that was looked at so recently and is not known to be complete: a waiter looks
+#: once in ``reconcile_interval``, a day at most, unless its triggerer is down.
+WAITED_FOR = timedelta(days=1)
+
+_groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
+#: In this order, so that no row points to one that is gone.
+_OF_GROUP = (schema.events, schema.recordings, schema.calls, schema.jobs, schema.assignments)
+
+
+@attrs.frozen(kw_only=True)
+class PurgedGroup:
+    """A group that was purged, or would be."""
+
+    job_group_id: str
+    dag_id: str | None
+    #: When the last thing happened to it that the ledger knows of.
+    last_at: datetime
+    jobs: int
+
+
+@attrs.frozen(kw_only=True)
+class PassedOver:
+    """A group that is old enough and was kept."""
+
+    job_group_id: str
+    dag_id: str | None
+    #: Why, as words that follow the group's name.
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Purge:
+    """What a purge did, or would do."""
+
+    purged: tuple[PurgedGroup, ...]
+    passed_over: tuple[PassedOver, ...]
+    #: Rows of ``events`` that every cursor has passed, of groups that stay.
+    events: int
+
+
+class Retention:
+    """Purges the rows of groups and events that are old enough."""
+
+    def __init__(self, database: Database, groups: Groups) -> None:
+        self._database = database
+        self._groups = groups
+
+    def purge(self, older_than: timedelta, *, job_group_id: str | None = None, dry_run: bool = False) -> Purge:
+        """
+        Purge groups to which nothing happened for so long, and events that came before and every cursor has passed.
+
+        Others may write all the while, and this process may be killed: the next purge goes on where it stopped. A group
+        is passed over while somebody may wait for it, assigns to it, has jobs of unknown fate in it, or has yet to read
+        its events.
+
+        :param older_than: How long ago the last thing happened.
+        :param job_group_id: Purge this group alone, and no events of others.
+        :param dry_run: Only say what would be done.
+        :raises LedgerError: the ledger does not know the group.
+        """
+        before = self._database.now() - older_than
+        if not dry_run:
+            for left in self._left_over():
+                self._empty(left)
+        purged: list[PurgedGroup] = []
+        passed_over: list[PassedOver] = []
+        for group in self._candidates(before, job_group_id):
+            found = self._examine(group, before)
+            if isinstance(found, PurgedGroup) and not dry_run:
+                found = self._bury(group, found)
+            if isinstance(found, PurgedGroup):
+                purged.append(found)
+                if not dry_run:
+                    self._empty(found.job_group_id)
+            elif found is not None and (job_group_id is not None or not found.young):
+                passed_over.append(
+                    PassedOver(job_group_id=group.job_group_id, dag_id=group.dag_id, reason=found.reason)
+                )
+        events = 0 if job_group_id is not None else self._forget_events(before, dry_run=dry_run)
+        if self._database.is_sqlite and not dry_run:
+            self._empty_log()
+        return Purge(purged=tuple(purged), passed_over=tuple(passed_over), events=events)
+
+    def forgotten_since(self, since: datetime) -> int:
+        """How many purged groups may have called people after ``since``: those calls are not counted any more."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(_groups.observed).where(_groups.purged_at >= since)).scalars()
+            return sum(datetime.fromisoformat(observed["last_at"]) >= since for observed in rows)
+
+    def _candidates(self, before: datetime, job_group_id: str | None) -> list[Row[Any]]:
+        statement = select(schema.job_groups).where(_groups.purged_at.is_(None)).order_by(_groups.created_at)
+        if job_group_id is not None:
+            statement = select(schema.job_groups).where(_groups.job_group_id == job_group_id)
+        else:
+            statement = statement.where(
+                _groups.created_at <= before, or_(_groups.ends_at.is_(None), _groups.ends_at <= before)
+            )
+        with self._database.read() as connection:
+            rows = list(connection.execute(statement))
+        if job_group_id is not None and not rows:
+            raise LedgerError(f"job group {job_group_id}: the ledger does not know it")
+        return rows
+
+    def _examine(self, group: Row[Any], before: datetime) -> PurgedGroup | _Kept:
+        """Whether a group may be purged; reads all its jobs, so outside of any writing transaction."""
+        if group.purged_at is not None:
+            return _Kept(f"was purged at {_moment(group.purged_at)} already")
+        with self._database.read() as connection:
+            obstacle = self._obstacle(connection, group)
+            assigned = connection.execute(
+                select(func.max(schema.assignments.c.opened_at)).where(
+                    schema.assignments.c.job_group_id == group.job_group_id
+                )
+            ).scalar()
+            last_event = connection.execute(
+                select(_events.recorded_at)
+                .where(_events.job_group_id == group.job_group_id)
+                .order_by(_events.sequence.desc())
+                .limit(1)
+            ).scalar()
+            jobs, last_call = connection.execute(
+                select(func.count(), func.max(func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at))).where(
+                    _jobs.job_group_id == group.job_group_id
+                )
+            ).one()
+        moments = (group.created_at, group.ends_at, assigned, last_event, last_call)
+        last_at = max(moment for moment in moments if moment is not None)
+        if last_at > before:
+            what = "its window ends" if last_at == group.ends_at else "something happened to it"
+            return _Kept(f"is too young: {what} at {_moment(last_at)}", young=True)
+        if obstacle is not None:
+            return _Kept(obstacle)
+        return PurgedGroup(job_group_id=group.job_group_id, dag_id=group.dag_id, last_at=last_at, jobs=jobs)
+
+    def _obstacle(self, connection: Connection, group: Row[Any]) -> str | None:
+        """Why a group must stay for now, by a handful of look-ups."""
+        group_id = group.job_group_id
+        due_at: datetime | None = group.look_due_at
+        if due_at is not None:
+            # Of a complete group every waiter is told at its next look; none asks for a look any more.
+            grace = timedelta(0) if "confirmed" in (group.observed or {}) else WAITED_FOR
+            if due_at + grace > self._database.time(connection):
+                return f"may be waited for: the next look at it was due at {_moment(due_at)}"
+        assignments = schema.assignments.c
+        if connection.execute(
+            select(exists().where(assignments.job_group_id == group_id, assignments.state == "open"))
+        ).scalar():
+            return "has an assignment that is not finished: clear its task, or wait for the group"
+        if connection.execute(select(exists().where(_jobs.job_group_id == group_id, schema.DOUBTFUL))).scalar():
+            return "has jobs whose fate is unknown: wait for the group, which settles them"
+        newest = select(func.max(_events.sequence)).where(_events.job_group_id == group_id).scalar_subquery()
+        cursors = schema.cursors.c
+        cursor = connection.execute(
+            select(cursors.name, cursors.moved_at).where(cursors.sequence < newest).order_by(cursors.sequence).limit(1)
+        ).one_or_none()
+        if cursor is not None:
+            return f"has events that cursor {cursor.name} (last moved at {_moment(cursor.moved_at)}) has yet to read"
+        return None
+
+    def _bury(self, group: Row[Any], found: PurgedGroup) -> PurgedGroup | _Kept:
+        """Make the tombstone, unless something happened to the group since it was examined."""
+        here = _groups.job_group_id == group.job_group_id
+        with self._database.write() as connection:
+            now = connection.execute(select(schema.job_groups).where(here)).one()
+            obstacle = self._obstacle(connection, now)
+            if now.purged_at is not None or now.changed != group.changed:
+                obstacle = "is in use just now"
+            if obstacle is not None:
+                return _Kept(obstacle)
+            connection.execute(
+                update(schema.job_groups)
+                .where(here)
+                .values(
+                    purged_at=self._database.time(connection),
+                    observed={"last_at": found.last_at.isoformat(), "jobs": found.jobs},
+                )
+            )
+            self._groups.touch(connection, group.job_group_id, self._database.take_sequence(connection, 1))
+        return found
+
+    def _left_over(self) -> list[str]:
+        """Purged groups of which rows are left, because a purge was killed, or an older version wrote them since."""
+        rows_left = or_(*(exists().where(table.c.job_group_id == _groups.job_group_id) for table in _OF_GROUP))
+        with self._database.read() as connection:
+            return list(
+                connection.execute(
+                    select(_groups.job_group_id).where(_groups.purged_at.is_not(None), rows_left)
+                ).scalars()
+            )
+
+    def _empty(self, job_group_id: str) -> None:
+        for table in _OF_GROUP:
+            self._delete(table, table.c.job_group_id == job_group_id)
+
+    def _forget_events(self, before: datetime, *, dry_run: bool) -> int:
+        """Events are numbered in the order they came, so the old ones are found without reading the others."""
+        first_young = select(_events.sequence).where(_events.recorded_at > before).order_by(_events.sequence).limit(1)
+        with self._database.read() as connection:
+            young = connection.execute(first_young).scalar()
+            unread = connection.execute(select(func.min(schema.cursors.c.sequence) + 1)).scalar()
+            bounds = [_events.sequence < bound for bound in (young, unread) if bound is not None]
+            if dry_run:
+                return connection.execute(select(func.count()).select_from(schema.events).where(*bounds)).scalar_one()
+        return self._delete(schema.events, *bounds)
+
+    def _delete(self, table: Table, *conditions: Any) -> int:
+        """Delete rows batch by batch, and leave others as much time as each takes."""
+        key = tuple_(*table.primary_key.columns)
+        batch = select(*table.primary_key.columns).where(*conditions).limit(BATCH)
+        deleted = 0
+        while True:
+            begun = time.monotonic()
+            with self._database.write() as connection:
+                if self._database.is_sqlite:
+                    # Otherwise the file keeps what was deleted until something else is written there.
+                    connection.exec_driver_sql("PRAGMA secure_delete=ON").close()
+                count = connection.execute(delete(table).where(key.in_(batch))).rowcount
+            deleted += count
+            if count < BATCH:
+                return deleted
+            time.sleep(time.monotonic() - begun)
+
+    def _empty_log(self) -> None:
+        """SQLite's write-ahead log holds what was deleted until it begins anew: now, if no reader is in the way."""
+        with self._database.engine.connect() as connection:
+            cursor = connection.connection.cursor()
+            try:
+                # Others wait meanwhile, so not for long.
+                cursor.execute("PRAGMA busy_timeout=500")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                cursor.close()
+                connection.invalidate()
+
+
+@attrs.frozen
+class _Kept:
+    """Why a group stays."""
+
+    reason: str
+    young: bool = False
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

@@ -1,0 +1,435 @@
+"""``outbound ledger`` as an administrator meets it, on both databases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import text, update
+
+from airflow_provider_outbound.cli import main
+from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, open_ledger, schema
+from airflow_provider_outbound.core.models.enums import JobStatus
+from airflow_provider_outbound.core.models.job import Job
+
+NUMBER = "13900001234"
+
+
+def message(group: str = "g1", job: int = 1, **more: Any) -> bytes:
+    body = {
+        "eventType": "JobComplete",
+        "eventTime": 1_700_000_000_000,
+        "groupId": group,
+        "id": f"{group}-{job}",
+        "status": "Succeeded",
+        "contacts": [{"phoneNumber": f"1390000{job:04d}", "referenceId": f"ref-{job}"}],
+        "tasks": [],
+    }
+    return json.dumps(body | more).encode()
+
+
+def store(ledger: Ledger, *bodies: bytes, topic: str = "calls") -> None:
+    ledger.inbox.record([Incoming(body=body, message_id="m", topic=topic) for body in bodies])
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    made = Fernet.generate_key().decode()
+    monkeypatch.setenv("OUTBOUND_LEDGER_KEY", made)
+    monkeypatch.setenv("COLUMNS", "200")  # tables are not broken into lines
+    return made
+
+
+@pytest.fixture
+def ledger(ledger_url: str, key: str) -> Iterator[Ledger]:
+    with open_ledger(ledger_url, [key]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def outbound(ledger_url: str, key: str, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs a subcommand; returns its exit code, and what it wrote."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        code = main(["ledger", *arguments, "--ledger-url", ledger_url])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+@pytest.fixture
+def status(outbound: Callable[..., tuple[int, str]]) -> Callable[[], dict[str, Any]]:
+    def read() -> dict[str, Any]:
+        code, out = outbound("status", "--json")
+        assert code == 0, out
+        parsed: dict[str, Any] = json.loads(out)
+        return parsed
+
+    return read
+
+
+def age(ledger: Ledger, group: str, days: int) -> None:
+    """Move a group that messages told of, and its events, into the past."""
+    with ledger.write() as connection:
+        moment = ledger.time(connection) - timedelta(days=days)
+        connection.execute(
+            update(schema.job_groups).where(schema.job_groups.c.job_group_id == group).values(created_at=moment)
+        )
+        connection.execute(
+            update(schema.events).where(schema.events.c.job_group_id == group).values(recorded_at=moment)
+        )
+
+
+def test_status_counts_rows_and_names_topics_and_readers(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], outbound: Callable[..., tuple[int, str]]
+) -> None:
+    store(ledger, message(job=1), message(job=2))
+    store(ledger, message("g2", 1), topic="other")
+    with ledger.write() as connection:
+        connection.execute(schema.cursors.insert().values(name="crm", sequence=1, moved_at=ledger.time(connection)))
+
+    found = status()
+
+    assert found["ledger_id"] == ledger.ledger_id
+    assert found["schema"] == schema.REVISION
+    assert found["size_bytes"] > 0
+    assert {name: found["rows"][name] for name in ("job_groups", "jobs", "events", "cursors")} == {
+        "job_groups": 2,
+        "jobs": 3,
+        "events": 3,
+        "cursors": 1,
+    }
+    assert [(topic["topic"], topic["events"]) for topic in found["topics"]] == [("calls", 2), ("other", 1)]
+    assert [(lag["name"], lag["unread"]) for lag in found["cursors"]] == [("crm", 2)]
+    assert found["oldest_unread_at"] == found["cursors"][0]["oldest_unread_at"] is not None
+    assert found["warnings"] == []
+    code, shown = outbound("status")
+    assert code == 0
+    assert {"crm", "calls", "other", ledger.ledger_id} <= set(shown.replace("(", " ").replace(")", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("from_api", "by_message", "warns"),
+    [
+        pytest.param(5, 25, True, id="some-messages-were-taken"),
+        pytest.param(1, 25, False, id="a-straggler"),
+        pytest.param(3, 3, False, id="too-few-to-tell"),
+        pytest.param(30, 0, False, id="waited-for-by-the-api-alone"),
+    ],
+)
+def test_many_results_that_no_message_told_hint_at_another_consumer(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], from_api: int, by_message: int, warns: bool
+) -> None:
+    store(ledger, *(message(job=job) for job in range(by_message)))
+    listed = [Job(job_id=f"listed-{one}", job_group_id="g1", status=JobStatus.SUCCEEDED) for one in range(from_api)]
+    ledger.jobs.record_listing("g1", listed)
+
+    found = status()
+
+    assert any("another consumer" in warning for warning in found["warnings"]) == warns
+    if by_message:
+        assert (found["results"], found["results_from_api"]) == (from_api + by_message, from_api)
+
+
+def test_status_counts_rows_that_no_key_opens(
+    ledger: Ledger,
+    ledger_url: str,
+    key: str,
+    status: Callable[[], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store(ledger, message(job=1))
+    newer = Fernet.generate_key().decode()
+    with open_ledger(ledger_url, [newer, key]) as rotated:
+        rotated.seal_identity()
+        store(rotated, message(job=2))
+    monkeypatch.setenv("OUTBOUND_LEDGER_KEY", newer)
+
+    found = status()
+
+    assert (found["undecryptable"], found["tried_to_decrypt"]) == (2, 4)  # a contact and an event of two each
+    assert any("none of the keys" in warning for warning in found["warnings"])
+
+
+def test_no_password_is_shown(ledger: Ledger, status: Callable[[], dict[str, Any]], ledger_url: str) -> None:
+    if ledger.is_sqlite:
+        pytest.skip("a file has no password")
+    from sqlalchemy import make_url
+
+    with_password = make_url(ledger_url).set(password="s3cret").render_as_string(hide_password=False)
+    assert main(["ledger", "status", "--ledger-url", with_password]) == 0
+    assert main(["ledger", "status", "--json", "--ledger-url", with_password]) == 0
+
+
+def test_migrate_says_from_where_to_where(outbound: Callable[..., tuple[int, str]]) -> None:
+    first, second = outbound("migrate"), outbound("migrate")
+
+    assert first == (0, f"schema: none → {schema.REVISION}\n")
+    assert second == (0, f"schema: {schema.REVISION} → {schema.REVISION}\n")
+
+
+def test_after_migrate_with_a_new_key_the_old_one_may_go(
+    ledger: Ledger,
+    ledger_url: str,
+    key: str,
+    outbound: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known_as = ledger.identity.phone_key(f"+86{NUMBER}")
+    newer = Fernet.generate_key().decode()
+    monkeypatch.setenv("OUTBOUND_LEDGER_KEY", f"{newer},{key}")
+
+    code, out = outbound("migrate")
+
+    assert (code, "encrypted anew with the first key" in out) == (0, True)
+    with open_ledger(ledger_url, [newer]) as opened:
+        assert opened.identity.phone_key(f"+86{NUMBER}") == known_as
+
+
+def test_purge_deletes_what_is_old_and_keeps_the_rest(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], outbound: Callable[..., tuple[int, str]]
+) -> None:
+    store(ledger, message("old", 1), message("new", 1), message("waited", 1))
+    for group in ("old", "waited"):
+        age(ledger, group, 40)
+    ledger.jobs.claim_look("waited", 300)
+
+    dry_code, dry = outbound("purge", "--older-than-days", "30", "--dry-run")
+    assert (dry_code, status()["rows"]["jobs"]) == (0, 3)
+    code, out = outbound("purge", "--older-than-days", "30")
+
+    assert code == 0
+    assert "1 job groups would be purged, 1 kept" in dry
+    assert "1 job groups purged, 1 kept" in out
+    assert "may be waited for" in out
+    store(ledger, message("old", 1))
+    found = status()
+    assert (found["rows"]["jobs"], found["purged_groups"], found["late_messages"]) == (2, 1, 1)
+
+
+def test_purge_takes_its_days_from_the_configuration(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(ledger, message("old", 1))
+    age(ledger, "old", 40)
+
+    assert outbound("purge") == (
+        1,
+        "outbound: purge: say how old: --older-than-days N, or set [outbound] retention_days; nothing was purged\n",
+    )
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RETENTION_DAYS", "30")
+    assert "1 job groups purged" in outbound("purge")[1]
+
+
+def test_one_group_is_purged_by_name_however_young(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    store(ledger, message("g1", 1), message("g2", 1))
+
+    code, out = outbound("purge", "--group", "g1")
+
+    assert (code, "1 job groups purged, 0 kept, 0 other events" in out) == (0, True)
+    assert ledger.jobs.summary("g2")["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["purge", "--group", "nine"], "the ledger does not know it", id="unknown"),
+        pytest.param(["purge", "--group", "g1"], "its window ends at", id="in-use"),
+        pytest.param(["quarantine", "show", "abc"], "no message's hash begins with abc", id="unknown-hash"),
+        pytest.param(["quarantine", "drop", "%"], "is no hash", id="no-hash"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]], arguments: list[str], words: str
+) -> None:
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() + timedelta(days=1)))
+
+    code, out = outbound(*arguments)
+
+    assert code == 1
+    assert words in out
+    assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="no-subcommand"),
+        pytest.param(["purge", "--older-than-days", "-1"], id="negative"),
+        pytest.param(["purge", "--older-than-days", "soon"], id="words"),
+        pytest.param(["quarantine"], id="no-act"),
+        pytest.param(["quarantine", "replay"], id="replay-what"),
+        pytest.param(["quarantine", "replay", "abc", "--all"], id="replay-both"),
+        pytest.param(["quarantine", "drop"], id="drop-what"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["ledger", *arguments])
+
+    assert end.value.code == 2
+    assert "usage: outbound ledger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("subcommand", ["status", "purge"])
+def test_a_mistyped_path_makes_no_ledger(
+    subcommand: str, tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledgre.db"
+
+    assert main(["ledger", subcommand, *_days(subcommand), "--ledger-url", f"sqlite:///{path}"]) == 1
+
+    assert "there is no such file" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def _days(subcommand: str) -> list[str]:
+    return ["--older-than-days", "1"] if subcommand == "purge" else []
+
+
+UNREADABLE = {
+    "text": f'{{"note": "call {NUMBER} or +86 139-0000-1234"'.encode(),
+    "utf-16": f"call {NUMBER}".encode("utf-16"),
+    "gbk": f"请拨打{NUMBER}".encode("gb18030"),
+    "control": f"\x1b]0;{NUMBER}\x07\x1b[2J{NUMBER}".encode(),
+}
+
+
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in UNREADABLE.items()])
+def test_a_message_is_shown_without_its_numbers_and_without_orders_to_the_terminal(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]], body: bytes
+) -> None:
+    store(ledger, body)
+    name = hashlib.sha256(body).hexdigest()
+
+    listed, shown = outbound("quarantine", "list"), outbound("quarantine", "show", name[:12])
+
+    assert (listed[0], shown[0]) == (0, 0)
+    assert name[:12] in listed[1]
+    assert str(len(body)) in listed[1]
+    assert name in shown[1]
+    assert "calls" in shown[1]
+    for hidden in (NUMBER, "0000-1234", "\x1b", "00001234"):
+        assert hidden not in listed[1] + shown[1]
+    assert "139******34" in shown[1]
+
+
+def test_a_long_message_is_cut(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    store(ledger, b"x" * 4_000_000)
+
+    code, shown = outbound("quarantine", "show", hashlib.sha256(b"x" * 4_000_000).hexdigest())
+
+    assert code == 0
+    assert "3990000 more characters" in shown
+
+
+def quarantined_by_an_older_version(ledger: Ledger, body: bytes) -> str:
+    """Put a message into quarantine that this version can read."""
+    store(ledger, b"?")
+    name = hashlib.sha256(body).hexdigest()
+    with ledger.write() as connection:
+        connection.execute(
+            update(schema.quarantine)
+            .where(schema.quarantine.c.hash == hashlib.sha256(b"?").hexdigest())
+            .values(hash=name, body=ledger.vault.encrypt(body))
+        )
+    return name
+
+
+def test_replay_takes_in_what_can_be_read_now(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    name = quarantined_by_an_older_version(ledger, message(job=7))
+    store(ledger, b"hopeless")
+
+    code, out = outbound("quarantine", "replay", "--all")
+
+    assert (code, out) == (0, "1 read and taken into the ledger, 1 still cannot be read\n")
+    assert [result.job_id for result in ledger.jobs.iter_results("g1")] == ["g1-7"]
+    assert [kept.body for kept in ledger.quarantine.iter_messages()] == [b"hopeless"]
+    assert outbound("quarantine", "show", name)[0] == 1
+
+
+def test_replay_of_one_that_still_cannot_be_read_keeps_it(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]]
+) -> None:
+    store(ledger, b"hopeless")
+    before = list(ledger.quarantine.iter_messages())
+
+    code, out = outbound("quarantine", "replay", hashlib.sha256(b"hopeless").hexdigest())
+
+    assert code == 1
+    assert "not JSON: the message stays in quarantine" in out
+    assert list(ledger.quarantine.iter_messages()) == before
+
+
+def test_a_replayed_message_of_a_purged_group_recreates_nothing(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]]
+) -> None:
+    store(ledger, message("old", 1))
+    age(ledger, "old", 40)
+    name = quarantined_by_an_older_version(ledger, message("old", 7))
+    outbound("purge", "--older-than-days", "30")
+
+    code, out = outbound("quarantine", "replay", name)
+
+    assert (code, "its job group was purged" in out) == (0, True)
+    assert ledger.jobs.counts("old").total == 0
+    assert list(ledger.quarantine.iter_messages()) == []
+
+
+def test_a_message_under_a_lost_key_is_listed_and_waits_for_its_key(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]]
+) -> None:
+    name = quarantined_by_an_older_version(ledger, message(job=7))
+    with ledger.write() as connection:
+        connection.execute(update(schema.quarantine).values(body=Fernet(Fernet.generate_key()).encrypt(b"x")))
+
+    assert "no key opens it" in outbound("quarantine", "list")[1]
+    assert "none of the keys opens it" in outbound("quarantine", "show", name)[1]
+    assert outbound("quarantine", "replay", name)[0] == 1
+    assert outbound("quarantine", "replay", "--all") == (
+        0,
+        "0 read and taken into the ledger, 1 still cannot be read\n",
+    )
+    assert len(list(ledger.quarantine.iter_messages())) == 1
+
+
+def test_drop_forgets_exactly_one(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    store(ledger, b"one", b"two")
+    name = hashlib.sha256(b"one").hexdigest()
+
+    code, out = outbound("quarantine", "drop", name[:10])
+
+    assert (code, out) == (0, f"dropped {name}\n")
+    assert [kept.body for kept in ledger.quarantine.iter_messages()] == [b"two"]
+
+
+def test_an_ambiguous_beginning_names_nothing(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    bodies = [str(index).encode() for index in range(17)]
+    store(ledger, *bodies)
+    first = [hashlib.sha256(body).hexdigest()[0] for body in bodies]
+    twice = next(digit for digit in first if first.count(digit) > 1)
+
+    code, out = outbound("quarantine", "drop", twice)
+
+    assert (code, "several hashes begin with" in out) == (1, True)
+    assert len(list(ledger.quarantine.iter_messages())) == 17
+
+
+def test_an_empty_quarantine_says_so(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    assert outbound("quarantine", "list") == (0, "no message is in quarantine\n")
+
+
+def test_a_newer_ledger_is_left_alone(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE outbound_version SET version_num = '9999'"))
+
+    code, out = outbound("migrate")
+
+    assert (code, "9999 is newer" in out) == (1, True)

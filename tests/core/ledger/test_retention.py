@@ -1,0 +1,411 @@
+"""What is over for long is purged, and stays known as a tombstone."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, select, update
+
+from airflow_provider_outbound.core.ledger import (
+    CallCap,
+    Candidate,
+    Incoming,
+    JobGroupRecord,
+    Ledger,
+    Outcomes,
+    TaskKey,
+    schema,
+)
+from airflow_provider_outbound.core.ledger import retention as retention_module
+from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.exceptions import JobGroupPurgedError, LedgerError
+
+OLD = timedelta(days=40)
+LIMIT = timedelta(days=30)
+KEY = TaskKey("dag", "run", "create")
+PATIENCE = 60.0
+OF_GROUPS = (schema.assignments, schema.jobs, schema.calls, schema.recordings, schema.events)
+
+
+def message(group: str = "g1", job: int = 1, *, kind: str = "JobComplete", at: int = 1, **more: Any) -> Incoming:
+    body = {
+        "eventType": kind,
+        "eventTime": 1_700_000_000_000 + at,
+        "instanceId": "i",
+        "groupId": group,
+        "id": f"{group}-{job}",
+        "status": "Succeeded",
+        "contacts": [{"phoneNumber": f"1390000{job:04d}", "referenceId": f"customer-{group}-{job}", "name": "李四"}],
+        "tasks": [{"id": f"{group}-{job}-0", "status": "SucceededFinish", "calledNumber": f"1390000{job:04d}"}],
+        **more,
+    }
+    return Incoming(body=json.dumps(body).encode(), message_id=f"{group}-{job}", topic="t")
+
+
+def campaign(ledger: Ledger, group: str = "g1", jobs: int = 3) -> None:
+    """A group with a row in every table."""
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group, run_key=f"key-{group}", task_key=KEY))
+    assignment = ledger.jobs.open_assignment(
+        TaskKey("dag", "run", "assign"), group, owner="o", lease_seconds=60, settle_seconds=1
+    )
+    ledger.inbox.record([message(group, job) for job in range(jobs)])
+    recording = {"taskId": f"{group}-1-0", "fileName": "a.wav", "url": "oss://bucket/a.wav"}
+    ledger.inbox.record([message(group, 1, kind="RecordingReady", at=2, recording=recording)])
+    ledger.jobs.seal(assignment, 0)
+
+
+def let_time_pass(ledger: Ledger, by: timedelta = OLD) -> None:
+    """Move everything the ledger knows of into the past."""
+    moments = [
+        column
+        for table in schema.metadata.sorted_tables
+        for column in table.c
+        if column.name.endswith(("_at", "_until"))
+    ]
+    with ledger.write() as connection:
+        for column in moments:
+            for row in connection.execute(select(*column.table.primary_key.columns, column.label("moment"))).mappings():
+                if row["moment"] is not None:
+                    here = [key == row[key.name] for key in column.table.primary_key.columns]
+                    connection.execute(update(column.table).where(*here).values({column: row["moment"] - by}))
+
+
+def rows(ledger: Ledger, group: str) -> dict[str, int]:
+    with ledger.read() as connection:
+        return {
+            table.name: connection.execute(
+                select(func.count()).select_from(table).where(table.c.job_group_id == group)
+            ).scalar_one()
+            for table in OF_GROUPS
+        }
+
+
+def test_a_purged_group_leaves_nothing_but_its_tombstone(ledger: Ledger) -> None:
+    campaign(ledger, "old")
+    let_time_pass(ledger)
+    campaign(ledger, "new")
+    assert all(rows(ledger, "old").values()), rows(ledger, "old")
+    kept = rows(ledger, "new")
+
+    purge = ledger.retention.purge(LIMIT)
+
+    assert [(group.job_group_id, group.dag_id, group.jobs) for group in purge.purged] == [("old", "dag", 3)]
+    assert (purge.passed_over, purge.events) == ((), 0)
+    assert not any(rows(ledger, "old").values())
+    assert rows(ledger, "new") == kept
+    tombstone = ledger.jobs.find_job_group("key-old")
+    assert tombstone is not None
+    assert (tombstone.job_group_id, tombstone.task_key) == ("old", KEY)
+    assert tombstone.purged_at is not None
+
+
+def test_a_second_purge_finds_nothing_to_do(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.retention.purge(LIMIT)
+
+    again = ledger.retention.purge(LIMIT)
+
+    assert (again.purged, again.passed_over, again.events) == ((), (), 0)
+
+
+def test_a_dry_run_says_what_would_go_and_changes_nothing(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    before = rows(ledger, "g1")
+
+    purge = ledger.retention.purge(LIMIT, dry_run=True)
+
+    assert [group.job_group_id for group in purge.purged] == ["g1"]
+    assert purge.events == before["events"]
+    assert rows(ledger, "g1") == before
+    assert ledger.jobs.get_job_group("g1").purged_at is None
+
+
+def test_what_a_purge_deleted_is_gone_from_the_file(ledger: Ledger, url: str) -> None:
+    if not ledger.is_sqlite:
+        pytest.skip("PostgreSQL's files are its own affair")
+    campaign(ledger, jobs=50)
+    let_time_pass(ledger)
+    path = Path(url.removeprefix("sqlite:///"))
+
+    def on_disk() -> bytes:
+        return b"".join(file.read_bytes() for file in path.parent.glob("ledger.db*"))
+
+    assert b"customer-g1-1" in on_disk()
+
+    ledger.retention.purge(LIMIT)
+
+    assert b"customer-g1-1" not in on_disk()
+
+
+def test_late_messages_of_a_purged_group_are_counted_and_recreate_nothing(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.retention.purge(LIMIT)
+    before = ledger.jobs.state("g1").changed
+
+    first = ledger.inbox.record([message(job=1), message(job=9, at=5), message("other", 1)])
+    ledger.inbox.record([message(job=1)])
+
+    assert (first.new, first.purged, first.repeated) == (1, 2, 0)
+    assert not any(rows(ledger, "g1").values())
+    assert ledger.jobs.state("g1").observed["late"] == 3
+    assert ledger.jobs.state("g1").changed == before  # nobody is woken for them
+
+
+def test_an_unstorable_message_beside_a_late_one_does_not_hide_it(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.retention.purge(LIMIT)
+
+    recorded = ledger.inbox.record([message(job=1), message("other", 1, status="Fu\x00ture"), message("other", 2)])
+
+    assert recorded.purged == 1
+    assert recorded.new + recorded.quarantined == 2
+
+
+def test_nobody_assigns_lists_or_reads_results_of_a_purged_group(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.retention.purge(LIMIT)
+
+    with pytest.raises(JobGroupPurgedError, match="job group g1: its rows were purged"):
+        ledger.jobs.open_assignment(
+            TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1
+        )
+    with pytest.raises(JobGroupPurgedError):
+        ledger.jobs.record_listing("g1", [Job(job_id="g1-1", job_group_id="g1", status=None)])
+    with pytest.raises(JobGroupPurgedError):
+        list(ledger.jobs.iter_results("g1"))
+    assert not any(rows(ledger, "g1").values())
+
+
+def test_what_a_waiter_saw_last_does_not_overwrite_a_tombstone(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.retention.purge(LIMIT)
+    tombstone = ledger.jobs.state("g1").observed
+
+    ledger.jobs.save_observed("g1", {"listed": 1})
+
+    assert ledger.jobs.state("g1").observed == tombstone
+
+
+def _wait(ledger: Ledger) -> None:
+    assert ledger.jobs.claim_look("g1", 300)
+
+
+def _wait_in_a_triggerer_that_is_down(ledger: Ledger) -> None:
+    assert ledger.jobs.claim_look("g1", 300)
+    with ledger.write() as connection:
+        moment = ledger.time(connection) - timedelta(hours=20)
+        connection.execute(update(schema.job_groups).values(look_due_at=moment))
+
+
+def _assign(ledger: Ledger) -> None:
+    ledger.jobs.open_assignment(TaskKey("dag", "run", "more"), "g1", owner="o", lease_seconds=60, settle_seconds=1)
+    let_time_pass(ledger)
+
+
+def _lag(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        now = ledger.time(connection)
+        connection.execute(schema.cursors.insert().values(name="crm", sequence=1, moved_at=now))
+
+
+def _speak(ledger: Ledger) -> None:
+    ledger.inbox.record([message(job=7)])
+
+
+def _have_an_open_window(ledger: Ledger) -> None:
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() + timedelta(days=1)))
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        pytest.param(_wait, "may be waited for", id="waiter"),
+        pytest.param(_wait_in_a_triggerer_that_is_down, "may be waited for", id="waiter-without-triggerer"),
+        pytest.param(_assign, "assignment that is not finished", id="open-assignment"),
+        pytest.param(_lag, r"cursor crm .* has yet to read", id="lagging-cursor"),
+        pytest.param(_speak, "too young: something happened to it", id="recent-event"),
+        pytest.param(_have_an_open_window, "too young: its window ends at", id="window"),
+    ],
+)
+def test_a_group_in_use_is_passed_over_and_said_so(ledger: Ledger, act: Callable[[Ledger], None], reason: str) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    act(ledger)
+    before = rows(ledger, "g1")
+
+    purge = ledger.retention.purge(LIMIT, job_group_id="g1")
+
+    assert purge.purged == ()
+    assert [group.job_group_id for group in purge.passed_over] == ["g1"]
+    assert re.search(reason, purge.passed_over[0].reason), purge.passed_over
+    assert rows(ledger, "g1") == before
+
+
+def test_a_group_with_jobs_of_unknown_fate_is_passed_over(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]]
+) -> None:
+    assignment = ledger.jobs.open_assignment(
+        TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1
+    )
+    contacts = candidates(1)
+    ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
+    ledger.jobs.record_outcomes(assignment, Outcomes(in_doubt=[contacts[0].reference_id]))
+    ledger.jobs.abandon(assignment)
+    let_time_pass(ledger)
+
+    purge = ledger.retention.purge(LIMIT)
+
+    assert "jobs whose fate is unknown" in purge.passed_over[0].reason
+
+
+def test_a_complete_group_is_purged_as_soon_as_its_last_look_is_over(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.jobs.claim_look("g1", 0)
+    ledger.jobs.save_observed("g1", {"confirmed": {"of": [1, 0], "mismatch": False}})
+
+    assert [group.job_group_id for group in ledger.retention.purge(LIMIT).purged] == ["g1"]
+
+
+def test_what_happens_while_a_group_is_examined_saves_it(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    examine = retention_module.Retention._examine
+
+    def interrupted(self: Any, group: Any, before: Any) -> Any:
+        # Only the moment is forced: the code that runs then is the real one.
+        found = examine(self, group, before)
+        ledger.inbox.record([message(job=8)])
+        return found
+
+    monkeypatch.setattr(retention_module.Retention, "_examine", interrupted)
+    purge = ledger.retention.purge(LIMIT)
+
+    assert purge.purged == ()
+    assert purge.passed_over[0].reason == "is in use just now"
+    assert rows(ledger, "g1")["jobs"] == 4
+
+
+def test_an_unknown_group_is_one_clear_line(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError, match="job group nine: the ledger does not know it"):
+        ledger.retention.purge(LIMIT, job_group_id="nine")
+
+
+def test_events_that_every_cursor_has_passed_are_forgotten_and_results_stay(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.inbox.record([message(job=7)])
+    with ledger.read() as connection:
+        sequences = list(
+            connection.execute(select(schema.events.c.sequence).order_by(schema.events.c.sequence)).scalars()
+        )
+    with ledger.write() as connection:
+        now = ledger.time(connection)
+        for name, at in (("slow", sequences[1]), ("quick", sequences[3])):
+            connection.execute(schema.cursors.insert().values(name=name, sequence=at, moved_at=now))
+    results = list(ledger.jobs.iter_results("g1"))
+
+    purge = ledger.retention.purge(LIMIT)
+
+    assert purge.events == 2
+    with ledger.read() as connection:
+        left = connection.execute(select(schema.events.c.sequence).order_by(schema.events.c.sequence)).scalars()
+        assert list(left) == sequences[2:]
+    assert list(ledger.jobs.iter_results("g1")) == results
+
+
+def test_a_message_that_comes_again_after_its_event_was_forgotten_counts_once(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.inbox.record([message(job=7)])
+    ledger.retention.purge(LIMIT)
+    before = ledger.jobs.summary("g1")
+
+    ledger.inbox.record([message(job=1)])
+
+    assert ledger.jobs.summary("g1") == before
+    assert {result.revision for result in ledger.jobs.iter_results("g1")} == {1}
+
+
+def test_a_cap_whose_period_reaches_into_purged_groups_is_told(ledger: Ledger) -> None:
+    campaign(ledger)
+    let_time_pass(ledger)
+    ledger.retention.purge(LIMIT)
+    cap = CallCap(most=1, period=timedelta(days=60))
+
+    assert ledger.retention.forgotten_since(ledger.now() - cap.period) == 1
+    assert ledger.retention.forgotten_since(ledger.now() - LIMIT) == 0
+
+
+def test_collecting_goes_on_between_small_transactions(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention_module, "BATCH", 20)
+    campaign(ledger, "old", jobs=300)
+    let_time_pass(ledger)
+    deleted: list[int] = []
+
+    @event.listens_for(ledger.engine, "after_cursor_execute")
+    def count(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE"):
+            deleted.append(cursor.rowcount)
+
+    recorded: list[int] = []
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            recorded.append(ledger.inbox.record([message("new", len(recorded))]).new)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    try:
+        purge = ledger.retention.purge(LIMIT)
+    finally:
+        stop.set()
+        collector.join(PATIENCE)
+
+    assert [group.job_group_id for group in purge.purged] == ["old"]
+    assert max(deleted) <= 20
+    assert sum(deleted) == 300 * 3 + 1 + 1 + 1  # jobs, calls, events; the recording, its event, the assignment
+    assert set(recorded) == {1}
+    assert ledger.jobs.summary("new")["total"] == len(recorded)
+
+
+def test_a_purge_that_was_killed_is_finished_by_the_next(ledger: Ledger, url: str, key: str) -> None:
+    campaign(ledger, jobs=200)
+    let_time_pass(ledger)
+    program = (
+        "import sys; from datetime import timedelta; from airflow_provider_outbound.core.ledger import open_ledger\n"
+        "from airflow_provider_outbound.core.ledger import retention; retention.BATCH = 1\n"
+        "open_ledger(sys.argv[1], [sys.argv[2]]).retention.purge(timedelta(days=30))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, url, key])
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while ledger.jobs.state("g1").purged_at is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE)
+    assert any(rows(ledger, "g1").values())
+
+    ledger.retention.purge(LIMIT)
+
+    assert not any(rows(ledger, "g1").values())

@@ -1,0 +1,176 @@
+"""What the tasks of a purged group do when they are cleared: call nobody, and make nothing anew."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from sqlalchemy import update
+
+from airflow_provider_outbound.core.assign import (
+    AssignOptions,
+    AssignResult,
+    GroupSpec,
+    Request,
+    abandon,
+    assign,
+    create_group,
+)
+from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.complete import Completion, note_cancelled
+from airflow_provider_outbound.core.contacts import from_items
+from airflow_provider_outbound.core.ledger import CallCap, Incoming, Ledger, TaskKey, open_ledger, schema
+from airflow_provider_outbound.exceptions import JobGroupPurgedError
+from airflow_provider_outbound.simulator.testing import Simulator
+
+ASSIGN = TaskKey("dag", "run", "assign")
+NUMBERS = [f"1380000{index:04d}" for index in range(5)]
+
+
+@attrs.frozen(kw_only=True)
+class Campaign:
+    """The tasks of a DAG run, as their operators do them."""
+
+    simulator: Simulator
+    client: OutboundBotClient
+    ledger: Ledger
+
+    def create(self) -> str:
+        record = create_group(
+            self.client,
+            self.ledger,
+            TaskKey("dag", "run", "create"),
+            lambda: GroupSpec(name="nightly", script_id=self.simulator.script_id),
+            instance_id=self.simulator.instance_id,
+            settle_seconds=0.2,
+        )
+        return record.job_group_id
+
+    def assign(self, job_group_id: str, **options: Any) -> AssignResult:
+        return assign(
+            self.client,
+            self.ledger,
+            ASSIGN,
+            from_items(NUMBERS),
+            request=Request(job_group_id=job_group_id),
+            options=AssignOptions(settle_seconds=0.2, lease_seconds=3.0, **options),
+            guard=lambda _: None,
+        )
+
+    def purge(self, job_group_id: str) -> None:
+        """Purge the group as if it were old."""
+        with self.ledger.write() as connection:
+            connection.execute(
+                update(schema.job_groups)
+                .where(schema.job_groups.c.job_group_id == job_group_id)
+                .values(ends_at=None, look_due_at=None)
+            )
+        purge = self.ledger.retention.purge(timedelta(0), job_group_id=job_group_id)
+        assert [group.job_group_id for group in purge.purged] == [job_group_id], purge
+
+    def state(self) -> dict[str, Any]:
+        """The service's own account of groups and jobs."""
+        state = self.simulator.state()
+        return {name: state[name] for name in ("groups", "jobs_per_number")}
+
+
+@pytest.fixture
+def campaign(simulator: Simulator, tmp_path: Path, key: str) -> Iterator[Campaign]:
+    settings = ClientSettings(
+        access_key_id=simulator.access_key_id,
+        access_key_secret=simulator.access_key_secret,
+        endpoint=simulator.api,
+        instance_id=simulator.instance_id,
+        connect_timeout=2.0,
+        read_timeout=5.0,
+    )
+    with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [key]) as ledger:
+        yield Campaign(simulator=simulator, client=OutboundBotClient(settings), ledger=ledger)
+
+
+@pytest.fixture
+def purged(campaign: Campaign) -> str:
+    """A campaign's group that was assigned to, and then purged."""
+    job_group_id = campaign.create()
+    assert campaign.assign(job_group_id).assigned == len(NUMBERS)
+    campaign.purge(job_group_id)
+    return job_group_id
+
+
+def test_a_cleared_create_task_finds_its_group_and_makes_no_second(campaign: Campaign, purged: str) -> None:
+    assert campaign.create() == purged
+
+    assert list(campaign.state()["groups"]) == [purged]
+    assert campaign.ledger.jobs.get_job_group(purged).purged_at is not None
+
+
+def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: Campaign, purged: str) -> None:
+    before = campaign.state()["jobs_per_number"]
+    requests = campaign.simulator.state()["requests"]
+
+    with pytest.raises(JobGroupPurgedError, match=f"job group {purged}: its rows were purged") as refused:
+        campaign.assign(purged)
+    abandon(campaign.ledger, ASSIGN, purged, settle_seconds=0.2)  # as the last try of a task does
+
+    assert "\n" not in str(refused.value)
+    assert campaign.state()["jobs_per_number"] == before
+    assert campaign.simulator.state()["requests"] == requests
+
+
+def test_a_cleared_sensor_ends_with_a_clear_error(campaign: Campaign, purged: str) -> None:
+    completion = Completion(campaign.ledger, campaign.client, purged)
+
+    with pytest.raises(JobGroupPurgedError, match="nothing is known of its results"):
+        completion.check()
+
+
+def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: Campaign, purged: str) -> None:
+    before = campaign.ledger.jobs.state(purged)
+
+    note_cancelled(campaign.ledger, purged)
+
+    assert campaign.ledger.jobs.state(purged) == before
+
+
+def test_a_waiter_is_woken_by_the_purge_of_a_group_it_just_came_to(campaign: Campaign) -> None:
+    job_group_id = campaign.create()
+    campaign.assign(job_group_id)
+    seen = campaign.ledger.jobs.newest()
+
+    campaign.purge(job_group_id)
+
+    assert campaign.ledger.jobs.changed_since(seen)[1] == {job_group_id}
+
+
+def test_messages_that_come_late_change_nothing_at_the_service_or_here(campaign: Campaign, purged: str) -> None:
+    (job, *_) = campaign.simulator.state()["groups"][purged]["jobs"]
+    body = {"eventType": "JobComplete", "groupId": purged, "id": job["job_id"], "status": "Failed", "tasks": []}
+
+    recorded = campaign.ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
+
+    assert (recorded.new, recorded.purged) == (0, 1)
+    assert campaign.ledger.jobs.counts(purged).total == 0
+
+
+def test_calls_that_a_cap_cannot_count_any_more_are_told(
+    campaign: Campaign, purged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = campaign.client.create_job_group(job_group_name="other", script_id=campaign.simulator.script_id)
+
+    campaign.assign(other.job_group_id, cap=CallCap(most=5, period=timedelta(days=1)))
+
+    assert "the calls of 1 job groups within its period were purged" in caplog.text
+
+
+def test_the_error_crosses_processes(campaign: Campaign) -> None:
+    error = JobGroupPurgedError("g1", campaign.ledger.now())
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert (str(copy), copy.job_group_id, copy.purged_at) == (str(error), "g1", error.purged_at)
