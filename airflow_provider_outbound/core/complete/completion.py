@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +19,7 @@ from airflow_provider_outbound.core.complete.judge import (
     unlisted_jobs,
 )
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
-from airflow_provider_outbound.core.models.job import JobGroup, Progress
+from airflow_provider_outbound.core.models.job import Job, JobGroup, Progress
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     LedgerUnavailableError,
@@ -43,6 +43,10 @@ Summary: TypeAlias = dict[str, Any]
 CONFIRM_DELAY = 1.0
 #: Up to so many open jobs are looked up one by one, with all their calls; more are read from the group's listing.
 FEW = 99
+#: Listings that left jobs out, and told nothing new, until it is believed that more of them would not either.
+_BARREN = 5
+#: If no message told this part of the results, somebody else may be taking the messages.
+_MANY_RECOVERED = 0.1
 #: Two looks are an interval apart if not more than this part of it is missing: claims come a little early or late.
 _NEARLY = 0.9
 
@@ -143,12 +147,23 @@ class Completion:
             "group_cancelled": bool(observed.get("cancelled")),
         }
 
-    def take_listing(self) -> None:
-        """Take in what the API lists of the whole group, with the outcome of each job's latest call."""
-        self._ledger.jobs.record_listing(
-            self.job_group_id,
-            self._client.iter_jobs_with_result(job_group_id=self.job_group_id, instance_id=self._instance_id),
-        )
+    def take_listing(self) -> int:
+        """
+        Take in what the API lists of the whole group, with the outcome of each job's latest call.
+
+        :return: How many jobs it listed; a listing whose order changes between its pages leaves some out.
+        """
+        seen: set[str] = set()
+
+        def listed() -> Iterator[Job]:
+            for job in self._client.iter_jobs_with_result(
+                job_group_id=self.job_group_id, instance_id=self._instance_id
+            ):
+                seen.add(job.job_id)
+                yield job
+
+        self._ledger.jobs.record_listing(self.job_group_id, listed())
+        return len(seen)
 
     @cached_property
     def _instance_id(self) -> str | None:
@@ -225,10 +240,14 @@ class Completion:
         now = self._ledger.now()
         notes = {**state.observed, "listed": progress.total}
         filled = self._should_fill(verdict, known, progress, notes, now)
+        proven = True
         if filled:
-            self._fill(known, progress)
+            lacking, all_told = known, self._fill(known, progress)
             known, state, counted = self._read()
             verdict = judge(known, group)
+            notes["barren"] = 0 if all_told or known != lacking else notes.get("barren", 0) + 1
+            # A listing that left jobs out proves nothing, unless it goes on like that.
+            proven = all_told or notes["barren"] >= _BARREN
         if verdict is not Verdict.GAP:
             notes.pop("gap", None)
         elif "gap" not in notes or not _holds(notes["gap"], known):
@@ -237,7 +256,9 @@ class Completion:
         log.info("Job group %s: %d of %d jobs complete", group_id, known.ended, total)
         finished, mismatch = verdict is Verdict.COMPLETE, known.gave_up
         if verdict is Verdict.SHORT or (verdict is Verdict.GAP and filled and service_is_over(group, known)):
-            if self._is_old(notes.get("short_at"), now):
+            if not proven:
+                notes.pop("short_at", None)
+            elif self._is_old(notes.get("short_at"), now):
                 finished = mismatch = True
             else:
                 notes.setdefault("short_at", now.isoformat())
@@ -258,6 +279,14 @@ class Completion:
                 total,
                 progress.total,
             )
+        if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
+            log.warning(
+                "Job group %s: %d of %d results came from the API, for no message told them; if that goes on, another"
+                " program or another ledger reads with the same RocketMQ consumer group: give each its own",
+                group_id,
+                counted["recovered"],
+                counted["total"],
+            )
         return self._summarise(counted, notes, mismatch=mismatch)
 
     def _should_fill(
@@ -276,15 +305,19 @@ class Completion:
         """Whether something was seen an interval ago already."""
         return moment is not None and (now - datetime.fromisoformat(moment)).total_seconds() >= _NEARLY * self._interval
 
-    def _fill(self, known: Known, progress: Progress) -> None:
-        """Take in from the API what no message told."""
+    def _fill(self, known: Known, progress: Progress) -> bool:
+        """
+        Take in from the API what no message told.
+
+        :return: Whether it left out none of the jobs that it was asked for and counts itself.
+        """
         unfinished = self._ledger.jobs.unfinished(self.job_group_id, FEW + 1)
         job_ids = [job.job_id for job in unfinished if job.job_id is not None]
         if known.total < progress.total or len(unfinished) > FEW or len(job_ids) < len(unfinished):
-            self.take_listing()
-        else:
-            found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
-            self._ledger.jobs.record_listing(self.job_group_id, found)
+            return self.take_listing() >= progress.total
+        found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
+        self._ledger.jobs.record_listing(self.job_group_id, found)
+        return True
 
     def _read(self) -> tuple[Known, GroupState, Mapping[str, Any]]:
         state = self._ledger.jobs.state(self.job_group_id)
