@@ -43,7 +43,7 @@ from airflow_provider_outbound.simulator.testing import Simulator
 ROUNDS = int(os.environ.get("OUTBOUND_TEST_CRASH_ROUNDS") or 4)
 SEED = os.environ.get("OUTBOUND_TEST_CRASH_SEED")
 #: Most rounds at a time: they wait more than they work.
-AT_A_TIME = 4
+AT_A_TIME = 6
 #: How long everything may take that must come to an end (seconds); nothing is measured by it.
 PATIENCE = 240.0
 #: The messages of a killed collector come back after so long, and two more (seconds).
@@ -525,7 +525,16 @@ def _counts(summary: dict[str, Any]) -> str:
 def processes() -> Iterator[Any]:
     """Starts processes from one that has imported Airflow, so that a triggerer begins at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["waiting_worker", "aliyunsdkcore.client", "sqlalchemy"])
+    context.set_forkserver_preload(
+        [
+            "airflow_provider_outbound.triggers.outboundbot",
+            "airflow_provider_outbound.core.collect.watch",
+            "airflow_provider_outbound.core.complete",
+            "airflow_provider_outbound.core.client.api",
+            "aliyunsdkcore.client",
+            "sqlalchemy",
+        ]
+    )
     # The new processes find the helper beside this file by the same path.
     sys.path.insert(0, str(Path(__file__).parent))
     yield context
