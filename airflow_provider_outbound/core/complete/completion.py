@@ -215,7 +215,8 @@ class Completion:
         delay = CONFIRM_DELAY
         if asked is not None and asked["about"] == about:
             wait = (datetime.fromisoformat(asked["next"]) - now).total_seconds()
-            if wait > 0:
+            # Longer than that it is not meant to be: the clock has been set back.
+            if 0 < wait <= max(self._interval, CONFIRM_DELAY):
                 self._confirm_at = time.monotonic() + wait
                 return False
             delay = min(asked["delay"] * 2, self._interval)
@@ -250,7 +251,7 @@ class Completion:
             proven = all_told or notes["barren"] >= _BARREN
         if verdict is not Verdict.GAP:
             notes.pop("gap", None)
-        elif "gap" not in notes or not _holds(notes["gap"], known):
+        elif "gap" not in notes or not _holds(notes["gap"], known) or _is_ahead(notes["gap"]["at"], now):
             notes["gap"] = {"ended": ended_jobs(progress), "listed": progress.total, "at": now.isoformat()}
         total = max(known.total, known.expected, progress.total)
         log.info("Job group %s: %d of %d jobs complete", group_id, known.ended, total)
@@ -260,8 +261,8 @@ class Completion:
                 notes.pop("short_at", None)
             elif self._is_old(notes.get("short_at"), now):
                 finished = mismatch = True
-            else:
-                notes.setdefault("short_at", now.isoformat())
+            elif "short_at" not in notes or _is_ahead(notes["short_at"], now):
+                notes["short_at"] = now.isoformat()
         elif verdict is not Verdict.GAP:
             notes.pop("short_at", None)
         if group.status is JobGroupStatus.CANCELLED:
@@ -356,6 +357,11 @@ def _signature(state: GroupState) -> list[int]:
 def _holds(gap: Mapping[str, Any], known: Known) -> bool:
     """Whether what was missing at an earlier look is missing still; what went missing since is another gap."""
     return bool(gap["ended"] > known.ended or gap["listed"] > known.total)
+
+
+def _is_ahead(moment: str, now: datetime) -> bool:
+    """Whether something was seen in the future: by a clock that has been set back since."""
+    return datetime.fromisoformat(moment) > now
 
 
 def _passes(error: OutboundBotError) -> bool:
