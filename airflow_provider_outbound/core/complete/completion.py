@@ -154,13 +154,21 @@ class Completion:
         :return: How many jobs it listed; a listing whose order changes between its pages leaves some out.
         """
         seen: set[str] = set()
+        nameless: list[str] = []
 
         def listed() -> Iterator[Job]:
             for job in self._client.iter_jobs_with_result(
                 job_group_id=self.job_group_id, instance_id=self._instance_id
             ):
                 seen.add(job.job_id)
-                yield job
+                if job.reference_id or job.phone_number:
+                    yield job
+                else:
+                    # The contact is part of the latest call: of a job without any call nothing tells whose it is.
+                    nameless.append(job.job_id)
+            for first in range(0, len(nameless), FEW):
+                part = nameless[first : first + FEW]
+                yield from self._client.list_jobs(job_ids=part, instance_id=self._instance_id)
 
         self._ledger.jobs.record_listing(self.job_group_id, listed())
         return len(seen)

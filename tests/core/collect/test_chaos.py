@@ -91,6 +91,7 @@ class Plan:
             "reset": {"actions": asking, "probability": rng.uniform(0.05, 0.3)},
             "listing_reshuffle": {},
             "listing_lag": {"seconds": rng.uniform(0.5, 3)},
+            "latest_task_missing": {},
             "completed_counts_ended": {},
         }
         return cls(
