@@ -17,6 +17,8 @@ API, after acting
 Listings
     ``listing_lag`` (``seconds``): jobs show in listings and progress that much later.
     ``listing_reshuffle``: every request draws a new order.
+    ``latest_task_missing``: QueryJobsWithResult says nothing of the contact and call of a job that was never called;
+    whether the service does is not documented.
     ``completed_counts_ended``: TotalCompleted counts every ended job instead of the succeeded ones; the service's
     documents do not say which of the two it is.
 Messages (``event_types``: which; default all)
@@ -50,6 +52,7 @@ _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "ids_shuffled": _ACTING,
     "listing_lag": None,
     "listing_reshuffle": _LISTINGS,
+    "latest_task_missing": None,
     "completed_counts_ended": None,
     "messages_doubled": None,
     "messages_late": None,

@@ -143,6 +143,16 @@ def test_completed_may_count_every_ended_job(simulator: Any, sdk: Any, group: st
     assert (succeeded, ended) == (1, 2)
 
 
+def test_a_job_without_a_call_may_be_listed_without_its_contact(simulator: Any, sdk: Any, group: str) -> None:
+    sdk.assign(group, "13800000000", "13800000074")  # the second is never dialled
+    sdk.wait(group)
+
+    simulator.faults(latest_task_missing=True)
+    rows = sdk("QueryJobsWithResult", JobGroupId=group, PageNumber=1, PageSize=20)["Jobs"]["List"]
+
+    assert ["LatestTask" in row for row in rows] == [True, False]
+
+
 def _bodies(simulator: Any) -> list[dict[str, Any]]:
     server = simulator._running
     return simulator._call(lambda: [json.loads(message.body) for message in server.outlet.topics[simulator.topic].log])

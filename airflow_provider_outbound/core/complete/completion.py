@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +19,7 @@ from airflow_provider_outbound.core.complete.judge import (
     unlisted_jobs,
 )
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
-from airflow_provider_outbound.core.models.job import JobGroup, Progress
+from airflow_provider_outbound.core.models.job import Job, JobGroup, Progress
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupPurgedError,
@@ -44,6 +44,10 @@ Summary: TypeAlias = dict[str, Any]
 CONFIRM_DELAY = 1.0
 #: Up to so many open jobs are looked up one by one, with all their calls; more are read from the group's listing.
 FEW = 99
+#: Listings that left jobs out, and told nothing new, until it is believed that more of them would not either.
+_BARREN = 5
+#: If no message told this part of the results, somebody else may be taking the messages.
+_MANY_RECOVERED = 0.1
 #: Two looks are an interval apart if not more than this part of it is missing: claims come a little early or late.
 _NEARLY = 0.9
 
@@ -145,12 +149,31 @@ class Completion:
             "group_cancelled": bool(observed.get("cancelled")),
         }
 
-    def take_listing(self) -> None:
-        """Take in what the API lists of the whole group, with the outcome of each job's latest call."""
-        self._ledger.jobs.record_listing(
-            self.job_group_id,
-            self._client.iter_jobs_with_result(job_group_id=self.job_group_id, instance_id=self._instance_id),
-        )
+    def take_listing(self) -> int:
+        """
+        Take in what the API lists of the whole group, with the outcome of each job's latest call.
+
+        :return: How many jobs it listed; a listing whose order changes between its pages leaves some out.
+        """
+        seen: set[str] = set()
+        nameless: list[str] = []
+
+        def listed() -> Iterator[Job]:
+            for job in self._client.iter_jobs_with_result(
+                job_group_id=self.job_group_id, instance_id=self._instance_id
+            ):
+                seen.add(job.job_id)
+                if job.reference_id or job.phone_number:
+                    yield job
+                else:
+                    # The contact is part of the latest call: of a job without any call nothing tells whose it is.
+                    nameless.append(job.job_id)
+            for first in range(0, len(nameless), FEW):
+                part = nameless[first : first + FEW]
+                yield from self._client.list_jobs(job_ids=part, instance_id=self._instance_id)
+
+        self._ledger.jobs.record_listing(self.job_group_id, listed())
+        return len(seen)
 
     @cached_property
     def _instance_id(self) -> str | None:
@@ -204,7 +227,8 @@ class Completion:
         delay = CONFIRM_DELAY
         if asked is not None and asked["about"] == about:
             wait = (datetime.fromisoformat(asked["next"]) - now).total_seconds()
-            if wait > 0:
+            # Longer than that it is not meant to be: the clock has been set back.
+            if 0 < wait <= max(self._interval, CONFIRM_DELAY):
                 self._confirm_at = time.monotonic() + wait
                 return False
             delay = min(asked["delay"] * 2, self._interval)
@@ -229,22 +253,28 @@ class Completion:
         now = self._ledger.now()
         notes = {**state.observed, "listed": progress.total}
         filled = self._should_fill(verdict, known, progress, notes, now)
+        proven = True
         if filled:
-            self._fill(known, progress)
+            lacking, all_told = known, self._fill(known, progress)
             known, state, counted = self._read()
             verdict = judge(known, group)
+            notes["barren"] = 0 if all_told or known != lacking else notes.get("barren", 0) + 1
+            # A listing that left jobs out proves nothing, unless it goes on like that.
+            proven = all_told or notes["barren"] >= _BARREN
         if verdict is not Verdict.GAP:
             notes.pop("gap", None)
-        elif "gap" not in notes or not _holds(notes["gap"], known):
+        elif "gap" not in notes or not _holds(notes["gap"], known) or _is_ahead(notes["gap"]["at"], now):
             notes["gap"] = {"ended": ended_jobs(progress), "listed": progress.total, "at": now.isoformat()}
         total = max(known.total, known.expected, progress.total)
         log.info("Job group %s: %d of %d jobs complete", group_id, known.ended, total)
         finished, mismatch = verdict is Verdict.COMPLETE, known.gave_up
         if verdict is Verdict.SHORT or (verdict is Verdict.GAP and filled and service_is_over(group, known)):
-            if self._is_old(notes.get("short_at"), now):
+            if not proven:
+                notes.pop("short_at", None)
+            elif self._is_old(notes.get("short_at"), now):
                 finished = mismatch = True
-            else:
-                notes.setdefault("short_at", now.isoformat())
+            elif "short_at" not in notes or _is_ahead(notes["short_at"], now):
+                notes["short_at"] = now.isoformat()
         elif verdict is not Verdict.GAP:
             notes.pop("short_at", None)
         if group.status is JobGroupStatus.CANCELLED:
@@ -261,6 +291,14 @@ class Completion:
                 known.ended,
                 total,
                 progress.total,
+            )
+        if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
+            log.warning(
+                "Job group %s: %d of %d results came from the API, for no message told them; if that goes on, another"
+                " program or another ledger reads with the same RocketMQ consumer group: give each its own",
+                group_id,
+                counted["recovered"],
+                counted["total"],
             )
         return self._summarise(counted, notes, mismatch=mismatch)
 
@@ -280,15 +318,19 @@ class Completion:
         """Whether something was seen an interval ago already."""
         return moment is not None and (now - datetime.fromisoformat(moment)).total_seconds() >= _NEARLY * self._interval
 
-    def _fill(self, known: Known, progress: Progress) -> None:
-        """Take in from the API what no message told."""
+    def _fill(self, known: Known, progress: Progress) -> bool:
+        """
+        Take in from the API what no message told.
+
+        :return: Whether it left out none of the jobs that it was asked for and counts itself.
+        """
         unfinished = self._ledger.jobs.unfinished(self.job_group_id, FEW + 1)
         job_ids = [job.job_id for job in unfinished if job.job_id is not None]
         if known.total < progress.total or len(unfinished) > FEW or len(job_ids) < len(unfinished):
-            self.take_listing()
-        else:
-            found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
-            self._ledger.jobs.record_listing(self.job_group_id, found)
+            return self.take_listing() >= progress.total
+        found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
+        self._ledger.jobs.record_listing(self.job_group_id, found)
+        return True
 
     def _read(self) -> tuple[Known, GroupState, Mapping[str, Any]]:
         state = self._ledger.jobs.state(self.job_group_id)
@@ -327,6 +369,11 @@ def _signature(state: GroupState) -> list[int]:
 def _holds(gap: Mapping[str, Any], known: Known) -> bool:
     """Whether what was missing at an earlier look is missing still; what went missing since is another gap."""
     return bool(gap["ended"] > known.ended or gap["listed"] > known.total)
+
+
+def _is_ahead(moment: str, now: datetime) -> bool:
+    """Whether something was seen in the future: by a clock that has been set back since."""
+    return datetime.fromisoformat(moment) > now
 
 
 def _passes(error: OutboundBotError) -> bool:

@@ -36,6 +36,8 @@ BUSY_TIMEOUT = 30
 _VERSION_TABLE = "outbound_version"
 #: Any number of our own: the key of PostgreSQL's advisory lock around a migration.
 _MIGRATION_LOCK = 0x6F7574626F756E64
+#: Alembic keeps what it works on in globals, so two ledgers of one process are migrated one after the other.
+_alembic = threading.Lock()
 
 
 class Database:
@@ -231,7 +233,8 @@ class Database:
                     f"ledger {self._shown}: its schema {revision} is newer than this package's {schema.REVISION}; "
                     "install the newer airflow-provider-outbound"
                 ) from None
-        command.upgrade(config, "head")
+        with _alembic:
+            command.upgrade(config, "head")
 
 
 def _checked_url(url: str) -> URL:

@@ -2,13 +2,15 @@
 What a job's facts come to, whatever their order or number.
 
 A fact is a message or a listing's entry. Calls are a union; a final status beats a running one; of two final ones the
-later message wins, then the greater hash; what the API says fills gaps only.
+later message wins, then the greater hash; what the API says fills gaps only. A listing has no time of its own: of two
+final statuses that the API told, the greater word wins (Succeeded, Failed, Cancelled), and of two others the last read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 
@@ -66,6 +68,12 @@ class JobFacts:
         """Take in what the API says, where no message has said more."""
         if job.status is None or (self.source == "message" and (self.terminal or not job.status.is_terminal)):
             return
+        if self.terminal and (
+            not job.status.is_terminal
+            or (job.status, job.failure_reason or "") < (self.status, self.failure_reason or "")
+        ):
+            # An older listing, stored later.
+            return
         self.status, self.failure_reason = job.status, job.failure_reason
         self.terminal = job.status.is_terminal
         self.status_time, self.status_hash, self.source = 0, "", "api"
@@ -115,10 +123,10 @@ def _is_among(unnamed: Call, named: tuple[Call, ...]) -> bool:
 def better(one: Call, other: Call) -> Call:
     """Of two reports of one call, the one that knows more: an ended call, then the later end."""
 
-    def order(call: Call) -> tuple[bool, float, float, str]:
-        ended = call.ended_at.timestamp() if call.ended_at else 0.0
-        started = call.started_at.timestamp() if call.started_at else 0.0
-        return call.status not in (None, CallStatus.EXECUTING), ended, started, str(call.status)
+    def order(call: Call) -> tuple[Any, ...]:
+        times = (call.ended_at, call.started_at, call.planned_at)
+        ended, started, planned = (moment.timestamp() if moment else 0.0 for moment in times)
+        return call.status not in (None, CallStatus.EXECUTING), ended, started, str(call.status), planned
 
     return max(one, other, key=order)
 

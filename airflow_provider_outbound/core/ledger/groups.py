@@ -281,13 +281,15 @@ class Groups:
         with self._database.write() as connection:
             self.ensure_group(connection, job_group_id)
             now = self._database.time(connection)
+            next_due = now + timedelta(seconds=interval)
             claimed = connection.execute(
                 update(table)
                 .where(
                     table.c.job_group_id == job_group_id,
-                    or_(table.c.look_due_at.is_(None), table.c.look_due_at <= now),
+                    # One farther off than an interval was written by a clock that has been set back since.
+                    or_(table.c.look_due_at.is_(None), table.c.look_due_at <= now, table.c.look_due_at > next_due),
                 )
-                .values(look_due_at=now + timedelta(seconds=interval))
+                .values(look_due_at=next_due)
             )
             return claimed.rowcount == 1
 

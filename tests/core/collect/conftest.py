@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import queue
+import random
 import signal
 import subprocess
 import sys
@@ -43,11 +44,11 @@ def collectors_of(pid: int) -> list[int]:
     return found
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Any], what: str, *, patience: float = PATIENCE) -> Any:
     """Wait for something to become true."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (result := condition()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {what}"
         time.sleep(0.05)
     return result
 
@@ -60,12 +61,44 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def poisons(rng: random.Random) -> list[tuple[bytes, bool]]:
+    """Messages that nobody should have sent, and whether each is nevertheless an event that can be read."""
+    known = {"eventType": "JobComplete", "eventTime": 1, "groupId": "poisoned", "status": "Succeeded", "tasks": []}
+    contact = {"phoneNumber": "13800000000", "referenceId": "r"}
+
+    def event(**changes: Any) -> bytes:
+        return json.dumps(known | {"id": f"job-{rng.getrandbits(64):x}"} | changes).encode()
+
+    return [
+        (b"", False),
+        (b"\x00", False),
+        (rng.randbytes(4 * 2**20 - 1024), False),
+        (event(extras=[{"key": "k", "value": "x" * (4 * 2**20 - 2048)}]), True),
+        (event(contacts=[contact | {"name": "a\0b", "referenceId": "r\0"}]), True),
+        (event(status="Suc\0ceeded", failureReason="\0"), True),
+        (event(groupId="g\0"), False),
+        (event(id="x" * 200), False),
+        ('{"eventType": "JobComplete", "id": "任务"}'.encode("gb18030"), False),
+        (event().decode().encode("utf-16"), False),
+        (b"[1, 2, 3]", False),
+        (b"null", False),
+        (b"42", False),
+        (b'{"eventType": {}, "groupId": [], "id": 7}', False),
+        (event(tasks="none", contacts=[None, 3], extras={"a": []}, eventTime="soon"), True),
+        (event(eventTime=10**30, tasks=[{"id": "t", "actualTime": -(10**40), "status": ["x"]}]), True),
+        (b'{"messageType": "sms_report", "PhoneNumber": "13800000000", "BizId": "1^0", "Success": true}', False),
+        (b"[" * 100_000, False),
+        (b'{"a": ' + b"9" * 5000 + b"}", False),
+    ]
+
+
 class Tools:
     """What the tests of this folder share."""
 
     collectors_of = staticmethod(collectors_of)
     until = staticmethod(until)
     is_running = staticmethod(is_running)
+    poisons = staticmethod(poisons)
 
 
 @pytest.fixture

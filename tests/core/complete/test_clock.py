@@ -1,0 +1,93 @@
+"""
+A clock that is set to another time does not break a wait.
+
+Nothing sets the clock of one process alone, so the ledger is told another time where it asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.core.ledger.database import Database
+
+DAY = timedelta(days=1)
+INTERVAL = 0.5
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Lets the ledger's clock go so much before the true one."""
+    true_time = Database.time
+
+    def set_clock(ahead: timedelta) -> None:
+        def time(database: Database, connection: Any) -> datetime:
+            return true_time(database, connection) + ahead
+
+        monkeypatch.setattr(Database, "time", time)
+
+    return set_clock
+
+
+_steps = pytest.mark.parametrize(
+    ("before", "after"),
+    [pytest.param(DAY, timedelta(0), id="set-back"), pytest.param(timedelta(0), DAY, id="set-forward")],
+)
+
+
+@_steps
+def test_results_that_only_the_api_knows_are_fetched(
+    campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
+) -> None:
+    campaign.simulator.faults(messages_withheld=True)
+    campaign.assign(10)
+    campaign.wait_for_service()
+    set_clock(before)
+    assert campaign.completion(reconcile_interval=INTERVAL).check() is None  # the gap is seen
+
+    set_clock(after)
+    summary = campaign.wait(campaign.completion(reconcile_interval=INTERVAL))
+
+    assert (summary["completed"], summary["mismatch"]) == (10, False)
+
+
+@_steps
+def test_a_finished_group_is_confirmed(
+    campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
+) -> None:
+    campaign.assign(3)
+    campaign.wait_for_service()
+    for job in campaign.jobs():
+        campaign.tell(job)
+    campaign.simulator.faults(reset={"actions": ["DescribeJobGroup"]})
+    set_clock(before)
+    assert campaign.completion(reconcile_interval=INTERVAL).check() is None  # asked in vain
+
+    campaign.simulator.faults()
+    set_clock(after)
+
+    assert campaign.wait(campaign.completion(reconcile_interval=INTERVAL))["completed"] == 3
+
+
+@_steps
+def test_a_group_that_ended_short_is_seen_twice(
+    campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
+) -> None:
+    campaign.assign(3)
+    jobs = campaign.ledger.jobs
+    second = jobs.open_assignment(
+        TaskKey("dag", "run", "second"), campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
+    )
+    jobs.seal(second, 2)
+    campaign.wait_for_service()
+    set_clock(before)
+    assert campaign.completion(messages=False, reconcile_interval=INTERVAL).check() is None
+
+    set_clock(after)
+    summary = campaign.wait(campaign.completion(messages=False, reconcile_interval=INTERVAL))
+
+    assert (summary["total"], summary["mismatch"]) == (3, True)
