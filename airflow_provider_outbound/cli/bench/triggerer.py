@@ -19,7 +19,7 @@ from typing import Any, Self
 import attrs
 
 #: How often the loop is asked whether it still answers (seconds).
-_PULSE = 0.01
+_PULSE = 0.02
 #: How long a process may take to come up, with Airflow's imports (seconds).
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
@@ -196,6 +196,14 @@ async def _serve(pipe: Connection, kind: str) -> None:
         finally:
             await trigger.cleanup()
 
+    async def start(job_group_ids: Sequence[str]) -> None:
+        for job_group_id in job_group_ids:
+            # As Airflow's does: others have their turn between two new ones.
+            await asyncio.sleep(0)
+            tasks.add(task := asyncio.create_task(run(job_group_id)))
+            task.add_done_callback(tasks.discard)
+        pipe.send(("start", None))
+
     def obey() -> None:
         nonlocal blocked
         try:
@@ -209,10 +217,8 @@ async def _serve(pipe: Connection, kind: str) -> None:
 
             kafka.TOPIC.append(what)
         elif order == "start":
-            for job_group_id in what:
-                tasks.add(task := asyncio.create_task(run(job_group_id)))
-                task.add_done_callback(tasks.discard)
-            pipe.send((order, None))
+            tasks.add(task := asyncio.create_task(start(what)))
+            task.add_done_callback(tasks.discard)
         elif order == "blocked":
             pipe.send((order, blocked))
             blocked = 0.0
