@@ -15,7 +15,7 @@ import attrs
 
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
-_BATCH_SIZE, _LEASE_SECONDS, _ACKNOWLEDGE_THREADS = 32, 60, 16
+_BATCH_SIZE, _LEASE_SECONDS, ACKNOWLEDGE_THREADS = 32, 60, 16
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +104,7 @@ def receive(client: Any) -> list[Any]:
 def _tell(pipe: Connection, settings: RocketMQSettings) -> None:
     client = open_client(settings)
     pipe.send(None)
-    with ThreadPoolExecutor(_ACKNOWLEDGE_THREADS) as threads:
+    with ThreadPoolExecutor(ACKNOWLEDGE_THREADS) as threads:
         while True:
             messages = receive(client)
             received_at = time.time()

@@ -168,7 +168,8 @@ def _connections(process: Any, ledger: str | int, broker: int) -> int:
     try:
         ports = {broker, ledger}
         sockets = [link for link in process.net_connections("tcp") if link.raddr and link.raddr.port in ports]
-        files = [file for file in process.open_files() if file.path == ledger]
+        # SQLite keeps a file open that another of its connections has locked, so its log is counted.
+        files = [file for file in process.open_files() if file.path == f"{ledger}-wal"]
     except psutil.Error:  # it has ended meanwhile
         return 0
     return len(sockets) + len(files)

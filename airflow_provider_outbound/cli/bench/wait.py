@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _PATIENCE = 60.0
 #: Between a trigger's first look and the end of its call, by chance, so that no rhythm of a waiter is met (seconds).
 _SETTLE = (0.7, 1.7)
+#: After which whatever the first looks needed is given back (seconds).
+_REST = 5.0
 #: By how much the service's clock is moved to end every call (seconds).
 _CALL = 3600
 #: The names of the figures that Kafka's trigger has too.
@@ -244,7 +246,7 @@ def _many(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
     groups = stage.assign(arguments.sensors + 1)
     say(f"{arguments.sensors} groups are assigned")
     stage.start(groups[:1])
-    time.sleep(_SETTLE[1])
+    time.sleep(_REST)
     alone = stage.triggerer.figures()
     stage.triggerer.longest_block()
     stage.start(groups[1:])
@@ -268,7 +270,7 @@ def _many(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _idle(triggerer: Triggerer, seconds: float) -> dict[str, Any]:
     """What is held, and used, while nothing happens."""
-    time.sleep(min(5.0, seconds))
+    time.sleep(_REST)
     triggerer.start_cpu()
     time.sleep(seconds)
     percent = round(triggerer.cpu_percent(), 2)
