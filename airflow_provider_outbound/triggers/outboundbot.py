@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,6 +17,7 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.triggers.threads import Threads
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
@@ -28,9 +29,12 @@ log = logging.getLogger(__name__)
 
 #: Looks at ledger and API at a time, however many triggers wait; each takes milliseconds, or one answer of the API.
 THREADS = 8
-#: Shortest and longest rest between two looks of one trigger (seconds), and how it grows with each other that waits:
-#: a thousand busy campaigns must leave the triggerer room for others, and still end promptly.
-MIN_REST, MAX_REST, REST_EACH = 0.5, 2.0, 0.002
+#: Shortest and longest rest between two looks of one trigger (seconds), how it grows with each other that waits, and
+#: with what a look took: a thousand busy campaigns must leave the triggerer room for others, and still end promptly.
+MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
+
+#: Reads the configuration, which may run a command, outside the loop.
+_settings_reader = Threads(1, "outbound-settings")
 
 
 class OutboundBotJobCompleteTrigger(BaseTrigger):
@@ -107,7 +111,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
 
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-        settings = await asyncio.to_thread(config.load)
+        settings = await _settings_reader.run(config.load)
         rocketmq = None
         if self.rocketmq_conn_id is not None and settings.collector == "embedded":
             rocketmq = await RocketMQHook(self.rocketmq_conn_id).asettings()
@@ -119,12 +123,12 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             while True:
                 left = float("inf") if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
                 await waiter.changed(max(0.0, min(left, pause)))
-                summary = await desk.run(completion.check)
+                summary, rest = await desk.run(lambda: desk.timed(completion.check))
                 if summary is not None:
                     return {"status": "complete", "summary": summary}
                 if left <= 0:
                     return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
-                await asyncio.sleep(max(0.0, min(left, desk.rest)))
+                await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = completion.next_check_in()
 
     def _completion(self, desk: _Desk, client: ClientSettings, settings: config.Settings) -> Completion:
@@ -154,7 +158,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             log.info("Job group %s: the task still waits; nothing is cancelled", self.job_group_id)
             return
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-        settings = await asyncio.to_thread(config.load)
+        settings = await _settings_reader.run(config.load)
         async with _desk(settings) as desk:
             completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
             await desk.run(completion.cancel)
@@ -184,7 +188,8 @@ class _Desk:
     """
     What all waits of this process share: one engine, a few threads, one client for each connection.
 
-    Everything is opened in its threads, so that no loop waits for a disk or a library's import.
+    Everything is opened in its threads, so that no loop waits for a disk or a library's import; threads and connections
+    go while nothing happens.
     """
 
     #: Open desks by ledger.
@@ -197,16 +202,18 @@ class _Desk:
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._clients: dict[ClientSettings, OutboundBotClient] = {}
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbound-wait")
-
-    @property
-    def rest(self) -> float:
-        """Seconds that a trigger leaves between two looks."""
-        return min(MAX_REST, max(MIN_REST, self.users * REST_EACH))
+        self._threads = Threads(THREADS, "outbound-wait", on_idle=self._let_go)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run something that blocks, in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+        return await self._threads.run(function)
+
+    def timed(self, look: Callable[[], T]) -> tuple[T, float]:
+        """Look, and say for how long to rest after it (seconds)."""
+        begun = time.monotonic()
+        result = look()
+        taken = time.monotonic() - begun
+        return result, min(MAX_REST, max(MIN_REST, self.users * REST_EACH, taken * REST_TIMES))
 
     def ledger(self) -> Ledger:
         """The ledger, opened by the first who asks."""
@@ -234,9 +241,14 @@ class _Desk:
 
     def _close(self) -> None:
         # The ledger after the threads' last look: that one's connection would be left behind otherwise.
-        self._threads.shutdown()
-        if self._ledger is not None:
-            self._ledger.close()
+        self._threads.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the connections back; the next look opens one again."""
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
 
 
 @asynccontextmanager

@@ -11,22 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-#: What a task in a worker would have: a key of its own, made for this run.
-_KEY = "YmVuY2htYXJrLW9ubHkta2V5LW9mLTMyLWJ5dGVzISE="
+from airflow_provider_outbound.cli.bench.common import KEY, client_of, in_own_process, say, simulated_service
+
 _LATENCY_MS = 30
 #: Seconds after which a sender should have found the limit of a service that throttles.
 _WARM_UP = 10.0
@@ -74,14 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _three_ways(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
-    with _service() as service:
+    with simulated_service("--latency-ms", str(_LATENCY_MS)) as service:
         speeds: dict[str, float] = {}
         for name, measure in (("guide", guide), ("pool", pool), ("ours", ours)):
             job = _job(arguments, service, folder, contacts=arguments.contacts)
-            seconds = _in_own_process(measure, job)["seconds"]
+            seconds = in_own_process(measure, job)["seconds"]
             _check(service, job.job_group_id, arguments.contacts)
             speeds[name] = arguments.contacts / seconds
-            _say(f"{name}: {speeds[name]:,.0f} jobs a second")
+            say(f"{name}: {speeds[name]:,.0f} jobs a second")
     return {
         "jobs_per_second_guide": round(speeds["guide"], 1),
         "jobs_per_second_pool": round(speeds["pool"], 1),
@@ -95,16 +92,16 @@ def _many(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
     few, many = str(Path(folder, "few.parquet")), str(Path(folder, "many.parquet"))
     _write_parquet(few, min(1000, arguments.many))
     _write_parquet(many, arguments.many)
-    with _service() as service:
-        small = _in_own_process(ours, _job(arguments, service, folder, path=few))
+    with simulated_service("--latency-ms", str(_LATENCY_MS)) as service:
+        small = in_own_process(ours, _job(arguments, service, folder, path=few))
         job = attrs.evolve(_job(arguments, service, folder, path=many), batch_size=99)
-        large = _in_own_process(ours, job)
+        large = in_own_process(ours, job)
         _check(service, job.job_group_id, arguments.many)
-        _say(f"{arguments.many:,} contacts: {large['seconds']:.0f} s; memory {large['memory']}")
+        say(f"{arguments.many:,} contacts: {large['seconds']:.0f} s; memory {large['memory']}")
         before = _counts(service)["requests"]["AssignJobs"]
-        again = _in_own_process(ours, job)
+        again = in_own_process(ours, job)
         requests = _counts(service)["requests"]["AssignJobs"] - before
-        _say(f"the same again: {again['seconds']:.1f} s, {requests} requests")
+        say(f"the same again: {again['seconds']:.1f} s, {requests} requests")
     return {
         "contacts": arguments.many,
         "seconds_for_them": round(large["seconds"], 1),
@@ -117,7 +114,7 @@ def _many(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
 def _limited(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
     limit, seconds = arguments.limit, arguments.limit_seconds
     warm_up = min(_WARM_UP, seconds / 3)
-    with _service("--max-requests-per-second", str(limit)) as service:
+    with simulated_service("--latency-ms", str(_LATENCY_MS), "--max-requests-per-second", str(limit)) as service:
         # More than can be sent in that time, so that sending does not end before the measurement.
         job = _job(arguments, service, folder, contacts=int(limit * (seconds + 5)) * arguments.batch_size)
         process = multiprocessing.get_context("spawn").Process(target=ours, args=(job,), daemon=True)
@@ -160,23 +157,14 @@ def pool(job: Job) -> dict[str, Any]:
 def ours(job: Job) -> dict[str, Any]:
     """As the operator does it: journalled in a ledger, each contact at most once."""
     from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
-    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
     from airflow_provider_outbound.core.contacts import from_items, from_path
     from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 
-    service = job.service
-    client = OutboundBotClient(
-        ClientSettings(
-            access_key_id=service["access_key_id"],
-            access_key_secret=service["access_key_secret"],
-            endpoint=service["api"],
-            instance_id=service["instance_id"],
-        )
-    )
+    client = client_of(job.service)
     # All contestants have imported the SDK before the clock starts: it takes a second, once.
     client.describe_job_group(job_group_id=job.job_group_id)
     source = from_path(Path(job.path)) if job.path else from_items([*_people(job.contacts)])
-    with open_ledger(f"sqlite:///{job.folder}/ledger.db", [_KEY]) as ledger:
+    with open_ledger(f"sqlite:///{job.folder}/ledger.db", [KEY]) as ledger:
         return _measured(
             lambda: assign(
                 client,
@@ -271,38 +259,8 @@ def _measured(work: Callable[[], object]) -> dict[str, Any]:
     }
 
 
-def _in_own_process(measure: Callable[[Job], dict[str, Any]], job: Job) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(measure, job).result()
-
-
-@contextmanager
-def _service(*options: str) -> Iterator[dict[str, Any]]:
-    """A simulated service in a process of its own; it ends with this one, however that ends."""
-    from airflow_provider_outbound.cli.services import OUTBOUND
-
-    command = [*OUTBOUND, "simulate", "--api-port", "0", "--broker-port", "0", "--until-stdin-closes"]
-    command += ["--latency-ms", str(_LATENCY_MS), *options]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
-        assert process.stdin is not None  # noqa: S101 - a pipe, see above
-        assert process.stdout is not None  # noqa: S101
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.stdin.close()
-
-
 def _job(arguments: argparse.Namespace, service: Mapping[str, Any], folder: str, **what: Any) -> Job:
-    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
-
-    client = OutboundBotClient(
-        ClientSettings(
-            access_key_id=service["access_key_id"],
-            access_key_secret=service["access_key_secret"],
-            endpoint=service["api"],
-            instance_id=service["instance_id"],
-        )
-    )
+    client = client_of(service)
     # A window far away: nobody is dialled, which would keep the service from answering.
     tomorrow = int((time.time() + 86_400) * 1000)
     strategy = {
@@ -335,10 +293,6 @@ def _check(service: Mapping[str, Any], job_group_id: str, wanted: int) -> None:
     found = _counts(service)["jobs_per_group"][job_group_id]
     if found != wanted:
         raise RuntimeError(f"the service has {found} jobs of {wanted}: the figures would mean nothing")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _print_table(figures: Mapping[str, float], arguments: argparse.Namespace) -> None:

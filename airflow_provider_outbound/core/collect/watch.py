@@ -1,9 +1,9 @@
 """
 Waiting for job groups to change: one collector, one poll, many waiters.
 
-For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger which
-groups changed: whenever the collector says that there is something new, and every few seconds anyway. Waiters sit in
-asyncio loops and are told there. The thread begins with the first waiter and ends, with its child, soon after the last.
+For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger in which
+groups something happened that left nothing to wait for: whenever the collector says that there is something new, and
+every few seconds anyway. Waiters sit in asyncio loops and are told there. The thread begins with the first waiter and ends, with its child, soon after the last.
 
 A thread, not a task, because a child and a database connection then outlive no loop, and a cancelled waiter leaves
 nothing half done.
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 #: How long a collector outlives its last waiter (seconds): a row of short waits must not start one each.
 LINGER_SECONDS = 5.0
-#: Shortest time between two looks at the ledger (seconds), however fast the collector calls.
-MIN_LOOK_INTERVAL = 0.2
+#: Shortest time between two looks at the ledger (seconds), however fast the collector calls; and how many times as long
+#: as the last look took it is at least, so that looking never keeps the process busy.
+MIN_LOOK_INTERVAL, LOOK_INTERVAL_TIMES = 0.02, 10
 #: How long a child may take to end by itself, and then again after SIGTERM (seconds).
 END_SECONDS = 5.0
 FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 0.5, 30.0
@@ -82,7 +83,7 @@ class Waiter:
 
     async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - that it ran out is an answer here
         """
-        Wait until something happened to the group since the last call; the first call returns at once.
+        Wait until something happened to the group since the last call that may have ended it; the first returns at once.
 
         :param timeout: Longest wait (seconds).
         :return: Whether it is worth looking.
@@ -269,19 +270,22 @@ class _Watch:
                     ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=settings.rocketmq
                 )
             )
-        looked_at = -settings.poll_interval
+        looked_at, interval = -settings.poll_interval, MIN_LOOK_INTERVAL
         news = False
         try:
             while not self._finished():
                 if child is not None:
                     child.keep_running()
                 age = time.monotonic() - looked_at
-                if age >= (MIN_LOOK_INTERVAL if news else settings.poll_interval):
-                    looked_at, news = time.monotonic(), False
+                if age >= (interval if news else settings.poll_interval):
+                    begun, news = time.monotonic(), False
                     self._look()
-                    age = 0.0
+                    looked_at, age = time.monotonic(), 0.0
+                    interval = min(
+                        settings.poll_interval, max(MIN_LOOK_INTERVAL, LOOK_INTERVAL_TIMES * (looked_at - begun))
+                    )
                 # Woken every half second, at least, to see whether it is over and whether the child still lives.
-                pause = min(0.5, max(0.01, (MIN_LOOK_INTERVAL if news else settings.poll_interval) - age))
+                pause = min(0.5, max(0.01, (interval if news else settings.poll_interval) - age))
                 if child is not None:
                     news |= child.wait(pause)
                 else:
@@ -309,7 +313,7 @@ class _Watch:
                 # Nobody needs the past: whoever came before this reads the present once more.
                 self._sequence, changed = self._ledger.jobs.newest(), None
             else:
-                self._sequence, changed = self._ledger.inbox.changed_since(self._sequence)
+                self._sequence, changed = self._ledger.jobs.quiet_since(self._sequence)
         except LedgerUnavailableError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)

@@ -29,17 +29,6 @@ _OWNER = "settler:"
 _TRIES = 4
 
 
-def gave_up(ledger: Ledger, job_group_id: str) -> bool:
-    """Whether an assignment of the group ended without saying how many jobs it left."""
-    from sqlalchemy import exists, select
-
-    from airflow_provider_outbound.core.ledger.schema import assignments
-
-    condition = exists().where(assignments.c.job_group_id == job_group_id, assignments.c.state == "abandoned")
-    with ledger.read() as connection:
-        return bool(connection.execute(select(condition)).scalar())
-
-
 def settle_dead_assignments(
     ledger: Ledger, client: OutboundBotClient, job_group_id: str, instance_id: str | None, *, dead_for: float
 ) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, gave_up, settle_dead_assignments
+from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
 from airflow_provider_outbound.core.complete.judge import (
     Known,
     Verdict,
@@ -198,8 +198,8 @@ class Completion:
         if confirmed is not None and confirmed["of"] == _signature(state) and not _is_assigning(state):
             return self.summary(mismatch=confirmed["mismatch"])
         # Both questions are asked each time: a look made to confirm is this interval's look too.
-        confirms, claimed = self._may_confirm(state), self._claim()
-        return self._look(state) if confirms or claimed else None
+        asked, claimed = self._may_confirm(state), self._claim()
+        return self._look(state, asked) if asked or claimed else None
 
     def _claim(self) -> bool:
         """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
@@ -210,17 +210,21 @@ class Completion:
         self._claim_at = now + (self._interval if claimed else self._interval / 10)
         return claimed
 
-    def _may_confirm(self, state: GroupState) -> bool:
-        """Whether the ledger says "done" and it is time to ask the API: at once, then ever more rarely."""
+    def _may_confirm(self, state: GroupState) -> dict[str, Any] | None:
+        """
+        Whether the ledger says "done" and it is time to ask the API: at once, then ever more rarely.
+
+        :return: A note of the question for later looks; ``None`` if it is not to be asked now.
+        """
         self._confirm_at = None
         if not state.known or state.has_unfinished or _is_assigning(state):
-            return False
+            return None
         about = _signature(state)
         if not state.sealed_assignments:
             # Nobody sealed: the ledger alone cannot tell how many are to come, so an earlier look says it.
             known, _, _ = self._read()
             if not known.has_ended or known.total < max(1, state.observed.get("listed", 0)):
-                return False
+                return None
             about.append(known.total)
         now = self._ledger.now()
         asked = state.observed.get("asked")
@@ -230,16 +234,22 @@ class Completion:
             # Longer than that it is not meant to be: the clock has been set back.
             if 0 < wait <= max(self._interval, CONFIRM_DELAY):
                 self._confirm_at = time.monotonic() + wait
-                return False
+                return None
             delay = min(asked["delay"] * 2, self._interval)
         self._confirm_at = time.monotonic() + delay
-        following = (now + timedelta(seconds=delay)).isoformat()
-        asked = {"about": about, "next": following, "delay": delay}
-        self._ledger.jobs.save_observed(self.job_group_id, {**state.observed, "asked": asked})
-        return True
+        return {"about": about, "next": (now + timedelta(seconds=delay)).isoformat(), "delay": delay}
 
-    def _look(self, before: GroupState) -> Summary | None:
+    def _look(self, before: GroupState, asked: Mapping[str, Any] | None) -> Summary | None:
         """Compare with the API, fill what the ledger lacks, decide."""
+        try:
+            return self._compare(before, asked)
+        except OutboundBotError:
+            if asked is not None:
+                # Kept where the next look finds it, in whichever process: a service in trouble is not asked faster.
+                self._ledger.jobs.save_observed(self.job_group_id, {**before.observed, "asked": asked})
+            raise
+
+    def _compare(self, before: GroupState, asked: Mapping[str, Any] | None) -> Summary | None:
         jobs, group_id = self._ledger.jobs, self.job_group_id
         if _is_assigning(before):
             settle_dead_assignments(
@@ -252,6 +262,8 @@ class Completion:
         verdict = judge(known, group)
         now = self._ledger.now()
         notes = {**state.observed, "listed": progress.total}
+        if asked is not None:
+            notes["asked"] = dict(asked)
         filled = self._should_fill(verdict, known, progress, notes, now)
         proven = True
         if filled:
@@ -342,7 +354,7 @@ class Completion:
             expected=max(state.sealed, self._expected_jobs or 0),
             deliberate=state.sealed_assignments > 0 or self._expected_jobs is not None,
             assigning=_is_assigning(state),
-            gave_up=gave_up(self._ledger, self.job_group_id),
+            gave_up=state.abandoned_assignments > 0,
         )
         return known, state, counted
 

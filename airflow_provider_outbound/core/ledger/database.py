@@ -87,6 +87,8 @@ class Database:
 
     def now(self) -> datetime:
         """The database's time, aware UTC: one clock for all that share this ledger."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
         with self.read() as connection:
             return self.time(connection)
 

@@ -189,6 +189,8 @@ class GroupState:
     changed: int
     open_assignments: tuple[OpenAssignment, ...]
     sealed_assignments: int
+    #: Those that ended without saying how many jobs they left.
+    abandoned_assignments: int
     #: Sum of the numbers of jobs that finished assignments left in the group.
     sealed: int
     has_doubt: bool

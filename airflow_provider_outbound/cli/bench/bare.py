@@ -1,0 +1,114 @@
+"""The RocketMQ client alone, receiving and acknowledging, for comparison: what no collector can be faster than."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import attrs
+
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+_BATCH_SIZE, _LEASE_SECONDS, ACKNOWLEDGE_THREADS = 32, 60, 16
+
+
+@attrs.frozen(kw_only=True)
+class Arrival:
+    """One message: its body, and when it was sent and received (Unix seconds)."""
+
+    body: str
+    sent_at: float
+    received_at: float
+
+    def tells(self, event_type: str, job_group_id: str) -> bool:
+        """Whether it is this event of this group."""
+        event = json.loads(self.body)
+        return bool(event["eventType"] == event_type and event["groupId"] == job_group_id)
+
+
+class Arrivals:
+    """What a bare consumer in another process receives."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self.all: list[Arrival] = []
+
+    def find(self, event_type: str, job_group_id: str, patience: float) -> Arrival | None:
+        """An event of a group; ``None`` if it does not come in so many seconds."""
+        deadline = time.monotonic() + patience
+        seen = 0
+        while True:
+            for arrival in self.all[seen:]:
+                if arrival.tells(event_type, job_group_id):
+                    return arrival
+            seen = len(self.all)
+            if not self._pipe.poll(max(0.0, deadline - time.monotonic())):
+                return None
+            self.all.append(self._pipe.recv())
+
+
+@contextmanager
+def consumer(settings: RocketMQSettings) -> Iterator[Arrivals]:
+    """A bare consumer in a process of its own."""
+    context = get_context("spawn")
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=_tell, args=(theirs, settings), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not pipe.poll(60):
+            raise RuntimeError("the bare consumer does not come up")
+        pipe.recv()
+        yield Arrivals(pipe)
+    finally:
+        # The client's threads would keep it from ending by itself.
+        process.kill()
+        process.join()
+        pipe.close()
+
+
+def open_client(settings: RocketMQSettings) -> Any:
+    """The library's own consumer for transport ``grpc``, started."""
+    from airflow_provider_outbound.core.rocketmq.grpc import load_client
+
+    library = load_client()
+    configuration = library.ClientConfiguration(
+        settings.endpoints[0], library.Credentials(settings.username, settings.password), settings.namespace, 3
+    )
+    client = library.SimpleConsumer(
+        configuration,
+        settings.consumer_group,
+        {settings.topic: library.FilterExpression(settings.tag)},
+        await_duration=3,
+        tls_enable=settings.tls,
+    )
+    client.startup()
+    return client
+
+
+def receive(client: Any) -> list[Any]:
+    """The client's next messages; none while the broker has not taken it in yet."""
+    try:
+        return list(client.receive(_BATCH_SIZE, _LEASE_SECONDS))
+    except Exception:  # noqa: BLE001 - the library raises whatever it met, at first quite regularly
+        time.sleep(0.2)
+        return []
+
+
+def _tell(pipe: Connection, settings: RocketMQSettings) -> None:
+    client = open_client(settings)
+    pipe.send(None)
+    with ThreadPoolExecutor(ACKNOWLEDGE_THREADS) as threads:
+        while True:
+            messages = receive(client)
+            received_at = time.time()
+            for message in messages:
+                body = bytes(message.body).decode()
+                pipe.send(Arrival(body=body, sent_at=message.born_timestamp / 1000, received_at=received_at))
+            list(threads.map(client.ack, messages))

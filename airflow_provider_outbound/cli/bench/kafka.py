@@ -1,0 +1,93 @@
+"""
+Kafka's own trigger, ``AwaitMessageTrigger`` of apache-airflow-providers-apache-kafka, over a topic in memory.
+
+Its code is run as it is, with its defaults; only what its hook would connect to is replaced, so that no broker's speed
+counts. Imported inside the process that measures it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+#: What is to be installed, for those who want the comparison.
+PACKAGE = "apache-airflow-providers-apache-kafka"
+
+
+class _Topic:
+    """Messages, and consumers that wait for the next one; each consumer is a group of its own and reads them all."""
+
+    def __init__(self) -> None:
+        self._bodies: list[str] = []
+        self._news = threading.Condition()
+
+    def append(self, body: str) -> None:
+        with self._news:
+            self._bodies.append(body)
+            self._news.notify_all()
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def wait_for(self, position: int, seconds: float) -> str | None:
+        with self._news:
+            self._news.wait_for(lambda: len(self._bodies) > position, seconds)
+            return self._bodies[position] if len(self._bodies) > position else None
+
+
+TOPIC = _Topic()
+
+
+class _Message:
+    def __init__(self, body: str) -> None:
+        self._body = body
+
+    def error(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return self._body.encode()
+
+
+class _Consumer:
+    """The part of ``confluent_kafka.Consumer`` that the trigger uses."""
+
+    def __init__(self) -> None:
+        self._position = len(TOPIC)
+
+    def poll(self, seconds: float) -> _Message | None:
+        body = TOPIC.wait_for(self._position, seconds)
+        if body is None:
+            return None
+        self._position += 1
+        return _Message(body)
+
+    def commit(self, **_: Any) -> None:
+        """Nothing to keep."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def trigger(job_group_id: str) -> Any:
+    """
+    A trigger that waits for the group's JobComplete.
+
+    :raises ModuleNotFoundError: the package is not installed.
+    """
+    from airflow.providers.apache.kafka.hooks.consume import KafkaConsumerHook
+    from airflow.providers.apache.kafka.triggers.await_message import AwaitMessageTrigger
+
+    KafkaConsumerHook.get_consumer = lambda _hook: _Consumer()
+    return AwaitMessageTrigger(
+        topics=["outbound-events"],
+        apply_function=f"{__name__}.{completes.__name__}",
+        apply_function_args=[job_group_id],
+    )
+
+
+def completes(job_group_id: str, message: _Message) -> str | None:
+    """What its author would write: is this the message that the group's job is complete?"""
+    body = json.loads(message.value())
+    return job_group_id if body["groupId"] == job_group_id and body["eventType"] == "JobComplete" else None

@@ -1,0 +1,137 @@
+"""Who takes in a backlog in ``outbound bench collect``: the bare client, and the collector. Each in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from airflow_provider_outbound.cli.bench.common import KEY
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.cli.bench.collect import Race
+    from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+#: Without anything new for so long (seconds), a measurement is given up.
+_PATIENCE = 60.0
+#: How often the ledger is asked how far it is (seconds).
+_ASK_SECONDS = 0.05
+
+
+def join(settings: RocketMQSettings) -> None:
+    """Make the consumer group known to the broker, at the topic's end, and take what an earlier run left."""
+    from airflow_provider_outbound.core.rocketmq.base import open_consumer
+    from airflow_provider_outbound.exceptions import RocketMQError
+
+    consumer = open_consumer(settings)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            messages = consumer.receive(32, 3)
+        except RocketMQError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+            continue
+        if not messages:
+            break
+        consumer.acknowledge(messages)
+    consumer.close()
+
+
+def publish(what: tuple[str, str, Sequence[bytes]]) -> None:
+    """Send messages to a proxy."""
+    from airflow_provider_outbound.simulator.publisher import Publisher
+
+    proxy, topic, bodies = what
+
+    async def send() -> None:
+        publisher = Publisher(f"grpc://{proxy}", topic)
+        await publisher.start()
+        for body in bodies:
+            publisher.publish(body)
+        while publisher.sent < len(bodies):
+            await asyncio.sleep(0.05)
+        await publisher.stop()
+
+    asyncio.run(send())
+
+
+def bare(race: Race) -> float:
+    """Receive and acknowledge, and nothing else; events a second."""
+    from airflow_provider_outbound.cli.bench.bare import ACKNOWLEDGE_THREADS, open_client, receive
+
+    client = open_client(race.rocketmq)
+    taken = first = 0
+    begun = 0.0
+    with ThreadPoolExecutor(ACKNOWLEDGE_THREADS) as threads:
+        while taken < race.events:
+            messages = receive(client)
+            if not taken and messages:
+                # From here on: connecting is nobody's speed.
+                begun, first = time.perf_counter(), len(messages)
+            list(threads.map(client.ack, messages))
+            taken += len(messages)
+        seconds = time.perf_counter() - begun
+    client.shutdown()
+    return (taken - first) / seconds
+
+
+def collector(race: Race) -> float:
+    """A collector, as a triggerer starts it; events a second, by what the ledger holds."""
+    from sqlalchemy import select
+
+    from airflow_provider_outbound.core.collect.worker import WorkerSettings
+    from airflow_provider_outbound.core.ledger import open_ledger
+    from airflow_provider_outbound.core.ledger.schema import ledger as table
+
+    settings = WorkerSettings(ledger_url=race.ledger_url, ledger_keys=(KEY,), rocketmq=race.rocketmq)
+    with open_ledger(race.ledger_url, [KEY]) as ledger:
+
+        def stored() -> int:
+            with ledger.read() as connection:
+                return int(connection.execute(select(table.c.sequence)).scalar_one())
+
+        already = stored()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow_provider_outbound.core.collect.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdin is not None  # noqa: S101 - a pipe, see above
+        try:
+            process.stdin.write(json.dumps(settings.to_dict()).encode() + b"\n")
+            process.stdin.flush()
+            first, begun = 0, 0.0
+            news_at, seen = time.monotonic(), 0
+            while (count := stored() - already) < race.events:
+                if count > seen:
+                    news_at, seen = time.monotonic(), count
+                    if not first:
+                        first, begun = count, time.perf_counter()
+                if time.monotonic() - news_at > _PATIENCE:
+                    raise RuntimeError(f"the collector stopped at {count} of {race.events} events")
+                time.sleep(_ASK_SECONDS)
+            return (count - first) / (time.perf_counter() - begun)
+        finally:
+            process.stdin.close()
+            process.wait(_PATIENCE)
+
+
+def forget(url: str) -> None:
+    """Drop the ledger that an earlier round left in a database."""
+    from sqlalchemy import create_engine, make_url, text
+
+    from airflow_provider_outbound.core.ledger.schema import metadata
+
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE IF EXISTS outbound_version"))
+    engine.dispose()

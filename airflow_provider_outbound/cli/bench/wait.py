@@ -1,0 +1,363 @@
+"""
+``outbound bench wait``: how long after its last message a waiting task resumes, and what waiting costs.
+
+First one wait after the other: the time from the sending of the JobComplete to the trigger's event, beside a bare
+consumer that receives the same message, and beside Kafka's own trigger. Then many waits in one process: what they hold
+while nothing happens, and how soon all of them go on when all groups end together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from airflow_provider_outbound.cli.bench.common import KEY, client_of, say, simulated_service
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.cli.bench.bare import Arrivals
+    from airflow_provider_outbound.cli.bench.triggerer import Triggerer
+    from airflow_provider_outbound.core.ledger import Ledger
+
+#: How long anything may take before the measurement is given up (seconds).
+_PATIENCE = 60.0
+#: Between a trigger's first look and the end of its call, by chance, so that no rhythm of a waiter is met (seconds).
+_SETTLE = (0.7, 1.7)
+#: After which whatever the first looks needed is given back (seconds).
+_REST = 5.0
+#: By how much the service's clock is moved to end every call (seconds).
+_CALL = 3600
+#: The names of the figures that Kafka's trigger has too.
+_SHARED = ("threads", "processes", "connections", "loop_blocked_ms", "idle_cpu_percent", "all_resumed_seconds")
+
+
+def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the benchmark."""
+    parser = subparsers.add_parser(
+        "wait",
+        help="waiting for a group: how soon after its last message a task resumes; a thousand waits in one triggerer",
+        description="Measures from the sending of a JobComplete to the trigger's event, beside a bare consumer of the "
+        "same message and Kafka's AwaitMessageTrigger; then runs many waits in one process like a triggerer.",
+    )
+    parser.add_argument("--waits", type=int, default=100, help="waits one after the other (default: %(default)s)")
+    parser.add_argument("--kafka-waits", type=int, default=5, help="of Kafka's trigger (default: %(default)s)")
+    parser.add_argument("--sensors", type=int, default=1000, help="waits at a time (default: %(default)s)")
+    parser.add_argument(
+        "--idle-seconds", type=float, default=30.0, help="how long they are watched idle (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--kafka-seconds",
+        type=float,
+        default=30.0,
+        help="how long Kafka's triggers may take to resume, before they are counted (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--latency-ms", type=float, default=0.0, help="of the simulated service's answers (default: %(default)s)"
+    )
+    parser.add_argument("--ledger-url", help="PostgreSQL instead of a SQLite file of its own")
+    parser.add_argument("--broker", metavar="HOST:PORT", help="a real RocketMQ proxy instead of the simulator's broker")
+    parser.add_argument("--topic", default="outbound-bench", help="on that broker (default: %(default)s)")
+    parser.add_argument(
+        "--group",
+        default="outbound-bench",
+        help="consumer group on that broker; NAME-bare must exist there too (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure everything and print it; 0."""
+    from airflow_provider_outbound.cli.bench.kafka import PACKAGE
+
+    with_kafka = importlib.util.find_spec("confluent_kafka") is not None
+    with Stage.open(arguments) as stage:
+        say(f"broker: {arguments.broker or 'the one of the simulator'}")
+        figures, bodies = _one_by_one(stage, arguments)
+        figures |= _many(stage, arguments)
+    if with_kafka:
+        figures |= _kafka(arguments, bodies)
+    else:
+        say(f"no comparison with Kafka's trigger: {PACKAGE} is not installed (pip install {PACKAGE})")
+        figures |= dict.fromkeys(["kafka_median_ms", "kafka_resumed", *(f"kafka_{name}" for name in _SHARED)])
+    _print_table(figures, arguments)
+    print(json.dumps(figures))
+    return 0
+
+
+@attrs.frozen(kw_only=True)
+class Stage:
+    """A simulated service, a ledger, a process with triggers and a bare consumer beside it."""
+
+    service: Mapping[str, Any]
+    ledger: Ledger
+    triggerer: Triggerer
+    arrivals: Arrivals
+
+    @classmethod
+    @contextmanager
+    def open(cls, arguments: argparse.Namespace) -> Iterator[Stage]:
+        """Start all of it; the service's clock stands still."""
+        from sqlalchemy import make_url
+
+        from airflow_provider_outbound.cli.bench import bare
+        from airflow_provider_outbound.cli.bench.triggerer import Triggerer
+        from airflow_provider_outbound.core.ledger import open_ledger
+        from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+        options = ["--latency-ms", str(arguments.latency_ms), "--concurrency", str(max(20, arguments.sensors))]
+        if arguments.broker:
+            options += ["--publish-to", f"grpc://{arguments.broker}", "--topic", arguments.topic]
+            options += ["--consumer-group", arguments.group]
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="outbound-bench-"))
+            service = stack.enter_context(simulated_service(*options, broker=not arguments.broker))
+            url = arguments.ledger_url or f"sqlite:///{folder}/ledger.db"
+            ledger = stack.enter_context(open_ledger(url, [KEY]))
+            _order(service, "clock", {"speed": 0})
+            rocketmq = RocketMQSettings(
+                endpoints=(service["broker"],),
+                topic=service["topic"],
+                consumer_group=f"{service['consumer_group']}-bare",
+                tls=False,
+            )
+            if not arguments.broker:
+                _order(service, "broker", {"create_group": rocketmq.consumer_group})
+            database = make_url(url)
+            triggerer = Triggerer(
+                "ours",
+                {
+                    **service["connections"],
+                    "AIRFLOW_HOME": folder,
+                    "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+                    "AIRFLOW__OUTBOUND__LEDGER_URL": url,
+                    "AIRFLOW__OUTBOUND__LEDGER_KEY": KEY,
+                },
+                ledger=str(database.database) if database.get_backend_name() == "sqlite" else database.port or 5432,
+                broker=int(service["broker"].rpartition(":")[2]),
+            )
+            yield cls(
+                service=service,
+                ledger=ledger,
+                triggerer=stack.enter_context(triggerer),
+                arrivals=stack.enter_context(bare.consumer(rocketmq)),
+            )
+
+    def assign(self, count: int) -> list[str]:
+        """Make job groups of one job each, as the operators do; their ids."""
+        from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
+        from airflow_provider_outbound.core.contacts import from_items
+        from airflow_provider_outbound.core.ledger import TaskKey
+
+        client = client_of(self.service)
+
+        def one(_: int) -> str:
+            group = client.create_job_group(job_group_name="bench", script_id=self.service["script_id"])
+            assign(
+                client,
+                self.ledger,
+                TaskKey("bench", group.job_group_id, "assign"),
+                # By its last two digits the simulated service answers and succeeds.
+                from_items([f"138{random.randrange(10**6):06}00"]),
+                request=Request(job_group_id=group.job_group_id),
+                options=AssignOptions(),
+                guard=lambda _: None,
+            )
+            return group.job_group_id
+
+        with ThreadPoolExecutor(4) as threads:
+            return list(threads.map(one, range(count)))
+
+    def looks(self) -> int:
+        """How often the triggers asked the API about a group."""
+        from airflow_provider_outbound.cli.services import request_json
+
+        requests = request_json("GET", f"{self.service['api']}/_simulator/counts")["requests"]
+        return int(requests.get("DescribeJobGroup", 0))
+
+    def start(self, groups: Sequence[str]) -> None:
+        """Let a trigger wait for each group, until all have looked for the first time."""
+        from airflow_provider_outbound.cli.services import wait_until
+
+        before = self.looks()
+        self.triggerer.wait_for(groups)
+        wait_until(
+            lambda: self.looks() >= before + len(groups),
+            seconds=_PATIENCE + len(groups),
+            what="the triggers' first looks",
+            every=0.2,
+        )
+
+    def end_calls(self) -> None:
+        """End every call there is."""
+        _order(self.service, "clock", {"advance": _CALL})
+
+
+def _order(service: Mapping[str, Any], what: str, order: Mapping[str, Any]) -> None:
+    from airflow_provider_outbound.cli.services import request_json
+
+    request_json("POST", f"{service['api']}/_simulator/{what}", order)
+
+
+def _one_by_one(stage: Stage, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Latencies in ms, and the last messages of one group."""
+    ours: list[float] = []
+    bare: list[float] = []
+    last = ""
+    for number in range(1, arguments.waits + 1):
+        (group,) = stage.assign(1)
+        stage.start([group])
+        time.sleep(random.uniform(*_SETTLE))
+        stage.end_calls()
+        event = stage.triggerer.event(_PATIENCE)
+        arrival = stage.arrivals.find("JobComplete", group, _PATIENCE)
+        if event is None or arrival is None or event.payload["status"] != "complete":
+            raise RuntimeError(f"no result of wait {number}: {event}")
+        ours.append((event.at - arrival.sent_at) * 1000)
+        bare.append((arrival.received_at - arrival.sent_at) * 1000)
+        last = group
+        if number % 20 == 0:
+            say(f"{number} waits: median {statistics.median(ours):.0f} ms, bare {statistics.median(bare):.0f} ms")
+    bodies = [
+        arrival.body
+        for kind in ("CallFinished", "JobComplete")
+        if (arrival := stage.arrivals.find(kind, last, _PATIENCE)) is not None
+    ]
+    return {
+        "median_ms": round(statistics.median(ours), 1),
+        "p99_ms": round(sorted(ours)[max(0, round(len(ours) * 0.99) - 1)], 1),
+        "bare_median_ms": round(statistics.median(bare), 1),
+        "bare_p99_ms": round(sorted(bare)[max(0, round(len(bare) * 0.99) - 1)], 1),
+    }, bodies
+
+
+def _many(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
+    groups = stage.assign(arguments.sensors + 1)
+    say(f"{arguments.sensors} groups are assigned")
+    stage.start(groups[:1])
+    time.sleep(_REST)
+    alone = stage.triggerer.figures()
+    stage.triggerer.longest_block()
+    stage.start(groups[1:])
+    starting = stage.triggerer.longest_block()
+    figures = _idle(stage.triggerer, arguments.idle_seconds)
+    begun = time.time()
+    stage.end_calls()
+    ends = _ends(stage.triggerer, len(groups), _PATIENCE * 2)
+    blocked = max(starting, stage.triggerer.longest_block())
+    if len(ends) < len(groups):
+        raise RuntimeError(f"only {len(ends)} of {len(groups)} triggers had their event")
+    return {
+        "sensors": arguments.sensors,
+        **{f"{name}_for_one": count for name, count in alone.items()},
+        **figures,
+        "loop_blocked_ms": round(1000 * blocked, 1),
+        "median_resumed_seconds": round(statistics.median(ends) - begun, 2),
+        "all_resumed_seconds": round(max(ends) - begun, 2),
+    }
+
+
+def _idle(triggerer: Triggerer, seconds: float) -> dict[str, Any]:
+    """What is held, and used, while nothing happens."""
+    time.sleep(_REST)
+    triggerer.start_cpu()
+    time.sleep(seconds)
+    percent = round(triggerer.cpu_percent(), 2)
+    figures = triggerer.figures()
+    say(f"idle: {figures}, {percent} % of a core")
+    return {**figures, "idle_cpu_percent": percent}
+
+
+def _ends(triggerer: Triggerer, count: int, patience: float) -> list[float]:
+    """When the triggers had their events (Unix seconds)."""
+    deadline = time.monotonic() + patience
+    ends: list[float] = []
+    while len(ends) < count and (event := triggerer.event(max(0.0, deadline - time.monotonic()))) is not None:
+        ends.append(event.at)
+    return ends
+
+
+def _kafka(arguments: argparse.Namespace, bodies: Sequence[str]) -> dict[str, Any]:
+    """
+    The same with Kafka's trigger: it waits for the JobComplete in a topic that the group's other messages come by too.
+
+    Of those only the one that comes together with it is put there.
+    """
+    from airflow_provider_outbound.cli.bench.triggerer import Triggerer
+
+    def messages(group: str) -> list[str]:
+        return [json.dumps({**json.loads(body), "groupId": group}) for body in bodies]
+
+    latencies: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="outbound-bench-") as folder:
+        environment = {"AIRFLOW_HOME": folder, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
+        with Triggerer("kafka", environment, ledger="", broker=0) as triggerer:
+            for number in range(arguments.kafka_waits):
+                triggerer.wait_for([f"kafka-{number}"])
+                time.sleep(random.uniform(*_SETTLE))
+                for body in messages(f"kafka-{number}"):
+                    sent_at = time.time()
+                    triggerer.tell(body)
+                event = triggerer.event(_PATIENCE)
+                if event is None:
+                    raise RuntimeError("Kafka's trigger had no event")
+                latencies.append(1000 * (event.at - sent_at))
+            say(f"Kafka's trigger: median {statistics.median(latencies):.0f} ms")
+            groups = [f"many-{number}" for number in range(arguments.sensors)]
+            triggerer.longest_block()
+            triggerer.wait_for(groups)
+            figures = _idle(triggerer, arguments.idle_seconds)
+            begun = time.time()
+            for group in groups:
+                for body in messages(group):
+                    triggerer.tell(body)
+            ends = _ends(triggerer, len(groups), arguments.kafka_seconds)
+            figures["loop_blocked_ms"] = round(1000 * triggerer.longest_block(), 1)
+    everyone = len(ends) == len(groups)
+    figures["all_resumed_seconds"] = round(max(ends) - begun, 2) if everyone else None
+    return {
+        "kafka_median_ms": round(statistics.median(latencies), 1),
+        **{f"kafka_{name}": figures[name] for name in _SHARED},
+        "kafka_resumed": len(ends),
+    }
+
+
+def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    def shown(value: Any, unit: str = "") -> str:
+        return "-" if value is None else f"{value:,}{unit}"
+
+    table = Table("from the sending of the JobComplete", "median", "99 %")
+    table.add_row("to our trigger's event", shown(figures["median_ms"], " ms"), shown(figures["p99_ms"], " ms"))
+    table.add_row("to a bare consumer", shown(figures["bare_median_ms"], " ms"), shown(figures["bare_p99_ms"], " ms"))
+    table.add_row("to the event of Kafka's trigger", shown(figures["kafka_median_ms"], " ms"), "")
+    Console().print(table)
+    many = Table(f"{arguments.sensors:,} waits in one process", "ours", "ours, one wait", "Kafka's trigger")
+    for name, title, unit in (
+        ("threads", "threads", ""),
+        ("processes", "processes", ""),
+        ("connections", "connections to ledger and broker", ""),
+        ("loop_blocked_ms", "longest stall of the loop", " ms"),
+        ("idle_cpu_percent", "processor while nothing happens", " %"),
+        ("all_resumed_seconds", "all groups end together: all resumed after", " s"),
+    ):
+        many.add_row(
+            title,
+            shown(figures[name], unit),
+            shown(figures.get(f"{name}_for_one"), unit),
+            shown(figures[f"kafka_{name}"], unit),
+        )
+    Console().print(many)
+    if figures["kafka_all_resumed_seconds"] is None and figures["kafka_resumed"] is not None:
+        print(f"After {arguments.kafka_seconds:g} s, {figures['kafka_resumed']} of Kafka's triggers had their event.")

@@ -1,0 +1,83 @@
+"""Threads that come with the work and go without: what a triggerer lends to waits that have something to do."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Threads:
+    """
+    Runs what blocks outside a loop, in a few threads that end when there is nothing more to do.
+
+    :param limit: Most threads at a time.
+    :param name: How their names begin.
+    :param linger: How long a thread waits for more (seconds).
+    :param on_idle: Called in the last of them before it ends.
+    """
+
+    def __init__(
+        self, limit: int, name: str, *, linger: float = 3.0, on_idle: Callable[[], None] = lambda: None
+    ) -> None:
+        self._limit, self._name, self._linger, self._on_idle = limit, name, linger, on_idle
+        self._work: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._changed = threading.Condition()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+        self._closed = False
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run a function in one of the threads."""
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self._name}: closed")
+            self._work.append((future, function))
+            if self._idle < len(self._work) and len(self._threads) < self._limit:
+                # A daemon: an interpreter that ends waits for no linger.
+                thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                self._threads.add(thread)
+                thread.start()
+            self._changed.notify()
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Finish what was begun or is waiting, then end every thread. Blocks; not for use in one of them."""
+        with self._changed:
+            self._closed = True
+            threads = list(self._threads)
+            self._changed.notify_all()
+        for thread in threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            future, function = task
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function()
+                except BaseException as error:  # noqa: BLE001 - whoever awaits it is told
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+            # Else this frame keeps a result alive while it waits for more.
+            task = future = function = result = None  # type: ignore[assignment]
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._work or self._closed, self._linger)
+            self._idle -= 1
+            if self._work:
+                return self._work.popleft()
+            if len(self._threads) == 1:
+                # Before others may begin: they would find what this takes away.
+                self._on_idle()
+            self._threads.discard(threading.current_thread())
+        return None
