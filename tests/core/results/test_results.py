@@ -153,7 +153,7 @@ def test_an_unknown_word_is_refused_with_the_list(ledger: Ledger, tmp_path: Path
 
 
 def test_an_unknown_format_is_refused(ledger: Ledger, tmp_path: Path) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"'r.xlsx' is unknown: end the path in .jsonl or .csv"):
+    with pytest.raises(OutboundBotConfigError, match=r"'r.xlsx' is unknown: end the path in .jsonl, .csv"):
         export(ledger, GROUP, tmp_path / "r.xlsx")
 
 
