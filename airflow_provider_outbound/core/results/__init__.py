@@ -44,10 +44,12 @@ from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COL
 from airflow_provider_outbound.core.results.enrich import enrich
 from airflow_provider_outbound.core.results.export import export, export_to_table
 from airflow_provider_outbound.core.results.only import iter_results, needs_details
+from airflow_provider_outbound.core.results.recordings import download_recordings
 
 __all__ = [
     "COLUMNS",
     "PERSONAL_COLUMNS",
+    "download_recordings",
     "enrich",
     "export",
     "export_to_table",

@@ -71,13 +71,16 @@ def enrich(
                     running.add(pool.submit(_ask, client, result, instance_id, stop))
                 if not running:
                     break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    running.remove(future)
                     keeper.add(*future.result())
                     kept += 1
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
+            for future in running:
+                if not future.cancelled() and future.exception() is None:
+                    keeper.add(*future.result())
             raise
     if kept:
         log.info("Job group %s: details of %d answered jobs were fetched", job_group_id, kept)
