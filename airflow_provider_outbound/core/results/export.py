@@ -75,8 +75,8 @@ def export_to_table(
 
     results = _Counted(iter_results(ledger, job_group_id, only))
     target = Target(connection, table, columns_of(personal=include_phone_number))
+    target.prepare()
     with connection.begin():
-        target.prepare()
         target.write(to_row(result, include_phone_number=include_phone_number) for result in results)
     results.warn(job_group_id)
     return {"table": table, **results.summary()}

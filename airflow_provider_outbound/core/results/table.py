@@ -23,6 +23,7 @@ from sqlalchemy import (
     inspect,
     or_,
 )
+from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_outbound.core.results.columns import KEY, KINDS, Kind
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Rows sent at a time.
 _BATCH = 500
+#: How long SQLite waits for another writer.
+_BUSY_SECONDS = 60
 #: As in the ledger: some databases index no text without a bound.
 _KEY_TYPES = {"job_group_id": String(128), "reference_id": String(256)}
 
@@ -55,14 +58,30 @@ class Target:
 
     def prepare(self) -> None:
         """
-        Make the table, or see that it fits.
+        Make the table, or see that it fits; committed.
 
         :raises OutboundBotConfigError: it lacks a column, or nothing in it makes rows of one job one row.
         """
+        if not self._exists():
+            try:
+                with self._connection.begin():
+                    self._table.create(self._connection)
+            except DBAPIError:
+                # Another export may have made it meanwhile.
+                if not self._exists():
+                    raise
+        with self._connection.begin():
+            self._check()
+
+    def _exists(self) -> bool:
+        with self._connection.begin():
+            if self._connection.dialect.name == "sqlite":
+                # Its driver gives up on another writer soon; two exports take turns.
+                self._connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+            return inspect(self._connection).has_table(self._table.name, schema=self._table.schema)
+
+    def _check(self) -> None:
         table, inspector = self._table, inspect(self._connection)
-        if not inspector.has_table(table.name, schema=table.schema):
-            table.create(self._connection, checkfirst=True)
-            return
         present = {column["name"].lower() for column in inspector.get_columns(table.name, schema=table.schema)}
         lacking = [name for name in table.columns.keys() if name not in present]  # noqa: SIM118 - not a dictionary
         if lacking:

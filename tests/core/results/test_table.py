@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -51,7 +50,7 @@ def test_one_typed_row_a_job(ledger: Ledger, tell: Callable[..., None], warehous
     assert list(first) == list(COLUMNS)
     assert (first["job_group_id"], first["reference_id"], first["outcome"]) == (GROUP, "r-0001", "answered")
     assert (first["answered"], first["attempts"], first["revision"]) == (True, 1, 1)
-    assert object_of(first["extras"]) == {"city": "杭州", "note": "or 138******01"}
+    assert object_of(first["extras"]) == {"city": "杭州", "note": "or 138********01"}
     assert object_of(first["tags"]) == {"intent": "138******01"}
     assert (first["talk_seconds"], first["hang_up_side"], first["conversation_end"]) == (12.5, "ivr", None)
     assert (second["outcome"], second["tags"], second["talk_seconds"]) == ("unanswered", None, None)
@@ -193,19 +192,13 @@ def test_a_kill_half_way_leaves_the_table_as_it_was(ledger: Ledger, key: str, wa
 
 def test_two_exports_at_once_give_one_row_a_job(ledger: Ledger, warehouse: Engine) -> None:
     many(ledger, 1500)
-    write(ledger, warehouse, only="failed")
     errors: list[Exception] = []
 
     def export() -> None:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                write(ledger, warehouse)
-            except SQLAlchemyError as error:
-                if "locked" in str(error) and time.monotonic() < deadline:
-                    continue
-                errors.append(error)
-            return
+        try:
+            write(ledger, warehouse)
+        except (SQLAlchemyError, OutboundBotConfigError) as error:
+            errors.append(error)
 
     threads = [threading.Thread(target=export) for _ in range(3)]
     for thread in threads:
