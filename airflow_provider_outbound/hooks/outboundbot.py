@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -20,7 +21,7 @@ from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
-    from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.ledger import JobResult, Ledger
     from airflow_provider_outbound.core.models.calling_hours import CallingHours
 
 _EXTRA = (
@@ -154,6 +155,22 @@ class OutboundBotHook(BaseHook):
 
         settings = config.load()
         return open_ledger(settings.ledger_url, settings.ledger_keys)
+
+    def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
+        """
+        Each job of a group once, ordered by reference id, in constant memory.
+
+        :param only: ``answered``, ``unanswered``, ``not_dialled``, ``other``, ``failed``, a status, failure reason or
+            call status of the service, or ``tag:NAME=VALUE``, for which the API is asked where the ledger does not know
+            the tags yet.
+        :raises OutboundBotConfigError: ``only`` is unknown; raised at once.
+        """
+        from airflow_provider_outbound.core.results import enrich, iter_results, needs_details
+
+        if needs_details(only):
+            record = self.ledger.jobs.get_job_group(job_group_id)
+            enrich(self.ledger, self.client, job_group_id, instance_id=record.instance_id if record else None)
+        return iter_results(self.ledger, job_group_id, only)
 
     def get_conn(self) -> OutboundBotClient:
         """The client, by the name that Airflow's hooks have for it."""

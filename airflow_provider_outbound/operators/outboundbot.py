@@ -1,4 +1,4 @@
-"""Operators of a phone campaign: create a job group, assign contacts, steer, export results."""
+"""Operators of a phone campaign: create a job group, assign contacts, steer, export results and recordings."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from airflow_provider_outbound.operators.base import (
     text_list,
     veil,
 )
+from airflow_provider_outbound.operators.results import (
+    OutboundBotDownloadRecordingsOperator,
+    OutboundBotExportResultsOperator,
+)
 from airflow_provider_outbound.operators.steering import (
     OutboundBotCancelJobsOperator,
     OutboundBotResumeJobsOperator,
@@ -41,6 +45,7 @@ __all__ = [
     "OutboundBotAssignJobsOperator",
     "OutboundBotCancelJobsOperator",
     "OutboundBotCreateJobGroupOperator",
+    "OutboundBotDownloadRecordingsOperator",
     "OutboundBotExportResultsOperator",
     "OutboundBotResumeJobsOperator",
     "OutboundBotSuspendJobsOperator",
@@ -435,66 +440,6 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         if self.on_empty == "skip":
             raise AirflowSkipException(f"{where}: there are no contacts; nobody was called")
         raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" if that may be')
-
-
-class OutboundBotExportResultsOperator(OutboundBotOperator):
-    """
-    Write one row a job of a group: what came of it.
-
-    :param job_group_id: The group, or what another of our tasks returned.
-    :param path: File to write, on this machine or, with a scheme, in a store.
-    :param file_format: ``jsonl`` or ``csv``; default: by the suffix of ``path``.
-    :param only: Only jobs with this outcome, status, failure reason or call status.
-    :param include_phone_number: Write numbers and names too.
-    :return: ``job_group_id``, ``path``, ``rows``, ``counts``; asset events of ``outlets`` carry them as well.
-    """
-
-    template_fields: Sequence[str] = (
-        "job_group_id",
-        "path",
-        "file_format",
-        "only",
-        "instance_id",
-        "outboundbot_conn_id",
-    )
-    ui_color = "#eaf7ea"
-
-    def __init__(
-        self,
-        *,
-        job_group_id: Any,
-        path: Any,
-        file_format: str | None = None,
-        only: str | None = None,
-        include_phone_number: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.job_group_id = job_group_id
-        self.path = path
-        self.file_format = file_format
-        self.only = only
-        self.include_phone_number = include_phone_number
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write the file."""
-        from airflow_provider_outbound.core.results import export
-
-        job_group_id = named_group(self.job_group_id)
-        with self.open_ledger() as ledger:
-            written = export(
-                ledger,
-                job_group_id,
-                as_path(self.path, "path"),
-                file_format=self.file_format,
-                only=self.only,
-                include_phone_number=self.include_phone_number,
-            )
-        result = {"job_group_id": job_group_id, **written}
-        for outlet in self.outlets:
-            context["outlet_events"][outlet].extra.update(result)
-        self.log.info("Job group %s: %s rows written to %s", job_group_id, result["rows"], result["path"])
-        return result
 
 
 def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOperator, context: Context) -> RunGuard:

@@ -7,7 +7,7 @@ Imported when a task runs: parsing a DAG does not need it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,10 @@ from airflow_provider_outbound.core.contacts import (
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.base import Veiled, as_path, is_asset
+from airflow_provider_outbound.operators.databases import connect
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
-    from sqlalchemy import Connection
 
     from airflow_provider_outbound.operators.outboundbot import OutboundBotAssignJobsOperator
 
@@ -127,7 +127,7 @@ class _Query:
         self._conn_id = conn_id
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        with self._connect() as connection:
+        with connect(self._conn_id, "contacts_sql", OutboundBotContactsError) as connection:
             # Without parameters a percent sign is a percent sign.
             options = {"stream_results": True, "no_parameters": True}
             with closing(connection.execution_options(**options).exec_driver_sql(self._sql)) as result:
@@ -142,26 +142,3 @@ class _Query:
                 yield 0, Header(names)
                 for row, values in enumerate(result.yield_per(_BATCH), start=1):
                     yield row, dict(zip(names, values, strict=True))
-
-    @contextmanager
-    def _connect(self) -> Iterator[Connection]:
-        from airflow.sdk import BaseHook
-        from sqlalchemy.exc import SQLAlchemyError
-
-        hook = BaseHook.get_hook(self._conn_id)
-        if not hasattr(hook, "get_sqlalchemy_engine"):
-            raise OutboundBotConfigError(
-                f"sql_conn_id: connection {self._conn_id!r} ({type(hook).__name__}) is no database"
-            )
-        try:
-            engine = hook.get_sqlalchemy_engine()
-            try:
-                with engine.connect() as connection:
-                    yield connection
-            finally:
-                engine.dispose()
-        except SQLAlchemyError as error:
-            # A database quotes the statement, and values in it, below its first line.
-            text = str(getattr(error, "orig", None) or error).strip()
-            reason = redact(text.splitlines()[0]) if text else type(error).__name__
-            raise OutboundBotContactsError(f"contacts_sql on connection {self._conn_id!r}: {reason}") from None

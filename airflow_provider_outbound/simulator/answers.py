@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_outbound.simulator.messages import milliseconds
-from airflow_provider_outbound.simulator.outcomes import NOT_DIALLED, is_answered
+from airflow_provider_outbound.simulator.outcomes import NOT_DIALLED, is_answered, tags_of
 from airflow_provider_outbound.simulator.records import Call, Group, Job
 
 #: DescribeJob's EndReason, a number as text, by call status.
@@ -141,11 +141,16 @@ def job_answer(job: Job, *, instance_id: str, with_calls: bool) -> dict[str, Any
     if job.failure_reason is not None:
         answer["FailureReason"] = job.failure_reason
     if with_calls:
+        answer["Summary"] = [{"SummaryName": name, "Content": value} for name, value in _tags(job).items()]
         answer["Tasks"] = [_task(job, call, contact) for call in job.calls]
         answer["CalledNumber"] = job.phone_number
         if job.next_at is not None:
             answer["NextExecutionTime"] = milliseconds(job.next_at)
     return answer
+
+
+def _tags(job: Job) -> dict[str, str]:
+    return tags_of(job.phone_number) if any(is_answered(call.status) for call in job.calls) else {}
 
 
 def _contact(job: Job) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def result_row(job: Job) -> dict[str, Any]:
             "State": "Available",
         },
         "Extras": [],
-        "TagHits": [],
+        "TagHits": [{"TagGroup": name, "TagName": value} for name, value in _tags(job).items()],
         "DialExceptionCodes": [],
         "HasAnswered": False,
     }

@@ -45,6 +45,27 @@ class _Dropped(Response):
             pass
 
 
+class _Sound(Response):
+    """A recording, in two parts with a pause between them; or the first alone."""
+
+    media_type = "audio/x-wav"
+
+    def __init__(self, content: bytes, *, pause: float, truncated: bool) -> None:
+        super().__init__(content)
+        self.pause = pause
+        self.truncated = truncated
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        half = len(self.body) // 2
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body[:half], "more_body": True})
+        await asyncio.sleep(self.pause)
+        if self.truncated:
+            await _Dropped(reset=False)(scope, receive, send)
+        else:
+            await send({"type": "http.response.body", "body": self.body[half:]})
+
+
 class Api:
     """
     The HTTP side of a :class:`Cloud`.
@@ -195,7 +216,14 @@ class Api:
         secret = self.cloud.options.access_key_secret
         if not expires.isdigit() or not recordings.is_valid(name, expires, query.get("Signature", ""), secret=secret):
             return Response("<Error><Code>AccessDenied</Code></Error>", status_code=403, media_type="application/xml")
-        return Response(self._sound, media_type="audio/x-wav")
+        self.cloud.requests["recording"] += 1
+        strikes = self.cloud.faults.strikes
+        if strikes("recording_missing"):
+            return Response("<Error><Code>NoSuchKey</Code></Error>", status_code=404, media_type="application/xml")
+        if strikes("recording_wrong_type"):
+            return Response(_PAGE, media_type="text/html")
+        slow = strikes("recording_slow")
+        return _Sound(self._sound, pause=slow.seconds if slow else 0.0, truncated=bool(strikes("recording_truncated")))
 
     async def _state(self, _: Request) -> Response:
         return JSONResponse(self.cloud.state())

@@ -25,6 +25,9 @@ Messages (``event_types``: which; default all)
     ``messages_doubled`` (``new_event_time``, default false): the same body again with a new message id.
     ``messages_late`` (``seconds``). ``messages_reordered`` (``seconds``: within how long, default 1).
     ``messages_withheld``: never published.
+Recordings, when their link is followed
+    ``recording_missing``: HTTP 404. ``recording_wrong_type``: a page instead of sound. ``recording_truncated``: the
+    connection closes half way. ``recording_slow`` (``seconds``): it takes that long.
 """
 
 from __future__ import annotations
@@ -58,12 +61,17 @@ _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "messages_late": None,
     "messages_reordered": None,
     "messages_withheld": None,
+    "recording_missing": None,
+    "recording_wrong_type": None,
+    "recording_truncated": None,
+    "recording_slow": None,
 }
 _DEFAULT_SECONDS: Mapping[str, float] = {
     "late": 1.0,
     "listing_lag": 2.0,
     "messages_late": 2.0,
     "messages_reordered": 1.0,
+    "recording_slow": 1.0,
 }
 _OPTIONS = frozenset({"times", "probability", "actions", "seconds", "acts", "new_event_time", "event_types"})
 

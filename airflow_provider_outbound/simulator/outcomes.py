@@ -23,6 +23,9 @@ digits   outcome (call status; the job's status and failure reason)
 99       no answer, then blocked: NoAnswer at the first attempt, ContactBlockList at the second
 =======  ==========================================================================================
 
+Conversations hit tags too, once the call is answered: ``intent=interested`` (digits 00-19), ``intent=undecided``
+(20-37), ``intent=refused`` with ``do_not_call=yes`` (38-39); others hit none.
+
 The service's documents do not say which failure reason a busy or unreachable number gives; this table's choice is a
 guess, so nothing should be built on the pairing.
 """
@@ -184,6 +187,17 @@ def outcome_of(number: str) -> Outcome:
     """The outcome that a phone number asks for by its last two digits; numbers without them are answered."""
     digits = number[-2:]
     return OUTCOMES[int(digits)] if len(digits) == 2 and digits.isascii() and digits.isdigit() else OUTCOMES[0]
+
+
+def tags_of(number: str) -> dict[str, str]:
+    """The tags that a conversation with a number hits; numbers without last digits are as 00."""
+    digits = number[-2:]
+    last = int(digits) if len(digits) == 2 and digits.isascii() and digits.isdigit() else 0
+    if last < 20:
+        return {"intent": "interested"}
+    if last < 38:
+        return {"intent": "undecided"}
+    return {"intent": "refused", "do_not_call": "yes"} if last < 40 else {}
 
 
 def expected_outcome(number: str, max_attempts: int = 1) -> Outcome:

@@ -8,9 +8,11 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+import attrs
 from sqlalchemy import Row, and_, bindparam, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.details import read_details
 from airflow_provider_outbound.core.ledger.facts import FactWriter
 from airflow_provider_outbound.core.ledger.journal import Journal
 from airflow_provider_outbound.core.ledger.records import Counts, JobResult, JobState, Listed, Unfinished
@@ -42,6 +44,7 @@ _SUMMARY = (
     .where(_jobs.job_group_id == bindparam("group"), _jobs.state.in_((JobState.ACCEPTED, JobState.UNRESOLVED)))
     .group_by(*_KINDS)
 )
+_details = schema.details.c
 
 
 class Jobs(Journal):
@@ -152,7 +155,11 @@ class Jobs(Journal):
         after: str | None = None
         while True:
             statement = (
-                select(schema.jobs)
+                select(schema.jobs, _details.state.label("details_state"), _details.body.label("details_body"))
+                .outerjoin(
+                    schema.details,
+                    and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id),
+                )
                 .where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.ACCEPTED)
                 .order_by(_jobs.reference_id)
                 .limit(PAGE)
@@ -176,7 +183,7 @@ class Jobs(Journal):
             except LedgerKeyError:
                 # One row under a lost key must not keep the others from being read.
                 decrypted = False
-        return JobResult(
+        result = JobResult(
             job_group_id=row.job_group_id,
             reference_id=row.reference_id,
             job_id=row.job_id,
@@ -197,6 +204,9 @@ class Jobs(Journal):
             honorific=contact.get("honorific"),
             extras=contact.get("extras") or {},
         )
+        if row.details_state != result.state:
+            return result
+        return attrs.evolve(result, details=read_details(self._database.vault, row.details_body))
 
 
 def _outcome(row: Row[Any]) -> Outcome:

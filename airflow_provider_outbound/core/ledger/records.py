@@ -223,6 +223,23 @@ class Unfinished:
 
 
 @attrs.frozen(kw_only=True)
+class JobDetails:
+    """What the API tells of an answered job beyond its outcome; of the answered call that began last. Seconds."""
+
+    #: Tag or variable of the script, and what the conversation gave for it.
+    tags: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    #: From dialling to the end.
+    call_seconds: float | None = None
+    ringing_seconds: float | None = None
+    #: After somebody took the call.
+    talk_seconds: float | None = None
+    #: ``client`` or ``ivr``, as the service calls the person and the robot.
+    hang_up_side: str | None = None
+    #: How the conversation ended, e.g. ``FINISHED`` or ``CLIENT_HANGUP``.
+    conversation_end: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class JobResult:
     """What came of one job."""
 
@@ -249,6 +266,29 @@ class JobResult:
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    #: ``None``: not asked for since the job ended (again), or not readable with the keys at hand.
+    details: JobDetails | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the outcome is final: who is going to be dialled again is not unanswered yet."""
+        return self.status is not None and (self.status.is_terminal or not self.status.is_known)
+
+    @property
+    def state(self) -> str:
+        """Names what is known of the job, so that a copy of details can be told to be out of date."""
+        return f"{self.revision}/{self.attempts}"
+
+
+@attrs.frozen(kw_only=True)
+class RecordedCall:
+    """A call that has a recording, or will have one."""
+
+    job_id: str
+    #: ``None`` where no message and no listing told it yet.
+    task_id: str | None
+    #: Whether a RecordingReady came.
+    has_notice: bool
 
 
 @attrs.frozen(kw_only=True)

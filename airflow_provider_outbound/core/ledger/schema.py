@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0003"
+REVISION = "0004"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -199,6 +199,19 @@ recordings = Table(
     Column("job_id", String(128), nullable=False),
     Column("body", LargeBinary),
     Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+#: What the API told of an ended job beyond its outcome: a copy, asked for again where it is missing or out of date.
+details = Table(
+    "details",
+    metadata,
+    Column("job_group_id", String(128), primary_key=True),
+    Column("reference_id", String(256), primary_key=True),
+    #: What was known of the job then; another job's state makes the row void.
+    Column("state", String(64), nullable=False),
+    #: Encrypted: a tag may hold what somebody said.
+    Column("body", LargeBinary, nullable=False),
+    Column("fetched_at", UtcDateTime, nullable=False),
 )
 
 #: The log that event triggers read. Results never count its rows: a message may come twice under two times.

@@ -13,52 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import Incoming, Ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus
 from airflow_provider_outbound.core.results import COLUMNS, export, iter_results
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 GROUP = "group-1"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [KEY]) as opened:
-        yield opened
-
-
-@pytest.fixture
-def tell(ledger: Ledger) -> Callable[..., None]:
-    """Stores a message about a job, as a collector does."""
-
-    def tell(
-        number: int,
-        *,
-        group: str = GROUP,
-        event: str = "JobComplete",
-        status: str = "Succeeded",
-        reason: str | None = None,
-        call: str | None = None,
-        **contact: Any,
-    ) -> None:
-        extras = [{"key": key, "value": value} for key, value in contact.pop("extras", {}).items()]
-        body = {
-            "eventType": event,
-            "eventTime": 1_700_000_000_000 + number,
-            "groupId": group,
-            "id": f"{group}-job-{number}",
-            "status": status,
-            "failureReason": reason,
-            "contacts": [{"phoneNumber": f"1380000{number:04}", "referenceId": f"r-{number:04}", **contact}],
-            "extras": extras,
-            "tasks": []
-            if call is None
-            else [{"id": f"{group}-call-{number}", "status": call, "actualTime": 1_700_000_000_000}],
-        }
-        ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id=str(number), topic="t")])
-
-    return tell
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -153,7 +113,7 @@ def test_an_unknown_word_is_refused_with_the_list(ledger: Ledger, tmp_path: Path
 
 
 def test_an_unknown_format_is_refused(ledger: Ledger, tmp_path: Path) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"'r.xlsx' is unknown: end the path in .jsonl or .csv"):
+    with pytest.raises(OutboundBotConfigError, match=r"'r.xlsx' is unknown: end the path in .jsonl, .csv"):
         export(ledger, GROUP, tmp_path / "r.xlsx")
 
 

@@ -1,0 +1,99 @@
+"""What else the API told of jobs that have ended, and which of their calls somebody took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from sqlalchemy import select
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.fold import LATEST
+from airflow_provider_outbound.core.ledger.records import JobDetails, JobResult, RecordedCall
+from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.core.models.wire import text
+from airflow_provider_outbound.exceptions import LedgerKeyError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.vault import Vault
+_FIELDS = [attribute.name for attribute in attrs.fields(JobDetails)]
+
+
+class Details:
+    """Reads and writes of ``details``, and reads of ``recordings`` beside the calls they belong to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, told: Sequence[tuple[JobResult, JobDetails]]) -> None:
+        """
+        Keep what the API told.
+
+        :param told: Each with the result as it was when the API was asked.
+        """
+        if not told:
+            return
+        with self._database.write() as connection:
+            now = self._database.time(connection)
+            statement = insert(connection, schema.details)
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["job_group_id", "reference_id"],
+                    set_={name: statement.excluded[name] for name in ("state", "body", "fetched_at")},
+                ),
+                [
+                    {
+                        "job_group_id": result.job_group_id,
+                        "reference_id": result.reference_id,
+                        "state": result.state,
+                        "body": self._database.vault.encrypt_json(attrs.asdict(details)),
+                        "fetched_at": now,
+                    }
+                    for result, details in told
+                ],
+            )
+
+    def recorded_calls(self, job_group_id: str) -> list[RecordedCall]:
+        """
+        Every call of a group that has a recording or will have one: somebody took it, or a notice came.
+
+        A job of which only the API told has one call here without an id, until the API was asked for it.
+        """
+        calls, notices = schema.calls.c, schema.recordings.c
+        taken = select(calls.job_id, calls.task_id).where(
+            calls.job_group_id == job_group_id, calls.status.startswith("Succeeded")
+        )
+        noticed = select(notices.job_id, notices.task_id).where(notices.job_group_id == job_group_id).distinct()
+        with self._database.read() as connection:
+            found = {(row.job_id, row.task_id): False for row in connection.execute(taken)}
+            found |= {(row.job_id, row.task_id): True for row in connection.execute(noticed)}
+        named = {job_id for job_id, task_id in found if task_id != LATEST}
+        return [
+            RecordedCall(job_id=job_id, task_id=None if task_id == LATEST else task_id, has_notice=has_notice)
+            for (job_id, task_id), has_notice in sorted(found.items())
+            if task_id != LATEST or job_id not in named
+        ]
+
+    def recording_url(self, task_id: str) -> str | None:
+        """Where the last notice says that a call's recording is; it may have expired. ``None``: none says."""
+        notices = schema.recordings.c
+        statement = select(notices.body).where(notices.task_id == task_id).order_by(notices.recorded_at.desc())
+        with self._database.read() as connection:
+            body = connection.execute(statement.limit(1)).scalar()
+        if body is None:
+            return None
+        try:
+            return text(self._database.vault.decrypt_json(body).get("url"))
+        except LedgerKeyError:
+            return None
+
+
+def read_details(vault: Vault, body: bytes) -> JobDetails | None:
+    """Details as they were kept; ``None`` if no key fits, so that they are asked for again."""
+    try:
+        kept = vault.decrypt_json(body)
+    except LedgerKeyError:
+        return None
+    return JobDetails(**{name: kept[name] for name in _FIELDS if name in kept})

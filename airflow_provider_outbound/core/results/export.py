@@ -1,0 +1,114 @@
+"""A group's results into a file or a table."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.core.contacts import PathLike
+from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS, to_row
+from airflow_provider_outbound.core.results.files import whole
+from airflow_provider_outbound.core.results.formats import format_of, open_writer
+from airflow_provider_outbound.core.results.only import iter_results
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from airflow_provider_outbound.core.ledger import JobResult, Ledger
+
+log = logging.getLogger(__name__)
+
+
+def export(
+    ledger: Ledger,
+    job_group_id: str,
+    path: PathLike,
+    *,
+    file_format: str | None = None,
+    only: str | None = None,
+    include_phone_number: bool = False,
+) -> dict[str, Any]:
+    """
+    Write a group's results; the file appears when it is whole, and replaces an older one.
+
+    :param path: Where to write. Missing folders are made.
+    :param file_format: ``jsonl``, ``csv`` or ``parquet``; ``None``: by the suffix of ``path``.
+    :param only: See :func:`iter_results`.
+    :param include_phone_number: Write numbers and names too.
+    :return: ``path``, ``rows``, and ``counts`` of the rows by outcome.
+    :raises OutboundBotConfigError: the format or ``only`` is unknown, or nothing can be written there.
+    """
+    chosen = format_of(path.name, file_format)
+    results = _Counted(iter_results(ledger, job_group_id, only))
+    with whole(path) as file, open_writer(file, path.name, chosen, columns_of(personal=include_phone_number)) as write:
+        for result in results:
+            write(to_row(result, include_phone_number=include_phone_number))
+    results.warn(job_group_id)
+    return {"path": str(path), **results.summary()}
+
+
+def export_to_table(
+    ledger: Ledger,
+    job_group_id: str,
+    connection: Connection,
+    table: str,
+    *,
+    only: str | None = None,
+    include_phone_number: bool = False,
+) -> dict[str, Any]:
+    """
+    Write a group's results into a table of any database: all of them in one transaction, or none.
+
+    A row that is there already is replaced; rows of jobs that ``only`` leaves out stay as they are. The table is made
+    where there is none.
+
+    :param connection: To the database, nothing begun. It is committed.
+    :param table: Its name, with a schema and a dot before it if it is in one.
+    :param only: See :func:`iter_results`.
+    :param include_phone_number: Write numbers and names too.
+    :return: ``table``, ``rows``, and ``counts`` of the rows by outcome.
+    :raises OutboundBotConfigError: ``only`` is unknown, or the table lacks a column or the key.
+    """
+    from airflow_provider_outbound.core.results.table import Target
+
+    results = _Counted(iter_results(ledger, job_group_id, only))
+    target = Target(connection, table, columns_of(personal=include_phone_number))
+    target.prepare()
+    with connection.begin():
+        target.write(to_row(result, include_phone_number=include_phone_number) for result in results)
+    results.warn(job_group_id)
+    return {"table": table, **results.summary()}
+
+
+def columns_of(*, personal: bool) -> tuple[str, ...]:
+    """The columns of an export."""
+    return (*COLUMNS, *PERSONAL_COLUMNS) if personal else COLUMNS
+
+
+class _Counted:
+    """Results on their way out."""
+
+    def __init__(self, results: Iterator[JobResult]) -> None:
+        self._results = results
+        self._counts: Counter[str] = Counter()
+        self._unreadable = 0
+
+    def __iter__(self) -> Iterator[JobResult]:
+        for result in self._results:
+            self._counts[str(result.outcome) if result.has_ended else "open"] += 1
+            self._unreadable += not result.decrypted
+            yield result
+
+    def summary(self) -> dict[str, Any]:
+        return {"rows": self._counts.total(), "counts": dict(sorted(self._counts.items()))}
+
+    def warn(self, job_group_id: str) -> None:
+        if self._unreadable:
+            log.warning(
+                "Job group %s: contacts of %d rows cannot be decrypted and are left empty; is a key missing in"
+                " [outbound] ledger_key?",
+                job_group_id,
+                self._unreadable,
+            )

@@ -1,0 +1,160 @@
+"""Rows into a table of any database that SQLAlchemy knows. Imports SQLAlchemy: load it when a table is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    inspect,
+    or_,
+)
+from sqlalchemy.exc import DBAPIError
+
+from airflow_provider_outbound.core.results.columns import KEY, KINDS, Kind
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
+#: Rows sent at a time.
+_BATCH = 500
+#: How long SQLite waits for another writer.
+_BUSY_SECONDS = 60
+#: As in the ledger: some databases index no text without a bound.
+_KEY_TYPES = {"job_group_id": String(128), "reference_id": String(256)}
+
+
+class Target:
+    """
+    A table with one row a job.
+
+    :param connection: Whose database it is in.
+    :param name: ``table`` or ``schema.table``.
+    :param columns: What rows hold.
+    """
+
+    def __init__(self, connection: Connection, name: str, columns: Sequence[str]) -> None:
+        schema, _, plain = name.strip().rpartition(".")
+        if not plain:
+            raise OutboundBotConfigError(f"table: {name!r} names none")
+        self._name = name
+        self._connection = connection
+        self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None)
+
+    def prepare(self) -> None:
+        """
+        Make the table, or see that it fits; committed.
+
+        :raises OutboundBotConfigError: it lacks a column, or nothing in it makes rows of one job one row.
+        """
+        if not self._exists():
+            try:
+                with self._connection.begin():
+                    self._table.create(self._connection)
+            except DBAPIError:
+                # Another export may have made it meanwhile.
+                if not self._exists():
+                    raise
+        with self._connection.begin():
+            self._check()
+
+    def _exists(self) -> bool:
+        with self._connection.begin():
+            if self._connection.dialect.name == "sqlite":
+                # Its driver gives up on another writer soon; two exports take turns.
+                self._connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+            return inspect(self._connection).has_table(self._table.name, schema=self._table.schema)
+
+    def _check(self) -> None:
+        table, inspector = self._table, inspect(self._connection)
+        present = {column["name"].lower() for column in inspector.get_columns(table.name, schema=table.schema)}
+        lacking = [name for name in table.columns.keys() if name not in present]  # noqa: SIM118 - not a dictionary
+        if lacking:
+            raise OutboundBotConfigError(
+                f"table {self._name!r} lacks the columns {', '.join(lacking)}; add them, or name a table that does not"
+                " exist yet"
+            )
+        keys: list[Any] = [inspector.get_pk_constraint(table.name, schema=table.schema)["constrained_columns"]]
+        keys += [item["column_names"] for item in inspector.get_unique_constraints(table.name, schema=table.schema)]
+        for index in inspector.get_indexes(table.name, schema=table.schema):
+            keys += [index["column_names"]] if index["unique"] else []
+        if not any({str(column).lower() for column in key} == set(KEY) for key in keys):
+            raise OutboundBotConfigError(
+                f"table {self._name!r} has no unique key of {' and '.join(KEY)}; make one, or name a table that does"
+                " not exist yet"
+            )
+
+    def write(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Insert rows, or put them in the place of those with the same key."""
+        iterator = iter(rows)
+        while part := list(islice(iterator, _BATCH)):
+            self._upsert([self._values(row) for row in part])
+
+    def _values(self, row: dict[str, Any]) -> dict[str, Any]:
+        naive = self._connection.dialect.name == "sqlite"
+        return {
+            name: value.replace(tzinfo=None) if naive and KINDS[name] is Kind.TIMESTAMP and value else value
+            for name, value in row.items()
+        }
+
+    def _upsert(self, rows: Sequence[dict[str, Any]]) -> None:
+        statement = self._insert_or_update()
+        if statement is None:
+            keys = self._table.c.job_group_id, self._table.c.reference_id
+            for part in _chunks(rows, 100):
+                same = or_(*(and_(*(column == row[column.name] for column in keys)) for row in part))
+                self._connection.execute(delete(self._table).where(same))
+            statement = self._table.insert()
+        self._connection.execute(statement, rows)
+
+    def _insert_or_update(self) -> Any:
+        """The dialect's own statement; ``None`` if it is none of those that have one."""
+        name = self._connection.dialect.name
+        others = [column.name for column in self._table.columns if column.name not in KEY]
+        if name in ("postgresql", "sqlite"):
+            from sqlalchemy.dialects import postgresql, sqlite
+
+            statement: Any = (postgresql if name == "postgresql" else sqlite).insert(self._table)
+            return statement.on_conflict_do_update(
+                index_elements=list(KEY), set_={other: statement.excluded[other] for other in others}
+            )
+        if name in ("mysql", "mariadb"):
+            from sqlalchemy.dialects import mysql
+
+            statement = mysql.insert(self._table)
+            return statement.on_duplicate_key_update({other: statement.inserted[other] for other in others})
+        return None
+
+
+def _chunks(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _column(name: str) -> Column[Any]:
+    types: dict[Kind, TypeEngine[Any]] = {
+        Kind.TEXT: Text(),
+        Kind.BOOLEAN: Boolean(),
+        Kind.INTEGER: BigInteger(),
+        Kind.NUMBER: Double(),
+        Kind.TIMESTAMP: DateTime(timezone=True),
+        # Else an unknown object would be the JSON value null, which is not NULL.
+        Kind.OBJECT: JSON(none_as_null=True),
+    }
+    is_key = name in KEY
+    return Column(name, _KEY_TYPES.get(name) or types[KINDS[name]], primary_key=is_key, nullable=not is_key)

@@ -1,0 +1,167 @@
+"""Operators of what comes after the calls: results and recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.operators.base import OutboundBotOperator, as_path, named_group
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_outbound.core.ledger import Ledger
+
+#: How long to wait for recordings.
+RECORDINGS_TIMEOUT = timedelta(minutes=30)
+
+
+class OutboundBotExportResultsOperator(OutboundBotOperator):
+    """
+    Write one row a job of a group, what came of it, into a file or into a table of a database.
+
+    The columns and their types are those of :mod:`airflow_provider_outbound.core.results`. A file appears when it is
+    whole, and replaces an older one. A table is written in one transaction; a row of a job that is there already is
+    replaced, and rows of jobs that ``only`` leaves out stay as they are. A job that ran again has a higher
+    ``revision`` in the next export.
+
+    :param job_group_id: The group, or what another of our tasks returned.
+    :param path: File to write, on this machine or, with a scheme, in a store: ``.csv``, ``.jsonl`` (also with ``.gz``
+        behind it) or ``.parquet``.
+    :param file_format: ``csv``, ``jsonl`` or ``parquet``; default: by the suffix of ``path``.
+    :param sql_conn_id: Connection of a database, instead of ``path``.
+    :param table: Its table, ``name`` or ``schema.name``, with the key (job_group_id, reference_id); made where there
+        is none.
+    :param only: Only jobs with this outcome (``answered``, ``unanswered``, ``not_dialled``, ``other``), ``failed``
+        ones, those with this status, failure reason or call status of the service, or ``tag:NAME=VALUE``: those whose
+        conversation gave this tag this value (``tag:NAME``: any).
+    :param include_phone_number: Write numbers and names too.
+    :param enrich: Ask the API first for tags, durations, hang-up side and end of the conversation of answered jobs:
+        one request a job, once; a retry goes on where the last try stopped. ``only="tag:…"`` asks by itself.
+    :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts``; asset events of ``outlets`` carry them.
+    """
+
+    template_fields: Sequence[str] = (
+        "job_group_id",
+        "path",
+        "file_format",
+        "sql_conn_id",
+        "table",
+        "only",
+        "instance_id",
+        "outboundbot_conn_id",
+    )
+    ui_color = "#eaf7ea"
+
+    def __init__(
+        self,
+        *,
+        job_group_id: Any,
+        path: Any = None,
+        file_format: str | None = None,
+        sql_conn_id: str | None = None,
+        table: str | None = None,
+        only: str | None = None,
+        include_phone_number: bool = False,
+        enrich: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_group_id = job_group_id
+        self.path = path
+        self.file_format = file_format
+        self.sql_conn_id = sql_conn_id
+        self.table = table
+        self.only = only
+        self.include_phone_number = include_phone_number
+        self.enrich = enrich
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the rows."""
+        from airflow_provider_outbound.core.results import enrich, needs_details
+
+        job_group_id = named_group(self.job_group_id)
+        if (self.path is None) == (self.table is None) or (self.table is None) != (self.sql_conn_id is None):
+            raise OutboundBotConfigError(
+                "path: say where to write: a path, or a table together with sql_conn_id; for both use two tasks"
+            )
+        with self.open_ledger() as ledger:
+            if self.enrich or needs_details(self.only):
+                record = ledger.jobs.get_job_group(job_group_id)
+                instance_id = self.instance_id or (record.instance_id if record else None)
+                enrich(ledger, self.hook.client, job_group_id, only=self.only, instance_id=instance_id)
+            written = self._write(ledger, job_group_id)
+        result = {"job_group_id": job_group_id, **written}
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra.update(result)
+        place = result.get("path") or f"table {result['table']}"
+        self.log.info("Job group %s: %s rows written to %s", job_group_id, result["rows"], place)
+        return result
+
+    def _write(self, ledger: Ledger, job_group_id: str) -> dict[str, Any]:
+        from airflow_provider_outbound.core.results import export, export_to_table
+        from airflow_provider_outbound.operators.databases import connect
+
+        which: dict[str, Any] = {"only": self.only, "include_phone_number": self.include_phone_number}
+        if self.table is None:
+            return export(ledger, job_group_id, as_path(self.path, "path"), file_format=self.file_format, **which)
+        with connect(str(self.sql_conn_id), "table") as connection:
+            return export_to_table(ledger, job_group_id, connection, self.table, **which)
+
+
+class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
+    """
+    Fetch the recording of each answered call of a group, as soon as the service has it.
+
+    Run it after the campaign, or beside it: it holds a worker until every answered call of a group that has ended has
+    its recording, or until ``timeout``. Files are named by ids, ``JOB_TASK.wav``, and appear when they are whole; those
+    that are there already are not fetched again. Notices that never came are made up for by asking the API.
+
+    :param job_group_id: The group, or what another of our tasks returned.
+    :param path: Folder for the files, on this machine or, with a scheme, in a store.
+    :param max_parallel_requests: How many are fetched at a time.
+    :param timeout: How long to wait for recordings; what is missing then is counted, and fetched by the next run.
+    :return: ``job_group_id``, ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``,
+        ``bytes`` (downloaded); asset events of ``outlets`` carry them.
+    """
+
+    template_fields: Sequence[str] = ("job_group_id", "path", "instance_id", "outboundbot_conn_id")
+    ui_color = "#eaf7ea"
+
+    def __init__(
+        self,
+        *,
+        job_group_id: Any,
+        path: Any,
+        max_parallel_requests: int = 8,
+        timeout: timedelta = RECORDINGS_TIMEOUT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_group_id = job_group_id
+        self.path = path
+        self.max_parallel_requests = max_parallel_requests
+        self.timeout = timeout
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Fetch what there is, and wait for the rest."""
+        from airflow_provider_outbound.core.results import download_recordings
+
+        job_group_id = named_group(self.job_group_id)
+        with self.open_ledger() as ledger:
+            record = ledger.jobs.get_job_group(job_group_id)
+            fetched = download_recordings(
+                ledger,
+                self.hook.client,
+                job_group_id,
+                as_path(self.path, "path"),
+                instance_id=self.instance_id or (record.instance_id if record else None),
+                max_parallel_requests=self.max_parallel_requests,
+                timeout=self.timeout.total_seconds(),
+            )
+        result = {"job_group_id": job_group_id, **fetched}
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra.update(result)
+        return result

@@ -1,0 +1,232 @@
+"""Details are fetched once a job, kept, and asked for again only when the job ran again."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from airflow_provider_outbound.core.ledger import JobResult, open_ledger
+from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.core.results import enrich, export, iter_results
+from airflow_provider_outbound.core.results.enrich import details_of
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+
+#: Interested, undecided, refused, answered without tags, hung up by the person, no answer, blocked.
+NUMBERS = [f"138000000{digits:02}" for digits in (0, 21, 38, 54, 43, 60, 88)]
+
+
+def results_of(campaign: Any, only: str | None = None) -> dict[str, JobResult]:
+    return {r.reference_id: r for r in iter_results(campaign.ledger, campaign.job_group_id, only)}
+
+
+def test_tags_durations_and_ends_of_answered_jobs(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+
+    asked = enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    export(campaign.ledger, campaign.job_group_id, tmp_path / "r.csv")
+
+    found = results_of(campaign)
+    tags = {reference: dict(result.details.tags) for reference, result in found.items() if result.details}
+    assert asked == 5
+    assert tags == {
+        "r-0000": {"intent": "interested"},
+        "r-0001": {"intent": "undecided"},
+        "r-0002": {"intent": "refused", "do_not_call": "yes"},
+        "r-0003": {},
+        "r-0004": {},
+    }
+    first, hung_up = found["r-0000"].details, found["r-0004"].details
+    assert (first.hang_up_side, first.conversation_end) == ("ivr", "FINISHED")
+    assert (hung_up.hang_up_side, hung_up.conversation_end) == ("client", "CLIENT_HANGUP")
+    (call,) = next(job for job in campaign.jobs() if job["reference_id"] == "r-0000")["calls"]
+    assert first.call_seconds == pytest.approx((call["ended_at"] - call["started_at"]) / 1000, abs=0.002)
+    assert 0 <= first.ringing_seconds <= first.call_seconds
+    assert first.talk_seconds == pytest.approx(first.call_seconds - first.ringing_seconds, abs=0.002)
+
+
+def test_nothing_is_asked_twice(campaign: Any) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 0
+    assert campaign.requests("DescribeJob") == 5
+
+
+def test_what_was_fetched_before_a_failure_is_kept(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One method of the client is broken on purpose: the service's own faults cannot begin at the tenth request.
+    campaign.dial([f"138{index:06}01" for index in range(30)])
+    campaign.collect()
+    original, lock, asked = campaign.client.describe_job, threading.Lock(), []
+
+    def breaks(**arguments: Any) -> Job:
+        with lock:
+            asked.append(arguments["job_id"])
+            count = len(asked)
+        if count > 10:
+            raise OutboundBotError("out of order")
+        return original(**arguments)
+
+    monkeypatch.setattr(campaign.client, "describe_job", breaks)
+    with pytest.raises(OutboundBotError, match="out of order"):
+        enrich(campaign.ledger, campaign.client, campaign.job_group_id, max_parallel_requests=1)
+    monkeypatch.undo()
+    kept = sum(result.details is not None for result in results_of(campaign).values())
+
+    assert kept == 10
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 20
+    assert campaign.requests("DescribeJob") == 30
+
+
+def test_a_throttled_service_is_waited_for(campaign: Any) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    campaign.simulator.faults(throttle={"actions": ["DescribeJob"], "times": 12})
+
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, max_parallel_requests=2) == 5
+
+
+def test_a_job_that_the_service_no_longer_keeps_is_not_asked_for_again(campaign: Any) -> None:
+    campaign.dial(NUMBERS[:2])
+    campaign.collect()
+    gone = campaign.jobs()[0]["job_id"]
+    campaign.simulator.run(lambda cloud: cloud.jobs.pop(gone))
+
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 2
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 0
+
+
+def test_a_job_that_ran_again_is_asked_for_again(campaign: Any) -> None:
+    campaign.dial(NUMBERS[:1])
+    campaign.collect()
+    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    (job,) = campaign.jobs()
+    campaign.keep(
+        [
+            {
+                "eventType": "JobComplete",
+                "eventTime": 1_700_000_001_000,
+                "groupId": campaign.job_group_id,
+                "id": job["job_id"],
+                "status": "Succeeded",
+                "tasks": [{"id": "again", "status": "SucceededClientHangUp", "actualTime": 1_700_000_000_000}],
+            }
+        ]
+    )
+
+    (before,) = results_of(campaign).values()
+
+    assert (before.revision, before.details) == (2, None)
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 1
+
+
+def test_only_those_with_a_tag(campaign: Any) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    with pytest.raises(OutboundBotConfigError, match=r"'tag:do_not_call=yes': the tags of 5 answered jobs .* enrich"):
+        results_of(campaign, "tag:do_not_call=yes")
+    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+
+    assert set(results_of(campaign, "tag:do_not_call=yes")) == {"r-0002"}
+    assert set(results_of(campaign, "tag:intent")) == {"r-0000", "r-0001", "r-0002"}
+    assert set(results_of(campaign, "tag:intent=interested")) == {"r-0000"}
+    assert not results_of(campaign, "tag:intent=")
+    with pytest.raises(OutboundBotConfigError, match="names no tag: write tag:NAME=VALUE"):
+        results_of(campaign, "tag:=yes")
+
+
+def test_only_what_is_meant_is_asked_for(campaign: Any) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, only="unanswered") == 0
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, only="SucceededTransferByIntent") == 0
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, only="SucceededClientHangUp") == 1
+
+
+def test_details_under_a_lost_key_are_fetched_again(campaign: Any, tmp_path: Path) -> None:
+    """The ledger's identity opens with the newer key; rows of the older one do not, once that is left out."""
+    campaign.dial(NUMBERS[:1])
+    campaign.collect()
+    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    from sqlalchemy import update
+
+    from airflow_provider_outbound.core.ledger import schema
+
+    with campaign.ledger.write() as connection:
+        connection.execute(update(schema.details).values(body=Fernet(Fernet.generate_key()).encrypt(b"{}")))
+
+    assert results_of(campaign)["r-0000"].details is None
+    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 1
+    assert results_of(campaign)["r-0000"].details.tags == {"intent": "interested"}
+
+
+def test_what_people_said_is_encrypted(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS[:1])
+    campaign.collect()
+    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    campaign.ledger.close()
+
+    assert not [path for path in tmp_path.glob("ledger.db*") if b"interested" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("ringing", "seconds"),
+    [
+        pytest.param(12, 12.0, id="seconds"),
+        pytest.param(12_500, 12.5, id="milliseconds"),
+        pytest.param(None, None, id="unknown"),
+        pytest.param("12", None, id="text"),
+        pytest.param(-1, None, id="negative"),
+    ],
+)
+def test_durations_are_seconds_whatever_the_service_counts_in(ringing: Any, seconds: float | None) -> None:
+    job = Job.from_api(
+        {
+            "JobId": "j",
+            "Summary": [{"SummaryName": "a", "Content": None}, {"Content": "x"}, "?"],
+            "Tasks": [
+                {"TaskId": "1", "Status": "NoAnswer", "ActualTime": 1_700_000_090_000, "EndTime": 1_700_000_099_000},
+                {
+                    "TaskId": "2",
+                    "Status": "SucceededFinish",
+                    "ActualTime": 1_700_000_000_000,
+                    "EndTime": 1_700_000_060_000,
+                    "RealRingingDuration": ringing,
+                    "EndReason": "77",
+                    "HangUpDirection": "ivr",
+                },
+            ],
+        }
+    )
+
+    details = details_of(job)
+
+    assert (details.call_seconds, details.ringing_seconds) == (60.0, seconds)
+    assert details.talk_seconds == (None if seconds is None else 60.0 - seconds)
+    assert (details.conversation_end, details.tags) == ("77", {"a": ""})
+
+
+def test_an_older_ledger_gets_its_table(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import text
+
+    import airflow_provider_outbound.core.ledger as package
+
+    key = Fernet.generate_key().decode()
+    url = f"sqlite:///{tmp_path}/old.db"
+    with open_ledger(url, [key]) as ledger, ledger.write() as connection:
+        connection.execute(text("DROP TABLE details"))
+        config = Config()
+        config.set_main_option("script_location", str(Path(package.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.stamp(config, "0002")
+
+    with open_ledger(url, [key]) as ledger:
+        assert not list(ledger.jobs.iter_results("none"))

@@ -1,0 +1,302 @@
+"""Recordings: each once, whole, named by ids, and nothing fetched from where no recording can be."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.core.results import download_recordings
+from airflow_provider_outbound.core.results.fetch import RecordingUnavailableError, safe_link
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+#: Seven answered, three not: see the simulator's table of last digits.
+NUMBERS = [f"138000000{digits:02}" for digits in (0, 1, 2, 3, 40, 41, 54, 60, 80, 89)]
+
+
+def download(campaign: Any, folder: Path, **options: Any) -> dict[str, Any]:
+    return download_recordings(
+        campaign.ledger,
+        campaign.client,
+        campaign.job_group_id,
+        folder,
+        **{"timeout": 60.0, "poll_interval": 0.1, **options},
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def expected(campaign: Any) -> list[str]:
+    return sorted(f"{job_id}_{task_id}.wav" for task_id, job_id in campaign.answered_calls().items())
+
+
+def assert_whole(folder: Path) -> None:
+    for path in folder.iterdir():
+        with wave.open(str(path)) as sound:
+            assert sound.getnframes() == 2000
+
+
+def test_each_answered_call_has_its_recording_and_no_name_is_a_number_or_a_remote_one(
+    campaign: Any, tmp_path: Path
+) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    campaign.notice(list(campaign.answered_calls()))
+    folder = tmp_path / "new" / "recordings"
+
+    result = download(campaign, folder)
+
+    assert names(folder) == expected(campaign)
+    assert_whole(folder)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    counts = {"answered": 7, "downloaded": 7, "present": 0, "missing": 0, "bytes": size}
+    assert result == {"path": str(folder), **counts}
+    assert campaign.requests("DownloadRecording") == 0
+
+
+def test_notices_that_never_came_are_made_up_for_by_the_api(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    campaign.notice(list(campaign.answered_calls())[:2])
+
+    result = download(campaign, tmp_path / "r")
+
+    assert (result["downloaded"], result["missing"]) == (7, 0)
+    assert names(tmp_path / "r") == expected(campaign)
+    assert campaign.requests("DownloadRecording") == 5
+
+
+def test_a_group_that_only_the_api_knows(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+
+    result = download(campaign, tmp_path / "r")
+
+    assert (result["answered"], result["downloaded"], result["missing"]) == (7, 7, 0)
+    assert names(tmp_path / "r") == expected(campaign)
+
+
+def test_files_that_are_there_are_not_fetched_again(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    download(campaign, tmp_path / "r")
+    lost = expected(campaign)[3]
+    (tmp_path / "r" / lost).unlink()
+    before = campaign.requests("recording")
+
+    result = download(campaign, tmp_path / "r")
+
+    assert (result["downloaded"], result["present"], result["missing"]) == (1, 6, 0)
+    assert campaign.requests("recording") == before + 1
+    assert names(tmp_path / "r") == expected(campaign)
+
+
+@pytest.mark.parametrize("fault", ["recording_missing", "recording_wrong_type", "recording_truncated"])
+def test_a_recording_that_is_not_whole_at_first_comes_later(campaign: Any, tmp_path: Path, fault: str) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    campaign.simulator.faults(**{fault: 5})
+
+    result = download(campaign, tmp_path / "r")
+
+    assert (result["downloaded"], result["missing"]) == (7, 0)
+    assert campaign.requests("recording") == 12
+    assert names(tmp_path / "r") == expected(campaign)
+    assert_whole(tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        pytest.param("recording_missing", "its link answers HTTP 404", id="missing"),
+        pytest.param("recording_wrong_type", "it is no sound", id="wrong-type"),
+        pytest.param("recording_truncated", "its link cannot be followed to the end", id="truncated"),
+    ],
+)
+def test_what_is_missing_at_the_end_is_counted_with_its_reason_and_no_link(
+    campaign: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str, reason: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    campaign.notice(list(campaign.answered_calls()))
+    campaign.simulator.faults(**{fault: True})
+
+    result = download(campaign, tmp_path / "r", timeout=2.0)
+
+    assert (result["answered"], result["downloaded"], result["missing"], result["bytes"]) == (7, 0, 7, 0)
+    assert f"7 recordings are missing: 7 × {reason}" in caplog.text
+    assert not (tmp_path / "r").exists() or not names(tmp_path / "r")
+    for secret in ("Signature=", "/recordings/", *NUMBERS):
+        assert secret not in caplog.text
+
+
+def test_a_slow_recording_does_not_hold_back_the_end(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS[:1])
+    campaign.collect()
+    campaign.simulator.faults(recording_slow=3.0)
+
+    result = download(campaign, tmp_path / "r", timeout=0.5)
+
+    assert result["missing"] == 1
+    assert not (tmp_path / "r").exists() or not names(tmp_path / "r")
+
+
+def test_notices_are_followed_while_the_campaign_runs(campaign: Any, tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+    waiter = threading.Thread(target=lambda: found.update(download(campaign, tmp_path / "r")))
+    campaign.dial(NUMBERS)
+    jobs = campaign.jobs()
+    campaign.keep(
+        {"eventType": "Dialing", "groupId": campaign.job_group_id, "id": job["job_id"], "status": "Executing"}
+        for job in jobs
+    )
+    campaign.simulator.faults(reset=True)  # the API tells nothing: only messages do
+    waiter.start()
+
+    campaign.collect()
+    campaign.notice(list(campaign.answered_calls()))
+    waiter.join(60)
+
+    assert not waiter.is_alive()
+    assert (found["downloaded"], found["missing"]) == (7, 0)
+
+
+def test_an_expired_link_is_replaced_by_a_new_one(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS[:2])
+    campaign.collect()
+    api = campaign.simulator.api
+    campaign.notice(list(campaign.answered_calls()), url=f"{api}/recordings/x.wav?Expires=1&Signature=old")
+
+    result = download(campaign, tmp_path / "r")
+
+    assert result["downloaded"] == 2
+    assert campaign.requests("DownloadRecording") == 2
+
+
+def test_a_message_cannot_make_this_machine_connect_elsewhere(campaign: Any, tmp_path: Path) -> None:
+    import http.server
+
+    visited = []
+
+    class Inside(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            visited.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"RIFF" + b"\0" * 40)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Inside) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        campaign.dial(NUMBERS[:1])
+        campaign.collect()
+        campaign.notice(list(campaign.answered_calls()), url=f"http://127.0.0.1:{server.server_port}/x.wav")
+
+        result = download(campaign, tmp_path / "r")
+        server.shutdown()
+        thread.join()
+
+    assert result["downloaded"] == 1  # from the service, whose own link was asked for
+    assert not visited
+    assert_whole(tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("file:///etc/passwd", "not http or https", id="file"),
+        pytest.param("ftp://a.aliyuncs.com/x", "not http or https", id="ftp"),
+        pytest.param("https://user@a.aliyuncs.com/x", "not http or https", id="user"),
+        pytest.param("https:///x", "not http or https", id="no-host"),
+        pytest.param("https://[::1", "no address", id="broken"),
+        pytest.param("https://127.0.0.1/x", "private address", id="loopback"),
+        pytest.param("https://[::1]/x", "private address", id="loopback-6"),
+        pytest.param("https://[::ffff:127.0.0.1]/x", "private address", id="mapped"),
+        pytest.param("http://169.254.169.254/latest/meta-data", "private address", id="metadata"),
+        pytest.param("http://100.100.100.200/latest/meta-data", "private address", id="metadata-of-ecs"),
+        pytest.param("https://10.0.0.8/x", "private address", id="private"),
+        pytest.param("https://2130706433/x", "private address", id="number"),
+        pytest.param("https://evilaliyuncs.com.localhost/x", "private address|unknown", id="not-the-storage"),
+    ],
+)
+def test_links_that_lead_elsewhere_are_refused(url: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+
+    with pytest.raises(RecordingUnavailableError, match=words):
+        safe_link(url, "https://outboundbot.cn-shanghai.aliyuncs.com")
+
+
+@pytest.mark.parametrize(
+    ("url", "api", "link"),
+    [
+        pytest.param("https://b.oss.aliyuncs.com/x?s", "https://o.aliyuncs.com", "https://b.oss.aliyuncs.com/x?s"),
+        pytest.param("http://b.oss.aliyuncs.com:80/x", "https://o.aliyuncs.com", "https://b.oss.aliyuncs.com/x"),
+        pytest.param("http://b.oss.aliyuncs.com/x", "http://o.aliyuncs.com", "http://b.oss.aliyuncs.com/x"),
+        pytest.param("http://127.0.0.1:80/x", "http://127.0.0.1:80", "http://127.0.0.1:80/x"),
+        pytest.param("https://8.8.8.8/x", "https://o.aliyuncs.com", "https://8.8.8.8/x"),
+    ],
+)
+def test_links_to_the_service_are_followed_with_tls(url: str, api: str, link: str) -> None:
+    assert safe_link(url, api) == link
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    import http.server
+
+    class Moved(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    from airflow_provider_outbound.core.client import ClientSettings
+    from airflow_provider_outbound.core.results.fetch import Fetcher
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moved) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        api = f"http://127.0.0.1:{server.server_port}"
+        fetcher = Fetcher(ClientSettings(endpoint=api), connections=1, go_on=lambda: None)
+        with pytest.raises(RecordingUnavailableError, match="HTTP 302"):
+            fetcher.fetch(f"{api}/x", tmp_path / "r", "x")
+        fetcher.close()
+        server.shutdown()
+        thread.join()
+
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_words(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS[:1])
+    campaign.collect()
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OutboundBotConfigError, match=r"path '.*file.*' cannot be (read|written): "):
+        download(campaign, tmp_path / "file")
+
+
+def test_no_thread_is_left_behind(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    before = set(threading.enumerate())
+
+    download(campaign, tmp_path / "r")
+
+    deadline = time.monotonic() + 30
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(threading.enumerate()) - before

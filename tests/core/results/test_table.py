@@ -1,0 +1,226 @@
+"""Results in a table: typed, whole or not at all, one row a job however often they are written."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from airflow_provider_outbound.core.ledger import Incoming, JobDetails, Ledger
+from airflow_provider_outbound.core.results import COLUMNS, export_to_table
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+GROUP = "group-1"
+
+
+def write(ledger: Ledger, warehouse: Engine, table: str = "results", **options: Any) -> dict[str, Any]:
+    with warehouse.connect() as connection:
+        return export_to_table(ledger, GROUP, connection, table, **options)
+
+
+def rows_of(warehouse: Engine, table: str = "results") -> list[Any]:
+    with warehouse.connect() as connection:
+        return list(connection.execute(text(f"SELECT * FROM {table} ORDER BY reference_id")).mappings())
+
+
+def object_of(value: Any) -> Any:
+    """A JSON value, which SQLite gives as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def test_one_typed_row_a_job(ledger: Ledger, tell: Callable[..., None], warehouse: Engine) -> None:
+    tell(1, call="SucceededFinish", extras={"city": "杭州", "note": "or 138-0000-0001"})
+    tell(2, status="Failed", reason="NoAnswer", call="NoAnswer")
+    result = next(iter(ledger.jobs.iter_results(GROUP)))
+    ledger.details.save([(result, JobDetails(tags={"intent": "13800000001"}, talk_seconds=12.5, hang_up_side="ivr"))])
+
+    written = write(ledger, warehouse)
+
+    first, second = rows_of(warehouse)
+    assert written == {"table": "results", "rows": 2, "counts": {"answered": 1, "unanswered": 1}}
+    assert list(first) == list(COLUMNS)
+    assert (first["job_group_id"], first["reference_id"], first["outcome"]) == (GROUP, "r-0001", "answered")
+    assert (first["answered"], first["attempts"], first["revision"]) == (True, 1, 1)
+    assert object_of(first["extras"]) == {"city": "杭州", "note": "or 138********01"}
+    assert object_of(first["tags"]) == {"intent": "138******01"}
+    assert (first["talk_seconds"], first["hang_up_side"], first["conversation_end"]) == (12.5, "ivr", None)
+    assert (second["outcome"], second["tags"], second["talk_seconds"]) == ("unanswered", None, None)
+    begun = first["started_at"]
+    if warehouse.dialect.name == "postgresql":
+        assert begun == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+        types = {column["name"]: str(column["type"]) for column in inspect(warehouse).get_columns("results")}
+        assert types["extras"] == "JSON"
+        assert types["ended_at"] == "TIMESTAMP"
+        assert types["attempts"] == "BIGINT"
+    else:
+        assert begun == "2023-11-14 22:13:20.000000"
+
+
+def test_written_again_it_is_one_row_with_the_newer_revision(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine
+) -> None:
+    tell(1, status="Failed", reason="NoAnswer", call="NoAnswer")
+    tell(2, status="Failed", reason="NoAnswer", call="NoAnswer")
+    write(ledger, warehouse)
+    tell(1, call="SucceededFinish", call_id="second")
+
+    write(ledger, warehouse, only="answered")
+
+    first, second = rows_of(warehouse)
+    assert (first["outcome"], first["revision"], first["attempts"]) == ("answered", 2, 2)
+    assert (second["outcome"], second["revision"]) == ("unanswered", 1)
+
+
+def test_numbers_only_if_asked_for(ledger: Ledger, tell: Callable[..., None], warehouse: Engine) -> None:
+    tell(1, name="=Zhang")
+    write(ledger, warehouse)
+    write(ledger, warehouse, "with_numbers", include_phone_number=True)
+
+    assert "13800000001" not in str(rows_of(warehouse))
+    (row,) = rows_of(warehouse, "with_numbers")
+    assert (row["phone_number"], row["name"]) == ("13800000001", "=Zhang")
+    with pytest.raises(OutboundBotConfigError, match="'results' lacks the columns phone_number, name; add them"):
+        write(ledger, warehouse, include_phone_number=True)
+
+
+def test_a_table_of_ones_own_may_have_more_columns_but_needs_the_key(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine
+) -> None:
+    tell(1)
+    write(ledger, warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(text("ALTER TABLE results ADD COLUMN remark TEXT"))
+        connection.execute(text("UPDATE results SET remark = 'mine'"))
+        connection.execute(text("CREATE TABLE keyless AS SELECT * FROM results"))
+
+    write(ledger, warehouse)
+    with pytest.raises(OutboundBotConfigError, match="'keyless' has no unique key of job_group_id and reference_id"):
+        write(ledger, warehouse, "keyless")
+    with warehouse.begin() as connection:
+        connection.execute(text("CREATE UNIQUE INDEX k ON keyless (reference_id, job_group_id)"))
+    write(ledger, warehouse, "keyless")
+
+    assert [row["remark"] for row in rows_of(warehouse)] == ["mine"]
+    assert len(rows_of(warehouse, "keyless")) == 1
+
+
+def test_a_schema_may_be_named(ledger: Ledger, tell: Callable[..., None], warehouse: Engine) -> None:
+    tell(1)
+    schema = "main" if warehouse.dialect.name == "sqlite" else "public"
+
+    write(ledger, warehouse, f"{schema}.results")
+    write(ledger, warehouse, f"{schema}.results")
+
+    assert len(rows_of(warehouse)) == 1
+    with pytest.raises(OutboundBotConfigError, match="names none"):
+        write(ledger, warehouse, f"{schema}.")
+
+
+def test_a_failure_half_way_writes_nothing(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The ledger is broken on purpose: nothing outside it can make a reader fail half way.
+    tell(1)
+    write(ledger, warehouse)
+    results = list(ledger.jobs.iter_results(GROUP))
+    tell(2)
+
+    def broken(_: str) -> Any:
+        for _ in range(1200):
+            yield results[0]
+        raise RuntimeError("lost")
+
+    monkeypatch.setattr(ledger.jobs, "iter_results", broken)
+    with pytest.raises(RuntimeError, match="lost"):
+        write(ledger, warehouse)
+
+    assert len(rows_of(warehouse)) == 1
+
+
+_CHILD = """
+import sys
+from sqlalchemy import create_engine
+from airflow_provider_outbound.core.ledger import open_ledger
+from airflow_provider_outbound.core.results import export_to_table
+
+def slow(original):
+    def results(group):
+        for number, result in enumerate(original(group)):
+            if number == 700:
+                print("half", flush=True)
+                sys.stdin.read()
+            yield result
+    return results
+
+with open_ledger(sys.argv[1], [sys.argv[2]]) as ledger:
+    ledger.jobs.iter_results = slow(ledger.jobs.iter_results)
+    with create_engine(sys.argv[3]).connect() as connection:
+        export_to_table(ledger, "group-1", connection, "results")
+"""
+
+
+def test_a_kill_half_way_leaves_the_table_as_it_was(ledger: Ledger, key: str, warehouse: Engine) -> None:
+    many(ledger, 1)
+    write(ledger, warehouse)
+    many(ledger, 1000)
+    url = warehouse.url.render_as_string(hide_password=False)
+    ledger_url = str(ledger.engine.url)
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, ledger_url, key, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout.readline() == b"half\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    child.stdin.close()
+
+    assert len(rows_of(warehouse)) == 1
+    write(ledger, warehouse)
+    assert len(rows_of(warehouse)) == 1000
+
+
+def test_two_exports_at_once_give_one_row_a_job(ledger: Ledger, warehouse: Engine) -> None:
+    many(ledger, 1500)
+    errors: list[Exception] = []
+
+    def export() -> None:
+        try:
+            write(ledger, warehouse)
+        except (SQLAlchemyError, OutboundBotConfigError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=export) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not errors
+    assert len(rows_of(warehouse)) == 1500
+
+
+def many(ledger: Ledger, count: int) -> None:
+    """Completed jobs of others."""
+    events = [
+        {
+            "eventType": "JobComplete",
+            "eventTime": 1,
+            "groupId": GROUP,
+            "id": f"job-{number}",
+            "status": "Succeeded",
+            "contacts": [{"phoneNumber": f"138{number:08}", "referenceId": f"r-{number:06}"}],
+        }
+        for number in range(count)
+    ]
+    ledger.inbox.record([Incoming(body=json.dumps(event).encode(), message_id="m", topic="t") for event in events])
