@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -20,7 +21,7 @@ from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
-    from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.ledger import JobResult, Ledger
     from airflow_provider_outbound.core.models.calling_hours import CallingHours
 
 _EXTRA = (
@@ -153,6 +154,25 @@ class OutboundBotHook(BaseHook):
 
         settings = config.load()
         return open_ledger(settings.ledger_url, settings.ledger_keys)
+
+    def follow_up(self, job_group_id: str, name: str, only: str | None = "unanswered") -> Iterator[JobResult]:
+        """
+        Results to act on, each until it is handled: ended jobs that were not handled yet under ``name``.
+
+        A row counts as handled once the loop comes back for the next one, so do all that is to be done with it inside
+        the loop. After a failure or a kill the row at hand is given again: at least once, with ``reference_id`` as the
+        key to make that once. A job that completes again later is not given again. Let one task at a time use a name.
+
+        :param job_group_id: The group.
+        :param name: Name of the follow-up, yours to choose: ``text-message``.
+        :param only: Outcome, status, failure reason, call status or tag; ``None`` for all that ended. ``unanswered``
+            never gives anybody of whom the ledger knows, by any group, that they are on a block list, and nobody who
+            was not dialled.
+        :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
+        """
+        from airflow_provider_outbound.core.follow_up import follow_up
+
+        return follow_up(self.ledger, job_group_id, name, only)
 
     def get_conn(self) -> OutboundBotClient:
         """The client, by the name that Airflow's hooks have for it."""

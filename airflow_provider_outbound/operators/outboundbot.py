@@ -21,6 +21,7 @@ from airflow_provider_outbound.operators.base import (
     text_list,
     veil,
 )
+from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
 from airflow_provider_outbound.operators.steering import (
     OutboundBotCancelJobsOperator,
     OutboundBotResumeJobsOperator,
@@ -43,6 +44,7 @@ __all__ = [
     "OutboundBotCreateJobGroupOperator",
     "OutboundBotExportResultsOperator",
     "OutboundBotResumeJobsOperator",
+    "OutboundBotSaveContactBlockListOperator",
     "OutboundBotSuspendJobsOperator",
 ]
 

@@ -1,10 +1,12 @@
-"""The ledger whole: its database, and the two rooms that read and write it."""
+"""The ledger whole: its database, and the rooms that read and write it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from airflow_provider_outbound.core.ledger.database import Database
+from airflow_provider_outbound.core.ledger.event_log import EventLog
+from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.jobs import Jobs
 
@@ -13,13 +15,16 @@ class Ledger(Database):
     """
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
-    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in.
+    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``events`` gives them
+    to readers that come later, ``follow_ups`` knows whom a follow-up has reached.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
         super().__init__(url, keys)
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
+        self.events = EventLog(self)
+        self.follow_ups = FollowUps(self)
 
 
 def open_ledger(url: str, keys: Sequence[str]) -> Ledger:

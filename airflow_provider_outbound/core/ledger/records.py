@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome
+from airflow_provider_outbound.core.models.enums import CallStatus, EventType, FailureReason, JobStatus, Outcome
 
 
 @attrs.frozen
@@ -245,6 +245,38 @@ class JobResult:
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the outcome is final: who is going to be dialled again is not unanswered yet."""
+        return self.status is not None and (self.status.is_terminal or not self.status.is_known)
+
+
+@attrs.frozen(kw_only=True)
+class LoggedEvent:
+    """An entry of the event log: what happened to which job, without anything of the person."""
+
+    sequence: int
+    event_type: EventType
+    job_group_id: str
+    job_id: str
+    #: As its message says; ``None`` if it does not.
+    occurred_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class EventPage:
+    """
+    Part of the event log.
+
+    :param events: In the order in which they were recorded.
+    :param upto: Where to read on: nothing that was asked for stands before it and is not in ``events``.
+    :param is_full: Whether there may be more already.
+    """
+
+    events: tuple[LoggedEvent, ...]
+    upto: int
+    is_full: bool
 
 
 @attrs.frozen(kw_only=True)

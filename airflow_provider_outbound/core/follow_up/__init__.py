@@ -1,0 +1,8 @@
+"""What comes after a campaign: acting on each result once, and the do-not-call list."""
+
+from __future__ import annotations
+
+from airflow_provider_outbound.core.follow_up.block_list import BlockListResult, save_block_list
+from airflow_provider_outbound.core.follow_up.rows import follow_up
+
+__all__ = ["BlockListResult", "follow_up", "save_block_list"]
