@@ -70,9 +70,9 @@ class WatchSettings:
 
 
 class Waiter:
-    """Somebody who waits for one job group. Made by :func:`subscribe`, used in its loop."""
+    """Somebody who waits for one job group, or for any. Made by :func:`subscribe`, used in its loop."""
 
-    def __init__(self, job_group_id: str) -> None:
+    def __init__(self, job_group_id: str | None) -> None:
         self.job_group_id = job_group_id
         self._loop = asyncio.get_running_loop()
         # Set, so that the first look comes after the registration: no change falls between them.
@@ -97,6 +97,10 @@ class Waiter:
         if self._error is not None:
             raise self._error
         return True
+
+    def is_concerned(self, changed: frozenset[str]) -> bool:
+        """Whether one of these groups is what is waited for."""
+        return self.job_group_id in changed if self.job_group_id is not None else bool(changed)
 
     def tell(self, error: OutboundBotError | None = None) -> None:
         """Wake the waiter, from any thread."""
@@ -322,7 +326,7 @@ class _Watch:
             logger.info("the ledger answers again")
             self._trouble = ""
         with self._lock:
-            concerned = [waiter for waiter in self._waiters if changed is None or waiter.job_group_id in changed]
+            concerned = [waiter for waiter in self._waiters if changed is None or waiter.is_concerned(changed)]
         for waiter in concerned:
             waiter.tell()
 
@@ -356,12 +360,14 @@ def _forget(watch: _Watch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def subscribe(settings: WatchSettings, job_group_id: str) -> AsyncIterator[Waiter]:
+async def subscribe(settings: WatchSettings, job_group_id: str | None) -> AsyncIterator[Waiter]:
     """
-    Wait for changes of a job group. Register first, then read: the waiter's first ``changed`` returns at once.
+    Wait for changes of a job group, or of any.
+
+    Register first, then read: the waiter's first ``changed`` returns at once.
 
     :param settings: Ledger and subscription; all waiters with the same ones share one collector and one poll.
-    :param job_group_id: The group.
+    :param job_group_id: The group; ``None`` for all.
     :raises OutboundBotConfigError: The subscription's transport is not offered.
     :raises RocketMQClientError: Its client library is not installed.
     """

@@ -93,6 +93,18 @@ def test_a_waiter_is_woken_for_its_own_group_only(
     assert asyncio.run(scenario()) == (True, False)
 
 
+def test_a_waiter_for_all_groups_is_woken_by_any(
+    simulator: Simulator, watching: WatchSettings, completed: Callable[..., bytes]
+) -> None:
+    async def scenario() -> bool:
+        async with subscribe(watching, None) as waiter:
+            await _calm(waiter)
+            simulator.publish(completed("group-b"))
+            return await waiter.changed(PATIENCE)
+
+    assert asyncio.run(scenario())
+
+
 def test_many_waiters_share_one_collector(
     simulator: Simulator, watching: WatchSettings, completed: Callable[..., bytes], tools: Any
 ) -> None:
