@@ -24,7 +24,7 @@ COMPLETED_JOBS = Asset(
         AssetWatcher(
             name="completed_jobs",
             trigger=OutboundBotCallEventTrigger(
-                subscription="call_events", event_types=["JobComplete"], batch_size=500, max_wait=10
+                subscription="call_events", event_types=["JobComplete"], batch_size=100, max_wait=10
             ),
         )
     ],

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections import Counter
+from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -13,46 +16,69 @@ from airflow_provider_outbound.cli.services import AirflowStack, wait_until
 
 pytestmark = pytest.mark.airflow
 NIGHTLY = "nightly_campaign"
+CONTACTS = 600
+KILLS = 3
 
 
-def test_no_event_is_lost_when_the_triggerer_is_killed(airflow_services: AirflowStack) -> None:
+def test_no_event_is_lost_when_triggerers_are_killed(airflow_services: AirflowStack) -> None:
     stack = airflow_services
+    wait_until(lambda: subscriptions(stack) >= {"call_events", "eager_events"}, seconds=120, what="cursors", every=0.5)
     before = set(stack.simulator_state()["groups"])
-    run_id = stack.trigger(NIGHTLY, {"contacts": 400})
+    run_id = stack.trigger(NIGHTLY, {"contacts": CONTACTS})
 
-    # Each time some of the calls have ended, and their events are under way from the broker to Airflow's database.
-    for ended in (60, 140, 240):
-        wait_until(
-            lambda ended=ended: len(jobs_that_ended(stack, before)) >= ended, seconds=240, what="calls", every=0.2
-        )  # type: ignore[misc]
+    for _ in range(KILLS):
+        wait_for_a_batch(stack)
         os.kill(stack.pid("triggerer"), signal.SIGKILL)
         stack.start_service("triggerer")
 
-    assert stack.wait_for_run(NIGHTLY, run_id, 300) == "success"
-    ended = jobs_that_ended(stack, before)
-    assert len(ended) == 400
-    wait_until(lambda: ended <= noted(stack).keys(), seconds=180, what="an event of every job", every=1)
-    run = stack.get("/api/v2/dags/call_events/dagRuns?order_by=-start_date&limit=1")["dag_runs"][0]
-    assert stack.wait_for_run("call_events", run["dag_run_id"]) == "success"
-    print(f"{sum(noted(stack).values())} lines for {len(noted(stack))} events")
+    assert stack.wait_for_run(NIGHTLY, run_id, 400) == "success"
+    (group,) = [group for group_id, group in stack.simulator_state()["groups"].items() if group_id not in before]
+    jobs = {job["job_id"] for job in group["jobs"]}
+    assert len(jobs) == CONTACTS
+    wait_until(lambda: jobs <= stored(stack).keys(), seconds=180, what="an event of every job", every=1)
+    wait_until(lambda: jobs <= noted(stack), seconds=180, what="a run of the example for every job", every=1)
+    twice = sum(count > 1 for job_id, count in stored(stack).items() if job_id in jobs)
+    print(f"{KILLS} triggerers killed: {twice} of {CONTACTS} events came more than once")
 
 
-def jobs_that_ended(stack: AirflowStack, before: set[str]) -> set[str]:
-    """Jobs of groups made since, that the service has ended."""
-    groups = stack.simulator_state()["groups"]
+def subscriptions(stack: AirflowStack) -> set[str]:
+    """Which triggers have begun to read: from that moment on they are given everything."""
+    path = stack.folder / "outbound_ledger.db"
+    if not path.exists():
+        return set()
+    with closing(sqlite3.connect(path)) as ledger:
+        if not ledger.execute("SELECT 1 FROM sqlite_master WHERE name = 'cursors'").fetchall():
+            return set()
+        return {name for (name,) in ledger.execute("SELECT name FROM cursors")}
+
+
+def wait_for_a_batch(stack: AirflowStack) -> None:
+    seen = len(batches(stack))
+    wait_until(lambda: len(batches(stack)) > seen, seconds=180, what="another batch", every=0.1)
+
+
+def batches(stack: AirflowStack) -> list[Any]:
+    """
+    What Airflow has stored of the eager subscription.
+
+    Read from its database: 3.3's API fails on an event that has a run which has not begun.
+    """
+    with closing(sqlite3.connect(stack.folder / "airflow.db")) as database:
+        rows = database.execute(
+            "SELECT extra FROM asset_event WHERE asset_id = (SELECT id FROM asset WHERE name = 'eager_events')"
+        ).fetchall()
+    return [json.loads(extra)["payload"] for (extra,) in rows]
+
+
+def stored(stack: AirflowStack) -> Counter[str]:
+    """How often a job's event is in there."""
+    return Counter(event["job_id"] for batch in batches(stack) for event in batch["events"])
+
+
+def noted(stack: AirflowStack) -> set[str]:
+    """Jobs that runs of the example were told of."""
     return {
-        job["job_id"]
-        for group_id, group in groups.items()
-        if group_id not in before
-        for job in group["jobs"]
-        if job["status"] in {"Succeeded", "Failed", "Cancelled"}
-    }
-
-
-def noted(stack: AirflowStack) -> Counter[str]:
-    """How often runs of the example were given a job's event."""
-    return Counter(
         json.loads(line)["job_id"]
         for path in stack.files.glob("completed-*.jsonl")
         for line in path.read_text(encoding="utf-8").splitlines()
-    )
+    }
