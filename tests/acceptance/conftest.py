@@ -12,7 +12,7 @@ from airflow_provider_outbound.cli.services import AIRFLOW_SERVICES, AirflowStac
 
 #: Twenty calls a second, so that a test chooses by the number of contacts how long its campaign lasts.
 CALLS_PER_SECOND = 20
-EXAMPLES = ("nightly_campaign", "parallel_segments", "campaign_on_asset", "call_events")
+EXAMPLES = ("nightly_campaign", "parallel_segments", "campaign_on_asset", "call_events", "redial_with_cap")
 #: DAGs of this folder.
 OWN = ("private_campaign", "eager_events")
 

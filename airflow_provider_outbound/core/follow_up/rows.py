@@ -68,15 +68,18 @@ def unhandled(ledger: Ledger, job_group_id: str, name: str, only: str | None) ->
 
     :raises OutboundBotConfigError: ``only`` is unknown; at once.
     """
-    ended = (result for result in iter_results(ledger, job_group_id, only) if result.has_ended)
-    return _unhandled(ledger, job_group_id, name, ended, is_for_contact=only in _UNREACHED)
+    pages = ended_jobs(ledger, job_group_id, only)
+    return (row for page in pages for row in ledger.follow_ups.unhandled(name, job_group_id, page))
 
 
-def _unhandled(
-    ledger: Ledger, job_group_id: str, name: str, results: Iterator[JobResult], *, is_for_contact: bool
-) -> Iterator[JobResult]:
-    while page := list(islice(results, PAGE)):
-        rows = ledger.follow_ups.unhandled(name, job_group_id, page)
-        if is_for_contact:
-            rows = ledger.follow_ups.without_blocked(job_group_id, rows)
-        yield from rows
+def ended_jobs(ledger: Ledger, job_group_id: str, only: str | None) -> Iterator[list[JobResult]]:
+    """
+    Ended jobs of a group, some at a time; of those to be contacted again, whoever may be.
+
+    :raises OutboundBotConfigError: ``only`` is unknown; at once.
+    """
+    results = (result for result in iter_results(ledger, job_group_id, only) if result.has_ended)
+    pages = iter(lambda: list(islice(results, PAGE)), [])
+    if only not in _UNREACHED:
+        return pages
+    return (ledger.follow_ups.without_blocked(job_group_id, page) for page in pages)

@@ -182,6 +182,7 @@ class Jobs(Journal):
             phone_number=contact.get("phone_number"),
             name=contact.get("name"),
             honorific=contact.get("honorific"),
+            role=contact.get("role"),
             extras=contact.get("extras") or {},
         )
 

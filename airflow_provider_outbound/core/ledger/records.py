@@ -244,6 +244,7 @@ class JobResult:
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)
+    role: str | None = attrs.field(default=None, repr=False)
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
