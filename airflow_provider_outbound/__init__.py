@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
             ]
             for kind in ("operators", "sensors", "triggers")
         },
+        "queues": ["airflow_provider_outbound.queues.outboundbot.OutboundBotMessageQueueProvider"],
         "connection-types": [_outboundbot_connection(), _rocketmq_connection()],
         "config": {"outbound": _configuration()},
     }

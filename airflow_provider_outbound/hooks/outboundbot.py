@@ -165,12 +165,37 @@ class OutboundBotHook(BaseHook):
             the tags yet.
         :raises OutboundBotConfigError: ``only`` is unknown; raised at once.
         """
-        from airflow_provider_outbound.core.results import enrich, iter_results, needs_details
+        from airflow_provider_outbound.core.results import iter_results
+
+        self._learn_tags(job_group_id, only)
+        return iter_results(self.ledger, job_group_id, only)
+
+    def follow_up(self, job_group_id: str, name: str, only: str | None = "unanswered") -> Iterator[JobResult]:
+        """
+        Results to act on, each until it is handled: ended jobs that were not handled yet under ``name``.
+
+        A row counts as handled once the loop comes back for the next one, so do all that is to be done with it inside
+        the loop. After a failure or a kill the row at hand is given again: at least once, with ``reference_id`` as the
+        key to make that once. A job that completes again later is not given again. Let one task at a time use a name.
+
+        :param job_group_id: The group.
+        :param name: Name of the follow-up, yours to choose: ``text-message``.
+        :param only: As :meth:`iter_results` takes it; ``None`` for all that ended. ``unanswered`` never gives anybody of
+            whom the ledger knows, by any group, that they are on a block list, and nobody who was not dialled.
+        :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
+        """
+        from airflow_provider_outbound.core.follow_up import follow_up
+
+        self._learn_tags(job_group_id, only)
+        return follow_up(self.ledger, job_group_id, name, only)
+
+    def _learn_tags(self, job_group_id: str, only: str | None) -> None:
+        """Ask the API for tags, if the choice is by tags and the ledger does not know them yet."""
+        from airflow_provider_outbound.core.results import enrich, needs_details
 
         if needs_details(only):
             record = self.ledger.jobs.get_job_group(job_group_id)
             enrich(self.ledger, self.client, job_group_id, instance_id=record.instance_id if record else None)
-        return iter_results(self.ledger, job_group_id, only)
 
     def get_conn(self) -> OutboundBotClient:
         """The client, by the name that Airflow's hooks have for it."""

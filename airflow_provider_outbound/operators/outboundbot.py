@@ -21,6 +21,7 @@ from airflow_provider_outbound.operators.base import (
     text_list,
     veil,
 )
+from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
 from airflow_provider_outbound.operators.results import (
     OutboundBotDownloadRecordingsOperator,
     OutboundBotExportResultsOperator,
@@ -48,6 +49,7 @@ __all__ = [
     "OutboundBotDownloadRecordingsOperator",
     "OutboundBotExportResultsOperator",
     "OutboundBotResumeJobsOperator",
+    "OutboundBotSaveContactBlockListOperator",
     "OutboundBotSuspendJobsOperator",
 ]
 
@@ -219,6 +221,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         ``.tsv``, ``.jsonl``, ``.ndjson``, each perhaps with ``.gz``, and ``.parquet``.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like a file's.
     :param sql_conn_id: Connection of the database.
+    :param contacts_from: Instead: another job group, or what one of our tasks returned of it: whom to call again, with
+        the names, extras and reference ids that they have there.
+    :param only: Which of its ended jobs; of ``unanswered`` nobody is taken of whom the ledger knows that they are on a
+        block list.
     :param columns: Source column by what it holds (phone, name, honorific, role, reference_id); the usual English and
         Chinese names need not be told, and all other columns become extras.
     :param encoding: Of the file.
@@ -250,6 +256,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         "contacts_path",
         "contacts_sql",
         "sql_conn_id",
+        "contacts_from",
+        "only",
         "columns",
         "exclude",
         "exclude_path",
@@ -272,6 +280,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         contacts_path: Any = None,
         contacts_sql: str | None = None,
         sql_conn_id: str | None = None,
+        contacts_from: Any = None,
+        only: str | None = "unanswered",
         columns: Mapping[str, str] | None = None,
         encoding: str = "utf-8-sig",
         default_region: str = "CN",
@@ -300,6 +310,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.contacts_path = contacts_path
         self.contacts_sql = contacts_sql
         self.sql_conn_id = sql_conn_id
+        self.contacts_from = contacts_from
+        self.only = only
         self.columns = columns
         self.encoding = encoding
         self.default_region = default_region
@@ -436,7 +448,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             raise OutboundBotConfigError(f"on_empty: {self.on_empty!r} is none of 'skip', 'fail'")
         if not source.is_empty():
             return
-        where = "contacts" if self.contacts_path is None else f"contacts_path {self.contacts_path}"
+        where = "contacts" if self.contacts_from is None else "contacts_from"
+        where = where if self.contacts_path is None else f"contacts_path {self.contacts_path}"
         if self.on_empty == "skip":
             raise AirflowSkipException(f"{where}: there are no contacts; nobody was called")
         raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" if that may be')

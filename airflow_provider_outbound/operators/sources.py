@@ -1,5 +1,5 @@
 """
-Where contacts come from: a task's output, a frame, files, a query, or the files that an asset's events name.
+Where contacts come from: a task's output, a frame, files, a query, the files that an asset's events name, or results.
 
 Imported when a task runs: parsing a DAG does not need it.
 """
@@ -19,9 +19,11 @@ from airflow_provider_outbound.core.contacts import (
     from_paths,
     read_excluded,
 )
+from airflow_provider_outbound.core.follow_up import from_results
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
-from airflow_provider_outbound.operators.base import Veiled, as_path, is_asset
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.operators.base import Veiled, as_path, is_asset, named_group
 from airflow_provider_outbound.operators.databases import connect
 
 if TYPE_CHECKING:
@@ -40,9 +42,17 @@ def read_contacts(operator: OutboundBotAssignJobsOperator, context: Context) -> 
     :raises OutboundBotContactsError: they name none, more than one source, or one that cannot be read.
     """
     contacts, path, sql = operator.contacts, operator.contacts_path, operator.contacts_sql
-    if sum(given is not None for given in (contacts, path, sql)) != 1:
+    if sum(given is not None for given in (contacts, path, sql, operator.contacts_from)) != 1:
         raise OutboundBotContactsError(
-            "contacts: give one of contacts, contacts_path and contacts_sql; a task that returned nothing gives none"
+            "contacts: give one of contacts, contacts_path, contacts_sql and contacts_from; a task that returned"
+            " nothing gives none"
+        )
+    if operator.contacts_from is not None:
+        # A hook, and so a ledger, of its own: it is read while contacts are assigned.
+        return from_results(
+            lambda: OutboundBotHook(operator.outboundbot_conn_id).ledger,
+            named_group(operator.contacts_from),
+            operator.only,
         )
     how: dict[str, Any] = {"columns": operator.columns, "default_region": operator.default_region}
     if sql is not None:

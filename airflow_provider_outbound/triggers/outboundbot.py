@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -17,24 +14,16 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
-from airflow_provider_outbound.triggers.threads import Threads
+from airflow_provider_outbound.triggers.desk import Desk, desk_of, settings_reader
+from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+    from airflow_provider_outbound.core.client import ClientSettings
     from airflow_provider_outbound.core.complete import Completion
-    from airflow_provider_outbound.core.ledger import Ledger
 
-T = TypeVar("T")
+__all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
+
 log = logging.getLogger(__name__)
-
-#: Looks at ledger and API at a time, however many triggers wait; each takes milliseconds, or one answer of the API.
-THREADS = 8
-#: Shortest and longest rest between two looks of one trigger (seconds), how it grows with each other that waits, and
-#: with what a look took: a thousand busy campaigns must leave the triggerer room for others, and still end promptly.
-MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
-
-#: Reads the configuration, which may run a command, outside the loop.
-_settings_reader = Threads(1, "outbound-settings")
 
 
 class OutboundBotJobCompleteTrigger(BaseTrigger):
@@ -111,13 +100,13 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
 
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-        settings = await _settings_reader.run(config.load)
+        settings = await settings_reader.run(config.load)
         rocketmq = None
         if self.rocketmq_conn_id is not None and settings.collector == "embedded":
             rocketmq = await RocketMQHook(self.rocketmq_conn_id).asettings()
         watch = WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
         # Registered first and read afterwards: what happens between the two is seen.
-        async with subscribe(watch, self.job_group_id) as waiter, _desk(settings) as desk:
+        async with subscribe(watch, self.job_group_id) as waiter, desk_of(settings) as desk:
             completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
             pause = 0.0
             while True:
@@ -131,7 +120,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = completion.next_check_in()
 
-    def _completion(self, desk: _Desk, client: ClientSettings, settings: config.Settings) -> Completion:
+    def _completion(self, desk: Desk, client: ClientSettings, settings: config.Settings) -> Completion:
         from airflow_provider_outbound.core.complete import ABANDONED_AFTER, Completion
 
         return Completion(
@@ -158,8 +147,8 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             log.info("Job group %s: the task still waits; nothing is cancelled", self.job_group_id)
             return
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-        settings = await _settings_reader.run(config.load)
-        async with _desk(settings) as desk:
+        settings = await settings_reader.run(config.load)
+        async with desk_of(settings) as desk:
             completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
             await desk.run(completion.cancel)
         log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
@@ -182,90 +171,3 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         name = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
         state = found.get(name, found.get(task.task_id))
         return None if state is None else str(getattr(state, "value", state))
-
-
-class _Desk:
-    """
-    What all waits of this process share: one engine, a few threads, one client for each connection.
-
-    Everything is opened in its threads, so that no loop waits for a disk or a library's import; threads and connections
-    go while nothing happens.
-    """
-
-    #: Open desks by ledger.
-    open: ClassVar[dict[tuple[str, tuple[str, ...]], _Desk]] = {}
-    registry_lock: ClassVar[threading.Lock] = threading.Lock()
-
-    def __init__(self, settings: config.Settings) -> None:
-        self.users = 0
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._ledger: Ledger | None = None
-        self._clients: dict[ClientSettings, OutboundBotClient] = {}
-        self._threads = Threads(THREADS, "outbound-wait", on_idle=self._let_go)
-
-    async def run(self, function: Callable[[], T]) -> T:
-        """Run something that blocks, in one of the threads."""
-        return await self._threads.run(function)
-
-    def timed(self, look: Callable[[], T]) -> tuple[T, float]:
-        """Look, and say for how long to rest after it (seconds)."""
-        begun = time.monotonic()
-        result = look()
-        taken = time.monotonic() - begun
-        return result, min(MAX_REST, max(MIN_REST, self.users * REST_EACH, taken * REST_TIMES))
-
-    def ledger(self) -> Ledger:
-        """The ledger, opened by the first who asks."""
-        from airflow_provider_outbound.core.ledger import open_ledger
-
-        with self._lock:
-            if self._ledger is None:
-                self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
-            return self._ledger
-
-    def client(self, settings: ClientSettings) -> OutboundBotClient:
-        """The client of a connection."""
-        from airflow_provider_outbound.core.client import OutboundBotClient
-
-        with self._lock:
-            if settings not in self._clients:
-                self._clients[settings] = OutboundBotClient(
-                    settings, lambda *turns: self.ledger().turns.take(settings.origin, *turns)
-                )
-            return self._clients[settings]
-
-    def close(self) -> None:
-        """Let go of everything, without making the loop wait for the looks under way."""
-        threading.Thread(target=self._close, name="outbound-wait-end").start()
-
-    def _close(self) -> None:
-        # The ledger after the threads' last look: that one's connection would be left behind otherwise.
-        self._threads.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Give the connections back; the next look opens one again."""
-        with self._lock:
-            if self._ledger is not None:
-                self._ledger.close()
-
-
-@asynccontextmanager
-async def _desk(settings: config.Settings) -> AsyncIterator[_Desk]:
-    """The desk of a ledger: made for the first who comes, closed after the last has gone."""
-    key = (settings.ledger_url, settings.ledger_keys)
-    with _Desk.registry_lock:
-        desk = _Desk.open.get(key)
-        if desk is None:
-            desk = _Desk.open[key] = _Desk(settings)
-        desk.users += 1
-    try:
-        yield desk
-    finally:
-        with _Desk.registry_lock:
-            desk.users -= 1
-            if not desk.users:
-                del _Desk.open[key]
-        if not desk.users:
-            desk.close()

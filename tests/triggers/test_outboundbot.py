@@ -214,7 +214,7 @@ async def _event_of(trigger: OutboundBotJobCompleteTrigger) -> dict[str, Any]:
 
 
 def test_a_cancelled_wait_leaves_nothing_behind(campaign: Any, tools: Any) -> None:
-    from airflow_provider_outbound.triggers.outboundbot import _Desk
+    from airflow_provider_outbound.triggers.desk import Desk
 
     campaign.freeze()
     campaign.assign(3)
@@ -231,7 +231,7 @@ def test_a_cancelled_wait_leaves_nothing_behind(campaign: Any, tools: Any) -> No
 
     asyncio.run(scenario())
 
-    assert not _Desk.open
+    assert not Desk.open
     tools.until(lambda: not tools.collectors(os.getpid()), "the collector ends after its last waiter")
 
 

@@ -108,7 +108,8 @@ class Sender:
         yield self._settings.access_key_id
         yield self._settings.access_key_secret
         yield self._settings.security_token
-        for job in parameters.get("JobsJson") or ():
+        block_list = parameters.get("ContactBlockListsJson")
+        for job in (*(parameters.get("JobsJson") or ()), *([block_list] if block_list else ())):
             yield job
             try:
                 yield from texts_in(json.loads(job))

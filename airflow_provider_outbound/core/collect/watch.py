@@ -1,9 +1,10 @@
 """
 Waiting for job groups to change: one collector, one poll, many waiters.
 
-For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger in which
-groups something happened that left nothing to wait for: whenever the collector says that there is something new, and
-every few seconds anyway. Waiters sit in asyncio loops and are told there. The thread begins with the first waiter and ends, with its child, soon after the last.
+For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger which
+groups changed, and in which of them nothing is left to wait for: whenever the collector says that there is something
+new, and every few seconds anyway. Waiters sit in asyncio loops and are told there. The thread begins with the first
+waiter and ends, with its child, soon after the last.
 
 A thread, not a task, because a child and a database connection then outlive no loop, and a cancelled waiter leaves
 nothing half done.
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import IO, TYPE_CHECKING
 
 import attrs
@@ -71,10 +72,11 @@ class WatchSettings:
 
 
 class Waiter:
-    """Somebody who waits for one job group. Made by :func:`subscribe`, used in its loop."""
+    """Somebody who waits for one job group, or for any. Made by :func:`subscribe`, used in its loop."""
 
-    def __init__(self, job_group_id: str) -> None:
+    def __init__(self, job_group_id: str | None, *, every_change: bool) -> None:
         self.job_group_id = job_group_id
+        self._every_change = every_change
         self._loop = asyncio.get_running_loop()
         # Set, so that the first look comes after the registration: no change falls between them.
         self._news = asyncio.Event()
@@ -83,7 +85,7 @@ class Waiter:
 
     async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - that it ran out is an answer here
         """
-        Wait until something happened to the group since the last call that may have ended it; the first returns at once.
+        Wait until something happened since the last call that is worth a look; the first call returns at once.
 
         :param timeout: Longest wait (seconds).
         :return: Whether it is worth looking.
@@ -98,6 +100,12 @@ class Waiter:
         if self._error is not None:
             raise self._error
         return True
+
+    def is_concerned(self, changed: Mapping[str, bool]) -> bool:
+        """Whether one of these groups, each with whether nothing is left to wait for in it, is worth a look."""
+        if self.job_group_id is not None:
+            return changed.get(self.job_group_id, False) or (self._every_change and self.job_group_id in changed)
+        return bool(changed) if self._every_change else any(changed.values())
 
     def tell(self, error: OutboundBotError | None = None) -> None:
         """Wake the waiter, from any thread."""
@@ -305,7 +313,7 @@ class _Watch:
     def _look(self) -> None:
         from airflow_provider_outbound.core.ledger import open_ledger
 
-        changed: frozenset[str] | None
+        changed: Mapping[str, bool] | None
         try:
             if self._ledger is None:
                 self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
@@ -313,7 +321,7 @@ class _Watch:
                 # Nobody needs the past: whoever came before this reads the present once more.
                 self._sequence, changed = self._ledger.jobs.newest(), None
             else:
-                self._sequence, changed = self._ledger.jobs.quiet_since(self._sequence)
+                self._sequence, changed = self._ledger.jobs.changed_since(self._sequence)
         except LedgerUnavailableError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)
@@ -326,7 +334,7 @@ class _Watch:
             logger.info("the ledger answers again")
             self._trouble = ""
         with self._lock:
-            concerned = [waiter for waiter in self._waiters if changed is None or waiter.job_group_id in changed]
+            concerned = [waiter for waiter in self._waiters if changed is None or waiter.is_concerned(changed)]
         for waiter in concerned:
             waiter.tell()
 
@@ -360,18 +368,23 @@ def _forget(watch: _Watch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def subscribe(settings: WatchSettings, job_group_id: str) -> AsyncIterator[Waiter]:
+async def subscribe(
+    settings: WatchSettings, job_group_id: str | None, *, every_change: bool = False
+) -> AsyncIterator[Waiter]:
     """
-    Wait for changes of a job group. Register first, then read: the waiter's first ``changed`` returns at once.
+    Wait until a job group, or any, may be done, or for all that happens to it.
+
+    Register first, then read: the waiter's first ``changed`` returns at once.
 
     :param settings: Ledger and subscription; all waiters with the same ones share one collector and one poll.
-    :param job_group_id: The group.
+    :param job_group_id: The group; ``None`` for all.
+    :param every_change: Whether a group in which jobs are still open is worth a look too.
     :raises OutboundBotConfigError: The subscription's transport is not offered.
     :raises RocketMQClientError: Its client library is not installed.
     """
     if settings.rocketmq is not None:
         check_transport(settings.rocketmq)
-    waiter = Waiter(job_group_id)
+    waiter = Waiter(job_group_id, every_change=every_change)
     watch = _join(settings, waiter)
     try:
         yield waiter

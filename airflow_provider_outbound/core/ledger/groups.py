@@ -36,7 +36,7 @@ _STATE = select(
     _groups.changed, _groups.observed, _groups.purged_at, _DOUBT.label("doubt"), _UNFINISHED.label("unfinished")
 ).where(_groups.job_group_id == bindparam("group"))
 _ASSIGNMENTS = select(schema.assignments).where(schema.assignments.c.job_group_id == bindparam("group"))
-_QUIET_SINCE = select(
+_CHANGED_SINCE = select(
     _groups.job_group_id, _groups.changed, (~_UNFINISHED & ~_DOUBT & ~_ASSIGNING).label("quiet")
 ).where(_groups.changed > bindparam("sequence"))
 
@@ -309,33 +309,17 @@ class Groups:
                 .values(observed=dict(observed))
             )
 
-    def changed_since(self, sequence: int) -> tuple[int, frozenset[str]]:
+    def changed_since(self, sequence: int) -> tuple[int, dict[str, bool]]:
         """
         Which groups something happened to.
 
         :param sequence: What an earlier call returned, or 0.
-        :return: The newest number seen, and the groups' ids.
-        """
-        table = schema.job_groups
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(table.c.job_group_id, table.c.changed).where(table.c.changed > sequence)
-            ).all()
-        return max((row.changed for row in rows), default=sequence), frozenset(row.job_group_id for row in rows)
-
-    def quiet_since(self, sequence: int) -> tuple[int, frozenset[str]]:
-        """
-        Which groups something happened to that left nothing in them to wait for: no job open or in doubt, nobody who
-        assigns.
-
-        :param sequence: What an earlier call returned, or 0.
-        :return: The newest number seen, and the groups' ids.
+        :return: The newest number seen, and of each group by its id whether that left nothing in it to wait for: no job
+            open or in doubt, nobody who assigns.
         """
         with self._database.read() as connection:
-            rows = connection.execute(_QUIET_SINCE, {"sequence": sequence}).all()
-        return max((row.changed for row in rows), default=sequence), frozenset(
-            row.job_group_id for row in rows if row.quiet
-        )
+            rows = connection.execute(_CHANGED_SINCE, {"sequence": sequence}).all()
+        return max((row.changed for row in rows), default=sequence), {row.job_group_id: bool(row.quiet) for row in rows}
 
     def newest(self) -> int:
         """The number of the last thing that happened to any group."""

@@ -47,10 +47,6 @@ class Inbox:
             # Something about one message: find it, keep the others.
             return self._record_singly(messages)
 
-    def changed_since(self, sequence: int) -> tuple[int, frozenset[str]]:
-        """Which groups something happened to; see :meth:`Jobs.changed_since`."""
-        return self._jobs.changed_since(sequence)
-
     def _record_singly(self, messages: Sequence[Incoming]) -> Recorded:
         total = Recorded(new=0, repeated=0, quarantined=0)
         with self._database.write() as connection:

@@ -202,6 +202,7 @@ class Jobs(Journal):
             phone_number=contact.get("phone_number"),
             name=contact.get("name"),
             honorific=contact.get("honorific"),
+            role=contact.get("role"),
             extras=contact.get("extras") or {},
         )
         if row.details_state != result.state:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.details import Details
+from airflow_provider_outbound.core.ledger.event_log import EventLog
+from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.jobs import Jobs
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
@@ -17,9 +19,10 @@ class Ledger(Database):
     """
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
-    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``details`` keeps what else the
-    API tells of jobs that have ended, ``quarantine`` holds messages that could not be read, ``retention`` purges what is
-    over for long, ``turns`` spaces out requests.
+    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``events`` gives them to
+    readers that come later, ``details`` keeps what else the API tells of jobs that have ended, ``follow_ups`` knows whom
+    a follow-up has reached, ``quarantine`` holds messages that could not be read, ``retention`` purges what is over for
+    long, ``turns`` spaces out requests.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
@@ -30,6 +33,8 @@ class Ledger(Database):
         self.quarantine = Quarantine(self, self.inbox)
         self.retention = Retention(self, self.jobs)
         self.details = Details(self)
+        self.events = EventLog(self)
+        self.follow_ups = FollowUps(self)
 
 
 def open_ledger(url: str, keys: Sequence[str]) -> Ledger:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome
+from airflow_provider_outbound.core.models.enums import CallStatus, EventType, FailureReason, JobStatus, Outcome
 
 
 @attrs.frozen
@@ -265,6 +265,7 @@ class JobResult:
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)
+    role: str | None = attrs.field(default=None, repr=False)
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     #: ``None``: not asked for since the job ended (again), or not readable with the keys at hand.
     details: JobDetails | None = None
@@ -289,6 +290,33 @@ class RecordedCall:
     task_id: str | None
     #: Whether a RecordingReady came.
     has_notice: bool
+
+
+@attrs.frozen(kw_only=True)
+class LoggedEvent:
+    """An entry of the event log: what happened to which job, without anything of the person."""
+
+    sequence: int
+    event_type: EventType
+    job_group_id: str
+    job_id: str
+    #: As its message says; ``None`` if it does not.
+    occurred_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class EventPage:
+    """
+    Part of the event log.
+
+    :param events: In the order in which they were recorded.
+    :param upto: Where to read on: nothing that was asked for stands before it and is not in ``events``.
+    :param is_full: Whether there may be more already.
+    """
+
+    events: tuple[LoggedEvent, ...]
+    upto: int
+    is_full: bool
 
 
 @attrs.frozen(kw_only=True)

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0004"
+REVISION = "0005"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -258,4 +258,16 @@ request_turns = Table(
     Column("name", String(256), primary_key=True),
     #: When the first turn begins that nobody has taken.
     Column("free_at", UtcDateTime, nullable=False),
+)
+
+#: Which jobs a follow-up is done with, by the follow-up's name.
+handled = Table(
+    "handled",
+    metadata,
+    Column("job_group_id", String(128), primary_key=True),
+    Column("reference_id", String(256), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    #: The job's revision at that time.
+    Column("revision", Integer, nullable=False),
+    Column("handled_at", UtcDateTime, nullable=False),
 )

@@ -74,7 +74,7 @@ def test_a_message_that_came_before_its_waiter_is_seen(
     async def scenario() -> None:
         async with subscribe(watching, "group-1") as waiter:
             async with asyncio.timeout(PATIENCE):
-                while "group-1" not in ledger.inbox.changed_since(0)[1]:
+                while "group-1" not in ledger.jobs.changed_since(0)[1]:
                     await waiter.changed(PATIENCE)
 
     asyncio.run(scenario())
@@ -91,6 +91,18 @@ def test_a_waiter_is_woken_for_its_own_group_only(
             return woken, await a.changed(2.0)
 
     assert asyncio.run(scenario()) == (True, False)
+
+
+def test_a_waiter_for_all_groups_is_woken_by_any(
+    simulator: Simulator, watching: WatchSettings, completed: Callable[..., bytes]
+) -> None:
+    async def scenario() -> bool:
+        async with subscribe(watching, None) as waiter:
+            await _calm(waiter)
+            simulator.publish(completed("group-b"))
+            return await waiter.changed(PATIENCE)
+
+    assert asyncio.run(scenario())
 
 
 def test_many_waiters_share_one_collector(

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import BlockedNumber, ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.client.transport import proxies_for
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
@@ -100,6 +100,16 @@ def test_no_answer_brings_private_data_into_an_error_or_a_log(
     _assert_private(log_of_everything.text)
     _assert_private("".join(capfd.readouterr()))
     assert caught.value.__context__ is None
+
+
+def test_a_refused_block_list_entry_is_not_repeated_in_the_error(scripted: Any) -> None:
+    scripted.answer(400, {"Code": "InvalidParameter", "Message": f"{NUMBER}, {CITY}", "RequestId": "r"})
+    client = scripted.client(access_key_id=KEY_ID, access_key_secret=SECRET)
+
+    with pytest.raises(OutboundBotError) as caught:
+        client.save_contact_block_list([BlockedNumber(phone_number=NUMBER, remark=CITY)])
+
+    _assert_private(_everything(caught.value))
 
 
 def test_no_lost_connection_brings_private_data_into_an_error_or_a_log(

@@ -1,0 +1,65 @@
+"""Results of one job group as the contacts of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from airflow_provider_outbound.core.contacts import ContactSource, Reject
+from airflow_provider_outbound.core.follow_up.rows import ended_jobs
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import looks_like_number, mask, normalise
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import JobResult, Ledger
+
+
+def from_results(
+    open_ledger: Callable[[], AbstractContextManager[Ledger]], job_group_id: str, only: str | None
+) -> ContactSource:
+    """
+    Contacts of a group's ended jobs, with the names, extras and reference ids that they had there.
+
+    :param open_ledger: Opens the ledger for one reading; it is closed after that.
+    :param only: As in :func:`~airflow_provider_outbound.core.follow_up.follow_up`.
+    """
+    return ContactSource([_Results(open_ledger, job_group_id, only)])
+
+
+class _Results:
+    label = "contacts_from"
+    name = ""
+    is_repeatable = True
+
+    def __init__(
+        self, open_ledger: Callable[[], AbstractContextManager[Ledger]], job_group_id: str, only: str | None
+    ) -> None:
+        self._open_ledger = open_ledger
+        self._job_group_id = job_group_id
+        self._only = only
+
+    def __iter__(self) -> Iterator[tuple[int, Contact | Reject]]:
+        row = 0
+        with self._open_ledger() as ledger:
+            for page in ended_jobs(ledger, self._job_group_id, self._only):
+                for row, result in enumerate(page, start=row + 1):  # noqa: B020 - counted over all pages
+                    yield row, _contact(row, result)
+
+
+def _contact(row: int, result: JobResult) -> Contact | Reject:
+    try:
+        phone = normalise(result.phone_number)
+    except ValueError as error:
+        reason = str(error) if result.decrypted else "its contact cannot be decrypted; is a key missing in ledger_key?"
+        return Reject(row=row, number=mask(result.phone_number or ""), reason=reason)
+    # Others may have assigned jobs under what is a number.
+    reference_id = None if looks_like_number(result.reference_id) else result.reference_id
+    return Contact(
+        phone=phone,
+        name=result.name,
+        honorific=result.honorific,
+        role=result.role,
+        reference_id=reference_id,
+        extras=result.extras,
+    )

@@ -1,0 +1,114 @@
+"""What all triggers of a process share: one ledger, a few threads, one client for each connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from airflow_provider_outbound import config
+from airflow_provider_outbound.triggers.threads import Threads
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+    from airflow_provider_outbound.core.ledger import Ledger
+
+T = TypeVar("T")
+
+#: Looks at ledger and API at a time, however many triggers wait; each takes milliseconds, or one answer of the API.
+THREADS = 8
+#: Shortest and longest rest between two looks of one trigger (seconds), how it grows with each other that waits, and
+#: with what a look took: a thousand busy campaigns must leave the triggerer room for others, and still end promptly.
+MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
+
+#: Reads the configuration, which may run a command, outside the loop.
+settings_reader = Threads(1, "outbound-settings")
+
+
+class Desk:
+    """
+    What all waits of this process share: one engine, a few threads, one client for each connection.
+
+    Everything is opened in its threads, so that no loop waits for a disk or a library's import; threads and connections
+    go while nothing happens.
+    """
+
+    #: Open desks by ledger.
+    open: ClassVar[dict[tuple[str, tuple[str, ...]], Desk]] = {}
+    registry_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.users = 0
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._clients: dict[ClientSettings, OutboundBotClient] = {}
+        self._threads = Threads(THREADS, "outbound-wait", on_idle=self._let_go)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run something that blocks, in one of the threads."""
+        return await self._threads.run(function)
+
+    def timed(self, look: Callable[[], T]) -> tuple[T, float]:
+        """Look, and say for how long to rest after it (seconds)."""
+        begun = time.monotonic()
+        result = look()
+        taken = time.monotonic() - begun
+        return result, min(MAX_REST, max(MIN_REST, self.users * REST_EACH, taken * REST_TIMES))
+
+    def ledger(self) -> Ledger:
+        """The ledger, opened by the first who asks."""
+        from airflow_provider_outbound.core.ledger import open_ledger
+
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
+            return self._ledger
+
+    def client(self, settings: ClientSettings) -> OutboundBotClient:
+        """The client of a connection."""
+        from airflow_provider_outbound.core.client import OutboundBotClient
+
+        with self._lock:
+            if settings not in self._clients:
+                self._clients[settings] = OutboundBotClient(
+                    settings, lambda *turns: self.ledger().turns.take(settings.origin, *turns)
+                )
+            return self._clients[settings]
+
+    def close(self) -> None:
+        """Let go of everything, without making the loop wait for the looks under way."""
+        threading.Thread(target=self._close, name="outbound-wait-end").start()
+
+    def _close(self) -> None:
+        # The ledger after the threads' last look: that one's connection would be left behind otherwise.
+        self._threads.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the connections back; the next look opens one again."""
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
+
+
+@asynccontextmanager
+async def desk_of(settings: config.Settings) -> AsyncIterator[Desk]:
+    """The desk of a ledger: made for the first who comes, closed after the last has gone."""
+    key = (settings.ledger_url, settings.ledger_keys)
+    with Desk.registry_lock:
+        desk = Desk.open.get(key)
+        if desk is None:
+            desk = Desk.open[key] = Desk(settings)
+        desk.users += 1
+    try:
+        yield desk
+    finally:
+        with Desk.registry_lock:
+            desk.users -= 1
+            if not desk.users:
+                del Desk.open[key]
+        if not desk.users:
+            desk.close()

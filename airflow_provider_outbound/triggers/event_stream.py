@@ -1,0 +1,61 @@
+"""
+The event log as a shared stream of Airflow, which says when it has stored what was made of a page.
+
+Airflow 3.3 brought such streams: this module is imported by it alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
+
+from airflow_provider_outbound.exceptions import OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import EventPage
+    from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
+
+#: Pages that may be on their way into Airflow's database: a long log must not fill the triggerer's memory.
+MAX_UNSTORED = 8
+
+
+class EventStream(SharedStreamProducer):
+    """
+    Pages of the event log, and the cursor that moves behind them.
+
+    :param trigger: Whose pages.
+    """
+
+    def __init__(self, trigger: OutboundBotCallEventTrigger) -> None:
+        self._trigger = trigger
+        self._unstored = 0
+        self._is_broken = False
+        self._advanced = asyncio.Event()
+
+    async def open_stream(self) -> AsyncIterator[tuple[EventPage, EventPage]]:
+        """Give pages, not too many ahead of what is stored."""
+        async for page in self._trigger.pages():
+            while self._unstored >= MAX_UNSTORED and not self._is_broken:
+                self._advanced.clear()
+                await self._advanced.wait()
+            if self._is_broken:
+                # Airflow starts trigger and stream anew, from the cursor.
+                raise OutboundBotError("a batch of events was not stored: all from there on are given again")
+            self._unstored += 1
+            yield page, page
+
+    async def advance(self, batch: Sequence[AdvanceItem]) -> None:
+        """Move the cursor behind the pages that were stored, up to the first that was not."""
+        self._unstored -= len(batch)
+        stored: EventPage | None = None
+        for item in batch:
+            self._is_broken |= not item.outcome.is_clean
+            if self._is_broken:
+                break
+            stored = item.broker_payload
+        self._advanced.set()
+        if stored is not None:
+            await self._trigger.confirm(stored)

@@ -1,0 +1,207 @@
+"""The trigger that starts DAGs by what happens in calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_provider_outbound import config
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.triggers.desk import desk_of, settings_reader
+
+if TYPE_CHECKING:
+    from airflow.triggers.shared_stream import SharedStreamProducer
+
+    from airflow_provider_outbound.core.ledger import EventPage
+
+log = logging.getLogger(__name__)
+
+#: Most events in one batch: a batch is stored in a column of Airflow's database, twice.
+MAX_BATCH = 1000
+#: Longest time between two looks at the log (seconds) while nothing is said to be new.
+POLL_SECONDS = 60.0
+#: How often the cursor of a subscription moves past events that it did not ask for (seconds).
+IDLE_SECONDS = 60.0
+#: How long to rest after an error (seconds): a service waits for its mend.
+RETRY_SECONDS = 30.0
+#: How long an event gets to be stored by Airflow where Airflow does not say when it is (seconds).
+STORED_SECONDS = 3.0
+
+
+class OutboundBotCallEventTrigger(BaseEventTrigger):
+    """
+    Give the events of calls, in batches, to an ``AssetWatcher``, which starts DAGs.
+
+    Events are read from the ledger, from the subscription's cursor on, so what happens while no triggerer runs is
+    given later. A new subscription begins with what is recorded from then on. It shares its collector with all other
+    triggers.
+
+    Each batch comes at least once, and in order. With Airflow 3.3 and later the cursor moves only after Airflow said
+    that it stored the batch. Airflow 3.2 does not say so: there the cursor moves three seconds after the batch was
+    handed over, so one is lost if the triggerer then takes longer than that to store it and is killed meanwhile. After
+    a kill a batch may come again: ``sequence`` is each event's own number, the same every time.
+
+    The payload, in the asset event's ``extra["payload"]``, holds ids and counts, no numbers and no names:
+    ``subscription``, ``count``, ``by_type``, ``job_group_ids``, and ``events``, each with ``sequence``,
+    ``event_type``, ``job_group_id``, ``job_id`` and ``occurred_at`` (ISO 8601, or ``None``).
+
+    :param subscription: Name of the cursor, kept in the ledger; one for each trigger.
+    :param event_types: Only these: ``JobComplete``, ``Dialing``, ``CallAnswered``, ``CallFinished``,
+        ``RecordingReady``, or one that the service may add; ``None`` for all.
+    :param job_group_id: Only events of this group.
+    :param batch_size: Most events in one batch, up to 1000.
+    :param max_wait: How long a batch waits to become full (seconds).
+    :param rocketmq_conn_id: Connection to the messages; ``None`` if others collect them.
+    """
+
+    def __init__(
+        self,
+        *,
+        subscription: str,
+        event_types: Sequence[str] | None = None,
+        job_group_id: str | None = None,
+        batch_size: int = 100,
+        max_wait: float = 5.0,
+        rocketmq_conn_id: str | None = RocketMQHook.default_conn_name,
+    ) -> None:
+        super().__init__()
+        self.subscription = subscription
+        self.event_types = event_types
+        self.job_group_id = job_group_id
+        self.batch_size = batch_size
+        self.max_wait = max_wait
+        self.rocketmq_conn_id = rocketmq_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "subscription": self.subscription,
+                "event_types": self.event_types,
+                "job_group_id": self.job_group_id,
+                "batch_size": self.batch_size,
+                "max_wait": self.max_wait,
+                "rocketmq_conn_id": self.rocketmq_conn_id,
+            },
+        )
+
+    def shared_stream_key(self) -> Hashable | None:
+        """A stream for each trigger: what is shared, the collector, is shared below; here it is for the receipts."""
+        return json.dumps(self.serialize(), sort_keys=True)
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
+        """The stream by which Airflow 3.3 says what it has stored."""
+        from airflow_provider_outbound.triggers.event_stream import EventStream
+
+        return EventStream(cls(**kwargs))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[EventPage]) -> AsyncIterator[TriggerEvent]:
+        """Make the trigger's events."""
+        async for page in shared_stream:
+            if page.events:
+                yield TriggerEvent(self._payload(page))
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Give batches without being told when they are stored: for Airflow before 3.3."""
+        async for page in self.pages():
+            if page.events:
+                yield TriggerEvent(self._payload(page))
+                await asyncio.sleep(STORED_SECONDS)
+            await self.confirm(page)
+
+    async def pages(self) -> AsyncIterator[EventPage]:
+        """Read the log from the cursor on, for ever; errors are logged, and reading goes on after a rest."""
+        position: int | None = None
+        while True:
+            try:
+                async for page in self._pages(position):
+                    position = page.upto
+                    yield page
+            except OutboundBotError as error:
+                log.error("Subscription %r: %s", self.subscription, error)  # noqa: TRY400 - one line
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
+                from airflow_provider_outbound.core.collect.worker import locate
+
+                # Not the error's own text: a library's may hold what it was given.
+                log.error("Subscription %r: reading failed: %s", self.subscription, locate(error))  # noqa: TRY400
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def confirm(self, page: EventPage) -> None:
+        """Move the cursor behind a page. If that fails, the next one's does it, or the page comes again."""
+        settings = await settings_reader.run(config.load)
+        try:
+            async with desk_of(settings) as desk:
+                await desk.run(lambda: desk.ledger().events.move_cursor(self.subscription, page.upto))
+        except OutboundBotError as error:
+            log.warning("Subscription %r: its cursor was not moved: %s", self.subscription, error)
+
+    async def _pages(self, position: int | None) -> AsyncIterator[EventPage]:
+        from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
+
+        self._check()
+        settings = await settings_reader.run(config.load)
+        rocketmq = None
+        if self.rocketmq_conn_id is not None and settings.collector == "embedded":
+            rocketmq = await RocketMQHook(self.rocketmq_conn_id).asettings()
+        watch = WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
+        clock = asyncio.get_running_loop().time
+        # Registered first and read afterwards: what happens between the two is seen.
+        async with subscribe(watch, self.job_group_id, every_change=True) as waiter, desk_of(settings) as desk:
+            if position is None:
+                position = await desk.run(lambda: desk.ledger().events.open_cursor(self.subscription))
+            after = position
+
+            def read() -> EventPage:
+                return desk.ledger().events.read(
+                    after, self.batch_size, event_types=self.event_types or (), job_group_id=self.job_group_id
+                )
+
+            given_at, pause = clock(), 0.0
+            while True:
+                await waiter.changed(pause)
+                page = await desk.run(read)
+                if page.events:
+                    until = clock() + self.max_wait
+                    while not page.is_full and (left := until - clock()) > 0:
+                        await waiter.changed(left)
+                        page = await desk.run(read)
+                if page.events or (page.upto > after and clock() - given_at >= IDLE_SECONDS):
+                    yield page
+                    given_at = clock()
+                after, pause = page.upto, 0.0 if page.is_full else POLL_SECONDS
+
+    def _check(self) -> None:
+        if not isinstance(self.subscription, str) or not 0 < len(self.subscription) <= 256:
+            raise OutboundBotConfigError("subscription: give the cursor a name of 1 to 256 characters")
+        if isinstance(self.event_types, str):
+            raise OutboundBotConfigError(f"event_types: a list is needed: [{self.event_types!r}]")
+        if not isinstance(self.batch_size, int) or not 1 <= self.batch_size <= MAX_BATCH:
+            raise OutboundBotConfigError(f"batch_size: {self.batch_size!r} is no whole number from 1 to {MAX_BATCH}")
+        if not isinstance(self.max_wait, int | float) or self.max_wait < 0:
+            raise OutboundBotConfigError(f"max_wait: {self.max_wait!r} is no number of seconds")
+
+    def _payload(self, page: EventPage) -> dict[str, Any]:
+        return {
+            "subscription": self.subscription,
+            "count": len(page.events),
+            "by_type": dict(sorted(Counter(str(event.event_type) for event in page.events).items())),
+            "job_group_ids": sorted({event.job_group_id for event in page.events}),
+            "events": [
+                {
+                    "sequence": event.sequence,
+                    "event_type": str(event.event_type),
+                    "job_group_id": event.job_group_id,
+                    "job_id": event.job_id,
+                    "occurred_at": event.occurred_at and event.occurred_at.isoformat(timespec="milliseconds"),
+                }
+                for event in page.events
+            ],
+        }

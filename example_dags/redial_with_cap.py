@@ -1,0 +1,96 @@
+"""
+Two rounds a day: phone everybody in the first, and those not reached once more in the second.
+
+Nobody is called more than three times in seven days, by whichever campaign of the ledger: the cap counts people, not
+jobs. The second round takes its contacts from the first one's results in the ledger, so no number is in a file or an
+XCom. The environment variables of ``nightly_campaign`` apply here too, and ``OUTBOUND_EXAMPLE_SECOND_WINDOW``
+(``16:00-18:00``).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
+
+from airflow_provider_outbound import Strategy
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+    OutboundBotExportResultsOperator,
+)
+from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+
+FOLDER = os.environ.get("OUTBOUND_EXAMPLE_FOLDER") or str(Path(tempfile.gettempdir(), "outbound-example"))
+TIMEZONE = os.environ.get("OUTBOUND_EXAMPLE_TIMEZONE") or "Asia/Shanghai"
+FIRST = os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00"
+SECOND = os.environ.get("OUTBOUND_EXAMPLE_SECOND_WINDOW") or os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "16:00-18:00"
+
+
+def strategy(window: str) -> Strategy:
+    begin, _, end = window.partition("-")
+    return Strategy(working_time=[(begin, end)], timezone=TIMEZONE, max_attempts_per_day=1)
+
+
+@dag(
+    schedule=CronTriggerTimetable("0 4 * * *", timezone=TIMEZONE),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={"contacts": Param(50, type="integer", minimum=1, maximum=100, description="How many to phone")},
+    tags=["outbound", "example"],
+)
+def redial_with_cap() -> None:
+    """Contacts → create → assign → wait → create → assign those not reached → wait → export."""
+
+    @task
+    def write_contacts() -> str:
+        """Write whom to phone; put your own query here."""
+        context = get_current_context()
+        run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
+        path = Path(FOLDER, f"redial-contacts-{run}.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["reference_id", "phone_number"])
+            # Set aside for fiction, see nightly_campaign.
+            writer.writerows(
+                [f"redial-{last:03}", f"+120655501{last:02}"]
+                for last in range(100 - context["params"]["contacts"], 100)
+            )
+        return str(path)
+
+    first = OutboundBotCreateJobGroupOperator(task_id="create", strategy=strategy(FIRST))
+    assign = OutboundBotAssignJobsOperator(
+        task_id="assign",
+        job_group_id=first.output,
+        contacts_path=write_contacts(),
+        max_calls_per_contact=3,
+        period=timedelta(days=7),
+    )
+    wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=first.output, deferrable=True)
+
+    second = OutboundBotCreateJobGroupOperator(task_id="create_again", strategy=strategy(SECOND))
+    # Whoever is on a block list, or was not dialled, is not among the unanswered. If there are none, the run ends here.
+    assign_again = OutboundBotAssignJobsOperator(
+        task_id="assign_again",
+        job_group_id=second.output,
+        contacts_from=first.output,
+        only="unanswered",
+        max_calls_per_contact=3,
+        period=timedelta(days=7),
+    )
+    wait_again = OutboundBotJobCompleteSensor(task_id="wait_again", job_group_id=second.output, deferrable=True)
+    export = OutboundBotExportResultsOperator(
+        task_id="export",
+        job_group_id=second.output,
+        path=f"{FOLDER}/redial-{{{{ run_id | replace(':', '-') }}}}.jsonl",
+    )
+    assign >> wait >> second >> assign_again >> wait_again >> export
+
+
+redial_with_cap()

@@ -1,0 +1,108 @@
+"""Who asked not to be called is not called by the next campaign."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.core.ledger import Incoming
+from airflow_provider_outbound.core.models.strategy import Strategy
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+    OutboundBotSaveContactBlockListOperator,
+)
+
+ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)
+#: The simulator hangs up on the client's behalf for numbers that end in 43.
+HUNG_UP = "SucceededClientHangUp"
+
+
+def campaign(context, run_id, contacts):
+    create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
+    group = create.execute(context("create", run_id=run_id))
+    assign = OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, contacts=contacts, settle_seconds=0.3)
+    assign.execute(context("assign", run_id=run_id))
+    return group
+
+
+def save(**arguments):
+    return OutboundBotSaveContactBlockListOperator(**{"task_id": "block", "only": HUNG_UP, **arguments})
+
+
+def ended_jobs(simulator, group):
+    deadline = time.monotonic() + 60
+    while True:
+        jobs = simulator.state()["groups"][group["job_group_id"]]["jobs"]
+        if all(job["status"] in ("Succeeded", "Failed") for job in jobs):
+            return jobs
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def take_in(operator, group):
+    """Fetch what came of a group, as the sensor does."""
+    with operator.open_ledger() as ledger:
+        jobs = operator.hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
+        ledger.jobs.record_listing(group["job_group_id"], jobs)
+
+
+def test_who_hung_up_is_not_dialled_by_the_next_campaign(simulator, context, people, caplog):
+    first = campaign(context, "first", people(60))
+    ended_jobs(simulator, first)
+    operator = save(job_group_id=first, remark="hung up")
+    take_in(operator, first)
+
+    result = operator.execute(context())
+    again = save(job_group_id=first).execute(context())
+    second = campaign(context, "second", people(60))
+
+    assert result == {"job_group_id": first["job_group_id"], "saved": 1}
+    assert again["saved"] == 0
+    jobs = {job["phone_number"]: job for job in ended_jobs(simulator, second)}
+    assert jobs["13800000043"]["failure_reason"] == "ContactBlockList"
+    assert [job["failure_reason"] for job in jobs.values()].count("ContactBlockList") == 1
+    assert "13800000043" not in caplog.text + json.dumps(result)
+
+
+def test_nobody_is_blocked_in_a_dry_run(simulator, context, connection, people):
+    group = campaign(context, "first", people(50))
+    connection({"dry_run": True})
+
+    with pytest.raises(AirflowSkipException, match="dry run"):
+        save(job_group_id=group).execute(context())
+
+    assert "SaveContactBlockList" not in simulator.state()["requests"]
+
+
+@pytest.mark.parametrize("only", ["", "nonsense"])
+def test_it_must_be_said_who_is_meant(simulator, context, only):
+    with pytest.raises(OutboundBotConfigError, match="only"):
+        save(job_group_id="group-1", only=only).execute(context())
+
+    assert "SaveContactBlockList" not in simulator.state()["requests"]
+
+
+def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(simulator, context):
+    operator = save(job_group_id="group-1")
+    with operator.open_ledger() as ledger:
+        for number, phone in enumerate(("13800000043", None)):
+            message = {
+                "eventType": "JobComplete",
+                "eventTime": 1_700_000_000_000,
+                "groupId": "group-1",
+                "id": f"job-{number}",
+                "status": "Succeeded",
+                "contacts": [{"phoneNumber": phone, "referenceId": f"r-{number}"}],
+                "tasks": [{"id": f"call-{number}", "status": HUNG_UP, "actualTime": 1_700_000_000_000}],
+            }
+            ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id=str(number), topic="t")])
+
+    with pytest.raises(OutboundBotContactsError, match="1 people are not on the block list"):
+        operator.execute(context())
+
+    assert simulator.run(lambda cloud: list(cloud.block_list)) == ["13800000043"]
