@@ -335,7 +335,8 @@ class TestSteering:
             operator(task_id="steer", job_group_id="nope", all_jobs=True).execute(context())
 
 
-def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(simulator, context):
+def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(simulator, context, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     made = create(strategy=None, start_immediately=True).execute(context("create"))
     simulator.set_clock(speed=1000)
     assign(job_group_id=made).execute(context("assign"))
