@@ -55,9 +55,20 @@ def get_provider_info() -> dict[str, Any]:
             kind: [
                 {"integration-name": integration, "python-modules": [f"airflow_provider_outbound.{kind}.outboundbot"]}
             ]
-            for kind in ("operators", "sensors", "triggers")
+            for kind in ("operators", "sensors")
         },
         "queues": ["airflow_provider_outbound.queues.outboundbot.OutboundBotMessageQueueProvider"],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_provider_outbound.triggers.outboundbot",
+                    "airflow_provider_outbound.triggers.steering",
+                ],
+            }
+        ],
+        "extra-links": ["airflow_provider_outbound.links.outboundbot.OutboundBotConsoleLink"],
+        "cli": ["airflow_provider_outbound.cli.airflow.commands"],
         "connection-types": [_outboundbot_connection(), _rocketmq_connection()],
         "config": {"outbound": _configuration()},
     }

@@ -17,7 +17,7 @@ from importlib import import_module
 from airflow_provider_outbound import __version__
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-COMMANDS = ("demo", "simulate", "collect", "ledger", "bench")
+COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "bench")
 
 #: Modules that only an extra brings, and the extra.
 _EXTRAS = {"rocketmq": "grpc", "grpc": "grpc", "starlette": "simulator", "uvicorn": "simulator", "h11": "simulator"}
@@ -30,7 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: Arguments without the program's name; default: those of the process.
     :return: Exit code.
     """
-    arguments = _parser().parse_args(argv)
+    return run(_parser().parse_args(argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Run the command that was parsed.
+
+    :return: Exit code.
+    """
     try:
         return int(arguments.run(arguments))
     except OutboundBotError as error:
@@ -52,7 +60,12 @@ def _fail(message: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="outbound", description="Phone campaigns with Alibaba Cloud OutboundBot.")
     parser.add_argument("--version", action="version", version=f"outbound {__version__}")
+    add_commands(parser)
+    return parser
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Give a parser our commands."""
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         import_module(f"{__name__}.{command}").configure(subparsers)
-    return parser

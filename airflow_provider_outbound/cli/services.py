@@ -163,7 +163,8 @@ class AirflowStack(Supervised):
     SQLite, LocalExecutor, secrets of its own; nothing of an Airflow that is installed here for other ends is read.
 
     :param dags: DAG files to run; they are copied.
-    :param settings: More environment variables for Airflow.
+    :param settings: More settings of Airflow: ``SECTION__OPTION``.
+    :param environment: More environment variables, for example connections.
     :param simulator_options: More arguments of ``outbound simulate``.
     """
 
@@ -173,6 +174,7 @@ class AirflowStack(Supervised):
         *,
         dags: Iterable[Path],
         settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         simulator_options: Iterable[str] = (),
     ) -> None:
         super().__init__(folder)
@@ -184,6 +186,7 @@ class AirflowStack(Supervised):
         self.files = folder / "files"
         self._dags = tuple(dags)
         self._settings = dict(settings or {})
+        self._more_environment = dict(environment or {})
         self._simulator_options = tuple(simulator_options)
         self._token: str | None = None
 
@@ -264,6 +267,7 @@ class AirflowStack(Supervised):
             "OUTBOUND_EXAMPLE_FOLDER": str(self.files),
             **_all_day(),
             **{f"AIRFLOW__{name}": value for name, value in airflow.items()},
+            **self._more_environment,
         }
 
     def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
@@ -338,6 +342,10 @@ class AirflowStack(Supervised):
     def get(self, path: str) -> Any:
         """Ask Airflow's API."""
         return self._request("GET", path)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Have Airflow's API change something."""
+        return self._request(method, path, body)
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         if self._token is None:

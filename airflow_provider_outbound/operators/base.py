@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 
 if TYPE_CHECKING:
     import jinja2
@@ -71,6 +72,7 @@ class OutboundBotOperator(BaseOperator):
     :param outboundbot_conn_id: Connection of type ``outboundbot``.
     """
 
+    operator_extra_links = (OutboundBotConsoleLink(),)
     #: Fields with contacts.
     veiled_fields: tuple[str, ...] = ()
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.exceptions import OutboundBotApiError, OutboundBotConfigError
+from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group, text_list
+from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_outbound.core.models.job import JobGroup, Progress
+    from airflow_provider_outbound.core.models.job import JobGroup
+    from airflow_provider_outbound.core.steer import Order
+
+#: How long an action may take to have its effect: calls on the line are spoken to their end.
+TIMEOUT = timedelta(minutes=15)
 
 
 class SteerJobsOperator(OutboundBotOperator):
@@ -25,6 +32,10 @@ class SteerJobsOperator(OutboundBotOperator):
     :param job_ids: Jobs, by the service's ids; an empty list is none.
     :param reference_ids: Jobs, by the contacts' reference ids; an empty list is none.
     :param all_jobs: All jobs of the group that have not ended.
+    :param wait_for_completion: Whether to wait until it has taken effect.
+    :param deferrable: Wait in the triggerer and hold no worker.
+    :param timeout: Longest wait; the task fails then, and acts again if it is tried again, which does no harm.
+    :param poll_interval: Seconds between two looks.
     :return: ``job_group_id``, ``requested`` (``None`` for all), and the group's counts afterwards: ``total``,
         ``scheduling``, ``executing``, ``paused``, ``failed``, ``cancelled``, ``completed``.
     """
@@ -39,6 +50,10 @@ class SteerJobsOperator(OutboundBotOperator):
         job_ids: Sequence[str] | None = None,
         reference_ids: Sequence[str] | None = None,
         all_jobs: bool = False,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        timeout: timedelta = TIMEOUT,
+        poll_interval: float = 5.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -46,59 +61,100 @@ class SteerJobsOperator(OutboundBotOperator):
         self.job_ids = job_ids
         self.reference_ids = reference_ids
         self.all_jobs = all_jobs
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.timeout = timeout
+        self.poll_interval = poll_interval
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Act, then look once what came of it."""
-        job_group_id = named_group(self.job_group_id)
-        job_ids = text_list(self.job_ids, "job_ids")
-        reference_ids = text_list(self.reference_ids, "reference_ids")
-        if self.all_jobs == (self.job_ids is not None or self.reference_ids is not None):
-            raise OutboundBotConfigError(
-                f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
-            )
-        if self.hook.dry_run:
-            raise AirflowSkipException("dry run: nothing was sent")
-        with self.open_ledger() as ledger:
-            record = ledger.jobs.get_job_group(job_group_id)
-        instance_id = self.instance_id or (record.instance_id if record else None)
-        client = self.hook.client
-        group = client.describe_job_group(job_group_id=job_group_id, instance_id=instance_id)
-        wanted = len(job_ids) + len(reference_ids)
-        is_finished = group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0
-        if wanted or self.all_jobs:
-            if not is_finished:
-                self.check(group)
-            try:
-                getattr(client, self.action)(
-                    job_group_id=job_group_id,
-                    instance_id=instance_id,
-                    job_ids=job_ids,
-                    reference_ids=reference_ids,
-                    all_jobs=self.all_jobs,
-                )
-            except OutboundBotApiError as error:
-                # Asked all the same, because progress may lag behind; that it refuses then is no failure.
-                if not is_finished:
-                    raise
-                self.log.info("Job group %s has ended: %s", job_group_id, error)
-            if self.all_jobs:
-                self.note_all(job_group_id, is_finished)
-            group = client.describe_job_group(job_group_id=job_group_id, instance_id=instance_id)
-            if self.all_jobs and group.progress is not None and not self.is_done(group.progress):
-                self.log.warning("Job group %s: not all jobs are as asked for yet", job_group_id)
-        counts = _counts(group)
-        self.log.info("Job group %s: %s: %s", job_group_id, self.action, counts)
-        return {"job_group_id": job_group_id, "requested": None if self.all_jobs else wanted, **counts}
+        """Act, then wait for the effect."""
+        return self._steer()
+
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002 - Airflow passes it
+        event: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """
+        Go on when the trigger's event has come.
+
+        :param event: See :class:`OutboundBotJobsSteeredTrigger`; ``None`` from a triggerer that lost it.
+        """
+        if event is None:
+            return self._steer()
+        if event["status"] == "error":
+            raise OutboundBotError(str(event["message"]))
+        if event["status"] == "timeout":
+            raise self._too_late(event["remaining"])
+        return self._result(self._order())
 
     def check(self, group: JobGroup) -> None:
         """Refuse what must not be done now."""
 
-    def note_all(self, job_group_id: str, was_finished: bool) -> None:
-        """Remember that the whole group was asked to change."""
+    def _steer(self) -> dict[str, Any]:
+        order = self._order()
+        if self.hook.dry_run:
+            raise AirflowSkipException("dry run: nothing was sent")
+        with self.open_ledger() as ledger:
+            if not order.is_empty:
+                order.send(self.hook.client, ledger, self.check)
+                order = order.by_job_id(self.hook.client, ledger)
+        if self.wait_for_completion and not order.is_empty:
+            self._wait(order)
+        return self._result(order)
 
-    def is_done(self, progress: Progress) -> bool:
-        """Whether a group looks as it should after the action; calls on the line are finished first."""
-        raise NotImplementedError
+    def _order(self) -> Order:
+        from airflow_provider_outbound.core.steer import Action, Order
+
+        job_group_id = named_group(self.job_group_id)
+        if self.all_jobs == (self.job_ids is not None or self.reference_ids is not None):
+            raise OutboundBotConfigError(
+                f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
+            )
+        with self.open_ledger() as ledger:
+            record = ledger.jobs.get_job_group(job_group_id)
+        return Order(
+            action=Action(self.action),
+            job_group_id=job_group_id,
+            instance_id=self.instance_id or (record.instance_id if record else None),
+            job_ids=text_list(self.job_ids, "job_ids"),
+            reference_ids=text_list(self.reference_ids, "reference_ids"),
+            all_jobs=self.all_jobs,
+        )
+
+    def _wait(self, order: Order) -> None:
+        deadline = datetime.now(UTC) + self.timeout
+        while (remaining := order.remaining(self.hook.client)) != 0:
+            if self.deferrable:
+                trigger = OutboundBotJobsSteeredTrigger(
+                    action=self.action,
+                    job_group_id=order.job_group_id,
+                    job_ids=None if self.all_jobs else list(order.job_ids),
+                    outboundbot_conn_id=self.outboundbot_conn_id,
+                    instance_id=order.instance_id,
+                    poll_interval=self.poll_interval,
+                    deadline=deadline,
+                )
+                self.defer(trigger=trigger, method_name="execute_complete")
+            if datetime.now(UTC) >= deadline:
+                raise self._too_late(remaining)
+            time.sleep(self.poll_interval)
+
+    def _too_late(self, remaining: int | None) -> JobGroupTimeoutError:
+        jobs = "an unknown number of" if remaining is None else remaining
+        return JobGroupTimeoutError(
+            f"job group {named_group(self.job_group_id)}: {self.action}: {jobs} jobs are not as asked for after"
+            f" {self.timeout}; their calls go on, or contacts are still being assigned: try again, or allow a longer"
+            " timeout"
+        )
+
+    def _result(self, order: Order) -> dict[str, Any]:
+        progress = order.describe(self.hook.client).progress
+        names = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
+        counts = {name: getattr(progress, name) for name in names} if progress else {}
+        self.log.info("Job group %s: %s: %s", order.job_group_id, self.action, counts)
+        requested = None if self.all_jobs else len(self.job_ids or ()) + len(self.reference_ids or ())
+        return {"job_group_id": order.job_group_id, "requested": requested, **counts}
 
 
 class OutboundBotSuspendJobsOperator(SteerJobsOperator):
@@ -108,11 +164,7 @@ class OutboundBotSuspendJobsOperator(SteerJobsOperator):
     Arguments and result are those of :class:`SteerJobsOperator`.
     """
 
-    action = "suspend_jobs"
-
-    def is_done(self, progress: Progress) -> bool:
-        """Nothing waits to be dialled."""
-        return progress.scheduling == 0
+    action = "suspend"
 
 
 class OutboundBotResumeJobsOperator(SteerJobsOperator):
@@ -122,17 +174,13 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
     Arguments and result are those of :class:`SteerJobsOperator`.
     """
 
-    action = "resume_jobs"
+    action = "resume"
 
     def check(self, group: JobGroup) -> None:
         """Resumed jobs are dialled, so the connection's calling hours apply."""
         from airflow_provider_outbound.operators.guards import check_hours, window_of
 
         check_hours(self.hook.calling_hours, window_of(group), datetime.now(UTC))
-
-    def is_done(self, progress: Progress) -> bool:
-        """Nothing is held back."""
-        return progress.paused == 0
 
 
 class OutboundBotCancelJobsOperator(SteerJobsOperator):
@@ -142,22 +190,4 @@ class OutboundBotCancelJobsOperator(SteerJobsOperator):
     Arguments and result are those of :class:`SteerJobsOperator`.
     """
 
-    action = "cancel_jobs"
-
-    def note_all(self, job_group_id: str, was_finished: bool) -> None:
-        """A sensor with ``on_cancelled="fail"`` must know it of a group that is cancelled part-way, too."""
-        from airflow_provider_outbound.core.complete import note_cancelled
-
-        if not was_finished:
-            with self.open_ledger() as ledger:
-                note_cancelled(ledger, job_group_id)
-
-    def is_done(self, progress: Progress) -> bool:
-        """Nothing will be dialled."""
-        return progress.scheduling == 0 and progress.paused == 0
-
-
-def _counts(group: JobGroup) -> dict[str, int]:
-    progress = group.progress
-    names = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
-    return {name: getattr(progress, name) for name in names} if progress else {}
+    action = "cancel"

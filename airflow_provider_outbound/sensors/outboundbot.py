@@ -22,6 +22,7 @@ from airflow_provider_outbound.exceptions import (
 )
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         "outboundbot_conn_id",
         "rocketmq_conn_id",
     )
+    operator_extra_links = (OutboundBotConsoleLink(),)
     ui_color = "#e2f0d9"
 
     def __init__(

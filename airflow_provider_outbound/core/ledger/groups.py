@@ -55,6 +55,18 @@ class Groups:
         """A group by the id the service gave it."""
         return self._one_group(schema.job_groups.c.job_group_id == job_group_id)
 
+    def list_job_groups(self) -> list[JobGroupRecord]:
+        """Groups that tasks of this ledger made or assigned to, the newest first; none that was purged."""
+        groups, assignments = schema.job_groups, schema.assignments
+        assigned = exists().where(assignments.c.job_group_id == groups.c.job_group_id)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(groups)
+                .where(or_(groups.c.run_key.is_not(None), assigned), groups.c.purged_at.is_(None))
+                .order_by(groups.c.created_at.desc(), groups.c.job_group_id)
+            ).all()
+        return [_group(row) for row in rows]
+
     def record_job_group(self, record: JobGroupRecord) -> JobGroupRecord:
         """
         Keep a group; the first writer of a run key wins.

@@ -99,6 +99,20 @@ class Jobs(Journal):
             )
             return [Unfinished(reference_id=row.reference_id, job_id=row.job_id) for row in rows]
 
+    def job_ids(self, job_group_id: str, reference_ids: Iterable[str]) -> dict[str | None, str]:
+        """The service's id of each of these jobs, by reference; those whose id nobody has told yet are left out."""
+        iterator = iter(reference_ids)
+        found: dict[str | None, str] = {}
+        with self._database.read() as connection:
+            while part := list(islice(iterator, PAGE)):
+                rows = connection.execute(
+                    select(_jobs.reference_id, _jobs.job_id).where(
+                        _jobs.job_group_id == job_group_id, _jobs.reference_id.in_(part), _jobs.job_id.is_not(None)
+                    )
+                )
+                found |= {row.reference_id: row.job_id for row in rows}
+        return found
+
     def summary(self, job_group_id: str) -> dict[str, Any]:
         """
         What a campaign came to, in counts.

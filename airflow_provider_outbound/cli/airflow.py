@@ -1,0 +1,35 @@
+"""``airflow outbound …``: the same commands under Airflow's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from airflow.cli.cli_config import ActionCommand, Arg
+
+from airflow_provider_outbound.cli import add_commands, run
+
+
+class _Commands(Arg):
+    """Our parsers, in the place of one argument: Airflow's description of commands does not know all of argparse."""
+
+    def add_to_parser(self, parser: argparse.ArgumentParser) -> None:
+        add_commands(parser)
+
+
+def commands() -> list[ActionCommand]:
+    """What Airflow asks for; named in the provider info."""
+    return [
+        ActionCommand(
+            name="outbound",
+            help="Phone campaigns with Alibaba Cloud OutboundBot",
+            func=_run,
+            args=(_Commands(flags=("command",)),),  # type: ignore[no-untyped-call]  # of Airflow's own
+        )
+    ]
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    code = run(arguments)
+    if code:
+        sys.exit(code)

@@ -1,0 +1,215 @@
+"""``outbound groups`` and the kill switch: ``outbound suspend``, ``resume`` and ``cancel``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import JobGroupRecord
+    from airflow_provider_outbound.core.models.job import JobGroup
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+_ACTIONS = {
+    "suspend": ("hold back", "hold jobs back until they are resumed"),
+    "resume": ("go on with", "let suspended jobs go on"),
+    "cancel": ("end", "end jobs for good"),
+}
+_ALL = """\
+--all means every group of this ledger that has not ended. A call on the line is spoken to its end. Tasks that are still
+assigning go on adding contacts, which will be called: pause or fail them first (airflow dags pause DAG).
+"""
+#: What the API counts.
+_COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
+
+
+def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the commands."""
+    parser = subparsers.add_parser(
+        "groups",
+        help="list job groups and how far they are",
+        description="Job groups that tasks of this ledger made or assigned to, the newest first. The API is asked of"
+        " those that have not ended.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    parser.add_argument("--limit", type=_count, default=50, help="at most so many (default: %(default)s)")
+    _add_connection(parser)
+    parser.set_defaults(run=_list)
+    for action, (_, what) in _ACTIONS.items():
+        parser = subparsers.add_parser(
+            action,
+            help=f"{what}, of some job groups or of all",
+            description=f"{what[0].upper()}{what[1:]}, in whole job groups.\n{_ALL}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        chosen = parser.add_mutually_exclusive_group(required=True)
+        chosen.add_argument("groups", nargs="*", default=[], metavar="GROUP", help="ids of job groups")
+        chosen.add_argument("--all", action="store_true", help="every group of this ledger that has not ended")
+        parser.add_argument("--yes", action="store_true", help="do not ask before --all")
+        _add_connection(parser)
+        parser.set_defaults(run=_steer, action=action)
+
+
+def _add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="connection")
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of 1 or more")
+    return int(value)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    hook = _hook(arguments)
+    with hook.ledger as ledger:
+        records = ledger.jobs.list_job_groups()[: arguments.limit]
+        rows = [_row(hook, record) for record in records]
+    if arguments.json:
+        print(json.dumps(rows, ensure_ascii=False))
+    else:
+        _print_table(rows)
+    failed = [row for row in rows if row["error"]]
+    for row in failed:
+        print(f"outbound: {row['job_group_id']}: {row['error']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _row(hook: OutboundBotHook, record: JobGroupRecord) -> dict[str, Any]:
+    """What is known of a group; ``api`` is ``None`` if it was not asked, or did not answer."""
+    from airflow_provider_outbound.core.steer import is_over
+
+    key = record.task_key
+    jobs = hook.ledger.jobs
+    state, counted = jobs.state(record.job_group_id), jobs.summary(record.job_group_id)
+    row: dict[str, Any] = {
+        "job_group_id": record.job_group_id,
+        "name": record.name,
+        "dag_id": key.dag_id if key else None,
+        "run_id": key.run_id if key else None,
+        "task_id": key.task_id if key else None,
+        "map_index": key.map_index if key else None,
+        "status": None,
+        "ledger": {name: counted[name] for name in ("total", "completed", "answered", "unanswered", "not_dialled")},
+        "api": None,
+        "error": None,
+    }
+    if is_over(state):
+        return {**row, "status": "Cancelled" if state.observed.get("cancelled") else "Completed"}
+    try:
+        group = _describe(hook, record)
+    except OutboundBotError as error:
+        return {**row, "error": str(error)}
+    return {**row, "status": str(group.status) if group.status else None, "api": _counts(group)}
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("job group", "name", "DAG", "run", "status", box=None, header_style="bold")
+    for title in ("jobs", "complete", "answered", "waiting", "on the line", "paused"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        counted, api = row["ledger"], row["api"] or {}
+        total = max(counted["total"], api.get("total", 0))
+        numbers = (total, counted["completed"], counted["answered"])
+        numbers += tuple(api.get(name, "") for name in ("scheduling", "executing", "paused"))
+        words = (row["job_group_id"], row["name"], row["dag_id"], row["run_id"], row["status"] or "?")
+        table.add_row(*(word or "" for word in words), *map(str, numbers))
+    # Ids must stay whole where no terminal sets a width.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240)
+    console.print(table)
+
+
+def _steer(arguments: argparse.Namespace) -> int:
+    hook = _hook(arguments)
+    failed = 0
+    with hook.ledger:
+        records = list(_chosen(hook, arguments))
+        if not records:
+            print("no job group is under way")
+            return 0
+        if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
+            print("nothing was done")
+            return 1
+        for record in records:
+            try:
+                counts = _act(hook, arguments.action, record)
+            except OutboundBotError as error:
+                failed += 1
+                print(f"outbound: {record.job_group_id}: {error}", file=sys.stderr)
+            else:
+                told = ", ".join(f"{name} {counts[name]}" for name in _COUNTS)
+                print(f"{record.job_group_id}: {arguments.action}: {told}")
+    return 1 if failed else 0
+
+
+def _chosen(hook: OutboundBotHook, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
+    from airflow_provider_outbound.core.ledger import JobGroupRecord
+    from airflow_provider_outbound.core.steer import is_over
+
+    jobs = hook.ledger.jobs
+    if not arguments.all:
+        for job_group_id in arguments.groups:
+            yield jobs.get_job_group(job_group_id) or JobGroupRecord(job_group_id=job_group_id)
+        return
+    for record in jobs.list_job_groups():
+        if not is_over(jobs.state(record.job_group_id)):
+            yield record
+
+
+def _agrees(action: str, count: int) -> bool:
+    words, _ = _ACTIONS[action]
+    question = f"{words[0].upper()}{words[1:]} all jobs of {count} job group{'' if count == 1 else 's'}? [y/N] "
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
+
+
+def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str, int]:
+    from airflow_provider_outbound.core.steer import Action, Order
+
+    order = Order(
+        action=Action(action), job_group_id=record.job_group_id, instance_id=record.instance_id, all_jobs=True
+    )
+
+    def check(group: JobGroup) -> None:
+        if order.action is Action.RESUME:
+            from airflow_provider_outbound.operators.guards import check_hours, window_of
+
+            check_hours(hook.calling_hours, window_of(group), datetime.now(UTC))
+
+    order.send(hook.client, hook.ledger, check)
+    return _counts(order.describe(hook.client))
+
+
+def _describe(hook: OutboundBotHook, record: JobGroupRecord) -> JobGroup:
+    return hook.client.describe_job_group(job_group_id=record.job_group_id, instance_id=record.instance_id)
+
+
+def _counts(group: JobGroup) -> dict[str, int]:
+    return {name: getattr(group.progress, name, 0) for name in _COUNTS}
+
+
+def _hook(arguments: argparse.Namespace) -> OutboundBotHook:
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+    # As Airflow's own commands on connections do: without it, connections of its database are not looked up.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    hook = OutboundBotHook(arguments.outboundbot_conn_id)
+    if hook.dry_run and arguments.command != "groups":
+        raise OutboundBotConfigError(
+            f"connection {arguments.outboundbot_conn_id!r} says dry_run, so nothing is sent; name another by"
+            " --outboundbot-conn-id"
+        )
+    return hook

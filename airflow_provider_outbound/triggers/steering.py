@@ -1,0 +1,105 @@
+"""The trigger that waits until jobs are suspended, resumed or cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.steer import Order
+
+log = logging.getLogger(__name__)
+
+
+class OutboundBotJobsSteeredTrigger(BaseTrigger):
+    """
+    Wait until jobs are as they were asked to be.
+
+    Its event holds ``status``: ``done``, ``timeout`` (with ``remaining``, jobs that are not as asked for; ``None`` if
+    the API did not answer), or ``error`` (with ``message``, one line).
+
+    :param action: ``suspend``, ``resume`` or ``cancel``.
+    :param job_group_id: The group.
+    :param job_ids: The jobs; ``None`` for all of the group.
+    :param outboundbot_conn_id: Connection to the API.
+    :param instance_id: The group's bot instance; ``None``: the connection's.
+    :param poll_interval: Seconds between two looks.
+    :param deadline: When to give up, aware.
+    """
+
+    def __init__(
+        self,
+        *,
+        action: str,
+        job_group_id: str,
+        job_ids: list[str] | None,
+        deadline: datetime,
+        outboundbot_conn_id: str = OutboundBotHook.default_conn_name,
+        instance_id: str | None = None,
+        poll_interval: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self.action = action
+        self.job_group_id = job_group_id
+        self.job_ids = job_ids
+        self.deadline = deadline
+        self.outboundbot_conn_id = outboundbot_conn_id
+        self.instance_id = instance_id
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "action": self.action,
+                "job_group_id": self.job_group_id,
+                "job_ids": self.job_ids,
+                "deadline": self.deadline,
+                "outboundbot_conn_id": self.outboundbot_conn_id,
+                "instance_id": self.instance_id,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        try:
+            event = await self._wait()
+        except OutboundBotError as error:
+            event = {"status": "error", "message": str(error)}
+        except Exception as error:  # noqa: BLE001 - the task is told in one line, whatever went wrong
+            from airflow_provider_outbound.core.collect.worker import locate
+
+            # Not the error's own text: a library's may hold what it was given.
+            where = locate(error)
+            log.error("Waiting for job group %s failed: %s", self.job_group_id, where)  # noqa: TRY400
+            event = {"status": "error", "message": f"waiting for job group {self.job_group_id} failed: {where}"}
+        yield TriggerEvent(event)
+
+    async def _wait(self) -> dict[str, Any]:
+        hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+        order = await asyncio.to_thread(self._order)
+        # In a thread: it loads the SDK, and waits for answers.
+        while (remaining := await asyncio.to_thread(lambda: order.remaining(hook.client))) != 0:
+            if datetime.now(UTC) >= self.deadline:
+                return {"status": "timeout", "remaining": remaining}
+            await asyncio.sleep(self.poll_interval)
+        return {"status": "done"}
+
+    def _order(self) -> Order:
+        from airflow_provider_outbound.core.steer import Action, Order
+
+        return Order(
+            action=Action(self.action),
+            job_group_id=self.job_group_id,
+            instance_id=self.instance_id,
+            job_ids=tuple(self.job_ids or ()),
+            all_jobs=self.job_ids is None,
+        )

@@ -1,0 +1,105 @@
+"""
+A text message to everybody whose phone rang in vain, sent by a DAG that starts when the results are there.
+
+The campaign's export has an outlet; the event of that asset names the job group. Messages go to an HTTP service
+(connection ``text_messages``, package ``apache-airflow-providers-http``) with the reference id in an idempotency key: a
+task that is tried again may send a message again, and the service drops it. Numbers come from the ledger and are in no
+XCom, file or log. The environment variables of ``nightly_campaign`` apply here too.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import Asset, Param, dag, get_current_context, task
+
+from airflow_provider_outbound import Strategy
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.task_groups.outboundbot import OutboundBotCampaignTaskGroup
+
+FOLDER = os.environ.get("OUTBOUND_EXAMPLE_FOLDER") or str(Path(tempfile.gettempdir(), "outbound-example"))
+TIMEZONE = os.environ.get("OUTBOUND_EXAMPLE_TIMEZONE") or "Asia/Shanghai"
+BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").partition("-")
+
+RESULTS = Asset("outbound_example_results")
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={"contacts": Param(40, type="integer", minimum=1, maximum=50, description="How many to phone")},
+    tags=["outbound", "example"],
+)
+def campaign_with_results() -> None:
+    """Contacts → campaign, whose export tells that the results are there."""
+
+    @task
+    def write_contacts() -> str:
+        """Write whom to phone; put your own query here."""
+        context = get_current_context()
+        run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
+        path = Path(FOLDER, f"to-follow-up-{run}.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["reference_id", "phone_number"])
+            # Set aside for fiction, see nightly_campaign.
+            writer.writerows(
+                [f"person-{last:03}", f"+121255501{last:02}"] for last in range(50, 50 + context["params"]["contacts"])
+            )
+        return str(path)
+
+    OutboundBotCampaignTaskGroup(
+        strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
+        contacts_path=write_contacts(),
+        deferrable=True,
+        path=f"{FOLDER}/to-follow-up-{{{{ run_id | replace(':', '-') }}}}.jsonl",
+        outlets=[RESULTS],
+    )
+
+
+@dag(
+    schedule=[RESULTS],
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    tags=["outbound", "example"],
+)
+def follow_up_on_results() -> None:
+    """Results → a text message to each who did not answer."""
+
+    @task
+    def text_unanswered() -> int:
+        """Send the messages; how many."""
+        from airflow.providers.http.hooks.http import HttpHook
+
+        from airflow_provider_outbound.core.results import iter_results
+
+        service = HttpHook(method="POST", http_conn_id="text_messages")
+        sent = 0
+        for event in get_current_context()["triggering_asset_events"][RESULTS]:
+            job_group_id = event.extra["job_group_id"]
+            with OutboundBotHook().ledger as ledger:
+                for person in iter_results(ledger, job_group_id, only="unanswered"):
+                    answer = service.run(
+                        "messages",
+                        json={"to": person.phone_number, "text": "We could not reach you. Call us when it suits you."},
+                        headers={"Idempotency-Key": f"{job_group_id}/{person.reference_id}"},
+                        # The hook would log the answer, which may repeat the number.
+                        extra_options={"check_response": False},
+                    )
+                    if answer.status_code >= 300:
+                        raise RuntimeError(f"{person.reference_id}: the service answered {answer.status_code}")
+                    sent += 1
+        return sent
+
+    text_unanswered()
+
+
+campaign_with_results()
+follow_up_on_results()

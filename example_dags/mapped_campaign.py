@@ -1,0 +1,70 @@
+"""
+One whole campaign for each segment, however many there are tonight.
+
+The environment variables of ``nightly_campaign`` apply here too.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, task_group
+
+from airflow_provider_outbound import Strategy
+from airflow_provider_outbound.task_groups.outboundbot import OutboundBotCampaignTaskGroup
+
+FOLDER = os.environ.get("OUTBOUND_EXAMPLE_FOLDER") or str(Path(tempfile.gettempdir(), "outbound-example"))
+TIMEZONE = os.environ.get("OUTBOUND_EXAMPLE_TIMEZONE") or "Asia/Shanghai"
+BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").partition("-")
+
+
+@dag(
+    schedule=CronTriggerTimetable("0 4 * * *", timezone=TIMEZONE),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    params={
+        "segments": Param(3, type="integer", minimum=1, maximum=9, description="How many segments"),
+        "contacts": Param(20, type="integer", minimum=1, maximum=100, description="How many to phone in each"),
+    },
+    tags=["outbound", "example"],
+)
+def mapped_campaign() -> None:
+    """Segments → for each a campaign."""
+
+    @task
+    def write_segments() -> list[dict[str, str]]:
+        """Write one contact file a segment; put your own queries here."""
+        context = get_current_context()
+        run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
+        segments = []
+        for number in range(context["params"]["segments"]):
+            path = Path(FOLDER, f"mapped-{number}-{run}.csv")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(["reference_id", "phone_number"])
+                # Set aside for fiction, see nightly_campaign; area codes 212, 213, … are one segment each.
+                for last in range(context["params"]["contacts"]):
+                    writer.writerow([f"mapped-{number}-{last:03}", f"+1{212 + number}55501{last:02}"])
+            segments.append({"segment": f"segment {number}", "contacts_path": str(path)})
+        return segments
+
+    @task_group
+    def each(segment: str, contacts_path: str) -> None:
+        OutboundBotCampaignTaskGroup(
+            job_group_name=segment,
+            strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
+            contacts_path=contacts_path,
+            deferrable=True,
+            path=f"{FOLDER}/mapped-{{{{ ti.map_index }}}}-{{{{ run_id | replace(':', '-') }}}}.jsonl",
+        )
+
+    each.expand_kwargs(write_segments())
+
+
+mapped_campaign()

@@ -1,0 +1,259 @@
+"""``outbound groups``, and the kill switch: nobody is called any more once it has returned with 0."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.cli import main
+from airflow_provider_outbound.core.assign import AssignOptions, GroupSpec, Request, assign, create_group
+from airflow_provider_outbound.core.complete import Completion
+from airflow_provider_outbound.core.contacts import from_items
+from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.simulator.testing import Simulator
+
+
+@pytest.fixture
+def cloud(simulator_factory: Callable[..., Simulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """A simulator in which no call ends, its connection, and a ledger of the test's own."""
+    simulator = simulator_factory(concurrency=1, clock_speed=0)
+    for name, value in simulator.connections.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    return simulator
+
+
+@pytest.fixture
+def campaign(cloud: Simulator) -> Callable[..., str]:
+    """Makes a job group with some jobs, as a task would."""
+
+    def make(name: str, jobs: int = 3) -> str:
+        hook = OutboundBotHook()
+        key = TaskKey(name, f"run-of-{name}", "create")
+        with hook.ledger as ledger:
+            spec = GroupSpec(name=name, script_id=cloud.script_id, description="")
+            group = create_group(
+                hook.client, ledger, key, lambda: spec, instance_id=cloud.instance_id, settle_seconds=0.2
+            )
+            assign(
+                hook.client,
+                ledger,
+                key,
+                from_items([f"138{index:08d}" for index in range(jobs)]),
+                request=Request(job_group_id=group.job_group_id),
+                options=AssignOptions(),
+                guard=lambda _: None,
+            )
+        return group.job_group_id
+
+    return make
+
+
+def end(cloud: Simulator, job_group_id: str) -> None:
+    """Let a group end, and let the ledger know it, as a sensor does."""
+    cloud.run(lambda found: [found.dialler.end(job, "Failed") for job in found.group(job_group_id).jobs])
+    hook = OutboundBotHook()
+    with hook.ledger as ledger:
+        waiting = Completion(ledger, hook.client, job_group_id, messages=False, reconcile_interval=0.01)
+        assert waiting.check() is not None
+
+
+def statuses(cloud: Simulator, job_group_id: str) -> set[str]:
+    return {job["status"] for job in cloud.state()["groups"][job_group_id]["jobs"]}
+
+
+def test_groups_are_listed_with_what_ledger_and_api_count(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended, under_way = campaign("spring", 2), campaign("summer")
+    end(cloud, ended)
+
+    assert main(["groups", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert main(["groups"]) == 0
+    table = capsys.readouterr().out
+
+    assert [row["job_group_id"] for row in rows] == [under_way, ended]
+    newest, oldest = rows
+    assert (newest["dag_id"], newest["run_id"]) == ("summer", "run-of-summer")
+    assert newest["status"] in ("Scheduling", "Executing")
+    assert (newest["ledger"]["total"], newest["ledger"]["completed"], newest["api"]["total"]) == (3, 0, 3)
+    assert (oldest["status"], oldest["ledger"]["completed"], oldest["api"]) == ("Completed", 2, None)
+    assert {row["error"] for row in rows} == {None}
+    for group_id, name in ((ended, "spring"), (under_way, "summer")):
+        (line,) = [line for line in table.splitlines() if group_id in line]
+        assert {name, f"run-of-{name}"} <= set(line.split())
+
+
+def test_a_ledger_without_groups_lists_none(cloud: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["groups", "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+    assert main(["cancel", "--all"]) == 0
+    assert capsys.readouterr().out == "no job group is under way\n"
+
+
+@pytest.mark.parametrize(
+    ("action", "after"),
+    [pytest.param("suspend", "Paused", id="suspend"), pytest.param("cancel", "Cancelled", id="cancel")],
+)
+def test_all_reaches_every_group_under_way_and_no_other(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], action: str, after: str
+) -> None:
+    ended, *others = campaign("ended"), campaign("one"), campaign("two")
+    end(cloud, ended)
+    before = cloud.state()["requests"]
+
+    assert main([action, "--all", "--yes"]) == 0
+
+    for group_id in others:
+        assert after in statuses(cloud, group_id) <= {after, "Executing"}
+    assert statuses(cloud, ended) == {"Failed"}
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.partition(":")[0] for line in lines} == set(others)
+    acted = f"{action.title()}Jobs"
+    assert cloud.state()["requests"][acted] - before.get(acted, 0) == len(others)
+
+
+def test_one_group_that_fails_does_not_stop_the_others(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = [campaign(name) for name in ("one", "two", "three")]
+    cloud.run(lambda found: found.groups.pop(groups[1]))
+
+    assert main(["cancel", "--all", "--yes"]) == 1
+
+    output = capsys.readouterr()
+    assert "Cancelled" in statuses(cloud, groups[0]) & statuses(cloud, groups[2])
+    (line,) = output.err.splitlines()
+    assert groups[1] in line
+    assert "NotExist.JobGroup" in line
+    assert groups[1] not in output.out
+    assert main(["groups"]) == 1
+    assert groups[1] in capsys.readouterr().err
+
+
+def test_named_groups_alone_are_suspended_and_resumed(cloud: Simulator, campaign: Callable[..., str]) -> None:
+    one, other = campaign("one"), campaign("other")
+
+    assert main(["suspend", one]) == 0
+    suspended = statuses(cloud, one), statuses(cloud, other)
+    assert main(["resume", one]) == 0
+
+    assert "Paused" in suspended[0]
+    assert "Paused" not in suspended[1] | statuses(cloud, one)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_all_is_asked_for_first(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    group_id = campaign("one")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+
+    assert main(["cancel", "--all"]) == 1
+
+    assert "End all jobs of 1 job group? [y/N]" in capsys.readouterr().out
+    assert "Cancelled" not in statuses(cloud, group_id)
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    assert main(["cancel", "--all"]) == 0
+    assert "Cancelled" in statuses(cloud, group_id)
+
+
+def test_nobody_is_called_outside_the_calling_hours_by_resuming(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id = campaign("one")
+    assert main(["suspend", group_id]) == 0
+    connection = json.loads(cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"]["calling_hours"] = {"timezone": "Asia/Shanghai", "windows": [], "holidays": []}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(_never(connection)))
+
+    assert main(["resume", "--all", "--yes"]) == 1
+
+    assert "calling_hours" in capsys.readouterr().err
+    assert "Paused" in statuses(cloud, group_id)
+
+
+def _never(connection: dict[str, Any]) -> dict[str, Any]:
+    """With calling hours that are not now, whenever the test runs."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    today = datetime.now(ZoneInfo("Asia/Shanghai"))
+    window = ["01:00", "02:00"] if today.hour >= 12 else ["22:00", "23:00"]
+    connection["extra"]["calling_hours"] = {"timezone": "Asia/Shanghai", "windows": [window]}
+    return connection
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["cancel"], id="no-group"),
+        pytest.param(["cancel", "--all", "group"], id="all-and-some"),
+        pytest.param(["groups", "--limit", "0"], id="no-limit"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == 2
+
+
+def test_a_dry_run_connection_cannot_be_a_kill_switch(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group_id = campaign("one")
+    connection = json.loads(cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"]["dry_run"] = True
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+
+    assert main(["cancel", group_id]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "dry_run" in line
+
+
+def test_the_same_under_airflow_with_a_connection_of_its_database(
+    cloud: Simulator, campaign: Callable[..., str], airflow_home: Path
+) -> None:
+    group_id = campaign("one")
+    connection = cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
+    environment.pop("_AIRFLOW_PROCESS_CONTEXT")
+
+    def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "ignore", "-m", "airflow", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    made = airflow("connections", "add", "phones", "--conn-json", connection)
+    assert made.returncode == 0, made.stderr
+    conn = ("--outboundbot-conn-id", "phones")
+    wrong = airflow("outbound", "cancel", "--all", group_id)
+    failed = airflow("outbound", "cancel", "nope", *conn)
+    done = airflow("outbound", "cancel", "--all", "--yes", *conn)
+    listed = airflow("outbound", "groups", "--json", *conn)
+
+    assert wrong.returncode == 2
+    assert failed.returncode == 1
+    assert "NotExist.JobGroup" in failed.stderr
+    assert done.returncode == 0, done.stderr
+    assert group_id in done.stdout
+    assert "Cancelled" in statuses(cloud, group_id)
+    (row,) = json.loads(listed.stdout.splitlines()[-1])
+    assert row["api"]["cancelled"] >= 1

@@ -1,0 +1,230 @@
+"""Suspend, resume and cancel: whom they reach, and that a task which waited for the effect tells the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotError
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCancelJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+    OutboundBotResumeJobsOperator,
+    OutboundBotSuspendJobsOperator,
+)
+from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
+
+#: Long enough for a slow machine; nothing is measured by it.
+PATIENCE = 60.0
+REFERENCES = [f"person-{index}" for index in range(6)]
+
+
+@pytest.fixture
+def slow_simulator(simulator_factory, monkeypatch):
+    """Two calls at a time, and the clock stands still: two jobs are on the line, the others wait."""
+    simulator = simulator_factory(concurrency=2, clock_speed=0)
+    for name, value in simulator.connections.items():
+        monkeypatch.setenv(name, value)
+    return simulator
+
+
+@pytest.fixture
+def group(slow_simulator, context) -> str:
+    """A group with six jobs, each to be answered at its first call."""
+    made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context("create"))
+    contacts = [{"phone": f"138000{index}0000", "reference_id": name} for index, name in enumerate(REFERENCES)]
+    OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=contacts).execute(context("assign"))
+    wait_for(lambda: statuses(slow_simulator).count("Executing") == 2)
+    return str(made["job_group_id"])
+
+
+def wait_for(condition) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def statuses(simulator) -> list[str]:
+    (group,) = simulator.state()["groups"].values()
+    return [job["status"] for job in group["jobs"]]
+
+
+def rebuilt(trigger: OutboundBotJobsSteeredTrigger) -> OutboundBotJobsSteeredTrigger:
+    """The trigger as another process makes it, from the arguments that Airflow stores."""
+    from airflow.serialization.serialized_objects import BaseSerialization
+
+    path, arguments = trigger.serialize()
+    assert path == "airflow_provider_outbound.triggers.steering.OutboundBotJobsSteeredTrigger"
+    stored = json.loads(json.dumps(BaseSerialization.serialize(arguments)))
+    return OutboundBotJobsSteeredTrigger(**BaseSerialization.deserialize(stored))
+
+
+def deferred(operator, context) -> OutboundBotJobsSteeredTrigger:
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)
+    assert caught.value.method_name == "execute_complete"
+    return caught.value.trigger
+
+
+async def first_event(trigger: OutboundBotJobsSteeredTrigger, meanwhile=lambda: None) -> dict[str, Any]:
+    async with asyncio.timeout(PATIENCE):
+        running = asyncio.ensure_future(anext(aiter(rebuilt(trigger).run())))
+        await asyncio.sleep(0.2)
+        assert not running.done()
+        await asyncio.to_thread(meanwhile)
+        event = await running
+    return dict(event.payload)
+
+
+@pytest.mark.parametrize(
+    ("operator", "after"),
+    [
+        pytest.param(OutboundBotSuspendJobsOperator, {"Paused"}, id="suspend"),
+        pytest.param(OutboundBotCancelJobsOperator, {"Cancelled"}, id="cancel"),
+    ],
+)
+def test_all_jobs_wait_for_the_calls_on_the_line(slow_simulator, context, group, operator, after):
+    steer = operator(task_id="steer", job_group_id=group, all_jobs=True, deferrable=True, poll_interval=0.1)
+
+    trigger = deferred(steer, context())
+    event = asyncio.run(first_event(trigger, lambda: slow_simulator.set_clock(speed=1000)))
+    result = steer.execute_complete(context(), event)
+
+    assert event == {"status": "done"}
+    assert (result["scheduling"], result["executing"], result["requested"]) == (0, 0, None)
+    assert set(statuses(slow_simulator)) <= {*after, "Succeeded"}
+    assert statuses(slow_simulator).count(next(iter(after))) >= 4
+
+
+@pytest.mark.parametrize("named_by", ["job_ids", "reference_ids"])
+def test_named_jobs_alone_are_suspended_and_resumed(slow_simulator, context, group, named_by):
+    waiting = [job for job in jobs_of(slow_simulator, group) if job["status"] == "Scheduling"][:2]
+    names = [job["job_id" if named_by == "job_ids" else "reference_id"] for job in waiting]
+    steer = {"job_group_id": group, named_by: names, "deferrable": True}
+
+    held = OutboundBotSuspendJobsOperator(task_id="suspend", **steer).execute(context())
+    paused = {job["job_id"] for job in jobs_of(slow_simulator, group) if job["status"] == "Paused"}
+    freed = OutboundBotResumeJobsOperator(task_id="resume", **steer).execute(context())
+
+    assert paused == {job["job_id"] for job in waiting}
+    assert (held["requested"], held["paused"]) == (2, 2)
+    assert (freed["requested"], freed["paused"]) == (2, 0)
+
+
+def test_a_named_job_on_the_line_is_waited_for(slow_simulator, context, group):
+    talking = next(job for job in jobs_of(slow_simulator, group) if job["status"] == "Executing")
+    steer = OutboundBotCancelJobsOperator(
+        task_id="cancel",
+        job_group_id=group,
+        reference_ids=[talking["reference_id"]],
+        deferrable=True,
+        poll_interval=0.1,
+    )
+
+    trigger = deferred(steer, context())
+    event = asyncio.run(first_event(trigger, lambda: slow_simulator.set_clock(speed=1000)))
+
+    assert trigger.job_ids == [talking["job_id"]]
+    assert event == {"status": "done"}
+    assert steer.execute_complete(context(), event)["requested"] == 1
+
+
+def test_an_effect_that_does_not_come_fails_the_task(context, group):
+    steer = OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, timeout=timedelta(), poll_interval=0.1
+    )
+
+    event = asyncio.run(anext(aiter(rebuilt(deferred(steer, context())).run()))).payload
+
+    assert event == {"status": "timeout", "remaining": 2}
+    with pytest.raises(JobGroupTimeoutError, match="suspend: 2 jobs are not as asked for"):
+        steer.execute_complete(context(), event)
+
+
+def test_without_a_triggerer_the_task_waits_itself(slow_simulator, context, group):
+    slow_simulator.set_clock(speed=1)
+
+    result = OutboundBotCancelJobsOperator(
+        task_id="cancel", job_group_id=group, all_jobs=True, deferrable=False, poll_interval=0.05
+    ).execute(context())
+
+    assert (result["scheduling"], result["executing"], result["paused"]) == (0, 0, 0)
+
+
+def test_who_does_not_wait_is_told_how_it_stands(context, group):
+    result = OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, wait_for_completion=False
+    ).execute(context())
+
+    assert (result["paused"], result["executing"]) == (4, 2)
+
+
+def test_an_api_out_of_order_is_asked_again(slow_simulator, context, group):
+    steer = OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, poll_interval=0.1
+    )
+    trigger = deferred(steer, context())
+    slow_simulator.faults(status_503={"times": 6, "actions": ["DescribeJobGroup"]})
+
+    event = asyncio.run(first_event(trigger, lambda: slow_simulator.set_clock(speed=1000)))
+
+    assert event == {"status": "done"}
+
+
+def test_a_trigger_tells_the_task_what_went_wrong_in_one_line(slow_simulator, context):
+    trigger = OutboundBotJobsSteeredTrigger(
+        action="cancel", job_group_id="nope", job_ids=None, deadline=datetime.now(UTC) + timedelta(minutes=1)
+    )
+
+    event = asyncio.run(anext(aiter(rebuilt(trigger).run()))).payload
+
+    assert event["status"] == "error"
+    with pytest.raises(OutboundBotError, match=r"NotExist\.JobGroup") as caught:
+        OutboundBotCancelJobsOperator(task_id="cancel", job_group_id="nope", all_jobs=True).execute_complete(
+            context(), event
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_whose_event_was_lost_acts_again(slow_simulator, context, group):
+    steer = OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, poll_interval=0.1
+    )
+    deferred(steer, context())
+
+    with pytest.raises(TaskDeferred):
+        steer.execute_complete(context(), None)
+
+
+def test_a_deferred_suspension_in_a_dag(slow_simulator, run_dag):
+    slow_simulator.set_clock(speed=1)
+    with DAG("held", schedule=None) as dag:
+        create = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True)
+        assign = OutboundBotAssignJobsOperator(
+            task_id="assign", job_group_id=create.output, contacts=[f"1380000{index:04}" for index in range(20)]
+        )
+        suspend = OutboundBotSuspendJobsOperator(
+            task_id="suspend", job_group_id=create.output, all_jobs=True, deferrable=True, poll_interval=0.1
+        )
+        cancel = OutboundBotCancelJobsOperator(
+            task_id="cancel", job_group_id=create.output, all_jobs=True, deferrable=True, poll_interval=0.1
+        )
+        assign >> suspend >> cancel
+
+    run = run_dag(dag)
+
+    assert run.state == "success"
+    assert set(statuses(slow_simulator)) <= {"Cancelled", "Succeeded", "Failed"}
+
+
+def jobs_of(simulator, job_group_id: str) -> list[dict[str, Any]]:
+    return list(simulator.state()["groups"][job_group_id]["jobs"])
