@@ -29,7 +29,15 @@ WAITED_FOR = timedelta(days=1)
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
 #: In this order, so that no row points to one that is gone.
-_OF_GROUP = (schema.events, schema.recordings, schema.calls, schema.jobs, schema.assignments)
+_OF_GROUP = (
+    schema.events,
+    schema.recordings,
+    schema.calls,
+    schema.details,
+    schema.handled,
+    schema.jobs,
+    schema.assignments,
+)
 
 
 @attrs.frozen(kw_only=True)
