@@ -2,9 +2,12 @@
 RocketMQ's remoting protocol, through rocketmq-client-python's librocketmq.
 
 That library pushes: it calls a function for each message, on threads of its own, and the message is acknowledged when
-the function returns. So each call waits here until its message is acknowledged, and as many messages can be in hand as
-there are threads. Its second answer, "later", is given at the very end only: the library then sends the message back to
-the broker and, if that fails, counts it as consumed all the same.
+the function returns. So each call waits here until its message is acknowledged.
+
+What is fetched at once, up to 32 messages, is called for one after the other on one thread, and is one thing to the
+broker: it is consumed when the last call has returned, and if one call answers "later", all go back to the broker, come
+again 10 seconds later (the next time after 30, and so on; after 16 times to the dead letters), and meanwhile count as
+consumed even if the way back failed. So "later" is the last resort, and never used while the broker is in trouble.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from airflow_provider_outbound.exceptions import RocketMQError
 
 #: Messages that can be in hand at once; each holds a thread of the library, which costs little but address space.
 THREADS = 128
+#: So often a message is handed out before it goes back to the broker, so that those fetched with it can go on. Only
+#: where others are acknowledged meanwhile: else it is not the message that is at fault.
+HAND_OUTS = 3
 #: When nothing came for so long (seconds), the broker is asked what is wrong, since the library does not say.
 PROBE_SECONDS = 15.0
 #: How long to wait for the library's own shutdown (seconds).
@@ -40,15 +46,15 @@ _SUCCESS, _LATER = 0, 1
 class _Held:
     """A message whose call waits for an answer."""
 
-    __slots__ = ("_answer", "_answered", "attempts", "body", "leased_until", "message_id")
+    __slots__ = ("_answer", "_answered", "body", "earlier_attempts", "hand_outs", "handed_out_at", "message_id")
 
-    def __init__(self, *, body: bytes, message_id: str, attempts: int) -> None:
+    def __init__(self, *, body: bytes, message_id: str, earlier_attempts: int) -> None:
         self.body = body
         self.message_id = message_id
-        #: How often it was handed out, here and elsewhere.
-        self.attempts = attempts
-        #: When it is handed out again unless it is acknowledged before (monotonic seconds).
-        self.leased_until = 0.0
+        #: How often the broker had it back.
+        self.earlier_attempts = earlier_attempts
+        self.hand_outs = 0
+        self.handed_out_at = 0.0
         self._answer: int | None = None
         self._answered = threading.Lock()
         self._answered.acquire()
@@ -81,7 +87,7 @@ class RemotingConsumer(Consumer):
         self._leased: dict[_Held, None] = {}
         #: All whose calls wait.
         self._held: set[_Held] = set()
-        self._heard_at = 0.0
+        self._heard_at = self._acknowledged_at = 0.0
         self._interrupted = threading.Event()
         self._closing = False
 
@@ -112,6 +118,7 @@ class RemotingConsumer(Consumer):
             if message.handle in self._leased:
                 del self._leased[message.handle]
                 message.handle.end(_SUCCESS)
+                self._acknowledged_at = time.monotonic()
             else:
                 missed += 1
         return missed
@@ -145,7 +152,7 @@ class RemotingConsumer(Consumer):
 
     def _hold(self, body: bytes, message_id: str, earlier_attempts: int) -> int:
         """Called by the library, on one of its threads, for each message: keep it until it is acknowledged."""
-        held = _Held(body=body, message_id=message_id, attempts=earlier_attempts)
+        held = _Held(body=body, message_id=message_id, earlier_attempts=earlier_attempts)
         self._held.add(held)
         if self._closing:
             return _LATER
@@ -155,22 +162,27 @@ class RemotingConsumer(Consumer):
         return answer
 
     def _expired(self, max_messages: int) -> list[_Held]:
-        now = time.monotonic()
-        expired = [held for held in itertools.islice(self._leased, max_messages) if held.leased_until <= now]
-        for held in expired:
+        """Messages whose lease has ended, to be handed out again."""
+        latest = time.monotonic() - self._settings.lease_seconds
+        expired = []
+        for held in list(itertools.takewhile(lambda held: held.handed_out_at <= latest, self._leased))[:max_messages]:
             del self._leased[held]
+            at_fault = held.hand_outs >= HAND_OUTS and self._acknowledged_at > held.handed_out_at
+            if at_fault and not find_trouble(self._settings):
+                held.end(_LATER)
+            else:
+                expired.append(held)
         return expired
 
     def _lease(self, held: _Held) -> Message:
-        self._heard_at = time.monotonic()
-        held.leased_until = self._heard_at + self._settings.lease_seconds
-        held.attempts += 1
+        self._heard_at = held.handed_out_at = time.monotonic()
+        held.hand_outs += 1
         self._leased[held] = None
         return Message(
             body=held.body,
             message_id=held.message_id,
             topic=self._settings.topic,
-            delivery_attempt=held.attempts,
+            delivery_attempt=held.earlier_attempts + held.hand_outs,
             handle=held,
         )
 

@@ -37,6 +37,8 @@ class Place:
     settings: RocketMQSettings
     #: Publishes bodies with a tag.
     publish: Callable[..., None]
+    #: A real broker refuses messages without a body.
+    takes_empty: bool = False
 
 
 class Consumers:
@@ -68,6 +70,16 @@ class Consumers:
                 trouble = str(error)
                 time.sleep(0.2)
         return received
+
+    @classmethod
+    def take(cls, consumer: Consumer, count: int) -> list[Message]:
+        """Receive so many messages and acknowledge each."""
+        taken: list[Message] = []
+        while len(taken) < count:
+            received = cls.receive(consumer, 1)
+            assert consumer.acknowledge(received) == 0
+            taken += received
+        return taken
 
 
 @pytest.fixture
@@ -104,7 +116,7 @@ def _stand_in(simulator: Simulator) -> Place:
         tls=False,
         lease_seconds=10,
     )
-    return Place(settings=settings, publish=publish)
+    return Place(settings=settings, publish=publish, takes_empty=True)
 
 
 def make_place(transport: str) -> Place:

@@ -27,10 +27,10 @@ settings = RocketMQSettings.from_dict(json.load(sys.stdin))
 
 def consume():
     consumer = open_consumer(settings)
-    received = []
-    while not received:
+    while True:
         try:
-            received = consumer.receive(1, 3)
+            received = consumer.receive(1, 0.2)
+            break
         except RocketMQError:
             time.sleep(0.1)
     assert consumer.acknowledge(received) == 0
@@ -58,27 +58,29 @@ def test_what_is_acknowledged_does_not_come_again_and_the_rest_does(place: Any, 
     consumer = consumers.open(place.settings)
     place.publish(*(b"%d" % number for number in range(40)))
 
-    first = consumers.receive(consumer, 40)
-    missed = consumer.acknowledge([message for message in first if int(message.body) % 2])
-    second = consumers.receive(consumer, 20)
+    seen: list[Message] = []
+    while len(seen) < 41:
+        received = consumers.receive(consumer, 1)
+        missed = consumer.acknowledge(
+            [message for message in received if message.body != b"7" or message.delivery_attempt > 1]
+        )
+        seen += received
+        assert missed == 0
 
-    assert missed == 0
-    assert sorted(int(message.body) for message in first) == list(range(40))
-    assert {message.delivery_attempt for message in first} == {1}
-    assert sorted(int(message.body) for message in second) == list(range(0, 40, 2))
-    assert {message.delivery_attempt for message in second} == {2}
-    assert {message.message_id for message in second} <= {message.message_id for message in first}
-    assert consumer.acknowledge(second) == 0
+    assert sorted(int(message.body) for message in seen) == sorted([*range(40), 7])
+    assert [(message.body, message.delivery_attempt) for message in seen if message.delivery_attempt > 1] == [(b"7", 2)]
+    assert len({message.message_id for message in seen}) == 40
 
 
 def test_what_a_closed_consumer_did_not_acknowledge_comes_to_the_next(place: Any, consumers: Any) -> None:
     consumer = consumers.open(place.settings)
-    place.publish(b"kept", b"not kept")
-    received = consumers.receive(consumer, 2)
-    consumer.acknowledge([message for message in received if message.body == b"kept"])
+    place.publish(b"kept")
+    consumers.take(consumer, 1)
+    place.publish(b"not kept")
+    consumers.receive(consumer, 1)
     consumer.close()
 
-    (again,) = consumers.receive(consumers.open(place.settings), 1)
+    (again,) = consumers.take(consumers.open(place.settings), 1)
 
     assert (again.body, again.topic) == (b"not kept", place.settings.topic)
     assert again.delivery_attempt > 1
@@ -94,7 +96,7 @@ def test_only_messages_with_the_tag_come(place: Any, consumers: Any, tag: str) -
     place.publish(b"last", tag="wanted")
 
     count = 3 if "other" in tag else 2
-    received = {message.body for message in consumers.receive(consumer, count)}
+    received = {message.body for message in consumers.take(consumer, count)}
 
     assert received == ({b"wanted", b"last", b"other"} if count == 3 else {b"wanted", b"last"})
 
@@ -150,20 +152,22 @@ def test_the_next_endpoint_is_used_when_the_first_is_dead(place: Any, consumers:
     ],
 )
 def test_a_body_arrives_as_it_was_sent(place: Any, consumers: Any, body: bytes) -> None:
+    if not body and not place.takes_empty:
+        pytest.skip("RocketMQ takes no empty message")
     consumer = consumers.open(place.settings)
     place.publish(body)
 
-    (received,) = consumers.receive(consumer, 1)
+    (received,) = consumers.take(consumer, 1)
 
     assert received.body == body
-    assert consumer.acknowledge([received]) == 0
 
 
 def test_fifty_starts_and_stops_leave_nothing_behind(place: Any, tmp_path: Path) -> None:
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
     temporary.mkdir()
-    place.publish(*(b"%d" % number for number in range(53)))
+    if place.settings.transport == "grpc":  # whose poll takes seconds when there is nothing
+        place.publish(*(b"%d" % number for number in range(53)))
 
     ended = subprocess.run(
         [sys.executable, "-c", _STARTS],
