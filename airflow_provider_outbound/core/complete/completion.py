@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, gave_up, settle_dead_assignments
+from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
 from airflow_provider_outbound.core.complete.judge import (
     Known,
     Verdict,
@@ -300,7 +300,7 @@ class Completion:
             expected=max(state.sealed, self._expected_jobs or 0),
             deliberate=state.sealed_assignments > 0 or self._expected_jobs is not None,
             assigning=_is_assigning(state),
-            gave_up=gave_up(self._ledger, self.job_group_id),
+            gave_up=self._ledger.jobs.gave_up(self.job_group_id),
         )
         return known, state, counted
 

@@ -15,6 +15,7 @@ import attrs
 from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select, tuple_, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.groups import OPEN
 from airflow_provider_outbound.exceptions import LedgerError
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Retention:
                 return f"may be waited for: the next look at it was due at {_moment(due_at)}"
         assignments = schema.assignments.c
         if connection.execute(
-            select(exists().where(assignments.job_group_id == group_id, assignments.state == "open"))
+            select(exists().where(assignments.job_group_id == group_id, assignments.state == OPEN))
         ).scalar():
             return "has an assignment that is not finished: clear its task, or wait for the group"
         if connection.execute(select(exists().where(_jobs.job_group_id == group_id, schema.DOUBTFUL))).scalar():
@@ -226,19 +227,20 @@ class Retention:
             bounds = [_events.sequence < bound for bound in (young, unread) if bound is not None]
             if dry_run:
                 return connection.execute(select(func.count()).select_from(schema.events).where(*bounds)).scalar_one()
-        return self._delete(schema.events, *bounds)
+        return self._delete(schema.events, *bounds, order=_events.sequence)
 
-    def _delete(self, table: Table, *conditions: Any) -> int:
-        """Delete rows batch by batch, and leave others as much time as each takes."""
+    def _delete(self, table: Table, *conditions: Any, order: Any = None) -> int:
+        """
+        Delete rows batch by batch, and leave others as much time as each takes.
+
+        :param order: The column whose index leads to the rows, where a planner might read the table instead.
+        """
         key = tuple_(*table.primary_key.columns)
-        batch = select(*table.primary_key.columns).where(*conditions).limit(BATCH)
+        batch = select(*table.primary_key.columns).where(*conditions).order_by(order).limit(BATCH)
         deleted = 0
         while True:
             begun = time.monotonic()
             with self._database.write() as connection:
-                if self._database.is_sqlite:
-                    # Otherwise the file keeps what was deleted until something else is written there.
-                    connection.exec_driver_sql("PRAGMA secure_delete=ON").close()
                 count = connection.execute(delete(table).where(key.in_(batch))).rowcount
             deleted += count
             if count < BATCH:

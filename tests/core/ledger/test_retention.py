@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from airflow_provider_outbound.core.ledger import (
     Ledger,
     Outcomes,
     TaskKey,
+    open_ledger,
     schema,
 )
 from airflow_provider_outbound.core.ledger import retention as retention_module
@@ -133,21 +136,29 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(ledger: Ledger) -> Non
     assert ledger.jobs.get_job_group("g1").purged_at is None
 
 
-def test_what_a_purge_deleted_is_gone_from_the_file(ledger: Ledger, url: str) -> None:
-    if not ledger.is_sqlite:
-        pytest.skip("PostgreSQL's files are its own affair")
-    campaign(ledger, jobs=50)
-    let_time_pass(ledger)
-    path = Path(url.removeprefix("sqlite:///"))
+def test_what_a_purge_deleted_is_gone_from_the_file(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(path: Any, **options: Any) -> sqlite3.Connection:
+        # As SQLite is built on systems other than Debian's: it does not overwrite what it deletes unless told to.
+        connection = connect(path, **options)
+        connection.execute("PRAGMA secure_delete=OFF").close()
+        return connection
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", forgetful)
 
     def on_disk() -> bytes:
-        return b"".join(file.read_bytes() for file in path.parent.glob("ledger.db*"))
+        return b"".join(file.read_bytes() for file in tmp_path.glob("ledger.db*"))
 
-    assert b"customer-g1-1" in on_disk()
+    with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [key]) as ledger:
+        campaign(ledger, jobs=50)
+        let_time_pass(ledger)
+        assert b"customer-g1-1" in on_disk()
+        with closing(connect(tmp_path / "ledger.db")) as somebody_else:
+            assert somebody_else.execute("SELECT count(*) FROM jobs").fetchall() == [(50,)]
 
-    ledger.retention.purge(LIMIT)
+            ledger.retention.purge(LIMIT)
 
-    assert b"customer-g1-1" not in on_disk()
+            assert b"customer-g1-1" not in on_disk()
 
 
 def test_late_messages_of_a_purged_group_are_counted_and_recreate_nothing(ledger: Ledger) -> None:
