@@ -29,8 +29,12 @@ BATCH = 500
 WAITED_FOR = timedelta(days=1)
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
-#: In this order, so that no row points to one that is gone.
-_OF_GROUP = (schema.events, schema.recordings, schema.calls, schema.jobs, schema.assignments)
+#: Whatever is about one group; in this order, so that no row points to one that is gone.
+_OF_GROUP = tuple(
+    table
+    for table in reversed(schema.metadata.sorted_tables)
+    if "job_group_id" in table.c and table is not schema.job_groups
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -166,7 +170,7 @@ class Retention:
             # Of a complete group every waiter is told at its next look; none asks for a look any more.
             grace = timedelta(0) if "confirmed" in (group.observed or {}) else WAITED_FOR
             if due_at + grace > self._database.time(connection):
-                return f"may be waited for: the next look at it was due at {_moment(due_at)}"
+                return f"may be waited for until {_moment(due_at + grace)}"
         assignments = schema.assignments.c
         if connection.execute(
             select(exists().where(assignments.job_group_id == group_id, assignments.state == OPEN))
