@@ -112,7 +112,7 @@ def examine(database: Database) -> Health:
     with database.read() as connection:
         rows = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in schema.metadata.sorted_tables
+            for table in sorted(schema.metadata.sorted_tables, key=lambda table: table.name)
             if table is not schema.ledger
         }
         tombstones = connection.execute(select(_groups.observed).where(_groups.purged_at.is_not(None))).scalars().all()

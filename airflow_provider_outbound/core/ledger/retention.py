@@ -8,6 +8,7 @@ its late messages are counted and not kept, and whoever wants to call or wait by
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.groups import OPEN
+from airflow_provider_outbound.core.ledger.statements import chunks
 from airflow_provider_outbound.exceptions import LedgerError
 
 if TYPE_CHECKING:
@@ -106,7 +108,9 @@ class Retention:
                 passed_over.append(
                     PassedOver(job_group_id=group.job_group_id, dag_id=group.dag_id, reason=found.reason)
                 )
-        events = 0 if job_group_id is not None else self._forget_events(before, dry_run=dry_run)
+        events = 0
+        if job_group_id is None:
+            events = self._forget_events(before, [group.job_group_id for group in purged], dry_run=dry_run)
         if self._database.is_sqlite and not dry_run:
             self._empty_log()
         return Purge(purged=tuple(purged), passed_over=tuple(passed_over), events=events)
@@ -222,16 +226,27 @@ class Retention:
         for table in _OF_GROUP:
             self._delete(table, table.c.job_group_id == job_group_id)
 
-    def _forget_events(self, before: datetime, *, dry_run: bool) -> int:
-        """Events are numbered in the order they came, so the old ones are found without reading the others."""
+    def _forget_events(self, before: datetime, but: Sequence[str], *, dry_run: bool) -> int:
+        """
+        Events are numbered in the order they came, so the old ones are found without reading the others.
+
+        :param but: Groups whose events are counted elsewhere.
+        """
         first_young = select(_events.sequence).where(_events.recorded_at > before).order_by(_events.sequence).limit(1)
         with self._database.read() as connection:
+            # Those that come from now on are above this in any case.
+            newest = connection.execute(select(func.max(_events.sequence))).scalar() or 0
             young = connection.execute(first_young).scalar()
-            unread = connection.execute(select(func.min(schema.cursors.c.sequence) + 1)).scalar()
-            bounds = [_events.sequence < bound for bound in (young, unread) if bound is not None]
+            read = connection.execute(select(func.min(schema.cursors.c.sequence))).scalar()
+            through = min(newest if young is None else young - 1, newest if read is None else read)
+            old = _events.sequence <= through
             if dry_run:
-                return connection.execute(select(func.count()).select_from(schema.events).where(*bounds)).scalar_one()
-        return self._delete(schema.events, *bounds, order=_events.sequence)
+                count = select(func.count()).select_from(schema.events).where(old)
+                elsewhere = sum(
+                    connection.execute(count.where(_events.job_group_id.in_(part))).scalar_one() for part in chunks(but)
+                )
+                return connection.execute(count).scalar_one() - elsewhere
+        return self._delete(schema.events, old, order=_events.sequence)
 
     def _delete(self, table: Table, *conditions: Any, order: Any = None) -> int:
         """
