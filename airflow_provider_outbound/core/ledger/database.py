@@ -291,6 +291,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # Else the file keeps what was deleted or written anew until something else comes to lie there.
+        cursor.execute("PRAGMA secure_delete=ON")
     finally:
         cursor.close()
 

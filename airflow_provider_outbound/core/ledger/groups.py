@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     GroupState,
     JobGroupRecord,
+    JobState,
     OpenAssignment,
     TaskKey,
 )
@@ -22,14 +24,17 @@ from airflow_provider_outbound.exceptions import JobGroupPurgedError, LeaseHeldE
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
-_OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
+#: States of an assignment.
+OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
+#: How the names of owners begin that settle what others left.
+_SETTLER = "settler:"
 
 _groups = schema.job_groups.c
 # The words of the partial indexes, literally: a planner does not see them through parameters.
 _DOUBT = exists().where(schema.jobs.c.job_group_id == _groups.job_group_id, schema.DOUBTFUL)
 _UNFINISHED = exists().where(schema.jobs.c.job_group_id == _groups.job_group_id, schema.UNFINISHED)
 _ASSIGNING = exists().where(
-    schema.assignments.c.job_group_id == _groups.job_group_id, schema.assignments.c.state == _OPEN
+    schema.assignments.c.job_group_id == _groups.job_group_id, schema.assignments.c.state == OPEN
 )
 # Made once: to build a statement takes longer than to run it, and a thousand waiters ask.
 _STATE = select(
@@ -166,7 +171,7 @@ class Groups:
             self.ensure_unpurged(connection, job_group_id)
             now = self._database.time(connection)
             lease = {
-                "state": _OPEN,
+                "state": OPEN,
                 "owner": owner,
                 "lease_until": now + timedelta(seconds=lease_seconds),
                 "settle_seconds": round(settle_seconds),
@@ -191,7 +196,7 @@ class Groups:
                 row = connection.execute(
                     select(table).where(table.c.assignment_id == assignment_id).with_for_update()
                 ).one()
-                if row.state == _OPEN and row.owner != owner and row.lease_until > now:
+                if row.state == OPEN and row.owner != owner and row.lease_until > now:
                     raise LeaseHeldError(row.lease_until)
                 was_sealed = row.state == _SEALED
                 connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
@@ -233,7 +238,7 @@ class Groups:
             .with_for_update(read=True)
         ).one()
         now = self._database.time(connection)
-        if row.owner != assignment.owner or row.state != _OPEN or row.lease_until <= now:
+        if row.owner != assignment.owner or row.state != OPEN or row.lease_until <= now:
             raise LeaseLostError(
                 f"job group {assignment.job_group_id}: the lease of this assignment ended or went to another process"
             )
@@ -256,6 +261,50 @@ class Groups:
         """
         self._end(assignment, state=_ABANDONED)
 
+    def take_over(self, job_group_id: str, *, dead_for: float, lease_seconds: float) -> list[Assignment]:
+        """
+        Take the leases of dead assignments, so that no late try of their task sends while its doubts are settled.
+
+        Those whose last request could still appear in a listing are left to a later look.
+
+        :param dead_for: Seconds since the end of the lease of an open assignment that make it a dead one. One that its
+            own task gave up, with jobs in doubt, is dead as soon as its lease is over.
+        :param lease_seconds: How long the leases live unless they are renewed.
+        """
+        table, jobs = schema.assignments.c, schema.jobs.c
+        doubtful = and_(
+            jobs.assignment_id == table.assignment_id, jobs.state.in_((JobState.SENDING, JobState.IN_DOUBT))
+        )
+        unfinished = select(
+            schema.assignments,
+            exists().where(doubtful).label("has_doubt"),
+            select(func.max(jobs.sent_at)).where(doubtful).scalar_subquery().label("sent_at"),
+        ).where(table.job_group_id == job_group_id, table.state.in_((OPEN, _ABANDONED)))
+
+        def dead(connection: Connection) -> list[Row[Any]]:
+            now = self._database.time(connection)
+            return [row for row in connection.execute(unfinished) if _is_dead(row, now, dead_for)]
+
+        with self._database.read() as connection:
+            if not dead(connection):
+                return []
+        owner = f"{_SETTLER}{uuid.uuid4().hex}"
+        with self._database.write() as connection:
+            rows = dead(connection)
+            lease_until = self._database.time(connection) + timedelta(seconds=lease_seconds)
+            for row in rows:
+                connection.execute(
+                    update(schema.assignments)
+                    .where(table.assignment_id == row.assignment_id)
+                    .values(state=OPEN, owner=owner, lease_until=lease_until)
+                )
+        return [
+            Assignment(
+                assignment_id=row.assignment_id, job_group_id=job_group_id, owner=owner, reopened=True, was_sealed=False
+            )
+            for row in rows
+        ]
+
     def _end(self, assignment: Assignment, **values: Any) -> None:
         table = schema.assignments
         with self._database.write() as connection:
@@ -277,7 +326,7 @@ class Groups:
                     assignment_id=row.assignment_id, lease_until=row.lease_until, settle_seconds=row.settle_seconds
                 )
                 for row in rows
-                if row.state == _OPEN
+                if row.state == OPEN
             ),
             sealed_assignments=len(sealed),
             abandoned_assignments=sum(row.state == _ABANDONED for row in rows),
@@ -342,6 +391,17 @@ class Groups:
         with self._database.read() as connection:
             row = connection.execute(select(schema.job_groups).where(condition)).one_or_none()
         return None if row is None else _group(row)
+
+
+def _is_dead(row: Row[Any], now: datetime, dead_for: float) -> bool:
+    if row.state == _ABANDONED and not row.has_doubt:
+        return False
+    # A task that gave up, and a settler that died itself, leave nobody to wait for.
+    patience = 0.0 if row.state == _ABANDONED or row.owner.startswith(_SETTLER) else dead_for
+    if row.lease_until + timedelta(seconds=patience) > now:
+        return False
+    sent_at: datetime | None = row.sent_at
+    return sent_at is None or sent_at + timedelta(seconds=row.settle_seconds) <= now
 
 
 def _group(row: Row[Any]) -> JobGroupRecord:

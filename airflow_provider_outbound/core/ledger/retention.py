@@ -8,6 +8,7 @@ its late messages are counted and not kept, and whoever wants to call or wait by
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ import attrs
 from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select, tuple_, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.groups import OPEN
+from airflow_provider_outbound.core.ledger.statements import chunks
 from airflow_provider_outbound.exceptions import LedgerError
 
 if TYPE_CHECKING:
@@ -28,15 +31,11 @@ BATCH = 500
 WAITED_FOR = timedelta(days=1)
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
-#: In this order, so that no row points to one that is gone.
-_OF_GROUP = (
-    schema.events,
-    schema.recordings,
-    schema.calls,
-    schema.details,
-    schema.handled,
-    schema.jobs,
-    schema.assignments,
+#: Whatever is about one group; in this order, so that no row points to one that is gone.
+_OF_GROUP = tuple(
+    table
+    for table in reversed(schema.metadata.sorted_tables)
+    if "job_group_id" in table.c and table is not schema.job_groups
 )
 
 
@@ -109,7 +108,9 @@ class Retention:
                 passed_over.append(
                     PassedOver(job_group_id=group.job_group_id, dag_id=group.dag_id, reason=found.reason)
                 )
-        events = 0 if job_group_id is not None else self._forget_events(before, dry_run=dry_run)
+        events = 0
+        if job_group_id is None:
+            events = self._forget_events(before, [group.job_group_id for group in purged], dry_run=dry_run)
         if self._database.is_sqlite and not dry_run:
             self._empty_log()
         return Purge(purged=tuple(purged), passed_over=tuple(passed_over), events=events)
@@ -173,10 +174,10 @@ class Retention:
             # Of a complete group every waiter is told at its next look; none asks for a look any more.
             grace = timedelta(0) if "confirmed" in (group.observed or {}) else WAITED_FOR
             if due_at + grace > self._database.time(connection):
-                return f"may be waited for: the next look at it was due at {_moment(due_at)}"
+                return f"may be waited for until {_moment(due_at + grace)}"
         assignments = schema.assignments.c
         if connection.execute(
-            select(exists().where(assignments.job_group_id == group_id, assignments.state == "open"))
+            select(exists().where(assignments.job_group_id == group_id, assignments.state == OPEN))
         ).scalar():
             return "has an assignment that is not finished: clear its task, or wait for the group"
         if connection.execute(select(exists().where(_jobs.job_group_id == group_id, schema.DOUBTFUL))).scalar():
@@ -225,28 +226,40 @@ class Retention:
         for table in _OF_GROUP:
             self._delete(table, table.c.job_group_id == job_group_id)
 
-    def _forget_events(self, before: datetime, *, dry_run: bool) -> int:
-        """Events are numbered in the order they came, so the old ones are found without reading the others."""
+    def _forget_events(self, before: datetime, but: Sequence[str], *, dry_run: bool) -> int:
+        """
+        Events are numbered in the order they came, so the old ones are found without reading the others.
+
+        :param but: Groups whose events are counted elsewhere.
+        """
         first_young = select(_events.sequence).where(_events.recorded_at > before).order_by(_events.sequence).limit(1)
         with self._database.read() as connection:
+            # Those that come from now on are above this in any case.
+            newest = connection.execute(select(func.max(_events.sequence))).scalar() or 0
             young = connection.execute(first_young).scalar()
-            unread = connection.execute(select(func.min(schema.cursors.c.sequence) + 1)).scalar()
-            bounds = [_events.sequence < bound for bound in (young, unread) if bound is not None]
+            read = connection.execute(select(func.min(schema.cursors.c.sequence))).scalar()
+            through = min(newest if young is None else young - 1, newest if read is None else read)
+            old = _events.sequence <= through
             if dry_run:
-                return connection.execute(select(func.count()).select_from(schema.events).where(*bounds)).scalar_one()
-        return self._delete(schema.events, *bounds)
+                count = select(func.count()).select_from(schema.events).where(old)
+                elsewhere = sum(
+                    connection.execute(count.where(_events.job_group_id.in_(part))).scalar_one() for part in chunks(but)
+                )
+                return connection.execute(count).scalar_one() - elsewhere
+        return self._delete(schema.events, old, order=_events.sequence)
 
-    def _delete(self, table: Table, *conditions: Any) -> int:
-        """Delete rows batch by batch, and leave others as much time as each takes."""
+    def _delete(self, table: Table, *conditions: Any, order: Any = None) -> int:
+        """
+        Delete rows batch by batch, and leave others as much time as each takes.
+
+        :param order: The column whose index leads to the rows, where a planner might read the table instead.
+        """
         key = tuple_(*table.primary_key.columns)
-        batch = select(*table.primary_key.columns).where(*conditions).limit(BATCH)
+        batch = select(*table.primary_key.columns).where(*conditions).order_by(order).limit(BATCH)
         deleted = 0
         while True:
             begun = time.monotonic()
             with self._database.write() as connection:
-                if self._database.is_sqlite:
-                    # Otherwise the file keeps what was deleted until something else is written there.
-                    connection.exec_driver_sql("PRAGMA secure_delete=ON").close()
                 count = connection.execute(delete(table).where(key.in_(batch))).rowcount
             deleted += count
             if count < BATCH:
