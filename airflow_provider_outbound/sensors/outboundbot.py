@@ -59,7 +59,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
     :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: as much, with the rest cancelled.
     :param on_cancelled: ``fail`` or ``succeed`` if the whole group was cancelled; single jobs may always be.
-    :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits.
+    :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits, by marking it failed or
+        successful; clearing it ends nothing. Before Airflow 3.3 a deferred task cannot know.
     """
 
     template_fields: Sequence[str] = (
@@ -150,15 +151,15 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 return self._time_out()
             else:
                 kind = JobGroupFailedError if event.get("kind") == "JobGroupFailedError" else OutboundBotError
-                raise self._failure(kind(str(event["message"])))
+                raise kind(str(event["message"]))
         return self._defer(until)
 
     def on_kill(self) -> None:
-        """Cancel the group's jobs, if the author asked for that."""
+        """Cancel the group's jobs, if the author asked for that and they have not ended."""
         if self.cancel_on_kill:
             with self._waiting():
-                self._completion.cancel()
-            self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
+                if self._completion.cancel():
+                    self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
 
     @cached_property
     def hook(self) -> OutboundBotHook:
@@ -192,9 +193,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Leave no connection to the ledger open behind."""
+        """Leave no connection to the ledger open behind; a group that failed is a skip where the author said so."""
         try:
             yield
+        except JobGroupFailedError as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from None
+            raise
         finally:
             if "ledger" in vars(self.hook):
                 self.hook.ledger.close()
@@ -232,18 +237,11 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         if self.wait_timeout is not None:
             wait = self.wait_timeout
             return started_at + (wait if isinstance(wait, timedelta) else timedelta(seconds=wait))
-        ends_at = self._window_end
+        ends_at = self._completion.ends_at()
         if ends_at is not None:
             # A sensor that begins late still has the margin: results may have to be fetched.
             return max(ends_at, started_at) + TIMEOUT_MARGIN
         return started_at + timedelta(seconds=conf.getfloat("sensors", "default_timeout"))
-
-    @cached_property
-    def _window_end(self) -> datetime | None:
-        record = self.hook.ledger.jobs.get_job_group(self._group_id)
-        if record is not None and record.ends_at is not None:
-            return record.ends_at
-        return self._completion.describe().ends_at
 
     def _defer(self, deadline: datetime) -> NoReturn:
         self.log.info("Waiting for job group %s until %s at most", self._group_id, deadline.isoformat("T", "seconds"))
@@ -282,11 +280,9 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 "Job group %s ended otherwise than it was assigned: %s", self._group_id, summary["by_status"]
             )
         if summary["group_cancelled"] and self.on_cancelled == "fail":
-            raise self._failure(
-                JobGroupFailedError(
-                    f"job group {self._group_id} was cancelled, with {summary['cancelled']} of {summary['total']} jobs"
-                    " still to do; on_cancelled='succeed' accepts that"
-                )
+            raise JobGroupFailedError(
+                f"job group {self._group_id} was cancelled, with {summary['cancelled']} of {summary['total']} jobs"
+                " still to do; on_cancelled='succeed' accepts that"
             )
         return summary
 
@@ -295,11 +291,9 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         completion = self._completion
         if self.on_timeout == "fail":
             summary = completion.summary(timed_out=True)
-            raise self._failure(
-                JobGroupTimeoutError(
-                    f"job group {self._group_id}: {summary['completed']} of {summary['total']} jobs were complete when"
-                    " the time was over; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
-                )
+            raise JobGroupTimeoutError(
+                f"job group {self._group_id}: {summary['completed']} of {summary['total']} jobs were complete when"
+                " the time was over; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
             )
         if self.on_timeout == "cancel":
             self._cancel(completion)
@@ -314,7 +308,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         return summary
 
     def _cancel(self, completion: Completion) -> None:
-        completion.cancel()
+        if not completion.cancel():
+            return
         self.log.warning("Job group %s: the time is over, its jobs are cancelled", self._group_id)
         until = time.monotonic() + CANCEL_SECONDS
         while (progress := completion.describe().progress) is not None and progress.unfinished:
@@ -322,9 +317,3 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 self.log.warning("Job group %s: %d jobs still go on", self._group_id, progress.unfinished)
                 return
             time.sleep(CANCEL_PAUSE)
-
-    def _failure(self, error: OutboundBotError) -> Exception:
-        """The error, or a skip where the author asked for that."""
-        if (self.soft_fail or self.never_fail) and isinstance(error, JobGroupFailedError):
-            return AirflowSkipException(str(error))
-        return error

@@ -25,6 +25,9 @@ __all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
 
 log = logging.getLogger(__name__)
 
+#: States of a task that neither waits nor runs any more.
+_ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
+
 
 class OutboundBotJobCompleteTrigger(BaseTrigger):
     """
@@ -136,22 +139,24 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """
-        Cancel the group's jobs, if the author asked for that and the task really has ended.
+        Cancel the group's jobs, if the author asked for that and a person has ended the task.
 
-        A trigger that moves from a stalled triggerer to another may come here too; its task waits on.
+        A trigger that moves from a stalled triggerer to another may come here too, and one whose task was cleared:
+        those tasks wait on, or have gone on meanwhile. After the deadline the task ends by itself, as ``on_timeout``
+        says.
         """
         if not self.cancel_on_kill:
             return
         state = await self._task_state()
-        if state == "deferred":
-            log.info("Job group %s: the task still waits; nothing is cancelled", self.job_group_id)
+        if state not in _ENDED or (self.deadline is not None and self.deadline <= datetime.now(UTC)):
+            log.info("Job group %s: nothing is cancelled, for no person ended the task (%s)", self.job_group_id, state)
             return
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
         settings = await settings_reader.run(config.load)
         async with desk_of(settings) as desk:
             completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
-            await desk.run(completion.cancel)
-        log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
+            if await desk.run(completion.cancel):
+                log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
 
     async def _task_state(self) -> str | None:
         """What Airflow says of the waiting task; ``None`` if it was cleared, or there is none."""

@@ -4,90 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
-from airflow_provider_outbound.core.collect.watch import end_all
-from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import JobGroupRecord, TaskKey
+from airflow_provider_outbound.core.ledger import JobGroupRecord
 from airflow_provider_outbound.exceptions import JobGroupFailedError, JobGroupTimeoutError, OutboundBotConfigError
-from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.sensors.outboundbot import TIMEOUT_MARGIN, OutboundBotJobCompleteSensor
-from airflow_provider_outbound.simulator.testing import Simulator
-
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
-
-
-@attrs.define(kw_only=True)
-class Campaign:
-    """One job group in the simulator."""
-
-    simulator: Simulator
-    hook: OutboundBotHook
-    job_group_id: str
-
-    def assign(self, count: int) -> None:
-        """Assign ``count`` numbers."""
-        assign(
-            self.hook.client,
-            self.hook.ledger,
-            TaskKey("dag", self.job_group_id, "assign"),
-            from_items([f"138{index:08d}" for index in range(count)]),
-            request=Request(job_group_id=self.job_group_id),
-            options=AssignOptions(settle_seconds=0.2),
-            guard=lambda _: None,
-        )
-
-    def wait_for_service(self) -> None:
-        """Wait until the service has ended."""
-        while self.hook.client.describe_job_group(job_group_id=self.job_group_id).progress.unfinished:  # type: ignore[union-attr]
-            time.sleep(0.05)
-
-
-@pytest.fixture
-def campaign(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campaign]:
-    for name, value in {
-        **simulator.connections,
-        "AIRFLOW__OUTBOUND__LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
-        "AIRFLOW__OUTBOUND__LEDGER_KEY": KEY,
-        "AIRFLOW__OUTBOUND__RECONCILE_INTERVAL": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    hook = OutboundBotHook()
-    group = hook.client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
-    yield Campaign(simulator=simulator, hook=hook, job_group_id=group.job_group_id)
-    end_all()
-    hook.ledger.close()
-
-
-@pytest.fixture
-def run_sensor(campaign: Campaign, run_dag: Callable[..., Any]) -> Callable[..., tuple[str, Any]]:
-    """Runs a sensor in a DAG of its own; its state and what it returned."""
-
-    def run(**arguments: Any) -> tuple[str, Any]:
-        with DAG(f"sensor_{campaign.job_group_id.replace('-', '_')}_{time.monotonic_ns()}") as dag:
-            OutboundBotJobCompleteSensor(
-                task_id="wait", **{"job_group_id": campaign.job_group_id, "poke_interval": 0.5, **arguments}
-            )
-        run = run_dag(dag)
-        task = run.get_task_instance("wait")
-        return str(task.state), task.xcom_pull(task_ids="wait", key="return_value")
-
-    return run
-
-
-def sensor(campaign: Campaign, **arguments: Any) -> OutboundBotJobCompleteSensor:
-    return OutboundBotJobCompleteSensor(
-        task_id="wait", **{"job_group_id": campaign.job_group_id, "poke_interval": 0.1, "mode": "poke", **arguments}
-    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +26,7 @@ def sensor(campaign: Campaign, **arguments: Any) -> OutboundBotJobCompleteSensor
     ],
 )
 def test_every_way_of_waiting_returns_the_same(
-    campaign: Campaign,
+    campaign: Any,
     run_sensor: Callable[..., tuple[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
     how: dict[str, Any],
@@ -130,7 +56,7 @@ def test_every_way_of_waiting_returns_the_same(
 
 
 def test_what_the_create_operator_returned_is_taken_too(
-    campaign: Campaign, run_sensor: Callable[..., tuple[str, Any]]
+    campaign: Any, run_sensor: Callable[..., tuple[str, Any]]
 ) -> None:
     campaign.assign(2)
 
@@ -157,40 +83,40 @@ def test_a_dry_run_is_skipped(run_sensor: Callable[..., tuple[str, Any]]) -> Non
 )
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_wrong_argument_is_said_in_one_line(
-    campaign: Campaign, arguments: dict[str, Any], words: str, deferrable: bool
+    campaign: Any, arguments: dict[str, Any], words: str, deferrable: bool
 ) -> None:
     from airflow_provider_outbound.exceptions import OutboundBotError
 
     with pytest.raises(OutboundBotError) as caught:
-        sensor(campaign, deferrable=deferrable, **arguments).execute({})
+        campaign.sensor(deferrable=deferrable, **arguments).execute({})
 
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_deleted_group_fails(campaign: Campaign) -> None:
+def test_a_deleted_group_fails(campaign: Any) -> None:
     with pytest.raises(JobGroupFailedError, match="job group gone does not exist"):
-        sensor(campaign, job_group_id="gone").execute({})
+        campaign.sensor(job_group_id="gone").execute({})
 
 
-def test_the_time_is_over_and_that_is_a_failure(campaign: Campaign) -> None:
+def test_the_time_is_over_and_that_is_a_failure(campaign: Any) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(3)
 
     with pytest.raises(JobGroupTimeoutError, match="0 of 3 jobs were complete"):
-        sensor(campaign, timeout=0.5).execute({})
+        campaign.sensor(timeout=0.5).execute({})
 
 
-def test_the_time_is_over_and_that_is_enough(campaign: Campaign) -> None:
+def test_the_time_is_over_and_that_is_enough(campaign: Any) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(3)
 
-    summary = sensor(campaign, timeout=timedelta(seconds=0.5), on_timeout="partial").execute({})
+    summary = campaign.sensor(timeout=timedelta(seconds=0.5), on_timeout="partial").execute({})
 
     assert (summary["total"], summary["completed"], summary["timed_out"]) == (3, 0, True)
 
 
-def test_the_time_is_over_and_the_rest_is_cancelled(campaign: Campaign) -> None:
+def test_the_time_is_over_and_the_rest_is_cancelled(campaign: Any) -> None:
     tomorrow = round(time.time() * 1000) + 86_400_000
     strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
     campaign.job_group_id = campaign.hook.client.create_job_group(
@@ -198,24 +124,24 @@ def test_the_time_is_over_and_the_rest_is_cancelled(campaign: Campaign) -> None:
     ).job_group_id
     campaign.assign(3)
 
-    summary = sensor(campaign, timeout=0.5, on_timeout="cancel").execute({})
+    summary = campaign.sensor(timeout=0.5, on_timeout="cancel").execute({})
 
     assert (summary["cancelled"], summary["timed_out"]) == (3, True)
     # Whoever waits for the group later learns that it was cancelled.
     with pytest.raises(JobGroupFailedError, match="was cancelled"):
-        sensor(campaign).execute({})
-    assert sensor(campaign, on_cancelled="succeed").execute({})["cancelled"] == 3
+        campaign.sensor().execute({})
+    assert campaign.sensor(on_cancelled="succeed").execute({})["cancelled"] == 3
 
 
-def test_a_failure_is_a_skip_where_the_author_says_so(campaign: Campaign) -> None:
+def test_a_failure_is_a_skip_where_the_author_says_so(campaign: Any) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(3)
 
     with pytest.raises(AirflowSkipException):
-        sensor(campaign, timeout=0.3, soft_fail=True).execute({})
+        campaign.sensor(timeout=0.3, soft_fail=True).execute({})
 
 
-def test_the_wait_ends_some_time_after_the_window(campaign: Campaign) -> None:
+def test_the_wait_ends_some_time_after_the_window(campaign: Any) -> None:
     from datetime import UTC, datetime
 
     ends_at = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -225,18 +151,18 @@ def test_the_wait_ends_some_time_after_the_window(campaign: Campaign) -> None:
     from airflow.sdk.exceptions import TaskDeferred
 
     with pytest.raises(TaskDeferred) as deferred:
-        sensor(campaign, deferrable=True).execute({})
+        campaign.sensor(deferrable=True).execute({})
 
     assert deferred.value.trigger.deadline == ends_at + TIMEOUT_MARGIN
     assert deferred.value.method_name == "execute_complete"
 
 
-def test_an_event_that_was_lost_is_made_good(campaign: Campaign) -> None:
+def test_an_event_that_was_lost_is_made_good(campaign: Any) -> None:
     from airflow.sdk.exceptions import TaskDeferred
 
     campaign.simulator.set_clock(speed=0)
     campaign.assign(2)
-    waiting = sensor(campaign, deferrable=True, rocketmq_conn_id=None)
+    waiting = campaign.sensor(deferrable=True, rocketmq_conn_id=None)
 
     with pytest.raises(TaskDeferred) as again:
         waiting.execute_complete({}, event=None, deadline="2030-01-01T00:00:00+00:00")
@@ -252,18 +178,18 @@ def test_an_event_that_was_lost_is_made_good(campaign: Campaign) -> None:
     ("kind", "error"),
     [("JobGroupFailedError", JobGroupFailedError), ("OutboundBotConfigError", Exception)],
 )
-def test_the_triggers_error_is_the_tasks(campaign: Campaign, kind: str, error: type[Exception]) -> None:
+def test_the_triggers_error_is_the_tasks(campaign: Any, kind: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="in words"):
-        sensor(campaign).execute_complete({}, event={"status": "error", "kind": kind, "message": "in words"})
+        campaign.sensor().execute_complete({}, event={"status": "error", "kind": kind, "message": "in words"})
 
 
-def test_a_killed_task_cancels_only_if_told_to(campaign: Campaign) -> None:
+def test_a_killed_task_cancels_only_if_told_to(campaign: Any) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(2)
 
-    sensor(campaign).on_kill()
+    campaign.sensor().on_kill()
     assert "CancelJobs" not in campaign.simulator.state()["requests"]
-    sensor(campaign, cancel_on_kill=True).on_kill()
+    campaign.sensor(cancel_on_kill=True).on_kill()
 
     assert campaign.simulator.state()["requests"]["CancelJobs"] == 1
 

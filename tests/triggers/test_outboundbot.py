@@ -252,16 +252,19 @@ def test_every_argument_survives_the_database(tools: Any) -> None:
 
 @pytest.mark.parametrize(
     ("state", "requests"),
-    [pytest.param("deferred", 0, id="moved-to-another-triggerer"), pytest.param("failed", 1, id="ended-by-a-person")],
+    [
+        pytest.param("deferred", 0, id="moved-to-another-triggerer"),
+        pytest.param(None, 0, id="cleared"),
+        pytest.param("scheduled", 0, id="cleared-and-scheduled"),
+        pytest.param("running", 0, id="gone-on-elsewhere"),
+        pytest.param("failed", 1, id="marked-failed"),
+        pytest.param("success", 1, id="marked-successful"),
+    ],
 )
-def test_a_killed_wait_cancels_only_if_its_task_has_ended(
-    campaign: Any, monkeypatch: pytest.MonkeyPatch, state: str, requests: int
+def test_a_killed_wait_cancels_only_if_a_person_ended_its_task(
+    campaign: Any, monkeypatch: pytest.MonkeyPatch, state: str | None, requests: int
 ) -> None:
-    # Only a running triggerer can ask Airflow for the state of a task, so its answer is put here.
-    async def told(_: OutboundBotJobCompleteTrigger) -> str:
-        return state
-
-    monkeypatch.setattr(OutboundBotJobCompleteTrigger, "_task_state", told)
+    _tell_state(monkeypatch, state)
     campaign.freeze()
     campaign.assign(3)
 
@@ -269,3 +272,33 @@ def test_a_killed_wait_cancels_only_if_its_task_has_ended(
     asyncio.run(campaign.trigger().on_kill())
 
     assert campaign.simulator.state()["requests"].get("CancelJobs", 0) == requests
+
+
+def test_a_wait_that_another_triggerer_ended_cancels_nothing(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task went on with that one's event, and has ended; the stalled one learns that its trigger is gone."""
+    _tell_state(monkeypatch, "success")
+    campaign.assign(3)
+    assert campaign.wait()["summary"]["completed"] == 3
+
+    asyncio.run(campaign.trigger(cancel_on_kill=True).on_kill())
+
+    assert "CancelJobs" not in campaign.simulator.state()["requests"]
+
+
+def test_a_wait_whose_time_is_over_cancels_nothing_by_itself(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tell_state(monkeypatch, "failed")
+    campaign.freeze()
+    campaign.assign(3)
+
+    asyncio.run(campaign.trigger(cancel_on_kill=True, deadline=datetime.now(UTC)).on_kill())
+
+    assert "CancelJobs" not in campaign.simulator.state()["requests"]
+
+
+def _tell_state(monkeypatch: pytest.MonkeyPatch, state: str | None) -> None:
+    """Only a running triggerer can ask Airflow for the state of a task, so its answer is put here."""
+
+    async def told(_: OutboundBotJobCompleteTrigger) -> str | None:
+        return state
+
+    monkeypatch.setattr(OutboundBotJobCompleteTrigger, "_task_state", told)

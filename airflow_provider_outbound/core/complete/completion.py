@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -98,19 +99,13 @@ class Completion:
         An API or a ledger that does not answer now is told once in the log, and asked again later.
 
         :return: The summary once every job has ended, else ``None``.
-        :raises JobGroupFailedError: the group does not exist (any more).
+        :raises JobGroupFailedError: the group does not exist (any more), or failed with jobs still to do.
         :raises JobGroupPurgedError: the ledger's rows of the group were purged.
         :raises OutboundBotAuthenticationError: the API refuses the credentials.
         """
         try:
-            summary = self._check()
-        except OutboundBotNotFoundError as error:
-            if not error.code.startswith("NotExist.JobGroup"):
-                raise
-            raise JobGroupFailedError(
-                f"job group {self.job_group_id} does not exist: it was deleted, or belongs to another instance than"
-                f" {self._instance_id or self._client.settings.instance_id} ({error.code})"
-            ) from None
+            with self._existing():
+                summary = self._check()
         except OutboundBotError as error:
             if not _passes(error):
                 raise
@@ -182,13 +177,61 @@ class Completion:
         return record.instance_id if record else self._given_instance_id
 
     def describe(self) -> JobGroup:
-        """Ask the API about the group."""
-        return self._client.describe_job_group(job_group_id=self.job_group_id, instance_id=self._instance_id)
+        """
+        Ask the API about the group.
 
-    def cancel(self) -> None:
-        """Ask the API to end every job of the group."""
+        :raises JobGroupFailedError: it does not exist (any more).
+        """
+        with self._existing():
+            return self._client.describe_job_group(job_group_id=self.job_group_id, instance_id=self._instance_id)
+
+    def ends_at(self) -> datetime | None:
+        """
+        When the group's window ends, by the ledger if that knows.
+
+        :return: ``None`` if it has no end, or if the API does not answer now.
+        :raises JobGroupFailedError: the group does not exist (any more).
+        """
+        record = self._ledger.jobs.get_job_group(self.job_group_id)
+        if record is not None and record.ends_at is not None:
+            return record.ends_at
+        seen = self._ledger.jobs.state(self.job_group_id).observed
+        if "ends_at" in seen:
+            return None if seen["ends_at"] is None else datetime.fromisoformat(seen["ends_at"])
+        try:
+            return self.describe().ends_at
+        except OutboundBotError as error:
+            if not _passes(error):
+                raise
+            return None
+
+    @contextmanager
+    def _existing(self) -> Iterator[None]:
+        """Say in words that there is no such group."""
+        try:
+            yield
+        except OutboundBotNotFoundError as error:
+            if not error.code.startswith("NotExist.JobGroup"):
+                raise
+            raise JobGroupFailedError(
+                f"job group {self.job_group_id} does not exist: it was deleted, or belongs to another instance than"
+                f" {self._instance_id or self._client.settings.instance_id} ({error.code})"
+            ) from None
+
+    def cancel(self) -> bool:
+        """
+        Ask the API to end every job of the group, unless all have ended.
+
+        :return: Whether there was anything to end.
+        """
+        progress = self.describe().progress or Progress()
+        # What was assigned a moment ago may not be counted yet.
+        everything = progress.total >= self._ledger.jobs.counts(self.job_group_id).total
+        if everything and not progress.unfinished and not _is_assigning(self._ledger.jobs.state(self.job_group_id)):
+            return False
         self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
         note_cancelled(self._ledger, self.job_group_id)
+        return True
 
     def _check(self) -> Summary | None:
         state = self._ledger.jobs.state(self.job_group_id)
@@ -261,7 +304,8 @@ class Completion:
         known, state, counted = self._read()
         verdict = judge(known, group)
         now = self._ledger.now()
-        notes = {**state.observed, "listed": progress.total}
+        ends_at = None if group.ends_at is None else group.ends_at.isoformat()
+        notes = {**state.observed, "listed": progress.total, "ends_at": ends_at}
         if asked is not None:
             notes["asked"] = dict(asked)
         filled = self._should_fill(verdict, known, progress, notes, now)
@@ -291,6 +335,12 @@ class Completion:
             notes.pop("short_at", None)
         if group.status is JobGroupStatus.CANCELLED:
             notes["cancelled"] = True
+        if finished and progress.unfinished and group.status is JobGroupStatus.FAILED:
+            jobs.save_observed(group_id, notes)
+            raise JobGroupFailedError(
+                f"job group {group_id} has failed: the service dials no more, with {progress.unfinished} of"
+                f" {progress.total} jobs still to do; see the console for the reason"
+            )
         if finished:
             notes["confirmed"] = {"of": _signature(state), "mismatch": mismatch}
         jobs.save_observed(group_id, notes)

@@ -7,9 +7,12 @@ from enum import StrEnum
 
 import attrs
 
-from airflow_provider_outbound.core.models.enums import JobStatus
+from airflow_provider_outbound.core.models.enums import JobGroupStatus, JobStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 
+#: In these the service dials no more, even if it counts jobs that have not ended. Not so Completed, which it may also
+#: say between two days of one strategy.
+_GIVEN_UP = (JobGroupStatus.CANCELLED, JobGroupStatus.FAILED)
 #: How the ledger's summary names jobs of which no status is known yet.
 _NO_STATUS = "Unknown"
 
@@ -81,6 +84,8 @@ def judge(known: Known, group: JobGroup) -> Verdict:
     if progress is None:
         return Verdict.WAIT
     behind = ended_jobs(progress) > known.ended
+    if progress.unfinished and not known.assigning and group.status in _GIVEN_UP:
+        return Verdict.GAP if behind else Verdict.SHORT
     if not service_is_over(group, known):
         return Verdict.GAP if behind else Verdict.WAIT
     everything = known.total >= progress.total >= known.expected

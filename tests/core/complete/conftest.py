@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from airflow_provider_outbound.core.client import ClientSettings, OutboundBotCli
 from airflow_provider_outbound.core.complete import Completion
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import Assignment, Candidate, Incoming, Ledger, TaskKey, open_ledger
+from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import normalise
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -87,9 +89,9 @@ class Campaign:
         jobs: list[dict[str, Any]] = self.simulator.state()["groups"][self.job_group_id]["jobs"]
         return jobs
 
-    def wait_for_service(self) -> None:
+    def wait_for_service(self, patience: float = PATIENCE) -> None:
         """Wait until the service has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while self.client.describe_job_group(job_group_id=self.job_group_id).progress.unfinished:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -140,3 +142,21 @@ def client(simulator: Simulator) -> OutboundBotClient:
 def campaign(simulator: Simulator, client: OutboundBotClient, ledger: Ledger) -> Campaign:
     group = client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
     return Campaign(simulator=simulator, client=client, ledger=ledger, job_group_id=group.job_group_id)
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """
+    Lets the ledger's clock go so much before the true one.
+
+    Nothing sets the clock of one process alone, so the ledger is told another time where it asks for it.
+    """
+    true_time = Database.time
+
+    def set_clock(ahead: timedelta) -> None:
+        def time(database: Database, connection: Any) -> datetime:
+            return true_time(database, connection) + ahead
+
+        monkeypatch.setattr(Database, "time", time)
+
+    return set_clock

@@ -1,36 +1,17 @@
-"""
-A clock that is set to another time does not break a wait.
-
-Nothing sets the clock of one process alone, so the ledger is told another time where it asks for it.
-"""
+"""A clock that is set to another time does not break a wait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from airflow_provider_outbound.core.ledger import TaskKey
-from airflow_provider_outbound.core.ledger.database import Database
 
 DAY = timedelta(days=1)
 INTERVAL = 0.5
-
-
-@pytest.fixture
-def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Lets the ledger's clock go so much before the true one."""
-    true_time = Database.time
-
-    def set_clock(ahead: timedelta) -> None:
-        def time(database: Database, connection: Any) -> datetime:
-            return true_time(database, connection) + ahead
-
-        monkeypatch.setattr(Database, "time", time)
-
-    return set_clock
 
 
 _steps = pytest.mark.parametrize(
