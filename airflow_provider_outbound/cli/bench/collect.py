@@ -14,7 +14,7 @@ import os
 import secrets
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -25,8 +25,6 @@ from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
 #: Names the URL of a PostgreSQL server, where the option does not.
 POSTGRESQL_VARIABLE = "OUTBOUND_BENCH_POSTGRESQL"
-#: Of a backlog; a collector and the bare client get at most so many in hand.
-_JOBS_PER_GROUP = 5_000
 #: Event types of one call, in order.
 _STEPS = ("Dialing", "CallAnswered", "CallFinished", "JobComplete")
 
@@ -46,6 +44,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--many", type=int, default=10_000_000, help="events in the big ledger; 0: no such part (default: %(default)s)"
     )
     parser.add_argument("--few", type=int, default=10_000, help="events in the small one (default: %(default)s)")
+    parser.add_argument(
+        "--folder", help="where the big ledger may grow; ten million events take about 17 GB (default: the usual)"
+    )
     parser.add_argument(
         "--broker",
         metavar="HOST:PORT",
@@ -160,14 +161,10 @@ def _transport(
     return figures
 
 
-def bodies(count: int, *, start: int = 0) -> Iterator[bytes]:
-    """
-    Messages as the service sends them, four for each call; each run has other jobs.
-
-    :param start: Number of the first, for more of the same run.
-    """
+def bodies(count: int, *, jobs_per_group: int = 5_000) -> Iterator[bytes]:
+    """Messages as the service sends them, four for each call; each run has other jobs."""
     run = secrets.token_hex(8)
-    for number in range(start, start + count):
+    for number in range(count):
         job, step = divmod(number, len(_STEPS))
         at = 1_790_000_000_000 + number
         task = {
@@ -184,7 +181,7 @@ def bodies(count: int, *, start: int = 0) -> Iterator[bytes]:
             "eventType": _STEPS[step],
             "eventTime": at,
             "instanceId": "bench-instance",
-            "groupId": f"group-{run}-{job // _JOBS_PER_GROUP}",
+            "groupId": f"group-{run}-{job // jobs_per_group}",
             "id": f"job-{run}-{job:08x}",
             "status": "Succeeded" if _STEPS[step] == "JobComplete" else "Executing",
             "extras": [{"key": "city", "value": "Hangzhou"}],
@@ -203,8 +200,14 @@ def bodies(count: int, *, start: int = 0) -> Iterator[bytes]:
 
 
 def _growth(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What a ledger of many events takes longer than one of few."""
-    return {}
+    """What a ledger of many events takes longer than one of few; in SQLite."""
+    from airflow_provider_outbound.cli.bench import growth
+
+    if not arguments.many:
+        return {"insert_slowdown": None, "query_slowdown": None}
+    with tempfile.TemporaryDirectory(prefix="outbound-bench-", dir=arguments.folder) as folder:
+        url = f"sqlite:///{folder}/{{name}}.db"
+        return in_own_process(growth.measure, growth.Sizes(url=url, few=arguments.few, many=arguments.many))
 
 
 def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> None:
@@ -223,6 +226,20 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
             cells.append(shown(figures.get(f"ratio_{transport}_{name}"), ".2f"))
         table.add_row(title, *cells)
     Console().print(table)
+    if figures["insert_slowdown"] is None:
+        return
+    rows = Table("one ledger", f"{arguments.few:,} events", f"{figures['many']:,} events", "slower by")
+    rows.add_row(
+        "events kept a second",
+        f"{figures['inserts_per_second_few']:,.0f}",
+        f"{figures['inserts_per_second_many']:,.0f}",
+        f"{figures['insert_slowdown']:.2f}",
+    )
+    rows.add_row(
+        "a waiting task's queries",
+        f"{figures['query_ms_few']:.2f} ms",
+        f"{figures['query_ms_many']:.2f} ms",
+        f"{figures['query_slowdown']:.2f}",
+    )
+    Console().print(rows)
 
-
-__all__: Sequence[str] = ("Race", "bodies", "configure", "run")

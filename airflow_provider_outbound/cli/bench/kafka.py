@@ -79,7 +79,7 @@ def trigger(job_group_id: str) -> Any:
     from airflow.providers.apache.kafka.hooks.consume import KafkaConsumerHook
     from airflow.providers.apache.kafka.triggers.await_message import AwaitMessageTrigger
 
-    KafkaConsumerHook.get_consumer = lambda _hook: _Consumer()
+    setattr(KafkaConsumerHook, "get_consumer", lambda _hook: _Consumer())  # noqa: B010 - of another type than theirs
     return AwaitMessageTrigger(
         topics=["outbound-events"],
         apply_function=f"{__name__}.{completes.__name__}",

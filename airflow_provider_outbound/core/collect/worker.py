@@ -8,6 +8,9 @@ is something new to look at. It reports on standard error, ``LEVEL words``, a li
 
 A message is acknowledged after the commit that keeps it, never before. So a collector may be killed at any moment: what
 it held comes again to the next one, and the ledger knows what it has already.
+
+Receiving, keeping and acknowledging go on at the same time, each in a thread: while one lot is committed, the next comes
+in and the last is acknowledged.
 """
 
 from __future__ import annotations
@@ -40,12 +43,15 @@ if TYPE_CHECKING:
 
 #: What is written when there is something new to look at.
 CHANGED = b"changed\n"
-#: Messages taken, and committed, at once.
-BATCH_SIZE = 32
+#: Messages taken at once, and most in hand that are not kept yet: what waits there is kept in one transaction.
+BATCH_SIZE, IN_HAND = 32, 256
 #: How long one poll waits for a message (seconds).
 POLL_SECONDS = 3.0
 #: Longest pause between two attempts to reach a broker or a database (seconds).
 MAX_PAUSE_SECONDS = 15.0
+#: How long a collector that was told to stop may take to keep and acknowledge what it has in hand, and then to let the
+#: acknowledgements under way end, before it leaves the broker (seconds).
+FINISH_SECONDS, LAST_ACKNOWLEDGEMENTS_SECONDS = 1.5, 1.0
 #: How long a collector that was told to stop may take before it just ends (seconds).
 STOP_SECONDS = 8.0
 
@@ -106,12 +112,81 @@ class _Trouble:
         self._said = ""
 
 
+class _InHand:
+    """Messages between the broker and the ledger, and those kept but not acknowledged yet."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._received: list[Message] = []
+        self._kept: list[Message] = []
+        self._unkept = self._unacknowledged = 0
+        self._received_all = self._kept_all = False
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Add what was received."""
+        with self._changed:
+            self._received.extend(messages)
+            self._unkept += len(messages)
+            self._changed.notify_all()
+
+    def wait_until_kept(self, most: int, stop: threading.Event) -> None:
+        """Wait until no more than ``most`` are not kept yet, or one was told to stop."""
+        with self._changed:
+            while self._unkept > most and not stop.is_set():
+                self._changed.wait(0.5)
+
+    def take(self) -> list[Message]:
+        """Everything received, waiting for the first; empty at the end of receiving."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._received or self._received_all)
+            taken, self._received = self._received, []
+            return taken
+
+    def keep(self, taken: int, kept: Sequence[Message]) -> None:
+        """Of so many that were taken these are kept, and may be acknowledged; the others come again."""
+        with self._changed:
+            self._kept.extend(kept)
+            self._unkept -= taken
+            self._unacknowledged += len(kept)
+            self._changed.notify_all()
+
+    def take_kept(self) -> list[Message]:
+        """Everything to acknowledge, waiting for the first; empty when nothing more will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._kept or self._kept_all)
+            taken, self._kept = self._kept, []
+            return taken
+
+    def acknowledge(self, count: int) -> None:
+        """So many are done with."""
+        with self._changed:
+            self._unacknowledged -= count
+            self._changed.notify_all()
+
+    def end_receiving(self) -> None:
+        """Nothing more will be received."""
+        with self._changed:
+            self._received_all = True
+            self._changed.notify_all()
+
+    def end_keeping(self) -> None:
+        """Nothing more will be kept."""
+        with self._changed:
+            self._kept_all = True
+            self._changed.notify_all()
+
+    def wait_until_done(self, seconds: float) -> None:
+        """Wait until nothing is in hand, so long at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._unkept == self._unacknowledged == 0, seconds)
+
+
 class Collector:
     """
     Moves messages from a consumer to a ledger.
 
     :param settings: Subscription and ledger.
-    :param stop: Set to end; a batch that is being stored is finished first if the ledger answers.
+    :param stop: Set to end; what is in hand is kept and acknowledged first if ledger and broker answer.
     :param on_change: Called after each commit that stored something new. Must not block.
     """
 
@@ -123,6 +198,8 @@ class Collector:
         self._on_change = on_change
         self._broker = _Trouble("RocketMQ broker answers again")
         self._database = _Trouble("the ledger answers again: collecting goes on")
+        self._in_hand = _InHand()
+        self._failure: BaseException | None = None
 
     def run(self) -> None:
         """
@@ -147,20 +224,59 @@ class Collector:
                     self._collect(consumer, ledger)
         finally:
             consumer.close()
+        if self._failure is not None:
+            raise self._failure
 
     def _interrupt(self, consumer: Consumer) -> None:
         self._stop.wait()
+        # Not at once: the client that polls is the one that acknowledges.
+        self._in_hand.wait_until_done(FINISH_SECONDS)
         consumer.interrupt()
 
     def _collect(self, consumer: Consumer, ledger: Ledger) -> None:
         topic, group = self._settings.rocketmq.topic, self._settings.rocketmq.consumer_group
         logger.info("collecting topic %s as consumer group %s", topic, group)
-        while not self._stop.is_set():
-            messages = self._persist(lambda: consumer.receive(BATCH_SIZE, POLL_SECONDS), RocketMQError, self._broker)
-            if messages:
-                stored = self._store(ledger, messages)
-                if missed := consumer.acknowledge(stored):
-                    logger.info("%d stored messages could not be acknowledged: they will come again", missed)
+        receiver = threading.Thread(target=self._receive, args=(consumer,), name="collect-receive", daemon=True)
+        acknowledger = threading.Thread(
+            target=self._acknowledge, args=(consumer,), name="collect-acknowledge", daemon=True
+        )
+        receiver.start()
+        acknowledger.start()
+        try:
+            while messages := self._in_hand.take():
+                self._in_hand.keep(len(messages), self._store(ledger, messages))
+        finally:
+            self._stop.set()
+            self._in_hand.end_keeping()
+            acknowledger.join(LAST_ACKNOWLEDGEMENTS_SECONDS)
+
+    def _receive(self, consumer: Consumer) -> None:
+        try:
+            while not self._stop.is_set():
+                messages = self._persist(
+                    lambda: consumer.receive(BATCH_SIZE, POLL_SECONDS), RocketMQError, self._broker
+                )
+                if messages:
+                    self._in_hand.put(messages)
+                    # More are there: they may come in meanwhile. Else this lot is kept first, so that nothing is taken
+                    # that cannot be kept.
+                    more = len(messages) == BATCH_SIZE
+                    self._in_hand.wait_until_kept(IN_HAND - BATCH_SIZE if more else 0, self._stop)
+        except BaseException as error:  # noqa: BLE001 - raised where the collector is run
+            self._failure = error
+        finally:
+            self._in_hand.end_receiving()
+
+    def _acknowledge(self, consumer: Consumer) -> None:
+        while messages := self._in_hand.take_kept():
+            try:
+                missed = consumer.acknowledge(messages)
+            except Exception as error:  # noqa: BLE001 - they come again, which does no harm
+                logger.warning("acknowledging failed: %s", locate(error))
+                missed = len(messages)
+            if missed:
+                logger.info("%d stored messages could not be acknowledged: they will come again", missed)
+            self._in_hand.acknowledge(len(messages))
 
     def _store(self, ledger: Ledger, messages: Sequence[Message]) -> Sequence[Message]:
         """Keep messages, however long the database is away; return those that are kept."""

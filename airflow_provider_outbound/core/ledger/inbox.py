@@ -119,8 +119,9 @@ class Inbox:
             }
             for offset, (event, message) in enumerate(readable)
         }
-        statement = insert(connection, schema.events).values(list(rows.values())).on_conflict_do_nothing()
-        inserted = set(connection.execute(statement.returning(schema.events.c.hash)).scalars())
+        # The rows as parameters: written into the statement, each lot would be compiled anew.
+        statement = insert(connection, schema.events).on_conflict_do_nothing().returning(schema.events.c.hash)
+        inserted = set(connection.execute(statement, list(rows.values())).scalars())
         return list({event.hash: event for event, _ in readable if event.hash in inserted}.values())
 
     def _keep_recordings(self, connection: Connection, events: Sequence[Event]) -> None:

@@ -120,7 +120,7 @@ class Message:
 
 
 class Consumer(ABC):
-    """A subscription being read, by one thread."""
+    """A subscription being read, by one thread; another one may acknowledge meanwhile."""
 
     @abstractmethod
     def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:

@@ -1,0 +1,185 @@
+"""
+A ledger of many events beside one of few: does it get slower?
+
+Both begin with one job group that came in by the collector's own path. The rest are copies of its rows under other
+keys, made inside the database, with the indexes made again afterwards: what is there in the end is the same, only
+sooner. Then both are measured in turns.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from airflow_provider_outbound.cli.bench.common import KEY, say
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+    from airflow_provider_outbound.core.ledger import Incoming, Ledger
+
+#: Jobs of a group, and so a query's size; four events each.
+JOBS = 500
+EVENTS = 4 * JOBS
+#: Events kept at once, lots measured, and queries.
+_LOT, _LOTS, _QUERIES = 256, 40, 300
+#: Groups copied by one statement.
+_GROUPS_AT_ONCE = 250
+
+
+@attrs.frozen(kw_only=True)
+class Sizes:
+    """
+    What is compared.
+
+    :param url: Where the ledgers are, with ``{name}`` for ``few`` and ``many``.
+    :param few: Events in the small ledger.
+    :param many: Events in the big one.
+    """
+
+    url: str
+    few: int
+    many: int
+
+
+def measure(sizes: Sizes) -> dict[str, Any]:
+    """Insert rate and query time of both, and by how much the big one is slower."""
+    from airflow_provider_outbound.core.ledger import open_ledger
+
+    with (
+        open_ledger(sizes.url.format(name="few"), [KEY]) as few,
+        open_ledger(sizes.url.format(name="many"), [KEY]) as many,
+    ):
+        ledgers = {"few": few, "many": many}
+        groups: dict[str, list[str]] = {}
+        for name, count in (("few", sizes.few), ("many", sizes.many)):
+            begun = time.perf_counter()
+            groups[name] = _fill(ledgers[name], max(1, count // EVENTS))
+            say(f"{len(groups[name]) * EVENTS:,} events: filled in {time.perf_counter() - begun:.0f} s")
+        inserts = _in_turns({name: _inserts(ledger) for name, ledger in ledgers.items()}, _LOTS)
+        queries = _in_turns({name: _queries(ledger, groups[name]) for name, ledger in ledgers.items()}, _QUERIES)
+    return {
+        "many": len(groups["many"]) * EVENTS,
+        "inserts_per_second_few": round(_LOT / inserts["few"], 1),
+        "inserts_per_second_many": round(_LOT / inserts["many"], 1),
+        "query_ms_few": round(1000 * queries["few"], 3),
+        "query_ms_many": round(1000 * queries["many"], 3),
+        "insert_slowdown": round(inserts["many"] / inserts["few"], 3),
+        "query_slowdown": round(queries["many"] / queries["few"], 3),
+    }
+
+
+def _in_turns(acts: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
+    """The median seconds of each; they take turns, so that whatever else the machine does befalls all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in acts}
+    for number in range(times + 3):
+        for name, act in acts.items():
+            begun = time.perf_counter()
+            act()
+            # The first few fill caches.
+            if number >= 3:
+                taken[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def _inserts(ledger: Ledger) -> Callable[[], object]:
+    """Keeps another lot of messages at each call."""
+    lots = _lots(_LOT * (_LOTS + 3))
+    return lambda: ledger.inbox.record(next(lots))
+
+
+def _queries(ledger: Ledger, groups: list[str]) -> Callable[[], object]:
+    """What a waiter asks: which groups something happened to, how a group stands, what it came to."""
+    newest = ledger.jobs.newest()
+
+    def ask() -> None:
+        group = random.choice(groups)
+        ledger.jobs.quiet_since(newest - 1)
+        ledger.jobs.state(group)
+        ledger.jobs.summary(group)
+
+    return ask
+
+
+def _lots(count: int) -> Iterator[list[Incoming]]:
+    from airflow_provider_outbound.cli.bench.collect import bodies
+    from airflow_provider_outbound.core.ledger import Incoming
+
+    lot: list[Incoming] = []
+    for body in bodies(count, jobs_per_group=JOBS):
+        lot.append(Incoming(body=body, message_id="", topic="outbound-bench"))
+        if len(lot) == _LOT:
+            yield lot
+            lot = []
+    if lot:
+        yield lot
+
+
+def _fill(ledger: Ledger, count: int) -> list[str]:
+    """Make so many groups of :data:`JOBS` jobs; their ids."""
+    from sqlalchemy import select, update
+
+    from airflow_provider_outbound.core.ledger import schema
+
+    for lot in _lots(EVENTS):
+        ledger.inbox.record(lot)
+    with ledger.read() as connection:
+        (first,) = connection.execute(select(schema.job_groups.c.job_group_id)).scalars()
+    tables = (schema.job_groups, schema.jobs, schema.calls, schema.events)
+    indexes = [index for table in tables for index in table.indexes] if count > _GROUPS_AT_ONCE else []
+    with ledger.write() as connection:
+        for index in indexes:
+            index.drop(connection)
+    for start in range(1, count, _GROUPS_AT_ONCE):
+        end = min(count, start + _GROUPS_AT_ONCE)
+        with ledger.write() as connection:
+            for table in tables:
+                _copy(connection, table, first, start, end)
+        if end % 1000 < _GROUPS_AT_ONCE:
+            say(f"{end:,} of {count:,} groups")
+    with ledger.write() as connection:
+        for index in indexes:
+            index.create(connection)
+        connection.execute(update(schema.ledger).values(sequence=count * EVENTS))
+    with ledger.engine.connect() as connection:
+        connection.exec_driver_sql("ANALYZE")
+        connection.commit()
+    return [first, *(f"{first}-{number}" for number in range(1, count))]
+
+
+def _copy(connection: Connection, table: Table, group: str, start: int, end: int) -> None:
+    """Copy a group's rows of one table under the keys of the groups ``start`` to ``end``."""
+    from sqlalchemy import text
+
+    sqlite = connection.dialect.name == "sqlite"
+    # Keys that tell nothing are as scattered as real ones.
+    scattered = "lower(hex(randomblob(32)))" if sqlite else "encode(sha256((n.n::text || hash)::bytea), 'hex')"
+    scattered_key = "lower(hex(randomblob(16)))" if sqlite else "md5(n.n::text || phone_key)"
+    numbers = (
+        "WITH RECURSIVE n(n) AS (SELECT :start UNION ALL SELECT n + 1 FROM n WHERE n + 1 < :end)"
+        if sqlite
+        else "WITH n AS (SELECT generate_series(:start, :end - 1) AS n)"
+    )
+    made: dict[str, str] = {
+        "job_group_id": "job_group_id || '-' || n.n",
+        "job_id": "job_id || '-' || n.n",
+        "task_id": "task_id || '-' || n.n",
+        "sequence": "sequence + n.n * :events",
+        "changed": "changed + n.n * :events",
+        "hash": scattered,
+        "phone_key": scattered_key,
+    }
+    columns = [column.name for column in table.columns]
+    values = ", ".join(made.get(column, column) for column in columns)
+    statement = (
+        f"{numbers} INSERT INTO {table.name} ({', '.join(columns)}) "  # noqa: S608 - names of our own tables
+        f"SELECT {values} FROM n, {table.name} WHERE job_group_id = :group"
+    )
+    if sqlite:
+        statement = statement.replace(numbers, "", 1).replace("SELECT ", f"{numbers} SELECT ", 1)
+    connection.execute(text(statement), {"start": start, "end": end, "group": group, "events": EVENTS})
