@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _JOBS = 99
 #: How often the API is asked for what no message told, seconds.
 _REFRESH = 60.0
+#: And after it gave no answer.
+_AGAIN = 5.0
 #: A recording that was not to be had is asked for again after the first of these, then twice that, up to the second.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -259,6 +261,7 @@ class _Watched:
             if not _passes(error):
                 raise
             log.warning("Job group %s: %s; will ask again", group_id, error)
+            self._refresh_at = time.monotonic() + _AGAIN
 
 
 def _getter(
