@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import LATEST
@@ -75,6 +75,12 @@ class Details:
             for (job_id, task_id), has_notice in sorted(found.items())
             if task_id != LATEST or job_id not in named
         ]
+
+    def hears(self, job_group_id: str) -> bool:
+        """Whether any message about a group came, so that more may be on their way."""
+        with self._database.read() as connection:
+            found = select(exists().where(schema.events.c.job_group_id == job_group_id))
+            return bool(connection.execute(found).scalar())
 
     def recording_url(self, task_id: str) -> str | None:
         """Where the last notice says that a call's recording is; it may have expired. ``None``: none says."""

@@ -34,8 +34,14 @@ log = logging.getLogger(__name__)
 _JOBS = 99
 #: How often the API is asked for what no message told, seconds.
 _REFRESH = 60.0
-#: A recording that was not to be had is asked for again after the first of these, then twice that, up to the second.
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+#: And after it gave no answer.
+_AGAIN = 5.0
+#: How long a notice may be under way before the API is asked instead, where messages come at all, seconds.
+NOTICE_PATIENCE = 60.0
+#: A recording that was not to be had is asked for again after so many poll intervals, then twice that, …
+_FIRST_PAUSE = 5
+#: … up to so many seconds.
+_LONGEST_PAUSE = 60.0
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -49,6 +55,7 @@ def download_recordings(
     max_parallel_requests: int = 8,
     timeout: float = 1800.0,
     poll_interval: float = 1.0,
+    notice_patience: float = NOTICE_PATIENCE,
 ) -> dict[str, Any]:
     """
     Fetch the recording of every answered call of a group into a folder.
@@ -60,6 +67,8 @@ def download_recordings(
     :param instance_id: The group's; ``None`` leaves it to the client.
     :param timeout: Seconds.
     :param poll_interval: Seconds between two looks at the ledger.
+    :param notice_patience: Seconds from here, or from when a call is known, until the API is asked for want of a
+        notice; at once where no message about the group ever came.
     :return: ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``, ``bytes``.
     :raises OutboundBotConfigError: a file cannot be written.
     :raises OutboundBotError: the API refuses; files fetched until then stay.
@@ -68,7 +77,15 @@ def download_recordings(
         raise OutboundBotConfigError(f"max_parallel_requests: {max_parallel_requests!r} is not 1 or more")
     present = _stems(folder)
     deadline = time.monotonic() + timeout
-    watched = _Watched(ledger, client, job_group_id, instance_id, present, poll_interval)
+    watched = _Watched(
+        ledger,
+        client,
+        job_group_id,
+        instance_id=instance_id,
+        present=present,
+        poll_interval=poll_interval,
+        notice_patience=notice_patience,
+    )
     stop = threading.Event()
 
     def go_on() -> None:
@@ -138,7 +155,8 @@ class _Wanted:
     has_notice: bool
     #: When to try, on the monotonic clock.
     at: float
-    pause: float = _FIRST_PAUSE
+    #: Seconds until it is tried again if it is not to be had.
+    pause: float
     running: bool = False
 
 
@@ -150,9 +168,11 @@ class _Watched:
         ledger: Ledger,
         client: OutboundBotClient,
         job_group_id: str,
+        *,
         instance_id: str | None,
         present: set[str],
         poll_interval: float,
+        notice_patience: float,
     ) -> None:
         self._ledger = ledger
         self._client = client
@@ -160,6 +180,7 @@ class _Watched:
         self._instance_id = instance_id
         self._present = present
         self._poll_interval = poll_interval
+        self._notice_patience = notice_patience
         self._look_at = self._refresh_at = 0.0
         self._changed = -1
         self._calls: list[RecordedCall] = []
@@ -206,9 +227,10 @@ class _Watched:
         self._calls = self._ledger.details.recorded_calls(self._job_group_id)
         if self._unnamed and not had_unnamed:
             self._refresh_at = self._look_at = now
+        patience = self._notice_patience if self._ledger.details.hears(self._job_group_id) else 0.0
         for call in self._calls:
             if call.task_id is not None:
-                self._want(call, call.task_id, now)
+                self._want(call, call.task_id, now, patience)
 
     def due(self, most: int) -> list[_Wanted]:
         """Some of those that may be tried now."""
@@ -233,13 +255,19 @@ class _Watched:
         self._present.add(wanted.stem)
         self.downloaded += 1
 
-    def _want(self, call: RecordedCall, task_id: str, now: float) -> None:
+    def _want(self, call: RecordedCall, task_id: str, now: float, patience: float) -> None:
         stem = f"{_name(call.job_id)}_{_name(task_id)}"
         if stem in self._present:
             return
         wanted = self._wanted.get(stem)
         if wanted is None:
-            self._wanted[stem] = _Wanted(task_id=task_id, stem=stem, has_notice=call.has_notice, at=now)
+            self._wanted[stem] = _Wanted(
+                task_id=task_id,
+                stem=stem,
+                has_notice=call.has_notice,
+                at=now if call.has_notice else now + patience,
+                pause=_FIRST_PAUSE * self._poll_interval,
+            )
         elif call.has_notice and not wanted.has_notice:
             wanted.has_notice, wanted.at = True, now
 
@@ -259,6 +287,7 @@ class _Watched:
             if not _passes(error):
                 raise
             log.warning("Job group %s: %s; will ask again", group_id, error)
+            self._refresh_at = time.monotonic() + _AGAIN
 
 
 def _getter(

@@ -130,9 +130,12 @@ class Target:
             from sqlalchemy.dialects import postgresql, sqlite
 
             statement: Any = (postgresql if name == "postgresql" else sqlite).insert(self._table)
-            return statement.on_conflict_do_update(
+            statement = statement.on_conflict_do_update(
                 index_elements=list(KEY), set_={other: statement.excluded[other] for other in others}
             )
+            # Airflow's usual driver sends row after row unless something is to be returned.
+            is_slow = self._connection.dialect.driver == "psycopg2"
+            return statement.returning(self._table.c.reference_id) if is_slow else statement
         if name in ("mysql", "mariadb"):
             from sqlalchemy.dialects import mysql
 

@@ -25,7 +25,7 @@ def download(campaign: Any, folder: Path, **options: Any) -> dict[str, Any]:
         campaign.client,
         campaign.job_group_id,
         folder,
-        **{"timeout": 60.0, "poll_interval": 0.1, **options},
+        **{"timeout": 60.0, "poll_interval": 0.1, "notice_patience": 0.2, **options},
     )
 
 
@@ -142,7 +142,7 @@ def test_a_slow_recording_does_not_hold_back_the_end(campaign: Any, tmp_path: Pa
     campaign.collect()
     campaign.simulator.faults(recording_slow=3.0)
 
-    result = download(campaign, tmp_path / "r", timeout=0.5)
+    result = download(campaign, tmp_path / "r", timeout=1.0)
 
     assert result["missing"] == 1
     assert not (tmp_path / "r").exists() or not names(tmp_path / "r")
@@ -166,6 +166,20 @@ def test_notices_are_followed_while_the_campaign_runs(campaign: Any, tmp_path: P
 
     assert not waiter.is_alive()
     assert (found["downloaded"], found["missing"]) == (7, 0)
+
+
+def test_a_notice_that_may_still_come_is_waited_for(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    found: dict[str, Any] = {}
+    waiter = threading.Thread(target=lambda: found.update(download(campaign, tmp_path / "r", notice_patience=3600.0)))
+    waiter.start()
+
+    campaign.notice(list(campaign.answered_calls()))
+    waiter.join(60)
+
+    assert (found["downloaded"], found["missing"]) == (7, 0)
+    assert campaign.requests("DownloadRecording") == 0
 
 
 def test_an_expired_link_is_replaced_by_a_new_one(campaign: Any, tmp_path: Path) -> None:
