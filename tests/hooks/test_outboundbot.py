@@ -7,10 +7,12 @@ import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_outbound.core.ledger import Incoming
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.hooks.outboundbot import ConnectionSettings, OutboundBotHook
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -63,6 +65,35 @@ def test_the_simulators_own_connection_works(simulated: Simulator) -> None:
         False,
         None,
     )
+
+
+def test_a_follow_up_goes_on_where_the_last_task_stopped(
+    simulated: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+    hook = OutboundBotHook()
+    for number in range(3):
+        message = {
+            "eventType": "JobComplete",
+            "eventTime": 1_700_000_000_000,
+            "groupId": "group-1",
+            "id": f"job-{number}",
+            "status": "Failed",
+            "failureReason": "NoAnswer",
+            "contacts": [{"phoneNumber": f"1380000000{number}", "referenceId": f"r-{number}"}],
+            "tasks": [{"id": f"call-{number}", "status": "NoAnswer", "actualTime": 1_700_000_000_000}],
+        }
+        hook.ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id=str(number), topic="t")])
+
+    for row in hook.follow_up("group-1", "sms", "unanswered"):
+        if row.reference_id == "r-1":
+            break
+
+    hook.ledger.close()
+    another = OutboundBotHook()
+    assert [row.reference_id for row in another.follow_up("group-1", "sms")] == ["r-1", "r-2"]
+    assert list(another.follow_up("group-1", "sms")) == []
+    another.ledger.close()
 
 
 def test_a_trigger_looks_up_without_blocking(simulated: Simulator) -> None:

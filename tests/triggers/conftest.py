@@ -20,10 +20,10 @@ import pytest
 from airflow_provider_outbound.core.assign import AssignOptions, AssignResult, Request, assign
 from airflow_provider_outbound.core.collect.watch import end_all
 from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import Ledger, TaskKey
+from airflow_provider_outbound.core.ledger import Incoming, Ledger, TaskKey
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.simulator.testing import Simulator
-from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
+from airflow_provider_outbound.triggers.outboundbot import OutboundBotCallEventTrigger, OutboundBotJobCompleteTrigger
 
 KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 #: Long enough for a slow machine; nothing is measured by it.
@@ -218,3 +218,49 @@ def triggerer() -> Iterator[Callable[[OutboundBotJobCompleteTrigger], Triggerer]
     for process in started:
         if process.process.poll() is None:
             process.kill()
+
+
+@pytest.fixture
+def ledger(campaign: Campaign) -> Ledger:
+    """The ledger of the campaign."""
+    return campaign.ledger
+
+
+@pytest.fixture
+def happen(ledger: Ledger) -> Callable[..., None]:
+    """Records events, as a collector does."""
+
+    def happen(*numbers: int, event: str = "JobComplete", group: str = "group-1") -> None:
+        bodies = [
+            {
+                "eventType": event,
+                "eventTime": 1_700_000_000_000 + number,
+                "groupId": group,
+                "id": f"job-{number}",
+                "status": "Succeeded",
+                "contacts": [{"phoneNumber": f"1380000{number:04}", "referenceId": f"r-{number}", "name": "Zhang"}],
+            }
+            for number in numbers
+        ]
+        ledger.inbox.record(
+            [Incoming(body=json.dumps(body).encode(), message_id=body["id"], topic="t") for body in bodies]
+        )
+
+    return happen
+
+
+@pytest.fixture
+def call_events() -> Callable[..., OutboundBotCallEventTrigger]:
+    """Makes triggers of the subscription ``tests`` as another process does, from what Airflow stores."""
+    from airflow.serialization.serialized_objects import BaseSerialization
+
+    def make(**arguments: Any) -> OutboundBotCallEventTrigger:
+        made = OutboundBotCallEventTrigger(
+            **{"subscription": "tests", "rocketmq_conn_id": None, "max_wait": 0.1, **arguments}
+        )
+        path, kwargs = made.serialize()
+        assert path == "airflow_provider_outbound.triggers.events.OutboundBotCallEventTrigger"
+        stored = json.loads(json.dumps(BaseSerialization.serialize(kwargs)))
+        return OutboundBotCallEventTrigger(**BaseSerialization.deserialize(stored))
+
+    return make

@@ -10,57 +10,17 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pytest
-from airflow.triggers.shared_stream import SharedStreamManager
 
-from airflow_provider_outbound.core.ledger import Incoming, Ledger
-from airflow_provider_outbound.triggers import event_stream, events
+from airflow_provider_outbound.core.ledger import Ledger
+from airflow_provider_outbound.triggers import events
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotCallEventTrigger
 
+shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow before 3.3 gives no receipts")
+
 T = TypeVar("T")
+MakeTrigger = Callable[..., OutboundBotCallEventTrigger]
 PATIENCE = 90.0
 SUBSCRIPTION = "tests"
-
-
-@pytest.fixture
-def ledger(campaign: Any) -> Ledger:
-    return campaign.ledger
-
-
-@pytest.fixture
-def happen(ledger: Ledger) -> Callable[..., None]:
-    """Records events, as a collector does."""
-
-    def happen(*numbers: int, event: str = "JobComplete", group: str = "group-1") -> None:
-        bodies = [
-            {
-                "eventType": event,
-                "eventTime": 1_700_000_000_000 + number,
-                "groupId": group,
-                "id": f"job-{number}",
-                "status": "Succeeded",
-                "contacts": [{"phoneNumber": f"1380000{number:04}", "referenceId": f"r-{number}", "name": "Zhang"}],
-            }
-            for number in numbers
-        ]
-        ledger.inbox.record(
-            [Incoming(body=json.dumps(body).encode(), message_id=body["id"], topic="t") for body in bodies]
-        )
-
-    return happen
-
-
-def trigger(**arguments: Any) -> OutboundBotCallEventTrigger:
-    """A trigger as another process makes it, from what Airflow stores."""
-    from airflow.serialization.serialized_objects import BaseSerialization
-
-    made = OutboundBotCallEventTrigger(
-        **{"subscription": SUBSCRIPTION, "rocketmq_conn_id": None, "max_wait": 0.1, **arguments}
-    )
-    path, kwargs = made.serialize()
-    assert path == "airflow_provider_outbound.triggers.events.OutboundBotCallEventTrigger"
-    return OutboundBotCallEventTrigger(
-        **BaseSerialization.deserialize(json.loads(json.dumps(BaseSerialization.serialize(kwargs))))
-    )
 
 
 def patiently(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -76,7 +36,7 @@ class Triggerer:
 
     def __init__(self, one: OutboundBotCallEventTrigger) -> None:
         self._key = one.shared_stream_key()
-        self._manager = SharedStreamManager()
+        self._manager = shared_stream.SharedStreamManager()
         self._stream = one.filter_shared_stream(self._manager.subscribe(trigger_id=1, trigger=one, key=self._key))
         self._fired: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._unstored: list[int] = []
@@ -133,25 +93,15 @@ def jobs(payload: dict[str, Any]) -> list[str]:
     return [event["job_id"] for event in payload["events"]]
 
 
-async def next_run(one: OutboundBotCallEventTrigger) -> dict[str, Any]:
-    """The first event of a trigger that runs without receipts."""
-    running = one.run()
-    try:
-        payload: dict[str, Any] = (await anext(running)).payload
-        return payload
-    finally:
-        await running.aclose()
-
-
 def test_a_batch_tells_what_happened_to_which_jobs_and_nothing_of_people(
-    ledger: Ledger, happen: Callable[..., None]
+    ledger: Ledger, happen: Callable[..., None], call_events: MakeTrigger
 ) -> None:
     cursor(ledger)
     happen(1, 2)
     happen(3, event="CallAnswered", group="group-2")
 
     async def scenario() -> dict[str, Any]:
-        async with triggerer(trigger()) as running:
+        async with triggerer(call_events()) as running:
             return await running.fire()
 
     payload = patiently(scenario())
@@ -174,12 +124,14 @@ def test_a_batch_tells_what_happened_to_which_jobs_and_nothing_of_people(
     assert "Zhang" not in json.dumps(payload)
 
 
-def test_the_cursor_moves_only_when_airflow_has_stored_the_batch(ledger: Ledger, happen: Callable[..., None]) -> None:
+def test_the_cursor_moves_only_when_airflow_has_stored_the_batch(
+    ledger: Ledger, happen: Callable[..., None], call_events: MakeTrigger
+) -> None:
     begin = cursor(ledger)
     happen(1)
 
     async def scenario() -> None:
-        async with triggerer(trigger()) as running:
+        async with triggerer(call_events()) as running:
             payload = await running.fire()
             await asyncio.sleep(0.5)
             assert cursor(ledger) == begin
@@ -193,21 +145,23 @@ def test_the_cursor_moves_only_when_airflow_has_stored_the_batch(ledger: Ledger,
     patiently(scenario())
 
 
-def test_what_was_not_stored_when_a_triggerer_died_is_given_again(ledger: Ledger, happen: Callable[..., None]) -> None:
+def test_what_was_not_stored_when_a_triggerer_died_is_given_again(
+    ledger: Ledger, happen: Callable[..., None], call_events: MakeTrigger
+) -> None:
     begin = cursor(ledger)
     happen(1, 2, 3)
 
     async def scenario() -> list[list[str]]:
         fired = []
         for _ in range(2):
-            async with triggerer(trigger(batch_size=2)) as running:
+            async with triggerer(call_events(batch_size=2)) as running:
                 fired.append(jobs(await running.fire()))
-        async with triggerer(trigger(batch_size=2)) as running:
+        async with triggerer(call_events(batch_size=2)) as running:
             fired += [jobs(await running.fire()), jobs(await running.fire())]
             running.store()
             await until(lambda: cursor(ledger) == begin + 3)
         await asyncio.to_thread(happen, 4)
-        async with triggerer(trigger(batch_size=2)) as running:
+        async with triggerer(call_events(batch_size=2)) as running:
             return [*fired, jobs(await running.fire())]
 
     assert patiently(scenario()) == [
@@ -219,11 +173,13 @@ def test_what_was_not_stored_when_a_triggerer_died_is_given_again(ledger: Ledger
     ]
 
 
-def test_a_new_subscription_begins_with_the_present(ledger: Ledger, happen: Callable[..., None]) -> None:
+def test_a_new_subscription_begins_with_the_present(
+    ledger: Ledger, happen: Callable[..., None], call_events: MakeTrigger
+) -> None:
     happen(1)
 
     async def scenario() -> dict[str, Any]:
-        async with triggerer(trigger()) as running:
+        async with triggerer(call_events()) as running:
             with ledger.read() as connection:
                 before = connection.exec_driver_sql("SELECT count(*) FROM cursors").scalar()
             assert before == 0
@@ -249,7 +205,11 @@ def _known(ledger: Ledger) -> bool:
     ],
 )
 def test_only_what_was_asked_for_is_given(
-    ledger: Ledger, happen: Callable[..., None], arguments: dict[str, Any], expected: list[str]
+    ledger: Ledger,
+    happen: Callable[..., None],
+    arguments: dict[str, Any],
+    expected: list[str],
+    call_events: MakeTrigger,
 ) -> None:
     cursor(ledger)
     happen(1)
@@ -258,21 +218,21 @@ def test_only_what_was_asked_for_is_given(
     happen(4, event="CallAnswered", group="group-2")
 
     async def scenario() -> dict[str, Any]:
-        async with triggerer(trigger(**arguments)) as running:
+        async with triggerer(call_events(**arguments)) as running:
             return await running.fire()
 
     assert jobs(patiently(scenario())) == expected
 
 
 def test_the_cursor_passes_what_was_not_asked_for(
-    ledger: Ledger, happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch, call_events: MakeTrigger
 ) -> None:
     monkeypatch.setattr(events, "IDLE_SECONDS", 0.0)
     begin = cursor(ledger)
     happen(1)
 
     async def scenario() -> None:
-        async with triggerer(trigger(event_types=["RecordingReady"])) as running:
+        async with triggerer(call_events(event_types=["RecordingReady"])) as running:
             await until(lambda: cursor(ledger) > begin)
             assert running.is_silent
 
@@ -280,14 +240,16 @@ def test_the_cursor_passes_what_was_not_asked_for(
 
 
 def test_a_long_log_does_not_pile_up_in_the_triggerer(
-    ledger: Ledger, happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch, call_events: MakeTrigger
 ) -> None:
+    from airflow_provider_outbound.triggers import event_stream
+
     monkeypatch.setattr(event_stream, "MAX_UNSTORED", 2)
     cursor(ledger)
     happen(*range(10))
 
     async def scenario() -> tuple[list[str], list[str]]:
-        async with triggerer(trigger(batch_size=1)) as running:
+        async with triggerer(call_events(batch_size=1)) as running:
             first = [*jobs(await running.fire()), *jobs(await running.fire())]
             await asyncio.sleep(0.5)
             assert running.is_silent
@@ -301,20 +263,20 @@ def test_a_long_log_does_not_pile_up_in_the_triggerer(
     assert [*first, *rest] == [f"job-{number}" for number in range(10)]
 
 
-def test_nothing_passes_a_batch_that_was_not_stored(ledger: Ledger, happen: Callable[..., None]) -> None:
+def test_nothing_passes_a_batch_that_was_not_stored(
+    ledger: Ledger, happen: Callable[..., None], call_events: MakeTrigger
+) -> None:
     begin = cursor(ledger)
     happen(1, 2)
 
     async def scenario() -> None:
-        from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
-
-        stream = OutboundBotCallEventTrigger.create_shared_stream_producer(trigger(batch_size=1).serialize()[1])
+        stream = OutboundBotCallEventTrigger.create_shared_stream_producer(call_events(batch_size=1).serialize()[1])
         opened = stream.open_stream()
         first, second = (await anext(opened))[1], (await anext(opened))[1]
         await stream.advance(
             [
-                AdvanceItem(first, AdvanceOutcome(acked=0, failed=1)),
-                AdvanceItem(second, AdvanceOutcome(acked=1, failed=0)),
+                shared_stream.AdvanceItem(first, shared_stream.AdvanceOutcome(acked=0, failed=1)),
+                shared_stream.AdvanceItem(second, shared_stream.AdvanceOutcome(acked=1, failed=0)),
             ]
         )
         await opened.aclose()
@@ -324,34 +286,13 @@ def test_nothing_passes_a_batch_that_was_not_stored(ledger: Ledger, happen: Call
     assert cursor(ledger) == begin
 
 
-def test_without_receipts_the_cursor_follows_after_a_while(
-    ledger: Ledger, happen: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+def test_messages_of_the_service_arrive_through_the_shared_collector(
+    campaign: Any, tools: Any, call_events: MakeTrigger
 ) -> None:
-    begin = cursor(ledger)
-    happen(1, 2)
-
-    async def died() -> list[str]:
-        return jobs(await next_run(trigger()))
-
-    async def went_on() -> list[str]:
-        running = trigger(batch_size=1).run()
-        fired = [*jobs((await anext(running)).payload), *jobs((await anext(running)).payload)]
-        await running.aclose()
-        return fired
-
-    assert patiently(died()) == ["job-1", "job-2"]
-    assert cursor(ledger) == begin
-    monkeypatch.setattr(events, "STORED_SECONDS", 0.0)
-    assert patiently(went_on()) == ["job-1", "job-2"]
-    assert cursor(ledger) == begin + 1
-    assert patiently(died()) == ["job-2"]
-
-
-def test_messages_of_the_service_arrive_through_the_shared_collector(campaign: Any, tools: Any) -> None:
     cursor(campaign.ledger)
 
     async def scenario() -> list[str]:
-        async with triggerer(trigger(rocketmq_conn_id="rocketmq_default", event_types=["JobComplete"])) as running:
+        async with triggerer(call_events(rocketmq_conn_id="rocketmq_default", event_types=["JobComplete"])) as running:
             found: list[str] = []
             await asyncio.to_thread(campaign.assign, 5)
             while len(found) < 5:
@@ -381,6 +322,7 @@ def test_what_cannot_be_read_is_said_in_one_line_and_tried_again(
     monkeypatch: pytest.MonkeyPatch,
     arguments: dict[str, Any],
     words: str,
+    call_events: MakeTrigger,
 ) -> None:
     monkeypatch.setattr(events, "RETRY_SECONDS", 0.01)
 
@@ -388,7 +330,7 @@ def test_what_cannot_be_read_is_said_in_one_line_and_tried_again(
         return [record.getMessage() for record in caplog.records if record.name == events.__name__]
 
     async def scenario() -> None:
-        async with triggerer(trigger(**arguments)):
+        async with triggerer(call_events(**arguments)):
             await until(lambda: len(lines()) >= 2)
 
     with caplog.at_level(logging.ERROR):
