@@ -18,6 +18,7 @@ from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 
 if TYPE_CHECKING:
     import jinja2
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from airflow_provider_outbound.core.contacts import PathLike
@@ -102,6 +103,12 @@ class OutboundBotOperator(BaseOperator):
 
         config.check_shared_ledger(config.load(), conf.get("core", "executor", fallback="LocalExecutor"))
         return self.hook.ledger
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Contacts, job group and results, as far as this task has to do with them; asked by Airflow's provider."""
+        from airflow_provider_outbound.operators.lineage import lineage
+
+        return lineage(self, task_instance.xcom_pull(task_ids=task_instance.task_id))
 
     def render_template(
         self,

@@ -50,8 +50,9 @@ def test_marking_failed_stops_dialling(airflow_services: AirflowStack, path: str
 
     wait_for_states(airflow_services, dag_id, run_id, {"cancel": "success"})
     counts = airflow_services.xcom(dag_id, run_id, "cancel")
-    assert (counts["total"], counts["scheduling"], counts["executing"], counts["paused"]) == (1500, 0, 0, 0)
-    assert counts["cancelled"] > 0
+    assert (counts["scheduling"], counts["executing"], counts["paused"]) == (0, 0, 0)
+    # Not every fictitious number is valid; at twenty calls a second the others would be called for a minute.
+    assert counts["cancelled"] > 500
     assert airflow_services.wait_for_run(dag_id, run_id) == "failed"
     group_id = airflow_services.xcom(dag_id, run_id, "create")["job_group_id"]
     assert not {job["status"] for job in jobs_of(airflow_services, group_id)} & {"Scheduling", "Executing"}

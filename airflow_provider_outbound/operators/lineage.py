@@ -1,0 +1,51 @@
+"""
+What a task read and wrote, for OpenLineage: contacts → job group → results.
+
+Files and job groups by name, nothing of what is in them. Imported only where Airflow's OpenLineage provider is
+installed and asks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.operators.base import as_path, named_group
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    from airflow_provider_outbound.operators.base import OutboundBotOperator
+
+#: Namespace of job groups: their ids are unique wherever they are.
+NAMESPACE = "outboundbot"
+
+
+def lineage(operator: OutboundBotOperator, returned: Any) -> OperatorLineage[Any, Any]:
+    """
+    Inputs and outputs of a finished task.
+
+    :param returned: What it returned; a task that made a group has its id only there.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    try:
+        group = [Dataset(namespace=NAMESPACE, name=named_group(getattr(operator, "job_group_id", returned)))]
+    except OutboundBotConfigError:
+        return OperatorLineage()
+    read = [Dataset(*_name(path)) for path in (getattr(operator, "contacts_path", None),) if path is not None]
+    written = [Dataset(*_name(path)) for path in (getattr(operator, "path", None),) if path is not None]
+    return OperatorLineage(inputs=group if written else read, outputs=written or group)
+
+
+def _name(value: Any) -> tuple[str, str]:
+    """Namespace and name of a file by OpenLineage's rules: ``file`` and the whole path, or ``s3://bucket`` and the key."""
+    path = as_path(value, "path")
+    if isinstance(path, Path):
+        return "file", str(path.absolute())
+    scheme, _, rest = str(path).partition("://")
+    # A connection may stand before the bucket: s3://conn_id@bucket/key
+    bucket, _, key = rest.rpartition("@")[2].partition("/")
+    return f"{scheme}://{bucket}", key

@@ -1,0 +1,78 @@
+"""Lineage as Airflow's OpenLineage provider asks for it: files and job groups by name, nothing of what is in them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_outbound import Strategy
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCancelJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+    OutboundBotExportResultsOperator,
+)
+
+pytest.importorskip("airflow.providers.openlineage")
+
+
+def asked(operator, returned=None):
+    """Inputs and outputs, asked for as the provider does it."""
+    from airflow.providers.openlineage.extractors.base import DefaultExtractor
+
+    extractor = DefaultExtractor(operator=operator)
+    found = extractor.extract_on_complete(SimpleNamespace(task_id=operator.task_id, xcom_pull=lambda **_: returned))
+    return [[(each.namespace, each.name) for each in part] for part in (found.inputs, found.outputs)]
+
+
+def test_contacts_lead_to_a_job_group_and_that_to_results(simulator, context, tmp_path):
+    path = tmp_path / "contacts.csv"
+    path.write_text("phone\n13800000000\n")
+    create = OutboundBotCreateJobGroupOperator(
+        task_id="create", strategy=Strategy(working_time=[("00:00", "23:59:59")])
+    )
+    made = create.execute(context("create"))
+    assign = OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts_path=str(path))
+    assign.execute(context("assign"))
+    export = OutboundBotExportResultsOperator(
+        task_id="export", job_group_id=made["job_group_id"], path=tmp_path / "results.jsonl"
+    )
+    export.execute(context("export"))
+
+    group = ("outboundbot", made["job_group_id"])
+    assert asked(create, made) == [[], [group]]
+    assert asked(assign) == [[("file", str(path))], [group]]
+    assert asked(export) == [[group], [("file", str(tmp_path / "results.jsonl"))]]
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        pytest.param("s3://bucket/a/b.csv", ("s3://bucket", "a/b.csv"), id="bucket"),
+        pytest.param("s3://aws_default@bucket/a/b.csv", ("s3://bucket", "a/b.csv"), id="with-connection"),
+    ],
+)
+def test_a_store_is_named_by_bucket_and_key(path, named, monkeypatch):
+    import airflow.sdk
+
+    monkeypatch.setattr(airflow.sdk, "ObjectStoragePath", str)  # the file system of S3 is not installed here
+    operator = OutboundBotExportResultsOperator(task_id="export", job_group_id="g-1", path=path)
+
+    assert asked(operator) == [[("outboundbot", "g-1")], [named]]
+
+
+def test_contacts_that_are_no_file_and_their_numbers_are_not_told():
+    operator = OutboundBotAssignJobsOperator(task_id="assign", job_group_id="g-1", contacts=["13800000000"])
+
+    assert asked(operator) == [[], [("outboundbot", "g-1")]]
+
+
+def test_a_task_without_a_group_has_no_lineage():
+    assert asked(OutboundBotCreateJobGroupOperator(task_id="create"), None) == [[], []]
+
+
+def test_a_steered_group_is_written_to():
+    operator = OutboundBotCancelJobsOperator(task_id="cancel", job_group_id="g-1", all_jobs=True)
+
+    assert asked(operator) == [[], [("outboundbot", "g-1")]]
