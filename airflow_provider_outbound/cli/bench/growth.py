@@ -99,7 +99,7 @@ def _queries(ledger: Ledger, groups: list[str]) -> Callable[[], object]:
 
     def ask() -> None:
         group = random.choice(groups)
-        ledger.jobs.quiet_since(newest - 1)
+        ledger.jobs.changed_since(newest - 1)
         ledger.jobs.state(group)
         ledger.jobs.summary(group)
 
