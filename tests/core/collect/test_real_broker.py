@@ -131,7 +131,8 @@ def real(settings: WorkerSettings, way: Way) -> Callable[[str], WorkerSettings]:
             endpoints=(way.endpoint,),
             librocketmq=way.librocketmq,
             topic=TOPIC,
-            consumer_group=group,
+            # A group's queues are shared out among all its members, and a killed member by gRPC stays one for a while.
+            consumer_group=group if way.transport == "grpc" else f"{group}-remoting",
         )
         return attrs.evolve(settings, rocketmq=rocketmq)
 

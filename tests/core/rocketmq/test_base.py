@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, RocketMQClientError
 
 VALID: dict[str, Any] = {"endpoints": ("mq.example:8081",), "topic": "outbound", "consumer_group": "GID_outbound"}
 
@@ -79,7 +79,7 @@ def test_a_native_library_that_cannot_be_used_is_refused_with_the_ways_out(
         timeout=60,
     )
 
-    (line,) = [line for line in ended.stderr.splitlines() if "RocketMQClientError" in line]
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith(RocketMQClientError.__module__)]
     assert named in line
     assert "extra 'librocketmq'" in line
     assert "pip install rocketmq-client-python==0.5.0rc2" in line
