@@ -1,12 +1,14 @@
 """
-The collector on a real RocketMQ, fed by the simulator through a real producer.
+The collector on a real RocketMQ, fed by the simulator through a real producer, by either protocol.
 
-OUTBOUND_TEST_BROKER names the proxy, HOST:PORT; the topic and the consumer groups below must exist there.
+OUTBOUND_TEST_BROKER names the proxy and OUTBOUND_TEST_NAMESERVER the name server, HOST:PORT; the topic and the consumer
+groups below must exist there. OUTBOUND_TEST_LIBROCKETMQ is the path of librocketmq.so where it is not found by itself.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -29,8 +31,27 @@ TOPIC, GROUP, KILLED_GROUP = "outbound-test", "outbound-test", "outbound-test-ki
 Start = Callable[..., Any]
 
 
+@attrs.frozen(kw_only=True)
+class Way:
+    """A protocol, and where the broker speaks it."""
+
+    transport: str
+    endpoint: str
+    librocketmq: str | None = None
+
+
+@pytest.fixture(params=["grpc", "remoting"])
+def way(request: pytest.FixtureRequest) -> Way:
+    if request.param == "grpc":
+        return Way(transport="grpc", endpoint=request.getfixturevalue("broker_endpoint"))
+    endpoint = os.environ.get("OUTBOUND_TEST_NAMESERVER")
+    if not endpoint:
+        pytest.skip("OUTBOUND_TEST_NAMESERVER is not set (the name server of a real RocketMQ, HOST:PORT)")
+    return Way(transport="remoting", endpoint=endpoint, librocketmq=os.environ.get("OUTBOUND_TEST_LIBROCKETMQ") or None)
+
+
 @pytest.fixture
-def cloud(broker_endpoint: str) -> Iterator[dict[str, Any]]:
+def cloud(way: Way) -> Iterator[dict[str, Any]]:
     """A simulator that publishes to the broker; its ready line."""
     command = "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())"
     process = subprocess.Popen(
@@ -45,7 +66,11 @@ def cloud(broker_endpoint: str) -> Iterator[dict[str, Any]]:
             "--topic",
             TOPIC,
             "--publish-to",
-            f"grpc://{broker_endpoint}",
+            f"{way.transport}://{way.endpoint}",
+            *(["--librocketmq", way.librocketmq] if way.librocketmq else []),
+            # Ids of its own: a group that is new reads what earlier tests left in the topic.
+            "--seed",
+            str(random.randrange(2**32)),
             "--call-seconds",
             "0.2",
             "--concurrency",
@@ -99,11 +124,19 @@ def told_by_ledger(ledger: Ledger, group_id: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def real(settings: WorkerSettings, broker_endpoint: str) -> Callable[[str], WorkerSettings]:
+def real(settings: WorkerSettings, way: Way) -> Callable[[str], WorkerSettings]:
     """Settings of a collector on the real broker."""
 
     def make(group: str) -> WorkerSettings:
-        rocketmq = attrs.evolve(settings.rocketmq, endpoints=(broker_endpoint,), topic=TOPIC, consumer_group=group)
+        rocketmq = attrs.evolve(
+            settings.rocketmq,
+            transport=way.transport,
+            endpoints=(way.endpoint,),
+            librocketmq=way.librocketmq,
+            topic=TOPIC,
+            # A group's queues are shared out among all its members, and a killed member by gRPC stays one for a while.
+            consumer_group=group if way.transport == "grpc" else f"{group}-remoting",
+        )
         return attrs.evolve(settings, rocketmq=rocketmq)
 
     return make
@@ -141,5 +174,7 @@ def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
     assert {row.revision for row in ledger.jobs.iter_results(group_id)} == {1}
 
 
-def test_a_missing_consumer_group_is_named(start: Start, real: Callable[[str], WorkerSettings]) -> None:
+def test_a_missing_consumer_group_is_named(way: Way, start: Start, real: Callable[[str], WorkerSettings]) -> None:
+    if way.transport == "remoting":
+        pytest.skip("over remoting the broker makes the group, unless it is told not to")
     start(real("nobody-made-this-group")).wait_for("has no consumer group 'nobody-made-this-group'")

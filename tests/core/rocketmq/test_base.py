@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, RocketMQClientError
 
 VALID: dict[str, Any] = {"endpoints": ("mq.example:8081",), "topic": "outbound", "consumer_group": "GID_outbound"}
 
@@ -46,8 +49,49 @@ def test_a_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
     assert named in str(refusal.value)
 
 
-def test_remoting_is_refused_in_words_before_anything_starts() -> None:
-    settings = RocketMQSettings(**VALID, transport="remoting", tls=False)
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        pytest.param(None, "is no file", id="missing"),
+        pytest.param(b"not a library", "no usable librocketmq", id="not-a-library"),
+    ],
+)
+def test_a_native_library_that_cannot_be_used_is_refused_with_the_ways_out(
+    tmp_path: Path, content: bytes | None, named: str
+) -> None:
+    path = tmp_path / "librocketmq.so"
+    if content is not None:
+        path.write_bytes(content)
+    settings = RocketMQSettings(**VALID, transport="remoting", tls=False, librocketmq=str(path))
 
-    with pytest.raises(OutboundBotConfigError, match="not offered in this version: use transport 'grpc'"):
-        open_consumer(settings)
+    # In a process of its own: one process loads one such library, and tests on a real broker have theirs.
+    program = (
+        "import json, sys\n"
+        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer\n"
+        "open_consumer(RocketMQSettings.from_dict(json.load(sys.stdin)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(settings.to_dict()),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith(RocketMQClientError.__module__)]
+    assert named in line
+    assert "extra 'librocketmq'" in line
+    assert "pip install rocketmq-client-python==0.5.0rc2" in line
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "qualified"),
+    [
+        pytest.param("", "outbound", "outbound", id="none"),
+        pytest.param("MQ_INST_1", "outbound", "MQ_INST_1%outbound", id="put-before"),
+        pytest.param("MQ_INST_1", "MQ_INST_1%outbound", "MQ_INST_1%outbound", id="there-already"),
+    ],
+)
+def test_a_namespace_is_part_of_the_name_over_remoting(namespace: str, name: str, qualified: str) -> None:
+    assert RocketMQSettings(**VALID, namespace=namespace).qualified(name) == qualified

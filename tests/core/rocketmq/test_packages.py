@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,16 +14,19 @@ import pytest
 import airflow_provider_outbound
 
 GRPC, REMOTING = "rocketmq-python-client==5.1.2", "rocketmq-client-python==2.0.0"
+#: Brings a librocketmq.so for Linux on x86-64.
+REMOTING_WHEEL = "rocketmq-client-python==0.5.0rc2"
 
 _LOAD_GRPC = """
 from airflow_provider_outbound.core.rocketmq.grpc import load_client
 print(load_client().SimpleConsumer.__name__)
 """
 _LOAD_REMOTING = """
-from airflow_provider_outbound.core.rocketmq.remoting import load_client
+from airflow_provider_outbound.core.rocketmq.librocketmq import load_library
 from airflow_provider_outbound.exceptions import RocketMQClientError
 try:
-    print(load_client().PushConsumer.__name__)
+    load_library()
+    print("loaded")
 except RocketMQClientError as error:
     print(error)
 """
@@ -82,9 +86,27 @@ def test_both_clients_import_whichever_was_installed_last(packages: tuple[str, s
 
     assert grpc == "SimpleConsumer"
     # Where a machine has the native library it works, elsewhere exactly that is missing.
-    assert remoting == "PushConsumer" or "no usable librocketmq (rocketmq dynamic library not found)" in remoting
+    assert remoting == "loaded" or "no usable librocketmq (rocketmq dynamic library not found)" in remoting
     assert environment.files_at_home() == []
 
     environment.pip("uninstall", "-y", "rocketmq-python-client")
 
     assert 'pip install "airflow-provider-outbound[grpc]"' in environment.run(_LOAD_MISSING_GRPC)
+
+
+@pytest.mark.packages
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="the wheel is for Linux, x86-64")
+@pytest.mark.parametrize(
+    "packages",
+    [pytest.param((GRPC, REMOTING_WHEEL), id="remoting-last"), pytest.param((REMOTING_WHEEL, GRPC), id="grpc-last")],
+)
+def test_the_wheel_with_its_own_library_works_beside_the_grpc_client(packages: tuple[str, str], tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    environment.pip("install", "attrs")
+    for package in packages:
+        environment.pip("install", package)
+
+    grpc, remoting = environment.run(_LOAD_GRPC), environment.run(_LOAD_REMOTING)
+
+    assert (grpc, remoting) == ("SimpleConsumer", "loaded")
+    assert environment.files_at_home() == []
