@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -171,6 +174,20 @@ def test_no_password_is_shown(
     captured = capsys.readouterr()
     assert (url.database or "")[-10:] in captured.out + captured.err
     assert "s3cret" not in captured.out + captured.err
+
+
+def test_a_ledger_named_by_airflows_configuration_is_one_json_object(tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW__OUTBOUND__LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
+    program = [sys.executable, "-W", "ignore", "-c", "from airflow_provider_outbound.cli import main; main()"]
+
+    def run(*arguments: str) -> str:
+        process = subprocess.run(
+            [*program, "ledger", *arguments], capture_output=True, text=True, timeout=120, env=environment, check=True
+        )
+        return process.stdout
+
+    assert run("migrate") == f"schema: none → {schema.REVISION}\n"
+    assert json.loads(run("status", "--json"))["ledger"] == f"sqlite:///{tmp_path}/ledger.db"
 
 
 def test_migrate_says_from_where_to_where(outbound: Callable[..., tuple[int, str]]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from airflow_provider_outbound.cli.ledger.opening import add_parser
-from airflow_provider_outbound.cli.options import ledger_location
+from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 
 _DESCRIPTION = """\
 Bring the ledger's schema up to this version of the package, or make a new ledger. Whoever opens the ledger does the
@@ -22,10 +21,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _migrate(args: argparse.Namespace) -> int:
-    from airflow_provider_outbound.core.ledger import open_ledger, schema
+    from airflow_provider_outbound.core.ledger import schema
 
-    url, keys = ledger_location(args)
-    with open_ledger(url, keys) as ledger:
+    with open_named(args, make=True) as ledger:
         print(f"schema: {ledger.found_revision or 'none'} → {schema.REVISION}")
         if ledger.seal_identity():
             print("identity: encrypted anew with the first key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,11 @@ def add_parser(
     return parser
 
 
-def open_existing(args: argparse.Namespace) -> Ledger:
+def open_named(args: argparse.Namespace, *, make: bool = False) -> Ledger:
     """
-    Open the ledger; a mistyped path makes no new one.
+    Open the ledger that the arguments name.
 
+    :param make: Whether to make one where there is none; else a mistyped path is refused.
     :raises LedgerUnavailableError: there is no such file, or the database cannot be reached.
     """
     from sqlalchemy.engine import make_url
@@ -39,11 +41,13 @@ def open_existing(args: argparse.Namespace) -> Ledger:
     from airflow_provider_outbound.core.ledger import open_ledger
 
     url, keys = ledger_location(args)
+    # Airflow, which may have been asked for the location, sends what Alembic logs to standard output.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         parsed: Any = make_url(url)
     except ArgumentError:
-        parsed = None  # opening it says what is wrong
-    if parsed is not None and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        make = True  # opening it says what is wrong
+    if not make and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         raise LedgerUnavailableError(
             f"ledger {parsed.database}: there is no such file; give the right --ledger-url, or make a ledger with: "
             "outbound ledger migrate"

@@ -6,7 +6,7 @@ import argparse
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.ledger.opening import add_parser, open_existing
+from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _days(text: str) -> int:
 
 def _purge(args: argparse.Namespace) -> int:
     days = _retention_days(args)
-    with open_existing(args) as ledger:
+    with open_named(args) as ledger:
         purge = ledger.retention.purge(timedelta(days=days), job_group_id=args.group, dry_run=args.dry_run)
     if args.group is not None and purge.passed_over:
         (group,) = purge.passed_over

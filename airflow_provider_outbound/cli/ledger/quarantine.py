@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.ledger.opening import add_parser, open_existing
+from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.exceptions import LedgerError, LedgerKeyError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _list(args: argparse.Namespace) -> int:
 
     console = Console()
     table = Table("hash", "came at (UTC)", "topic", "reason", "bytes")
-    with open_existing(args) as ledger:
+    with open_named(args) as ledger:
         for message in ledger.quarantine.iter_messages():
             table.add_row(
                 message.hash[:_SHOWN],
@@ -71,7 +71,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with open_existing(args) as ledger:
+    with open_named(args) as ledger:
         message = ledger.quarantine.get(args.hash)
     for name, value in (
         ("hash", message.hash),
@@ -88,7 +88,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     read = unreadable = 0
-    with open_existing(args) as ledger:
+    with open_named(args) as ledger:
         hashes = [message.hash for message in ledger.quarantine.iter_messages()] if args.all else [args.hash]
         for name in hashes:
             try:
@@ -109,7 +109,7 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _drop(args: argparse.Namespace) -> int:
-    with open_existing(args) as ledger:
+    with open_named(args) as ledger:
         message = ledger.quarantine.drop(args.hash)
     print(f"dropped {message.hash}")
     return 0

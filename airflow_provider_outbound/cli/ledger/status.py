@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.cli.ledger.opening import add_parser, open_existing
+from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Health
@@ -27,7 +27,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _status(args: argparse.Namespace) -> int:
     from airflow_provider_outbound.core.ledger import examine
 
-    with open_existing(args) as ledger:
+    with open_named(args) as ledger:
         health = examine(ledger)
         shown = ledger.engine.url.render_as_string(hide_password=True)
     if args.json:

@@ -418,6 +418,29 @@ def test_collecting_goes_on_between_small_transactions(ledger: Ledger, monkeypat
     assert ledger.jobs.summary("new")["total"] == len(recorded)
 
 
+def test_two_purges_at_once_take_each_group_once(ledger: Ledger, url: str, key: str) -> None:
+    names = [f"g{number}" for number in range(6)]
+    for name in names:
+        campaign(ledger, name)
+    let_time_pass(ledger)
+    purged: list[str] = []
+    began = threading.Barrier(2)
+
+    def purge() -> None:
+        with open_ledger(url, [key]) as own:
+            began.wait(PATIENCE)
+            purged.extend(group.job_group_id for group in own.retention.purge(LIMIT).purged)
+
+    threads = [threading.Thread(target=purge) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert sorted(purged) == names
+    assert not any(count for name in names for count in rows(ledger, name).values())
+
+
 def test_a_purge_that_was_killed_is_finished_by_the_next(ledger: Ledger, url: str, key: str) -> None:
     campaign(ledger, jobs=200)
     let_time_pass(ledger)

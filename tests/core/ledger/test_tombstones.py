@@ -130,6 +130,22 @@ def test_a_cleared_sensor_ends_with_a_clear_error(campaign: Campaign, purged: st
         completion.check()
 
 
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_cleared_sensor_task_fails_and_does_not_defer(
+    campaign: Campaign, purged: str, deferrable: bool, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+
+    for name, value in campaign.simulator.connections.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{campaign.ledger.engine.url.database}")
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", key)
+    sensor = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=purged, deferrable=deferrable, mode="poke")
+
+    with pytest.raises(JobGroupPurgedError, match="start a new DAG run"):
+        sensor.execute({})
+
+
 def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: Campaign, purged: str) -> None:
     before = campaign.ledger.jobs.state(purged)
 
