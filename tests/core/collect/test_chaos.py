@@ -7,7 +7,6 @@ early. ``OUTBOUND_TEST_CRASH_ROUNDS`` says how many rounds are run, ``OUTBOUND_T
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import multiprocessing
@@ -34,10 +33,10 @@ from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import Ledger, TaskKey, open_ledger
-from airflow_provider_outbound.core.models.event import Event
+from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from airflow_provider_outbound.exceptions import OutboundBotThrottlingError, OutboundBotTransportError
+from airflow_provider_outbound.simulator.ports import PortInUseError
 from airflow_provider_outbound.simulator.testing import Simulator
 
 ROUNDS = int(os.environ.get("OUTBOUND_TEST_CRASH_ROUNDS") or 4)
@@ -132,9 +131,11 @@ class Round:
         self._folder = folder
         self._processes = processes
         self._worker = importlib.import_module("waiting_worker")
+        self._judgement = importlib.import_module("crash_judge")
         self._start_collector = start_collector
         self._tools = tools
         self._lock = threading.Lock()
+        self._broker = threading.Lock()
         self._logs = 0
         self._poisons: list[tuple[bytes, bool]] = []
         self._posts: list[Post] = []
@@ -331,10 +332,17 @@ class Round:
         return False
 
     def _stop_broker(self, _: random.Random, seconds: float) -> None:
-        self._simulator.broker_control(stop=True)
-        time.sleep(seconds)
-        self._simulator.broker_control(start=True)
+        with self._broker:
+            self._simulator.broker_control(stop=True)
+            time.sleep(seconds)
+            self._until(self._start_broker, "the broker has its port again")
         self.blows["broker stopped"] += 1
+
+    def _start_broker(self) -> bool:
+        """Start it, unless a connection of some other process has its port at the moment."""
+        with suppress(PortInUseError):
+            return bool(self._simulator.broker_control(start=True)["running"])
+        return False
 
     def _lock_ledger(self, rng: random.Random, seconds: float) -> None:
         path = self._urls[self._some_post(rng).ledger].removeprefix("sqlite:///")
@@ -412,83 +420,25 @@ class Round:
             )
             time.sleep(0.1)
 
-    # The judge
-
     def _judge(self) -> None:
         state = self._simulator.state()
-        complete = self.plan.triggerers != "apart" and not any(state["withheld"].values())
+        apart = self.plan.triggerers == "apart"
+        judge = self._judgement
         for (ledger, group), payloads in self._events.items():
-            jobs = state["groups"][group]["jobs"]
-            for payload in payloads:
-                self._judge_event(payload, jobs)
-            assert len({_counts(payload["summary"]) for payload in payloads}) == 1, "two events of one wait differ"
-            self._judge_results(self._ledgers[ledger], group, jobs, complete=complete)
-        self._judge_messages()
-        self._judge_logs(state)
-
-    def _judge_event(self, payload: dict[str, Any], jobs: list[dict[str, Any]]) -> None:
-        assert payload["status"] == "complete", payload
-        summary = payload["summary"]
-        assert summary["total"] == summary["completed"] == len(jobs)
-        assert summary["by_status"] == dict(sorted(Counter(job["status"] for job in jobs).items()))
-        assert summary["unresolved"] == 0
-        assert not summary["mismatch"] | summary["timed_out"] | summary["group_cancelled"]
-
-    def _judge_results(self, ledger: Ledger, group: str, jobs: list[dict[str, Any]], *, complete: bool) -> None:
-        results = list(ledger.jobs.iter_results(group))
-        assert Counter(result.job_id for result in results) == Counter(job["job_id"] for job in jobs)
-        found = {result.job_id: result for result in results}
-        with ledger.read() as connection:
-            rows = connection.exec_driver_sql(
-                "SELECT job_id, task_id, status FROM calls WHERE job_group_id = ?", (group,)
+            judge.group(
+                self._ledgers[ledger],
+                group,
+                payloads,
+                state["groups"][group]["jobs"],
+                complete=not apart and not any(state["withheld"].values()),
             )
-            calls = {(row.job_id, row.task_id): row.status for row in rows}
-        for job in jobs:
-            result = found[job["job_id"]]
-            assert (result.status, result.failure_reason) == (job["status"], job["failure_reason"]), job
-            assert result.reference_id in (job["reference_id"], job["job_id"])
-            assert result.answered == any(call["status"].startswith("Succeeded") for call in job["calls"]), job
-            assert result.revision == 1, job
-            assert result.attempts <= len(job["calls"]), (result, job)
-            if complete:
-                assert result.attempts == len(job["calls"]), (result, job)
-                for call in job["calls"]:
-                    assert calls.get((job["job_id"], call["task_id"])) == call["status"], (job, calls)
-        known = {(job["job_id"], call["task_id"]) for job in jobs for call in job["calls"]}
-        assert {key for key in calls if key[1] != "latest"} <= known
+        judge.messages(self._ledgers, self._simulator.run(lambda _: self._bodies()), self._poisons)
+        logs = "".join(path.read_text() for path in self._folder.glob("triggerer-*.log"))
+        judge.logs(logs, state["jobs_per_number"], apart=apart)
 
-    def _judge_messages(self) -> None:
-        """Every body that the broker ever had is in a ledger: as an event, or in quarantine."""
-        events: set[str] = set()
-        quarantine: set[str] = set()
-        for ledger in self._ledgers:
-            with ledger.read() as connection:
-                events |= set(connection.exec_driver_sql("SELECT hash FROM events").scalars())
-                quarantine |= set(connection.exec_driver_sql("SELECT hash FROM quarantine").scalars())
-        for body, readable in self._poisons:
-            digest = hashlib.sha256(body).hexdigest()
-            if readable:
-                assert digest in quarantine or Event.from_message(body).hash in events, body[:200]
-            else:
-                assert digest in quarantine, body[:200]
-        for body in self._simulator.run(lambda _: [message.body for message in self._log()]):
-            digest = hashlib.sha256(body).hexdigest()
-            assert digest in quarantine or Event.from_message(body).hash in events, body[:200]
-
-    def _log(self) -> list[Any]:
+    def _bodies(self) -> list[bytes]:
         outlet: Any = self._simulator._running.outlet
-        return list(outlet.topics[self._simulator.topic].log)
-
-    def _judge_logs(self, state: dict[str, Any]) -> None:
-        text = "".join(path.read_text() for path in self._folder.glob("triggerer-*.log"))
-        assert not any(number in text for number in state["jobs_per_number"]), "a number in a log"
-        if self.plan.triggerers == "apart":
-            assert "came from the API" in text
-
-
-def _counts(summary: dict[str, Any]) -> str:
-    """What two events of one wait must agree on; calls of which messages come late may be known to the second only."""
-    return json.dumps({name: summary[name] for name in ("total", "completed", "succeeded", "failed", "by_status")})
+        return [message.body for message in outlet.topics[self._simulator.topic].log]
 
 
 @pytest.fixture(scope="module")
@@ -507,6 +457,7 @@ def processes() -> Iterator[Any]:
     )
     # The new processes find the helper beside this file by the same path.
     sys.path.insert(0, str(Path(__file__).parent))
+    pytest.register_assert_rewrite("crash_judge")
     yield context
     sys.path.pop(0)
 

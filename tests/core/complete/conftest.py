@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +154,18 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     true_time = Database.time
 
     def set_clock(ahead: timedelta) -> None:
-        def time(database: Database, connection: Any) -> datetime:
-            return true_time(database, connection) + ahead
-
-        monkeypatch.setattr(Database, "time", time)
+        monkeypatch.setattr(Database, "time", lambda database, connection: true_time(database, connection) + ahead)
 
     return set_clock
+
+
+@pytest.fixture
+def hold_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets the ledger's clock stand so many seconds after the first time that it stood, however long a test takes."""
+    began: list[datetime] = []
+
+    def hold_clock(seconds: float) -> None:
+        began.extend([datetime.now(UTC)][len(began) :])
+        monkeypatch.setattr(Database, "time", lambda *_: began[0] + timedelta(seconds=seconds))
+
+    return hold_clock

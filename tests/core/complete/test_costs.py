@@ -12,7 +12,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -26,7 +25,7 @@ INTERVAL = 300.0
 #: Jobs on a page of a listing.
 PAGE = 100
 
-SetClock = Callable[[timedelta], None]
+HoldClock = Callable[[float], None]
 
 
 @attrs.define
@@ -80,14 +79,14 @@ def _tell_all(campaign: Any, jobs: list[dict[str, Any]], **changes: Any) -> None
         )
 
 
-def test_a_waiting_group_costs_one_look_an_interval(campaign: Any, set_clock: SetClock) -> None:
+def test_a_waiting_group_costs_one_look_an_interval(campaign: Any, hold_clock: HoldClock) -> None:
     campaign.simulator.set_clock(speed=0)
     groups = _make_groups(campaign, GROUPS)
     bill = Bill(campaign.simulator)
     intervals, looks = 3, 4
 
     for step in range(intervals * looks):
-        set_clock(timedelta(seconds=INTERVAL * step / looks))
+        hold_clock(INTERVAL * step / looks)
         for group in groups:
             assert group.completion(reconcile_interval=INTERVAL).check() is None
 
@@ -96,7 +95,7 @@ def test_a_waiting_group_costs_one_look_an_interval(campaign: Any, set_clock: Se
     assert asked == {"DescribeJobGroup": intervals * GROUPS}
 
 
-def test_groups_that_end_together_cost_one_look_each(campaign: Any, set_clock: SetClock) -> None:
+def test_groups_that_end_together_cost_one_look_each(campaign: Any, hold_clock: HoldClock) -> None:
     groups = _make_groups(campaign, GROUPS)
     for group in groups:
         group.wait_for_service()
@@ -106,7 +105,7 @@ def test_groups_that_end_together_cost_one_look_each(campaign: Any, set_clock: S
     bill = Bill(campaign.simulator)
 
     for seconds in (1, 2, INTERVAL, 2 * INTERVAL):
-        set_clock(timedelta(seconds=seconds))
+        hold_clock(seconds)
         for group in groups:
             summary = group.completion(reconcile_interval=INTERVAL).check()
             assert summary is not None
@@ -118,7 +117,7 @@ def test_groups_that_end_together_cost_one_look_each(campaign: Any, set_clock: S
 
 
 @pytest.mark.parametrize("heard_of", [True, False], ids=["dialling-was-told", "nothing-was-told"])
-def test_few_missing_messages_cost_little_and_only_once(campaign: Any, set_clock: SetClock, heard_of: bool) -> None:
+def test_few_missing_messages_cost_little_and_only_once(campaign: Any, hold_clock: HoldClock, heard_of: bool) -> None:
     missing, waiters = 5, 3
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(JOBS, batch_size=99)
@@ -130,7 +129,7 @@ def test_few_missing_messages_cost_little_and_only_once(campaign: Any, set_clock
     bill = Bill(campaign.simulator)
 
     def look(seconds: float) -> list[Any]:
-        set_clock(timedelta(seconds=seconds))
+        hold_clock(seconds)
         return [campaign.completion(reconcile_interval=INTERVAL).check() for _ in range(waiters)]
 
     # Late messages deserve an interval: until then the gap costs the usual look.
