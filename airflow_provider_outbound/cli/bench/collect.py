@@ -242,4 +242,3 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
         f"{figures['query_slowdown']:.2f}",
     )
     Console().print(rows)
-

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Connection, bindparam, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, true, tuple_, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
@@ -51,10 +51,19 @@ class FactWriter:
 
         :return: How many were about rows of ours, and how many about jobs that others assigned.
         """
-        phones = [self._phone_key(fact) for fact in facts]
-        self._load(group_id, facts, phones)
+        return self.take_all([(group_id, fact) for fact in facts])
+
+    def take_all(self, facts: Sequence[tuple[str, Event | Job]]) -> tuple[int, int]:
+        """
+        Fold facts of many groups, with as few statements as those of one.
+
+        :param facts: Each with the id of its group.
+        :return: As :meth:`take`.
+        """
+        phones = [self._phone_key(fact) for _, fact in facts]
+        self._load(facts, phones)
         touched: list[JobFacts] = []
-        for fact, phone_key in zip(facts, phones, strict=True):
+        for (group_id, fact), phone_key in zip(facts, phones, strict=True):
             row = self._find(group_id, fact, phone_key) or self._adopt(group_id, fact, phone_key)
             self._fold(row, fact)
             touched.append(row)
@@ -70,27 +79,26 @@ class FactWriter:
             return None
         return self._database.identity.phone_key(normalise_or_digits(fact.phone_number))
 
-    def _load(self, group_id: str, facts: Sequence[Event | Job], phones: Sequence[str | None]) -> None:
-        keys: tuple[tuple[Any, set[str], Any], ...] = (
-            (_jobs.reference_id, {name for fact in facts for name in (fact.reference_id, fact.job_id) if name}, true()),
-            (_jobs.job_id, {fact.job_id for fact in facts}, true()),
-            (_jobs.phone_key, {phone for phone in phones if phone}, schema.UNIQUE_PHONE),
+    def _load(self, facts: Sequence[tuple[str, Event | Job]], phones: Sequence[str | None]) -> None:
+        references = {(group, name) for group, fact in facts for name in (fact.reference_id, fact.job_id) if name}
+        jobs = {(group, fact.job_id) for group, fact in facts}
+        numbers = {(group, phone) for (group, _), phone in zip(facts, phones, strict=True) if phone}
+        keys: tuple[tuple[Any, set[tuple[str, str]], Any], ...] = (
+            (_jobs.reference_id, references, true()),
+            (_jobs.job_id, jobs, true()),
+            (_jobs.phone_key, numbers, schema.UNIQUE_PHONE),
         )
-        for column, values, condition in keys:
-            for part in chunks(sorted(values)):
-                statement = (
-                    select(schema.jobs)
-                    .where(_jobs.job_group_id == group_id, condition, column.in_(part))
-                    .with_for_update()
-                )
+        for column, pairs, condition in keys:
+            for part in chunks(sorted(pairs)):
+                statement = select(schema.jobs).where(self._among(column, part), condition).with_for_update()
                 for stored in self._connection.execute(statement).mappings():
-                    if (group_id, stored["reference_id"]) not in self._by_reference:
+                    key = stored["job_group_id"], stored["reference_id"]
+                    if key not in self._by_reference:
                         facts_row = JobFacts(**{name: stored[name] for name in _COLUMNS})
                         self._index(facts_row)
-                        self._stored[group_id, facts_row.reference_id] = attrs.evolve(facts_row)
-        job_ids = {fact.job_id for fact in facts}
-        for part in chunks(sorted(job_ids)):
-            for row in self._connection.execute(select(schema.calls).where(schema.calls.c.job_id.in_(part))):
+                        self._stored[key] = attrs.evolve(facts_row)
+        for job_ids in chunks(sorted({fact.job_id for _, fact in facts})):
+            for row in self._connection.execute(select(schema.calls).where(schema.calls.c.job_id.in_(job_ids))):
                 self._calls[row.job_id][row.task_id] = Call(
                     task_id=row.task_id,
                     status=CallStatus.parse(row.status),
@@ -98,6 +106,14 @@ class FactWriter:
                     started_at=row.started_at,
                     ended_at=row.ended_at,
                 )
+
+    @staticmethod
+    def _among(column: Any, pairs: Sequence[tuple[str, str]]) -> ColumnElement[bool]:
+        """Rows with one of these keys of one of these groups; most often all are of one group."""
+        groups = {group for group, _ in pairs}
+        if len(groups) == 1:
+            return and_(_jobs.job_group_id == groups.pop(), column.in_([key for _, key in pairs]))
+        return tuple_(_jobs.job_group_id, column).in_(pairs)
 
     def _index(self, row: JobFacts) -> None:
         self._by_reference[row.job_group_id, row.reference_id] = row

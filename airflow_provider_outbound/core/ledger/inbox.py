@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -87,13 +86,12 @@ class Inbox:
         # In the order of jobs, so that two writers never wait for each other crosswise.
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first)
-        by_group: dict[str, list[Event]] = defaultdict(list)
-        for event in fresh:
-            by_group[event.job_group_id].append(event)
-        for group_id, events in by_group.items():
+        groups = sorted({event.job_group_id for event in fresh})
+        for group_id in groups:
             self._jobs.ensure_group(connection, group_id)
-            FactWriter(self._database, connection).take(group_id, events)
-            self._jobs.touch(connection, group_id, first + len(readable) - 1)
+        if fresh:
+            FactWriter(self._database, connection).take_all([(event.job_group_id, event) for event in fresh])
+            self._jobs.touch_all(connection, groups, first + len(readable) - 1)
         self._keep_recordings(connection, fresh)
         return Recorded(new=len(fresh), repeated=len(readable) - len(fresh), quarantined=quarantined)
 
