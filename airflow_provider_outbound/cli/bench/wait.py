@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     with_kafka = importlib.util.find_spec("confluent_kafka") is not None
     with Stage.open(arguments) as stage:
         say(f"broker: {arguments.broker or 'the one of the simulator'}")
-        figures, bodies = _one_by_one(stage, arguments)
+        with _bare_consumer(stage, arguments) as arrivals:
+            figures, bodies = _one_by_one(stage, arrivals, arguments)
         figures |= _many(stage, arguments)
     if with_kafka:
         figures |= _kafka(arguments, bodies)
@@ -96,12 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 @attrs.frozen(kw_only=True)
 class Stage:
-    """A simulated service, a ledger, a process with triggers and a bare consumer beside it."""
+    """A simulated service, a ledger and a process with triggers."""
 
     service: Mapping[str, Any]
     ledger: Ledger
     triggerer: Triggerer
-    arrivals: Arrivals
 
     @classmethod
     @contextmanager
@@ -109,10 +109,8 @@ class Stage:
         """Start all of it; the service's clock stands still."""
         from sqlalchemy import make_url
 
-        from airflow_provider_outbound.cli.bench import bare
         from airflow_provider_outbound.cli.bench.triggerer import Triggerer
         from airflow_provider_outbound.core.ledger import open_ledger
-        from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
         options = ["--latency-ms", str(arguments.latency_ms), "--concurrency", str(max(20, arguments.sensors))]
         if arguments.broker:
@@ -124,14 +122,6 @@ class Stage:
             url = arguments.ledger_url or f"sqlite:///{folder}/ledger.db"
             ledger = stack.enter_context(open_ledger(url, [KEY]))
             _order(service, "clock", {"speed": 0})
-            rocketmq = RocketMQSettings(
-                endpoints=(service["broker"],),
-                topic=service["topic"],
-                consumer_group=f"{service['consumer_group']}-bare",
-                tls=False,
-            )
-            if not arguments.broker:
-                _order(service, "broker", {"create_group": rocketmq.consumer_group})
             database = make_url(url)
             triggerer = Triggerer(
                 "ours",
@@ -145,12 +135,7 @@ class Stage:
                 ledger=str(database.database) if database.get_backend_name() == "sqlite" else database.port or 5432,
                 broker=int(service["broker"].rpartition(":")[2]),
             )
-            yield cls(
-                service=service,
-                ledger=ledger,
-                triggerer=stack.enter_context(triggerer),
-                arrivals=stack.enter_context(bare.consumer(rocketmq)),
-            )
+            yield cls(service=service, ledger=ledger, triggerer=stack.enter_context(triggerer))
 
     def assign(self, count: int) -> list[str]:
         """Make job groups of one job each, as the operators do; their ids."""
@@ -208,7 +193,25 @@ def _order(service: Mapping[str, Any], what: str, order: Mapping[str, Any]) -> N
     request_json("POST", f"{service['api']}/_simulator/{what}", order)
 
 
-def _one_by_one(stage: Stage, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+@contextmanager
+def _bare_consumer(stage: Stage, arguments: argparse.Namespace) -> Iterator[Arrivals]:
+    """The bare client, in a consumer group of its own on the same broker."""
+    from airflow_provider_outbound.cli.bench import bare
+    from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+    settings = RocketMQSettings(
+        endpoints=(stage.service["broker"],),
+        topic=stage.service["topic"],
+        consumer_group=f"{stage.service['consumer_group']}-bare",
+        tls=False,
+    )
+    if not arguments.broker:
+        _order(stage.service, "broker", {"create_group": settings.consumer_group})
+    with bare.consumer(settings) as arrivals:
+        yield arrivals
+
+
+def _one_by_one(stage: Stage, arrivals: Arrivals, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Latencies in ms, and the last messages of one group."""
     ours: list[float] = []
     bare: list[float] = []
@@ -219,7 +222,7 @@ def _one_by_one(stage: Stage, arguments: argparse.Namespace) -> tuple[dict[str, 
         time.sleep(random.uniform(*_SETTLE))
         stage.end_calls()
         event = stage.triggerer.event(_PATIENCE)
-        arrival = stage.arrivals.find("JobComplete", group, _PATIENCE)
+        arrival = arrivals.find("JobComplete", group, _PATIENCE)
         if event is None or arrival is None or event.payload["status"] != "complete":
             raise RuntimeError(f"no result of wait {number}: {event}")
         ours.append((event.at - arrival.sent_at) * 1000)
@@ -230,7 +233,7 @@ def _one_by_one(stage: Stage, arguments: argparse.Namespace) -> tuple[dict[str, 
     bodies = [
         arrival.body
         for kind in ("CallFinished", "JobComplete")
-        if (arrival := stage.arrivals.find(kind, last, _PATIENCE)) is not None
+        if (arrival := arrivals.find(kind, last, _PATIENCE)) is not None
     ]
     return {
         "median_ms": round(statistics.median(ours), 1),

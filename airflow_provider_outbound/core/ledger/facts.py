@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Connection, bindparam, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
@@ -51,10 +53,19 @@ class FactWriter:
 
         :return: How many were about rows of ours, and how many about jobs that others assigned.
         """
-        phones = [self._phone_key(fact) for fact in facts]
-        self._load(group_id, facts, phones)
+        return self.take_all([(group_id, fact) for fact in facts])
+
+    def take_all(self, facts: Sequence[tuple[str, Event | Job]]) -> tuple[int, int]:
+        """
+        Fold facts of many groups, with as few statements as those of one.
+
+        :param facts: Each with the id of its group.
+        :return: As :meth:`take`.
+        """
+        phones = [self._phone_key(fact) for _, fact in facts]
+        self._load(facts, phones)
         touched: list[JobFacts] = []
-        for fact, phone_key in zip(facts, phones, strict=True):
+        for (group_id, fact), phone_key in zip(facts, phones, strict=True):
             row = self._find(group_id, fact, phone_key) or self._adopt(group_id, fact, phone_key)
             self._fold(row, fact)
             touched.append(row)
@@ -70,27 +81,31 @@ class FactWriter:
             return None
         return self._database.identity.phone_key(normalise_or_digits(fact.phone_number))
 
-    def _load(self, group_id: str, facts: Sequence[Event | Job], phones: Sequence[str | None]) -> None:
-        keys: tuple[tuple[Any, set[str], Any], ...] = (
-            (_jobs.reference_id, {name for fact in facts for name in (fact.reference_id, fact.job_id) if name}, true()),
-            (_jobs.job_id, {fact.job_id for fact in facts}, true()),
-            (_jobs.phone_key, {phone for phone in phones if phone}, schema.UNIQUE_PHONE),
-        )
-        for column, values, condition in keys:
-            for part in chunks(sorted(values)):
-                statement = (
-                    select(schema.jobs)
-                    .where(_jobs.job_group_id == group_id, condition, column.in_(part))
-                    .with_for_update()
-                )
-                for stored in self._connection.execute(statement).mappings():
-                    if (group_id, stored["reference_id"]) not in self._by_reference:
-                        facts_row = JobFacts(**{name: stored[name] for name in _COLUMNS})
-                        self._index(facts_row)
-                        self._stored[group_id, facts_row.reference_id] = attrs.evolve(facts_row)
-        job_ids = {fact.job_id for fact in facts}
-        for part in chunks(sorted(job_ids)):
-            for row in self._connection.execute(select(schema.calls).where(schema.calls.c.job_id.in_(part))):
+    def _load(self, facts: Sequence[tuple[str, Event | Job]], phones: Sequence[str | None]) -> None:
+        """Read the rows that the facts may be about: by job id, and the others' by reference, and then by number."""
+        for part in chunks(sorted({fact.job_id for _, fact in facts})):
+            # Without the group, which a planner without statistics would take for the narrower.
+            self._read(_jobs.job_id.in_(part))
+        references = {
+            (group_id, name)
+            for group_id, fact in facts
+            if (group_id, fact.job_id) not in self._by_job_id
+            for name in (fact.reference_id, fact.job_id)
+            if name
+        }
+        for pairs in chunks(sorted(references)):
+            # Spelt out group by group: of pairs in one list, a planner finds no index.
+            self._read(or_(*(_of(group_id, _jobs.reference_id, names) for group_id, names in _grouped(pairs))))
+        numbers = {
+            (group_id, phone_key)
+            for (group_id, fact), phone_key in zip(facts, phones, strict=True)
+            if phone_key and self._find(group_id, fact, phone_key) is None
+        }
+        for pairs in chunks(sorted(numbers)):
+            for group_id, keys in _grouped(pairs):
+                self._read(and_(_of(group_id, _jobs.phone_key, keys), schema.UNIQUE_PHONE))
+        for job_ids in chunks(sorted({fact.job_id for _, fact in facts})):
+            for row in self._connection.execute(select(schema.calls).where(schema.calls.c.job_id.in_(job_ids))):
                 self._calls[row.job_id][row.task_id] = Call(
                     task_id=row.task_id,
                     status=CallStatus.parse(row.status),
@@ -98,6 +113,15 @@ class FactWriter:
                     started_at=row.started_at,
                     ended_at=row.ended_at,
                 )
+
+    def _read(self, condition: ColumnElement[bool]) -> None:
+        statement = select(schema.jobs).where(condition).with_for_update()
+        for stored in self._connection.execute(statement).mappings():
+            key = stored["job_group_id"], stored["reference_id"]
+            if key not in self._by_reference:
+                row = JobFacts(**{name: stored[name] for name in _COLUMNS})
+                self._index(row)
+                self._stored[key] = attrs.evolve(row)
 
     def _index(self, row: JobFacts) -> None:
         self._by_reference[row.job_group_id, row.reference_id] = row
@@ -215,3 +239,13 @@ class FactWriter:
         for key, row in self._by_reference.items():
             self._stored[key] = attrs.evolve(row)
         self._new_calls.clear()
+
+
+def _of(group_id: str, column: Any, keys: Sequence[str]) -> ColumnElement[bool]:
+    return and_(_jobs.job_group_id == group_id, column.in_(keys))
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:
+    """Sorted pairs of group and key, group by group."""
+    for group_id, of_group in groupby(pairs, key=itemgetter(0)):
+        yield group_id, [key for _, key in of_group]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,12 @@ class Groups:
         """Wake those who wait for the group, inside the caller's transaction."""
         table = schema.job_groups
         connection.execute(update(table).where(table.c.job_group_id == job_group_id).values(changed=sequence))
+
+    def touch_all(self, connection: Connection, job_group_ids: Sequence[str], sequence: int) -> None:
+        """Wake those who wait for any of the groups, inside the caller's transaction."""
+        table = schema.job_groups
+        for part in chunks(job_group_ids):
+            connection.execute(update(table).where(table.c.job_group_id.in_(part)).values(changed=sequence))
 
     def open_assignment(
         self, key: TaskKey, job_group_id: str, *, owner: str, lease_seconds: float, settle_seconds: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -88,12 +88,9 @@ class Inbox:
         # In the order of jobs, so that two writers never wait for each other crosswise.
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first) if readable else []
-        by_group: dict[str, list[Event]] = defaultdict(list)
-        for event in fresh:
-            by_group[event.job_group_id].append(event)
-        for group_id, events in by_group.items():
-            FactWriter(self._database, connection).take(group_id, events)
-            self._jobs.touch(connection, group_id, last)
+        if fresh:
+            FactWriter(self._database, connection).take_all([(event.job_group_id, event) for event in fresh])
+            self._jobs.touch_all(connection, sorted({event.job_group_id for event in fresh}), last)
         self._keep_recordings(connection, fresh)
         return Recorded(
             new=len(fresh),
