@@ -330,9 +330,9 @@ def _passes(error: OutboundBotError) -> bool:
 def _stems(folder: Any) -> set[str]:
     """What is in the folder, without suffixes; a file that is there is whole."""
     try:
-        return {path.name.rpartition(".")[0] for path in folder.iterdir() if not path.name.startswith(".")}
-    except FileNotFoundError:
-        return set()
+        # In a store there is no folder before there is a file in it.
+        found = folder.iterdir() if folder.exists() else ()
+        return {path.name.rpartition(".")[0] for path in found if not path.name.startswith(".")}
     except OSError as error:
         raise OutboundBotConfigError(
             f"path {str(folder)!r} cannot be read: {error.strerror or type(error).__name__}; give a folder"
