@@ -150,6 +150,8 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.results import download_recordings
 
         job_group_id = named_group(self.job_group_id)
+        if not isinstance(self.timeout, timedelta):
+            raise OutboundBotConfigError(f"timeout: {self.timeout!r} is no timedelta, e.g. timedelta(minutes=30)")
         with self.open_ledger() as ledger:
             record = ledger.jobs.get_job_group(job_group_id)
             fetched = download_recordings(

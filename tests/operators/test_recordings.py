@@ -74,10 +74,16 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
     assert not re.search(r"138\d{8}|Signature=", told)
 
 
-def test_what_is_no_number_of_requests_is_refused(context, tmp_path):
-    operator = OutboundBotDownloadRecordingsOperator(
-        task_id="record", job_group_id="group", path=str(tmp_path), max_parallel_requests=0
-    )
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"max_parallel_requests": 0}, "max_parallel_requests: 0 is not 1 or more", id="requests"),
+        pytest.param({"timeout": 60}, "timeout: 60 is no timedelta", id="timeout"),
+        pytest.param({"path": 5}, "path: int is no path", id="path"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(context, tmp_path, arguments, words):
+    given = {"path": str(tmp_path / "r"), **arguments}
 
-    with pytest.raises(OutboundBotConfigError, match="max_parallel_requests: 0 is not 1 or more"):
-        operator.execute(context())
+    with pytest.raises(OutboundBotConfigError, match=words):
+        OutboundBotDownloadRecordingsOperator(task_id="record", job_group_id="group", **given).execute(context())

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import wave
+from http.client import IncompleteRead
 from io import BytesIO
 from typing import Any
 
@@ -237,6 +238,56 @@ def test_a_recording_is_downloaded_from_its_signed_address(simulator: Any, sdk: 
     assert status == 200
     assert link["FileName"].endswith(".wav")
     assert forged == 403
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "is_whole"),
+    [
+        pytest.param({"recording_missing": 1}, 404, False, id="missing"),
+        pytest.param({"recording_wrong_type": 1}, 200, False, id="wrong-type"),
+        pytest.param({"recording_truncated": 1}, None, False, id="truncated"),
+        pytest.param({"recording_slow": 0.2}, 200, True, id="slow"),
+    ],
+)
+def test_recordings_have_faults_of_their_own(
+    simulator: Any, sdk: Any, fault: dict[str, Any], status: int | None, is_whole: bool
+) -> None:
+    group = sdk.create_group()
+    (job,) = sdk.assign(group, "13800000000")
+    sdk.wait(group)
+    (call,) = sdk("DescribeJob", JobId=job)["Job"]["Tasks"]
+    while not simulator.state()["published"].get("RecordingReady"):
+        time.sleep(0.01)
+    url = sdk("DownloadRecording", TaskId=call["TaskId"])["DownloadParams"]["SignatureUrl"]
+    simulator.faults(**fault)
+
+    try:
+        found, body = _get(url)
+    except (IncompleteRead, OSError):
+        found, body = None, b""
+
+    assert (found, body.startswith(b"RIFF")) == (status, is_whole)
+    assert simulator.state()["requests"]["recording"] == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "tags"),
+    [
+        pytest.param("13800000000", {"intent": "interested"}, id="interested"),
+        pytest.param("13800000038", {"intent": "refused", "do_not_call": "yes"}, id="refused"),
+        pytest.param("13800000060", {}, id="nobody-answered"),
+    ],
+)
+def test_a_conversation_hits_tags(sdk: Any, number: str, tags: dict[str, str]) -> None:
+    group = sdk.create_group()
+    (job,) = sdk.assign(group, number)
+    sdk.wait(group)
+
+    summary = sdk("DescribeJob", JobId=job)["Job"]["Summary"]
+    (row,) = sdk("QueryJobsWithResult", JobGroupId=group, PageNumber=1, PageSize=10)["Jobs"]["List"]
+
+    assert {item["SummaryName"]: item["Content"] for item in summary} == tags
+    assert {hit["TagGroup"]: hit["TagName"] for hit in row["LatestTask"]["TagHits"]} == tags
 
 
 def test_numbers_on_the_block_list_are_not_dialled(simulator: Any, sdk: Any) -> None:

@@ -32,10 +32,9 @@ def whole(path: Any) -> Iterator[IO[bytes]]:
     part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     is_local = isinstance(part, Path)
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
         if is_local:
             _sweep(path)
-        with part.open("wb") as file:
+        with _open(part) as file:
             if is_local:
                 # Held until this process ends, however it does: it tells that somebody is still writing.
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -57,6 +56,15 @@ def whole(path: Any) -> Iterator[IO[bytes]]:
         raise
 
 
+def _open(part: Any) -> Any:
+    try:
+        return part.open("wb")
+    except FileNotFoundError:
+        # Not before: some stores would make a bucket, where its name is merely misspelt.
+        part.parent.mkdir(parents=True, exist_ok=True)
+        return part.open("wb")
+
+
 def _sweep(path: Path) -> None:
     """Remove parts that nobody writes any more; one that is new may just not be locked yet."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
@@ -67,6 +75,6 @@ def _sweep(path: Path) -> None:
 
 
 def _drop(part: Any) -> None:
-    # The error that led here is the one to tell; a part that cannot be removed is none of its own.
-    with suppress(OSError):
+    # The error that led here is the one to tell; a part that cannot be removed is none of its own, of whatever kind.
+    with suppress(Exception):
         part.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 import threading
 import time
 from collections import Counter
@@ -12,37 +10,18 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from airflow_provider_outbound.core.results.fetch import Fetcher, RecordingUnavailableError
-from airflow_provider_outbound.exceptions import (
-    OutboundBotApiError,
-    OutboundBotConfigError,
-    OutboundBotError,
-    OutboundBotNotFoundError,
-    OutboundBotThrottlingError,
-    OutboundBotTransportError,
-)
+from airflow_provider_outbound.core.results.wanted import Wanted, Watched, passes
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError, OutboundBotNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
-    from airflow_provider_outbound.core.ledger import Ledger, RecordedCall
+    from airflow_provider_outbound.core.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-#: Most job ids in one ListJobs.
-_JOBS = 99
-#: How often the API is asked for what no message told, seconds.
-_REFRESH = 60.0
-#: And after it gave no answer.
-_AGAIN = 5.0
 #: How long a notice may be under way before the API is asked instead, where messages come at all, seconds.
 NOTICE_PATIENCE = 60.0
-#: A recording that was not to be had is asked for again after so many poll intervals, then twice that, …
-_FIRST_PAUSE = 5
-#: … up to so many seconds.
-_LONGEST_PAUSE = 60.0
-_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 def download_recordings(
@@ -77,7 +56,7 @@ def download_recordings(
         raise OutboundBotConfigError(f"max_parallel_requests: {max_parallel_requests!r} is not 1 or more")
     present = _stems(folder)
     deadline = time.monotonic() + timeout
-    watched = _Watched(
+    watched = Watched(
         ledger,
         client,
         job_group_id,
@@ -95,7 +74,7 @@ def download_recordings(
     fetcher = Fetcher(client.settings, connections=max_parallel_requests, go_on=go_on)
     get = _getter(ledger, client, fetcher, folder, instance_id)
     size, reasons = 0, dict[str, str]()
-    running: dict[Future[int], _Wanted] = {}
+    running: dict[Future[int], Wanted] = {}
     try:
         with ThreadPoolExecutor(max_parallel_requests) as pool:
             try:
@@ -146,154 +125,10 @@ def download_recordings(
     }
 
 
-@attrs.define(kw_only=True, eq=False)
-class _Wanted:
-    """A recording that is not there yet."""
-
-    task_id: str
-    stem: str
-    has_notice: bool
-    #: When to try, on the monotonic clock.
-    at: float
-    #: Seconds until it is tried again if it is not to be had.
-    pause: float
-    running: bool = False
-
-
-class _Watched:
-    """The answered calls of a group as the ledger gets to know them, and which of them lack a file."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        client: OutboundBotClient,
-        job_group_id: str,
-        *,
-        instance_id: str | None,
-        present: set[str],
-        poll_interval: float,
-        notice_patience: float,
-    ) -> None:
-        self._ledger = ledger
-        self._client = client
-        self._job_group_id = job_group_id
-        self._instance_id = instance_id
-        self._present = present
-        self._poll_interval = poll_interval
-        self._notice_patience = notice_patience
-        self._look_at = self._refresh_at = 0.0
-        self._changed = -1
-        self._calls: list[RecordedCall] = []
-        self._wanted: dict[str, _Wanted] = {}
-        self._has_unfinished = True
-        self.downloaded = 0
-
-    @property
-    def answered(self) -> int:
-        """Calls that have or will have a recording."""
-        return len(self._calls)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing is missing and nothing is to come."""
-        return not (self._wanted or self._unnamed or self._has_unfinished)
-
-    @property
-    def missing(self) -> list[str]:
-        """Those that lack a file, as the files would be called."""
-        return [*self._wanted, *self._unnamed]
-
-    @property
-    def _unnamed(self) -> list[str]:
-        """Jobs of which the API told that a call was answered, but not which."""
-        return [call.job_id for call in self._calls if call.task_id is None]
-
-    def look(self) -> None:
-        """Read the ledger if it is time, and ask the API now and then for what it lacks."""
-        now = time.monotonic()
-        if now < self._look_at:
-            return
-        self._look_at = now + self._poll_interval
-        state = self._ledger.jobs.state(self._job_group_id)
-        if now >= self._refresh_at and (not state.known or state.has_unfinished or self._unnamed):
-            self._refresh_at = now + _REFRESH
-            self._refresh(known=state.known)
-            state = self._ledger.jobs.state(self._job_group_id)
-        self._has_unfinished = state.has_unfinished
-        if state.changed == self._changed:
-            return
-        self._changed = state.changed
-        had_unnamed = bool(self._unnamed)
-        self._calls = self._ledger.details.recorded_calls(self._job_group_id)
-        if self._unnamed and not had_unnamed:
-            self._refresh_at = self._look_at = now
-        patience = self._notice_patience if self._ledger.details.hears(self._job_group_id) else 0.0
-        for call in self._calls:
-            if call.task_id is not None:
-                self._want(call, call.task_id, now, patience)
-
-    def due(self, most: int) -> list[_Wanted]:
-        """Some of those that may be tried now."""
-        now = time.monotonic()
-        found: list[_Wanted] = []
-        for wanted in self._wanted.values():
-            if len(found) >= most:
-                break
-            if not wanted.running and wanted.at <= now:
-                wanted.running = True
-                found.append(wanted)
-        return found
-
-    def put_off(self, wanted: _Wanted) -> None:
-        """Try again later."""
-        wanted.running, wanted.at = False, time.monotonic() + wanted.pause
-        wanted.pause = min(wanted.pause * 2, _LONGEST_PAUSE)
-
-    def has(self, wanted: _Wanted) -> None:
-        """Its file is there now."""
-        del self._wanted[wanted.stem]
-        self._present.add(wanted.stem)
-        self.downloaded += 1
-
-    def _want(self, call: RecordedCall, task_id: str, now: float, patience: float) -> None:
-        stem = f"{_name(call.job_id)}_{_name(task_id)}"
-        if stem in self._present:
-            return
-        wanted = self._wanted.get(stem)
-        if wanted is None:
-            self._wanted[stem] = _Wanted(
-                task_id=task_id,
-                stem=stem,
-                has_notice=call.has_notice,
-                at=now if call.has_notice else now + patience,
-                pause=_FIRST_PAUSE * self._poll_interval,
-            )
-        elif call.has_notice and not wanted.has_notice:
-            wanted.has_notice, wanted.at = True, now
-
-    def _refresh(self, *, known: bool) -> None:
-        """Take in what the API says of jobs whose end, or whose call, no message told."""
-        jobs, group_id = self._ledger.jobs, self._job_group_id
-        try:
-            if not known:
-                listing = self._client.iter_jobs_with_result(job_group_id=group_id, instance_id=self._instance_id)
-                jobs.record_listing(group_id, listing)
-                return
-            ids = self._unnamed + [job.job_id for job in jobs.unfinished(group_id, _JOBS) if job.job_id is not None]
-            for start in range(0, len(ids), _JOBS):
-                found = self._client.list_jobs(job_ids=ids[start : start + _JOBS], instance_id=self._instance_id)
-                jobs.record_listing(group_id, found)
-        except OutboundBotError as error:
-            if not _passes(error):
-                raise
-            log.warning("Job group %s: %s; will ask again", group_id, error)
-            self._refresh_at = time.monotonic() + _AGAIN
-
-
 def _getter(
     ledger: Ledger, client: OutboundBotClient, fetcher: Fetcher, folder: Any, instance_id: str | None
-) -> Callable[[_Wanted], int]:
-    def by_notice(wanted: _Wanted) -> int | None:
+) -> Callable[[Wanted], int]:
+    def by_notice(wanted: Wanted) -> int | None:
         url = ledger.details.recording_url(wanted.task_id) if wanted.has_notice else None
         try:
             return None if url is None else fetcher.fetch(url, folder, wanted.stem)
@@ -301,7 +136,7 @@ def _getter(
             # Its link may have expired.
             return None
 
-    def get(wanted: _Wanted) -> int:
+    def get(wanted: Wanted) -> int:
         size = by_notice(wanted)
         if size is not None:
             return size
@@ -312,7 +147,7 @@ def _getter(
                 raise
             raise RecordingUnavailableError(f"not ready ({error.code})") from None
         except OutboundBotError as error:
-            if not _passes(error):
+            if not passes(error):
                 raise
             raise RecordingUnavailableError(f"the API does not answer ({type(error).__name__})") from None
         return fetcher.fetch(found.url, folder, wanted.stem)
@@ -320,25 +155,13 @@ def _getter(
     return get
 
 
-def _passes(error: OutboundBotError) -> bool:
-    """Whether waiting may mend it."""
-    if isinstance(error, OutboundBotApiError):
-        return error.in_doubt or isinstance(error, OutboundBotThrottlingError)
-    return isinstance(error, OutboundBotTransportError)
-
-
 def _stems(folder: Any) -> set[str]:
     """What is in the folder, without suffixes; a file that is there is whole."""
     try:
-        return {path.name.rpartition(".")[0] for path in folder.iterdir() if not path.name.startswith(".")}
-    except FileNotFoundError:
-        return set()
+        # In a store there is no folder before there is a file in it.
+        found = folder.iterdir() if folder.exists() else ()
+        return {path.name.rpartition(".")[0] for path in found if not path.name.startswith(".")}
     except OSError as error:
         raise OutboundBotConfigError(
             f"path {str(folder)!r} cannot be read: {error.strerror or type(error).__name__}; give a folder"
         ) from None
-
-
-def _name(identifier: str) -> str:
-    """An id as part of a file's name: itself where that is harmless."""
-    return identifier if _ID.fullmatch(identifier) else hashlib.sha256(identifier.encode()).hexdigest()[:32]

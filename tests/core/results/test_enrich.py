@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,43 @@ def test_what_was_fetched_before_a_failure_is_kept(campaign: Any, monkeypatch: p
     assert kept == 10
     assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 20
     assert campaign.requests("DescribeJob") == 30
+
+
+_CHILD = """
+import sys
+from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.ledger import open_ledger
+from airflow_provider_outbound.core.results import enrich
+
+url, key, group, api, access_key_id, secret, instance_id = sys.argv[1:]
+settings = ClientSettings(
+    access_key_id=access_key_id, access_key_secret=secret, endpoint=api, instance_id=instance_id
+)
+with open_ledger(url, [key]) as ledger:
+    enrich(ledger, OutboundBotClient(settings), group)
+"""
+
+
+def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None:
+    campaign.dial([f"138{index:06}01" for index in range(150)])
+    campaign.collect()
+    simulator = campaign.simulator
+    command = [sys.executable, "-c", _CHILD, str(campaign.ledger.engine.url), key, campaign.job_group_id]
+    command += [simulator.api, simulator.access_key_id, simulator.access_key_secret, simulator.instance_id]
+    child = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    # By the eightieth request fifty answers are kept: no more than sixteen are asked for before they are taken.
+    while campaign.requests("DescribeJob") < 80 and child.poll() is None:
+        assert time.monotonic() < deadline
+    child.kill()
+    child.wait()
+    before = campaign.requests("DescribeJob")
+
+    again = enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+
+    assert again <= 100
+    assert campaign.requests("DescribeJob") == before + again
+    assert all(result.details is not None for result in results_of(campaign).values())
 
 
 def test_a_throttled_service_is_waited_for(campaign: Any) -> None:
