@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
@@ -37,15 +38,16 @@ class EventStream(SharedStreamProducer):
 
     async def open_stream(self) -> AsyncIterator[tuple[EventPage, EventPage]]:
         """Give pages, not too many ahead of what is stored."""
-        async for page in self._trigger.pages():
-            while self._unstored >= MAX_UNSTORED and not self._is_broken:
-                self._advanced.clear()
-                await self._advanced.wait()
-            if self._is_broken:
-                # Airflow starts trigger and stream anew, from the cursor.
-                raise OutboundBotError("a batch of events was not stored: all from there on are given again")
-            self._unstored += 1
-            yield page, page
+        async with aclosing(self._trigger.pages()) as pages:
+            async for page in pages:
+                while self._unstored >= MAX_UNSTORED and not self._is_broken:
+                    self._advanced.clear()
+                    await self._advanced.wait()
+                if self._is_broken:
+                    # Airflow starts trigger and stream anew, from the cursor.
+                    raise OutboundBotError("a batch of events was not stored: all from there on are given again")
+                self._unstored += 1
+                yield page, page
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Move the cursor behind the pages that were stored, up to the first that was not."""

@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -111,20 +112,22 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Give batches without being told when they are stored: for Airflow before 3.3."""
-        async for page in self.pages():
-            if page.events:
-                yield TriggerEvent(self._payload(page))
-                await asyncio.sleep(STORED_SECONDS)
-            await self.confirm(page)
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                if page.events:
+                    yield TriggerEvent(self._payload(page))
+                    await asyncio.sleep(STORED_SECONDS)
+                await self.confirm(page)
 
-    async def pages(self) -> AsyncIterator[EventPage]:
+    async def pages(self) -> AsyncGenerator[EventPage]:
         """Read the log from the cursor on, for ever; errors are logged, and reading goes on after a rest."""
         position: int | None = None
         while True:
             try:
-                async for page in self._pages(position):
-                    position = page.upto
-                    yield page
+                async with aclosing(self._pages(position)) as pages:
+                    async for page in pages:
+                        position = page.upto
+                        yield page
             except OutboundBotError as error:
                 log.error("Subscription %r: %s", self.subscription, error)  # noqa: TRY400 - one line
             except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
@@ -143,7 +146,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         except OutboundBotError as error:
             log.warning("Subscription %r: its cursor was not moved: %s", self.subscription, error)
 
-    async def _pages(self, position: int | None) -> AsyncIterator[EventPage]:
+    async def _pages(self, position: int | None) -> AsyncGenerator[EventPage]:
         from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
 
         self._check()
