@@ -26,6 +26,8 @@ EXAMPLES = (
     "canary",
     "follow_up_on_results",
 )
+#: DAGs of this folder.
+OTHERS = ("private_campaign", "pooled_campaign")
 
 
 class TextMessages(ThreadingHTTPServer):
@@ -108,7 +110,7 @@ def airflow_services(text_messages: TextMessages, mail: Mail) -> Iterator[Airflo
     mail_extra = {"disable_ssl": True, "disable_tls": True, "retry_limit": 1}
     stack = AirflowStack(
         Path(tempfile.mkdtemp(prefix="outbound-acceptance-")),
-        dags=[*map(example_dag, EXAMPLES), Path(__file__).with_name("private_campaign.py")],
+        dags=[*map(example_dag, EXAMPLES), *(Path(__file__).with_name(f"{name}.py") for name in OTHERS)],
         simulator_options=["--call-seconds", "0.5", "--concurrency", str(CALLS_PER_SECOND // 2), "--seed", "7"],
         # A triggerer that was killed is given up after ten seconds and not after thirty.
         settings={"TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10", "TRIGGERER__JOB_HEARTBEAT_SEC": "2"},
@@ -122,7 +124,7 @@ def airflow_services(text_messages: TextMessages, mail: Mail) -> Iterator[Airflo
     with stack:
         stack.prepare()
         stack.start_airflow()
-        for name in (*EXAMPLES, "private_campaign"):
+        for name in (*EXAMPLES, *OTHERS):
             stack.wait_for_dag(name, 400)
         yield stack
         for name in AIRFLOW_SERVICES:
