@@ -180,8 +180,8 @@ class OutboundBotHook(BaseHook):
 
         :param job_group_id: The group.
         :param name: Name of the follow-up, yours to choose: ``text-message``.
-        :param only: As :meth:`iter_results` takes it; ``None`` for all that ended. ``unanswered`` never gives anybody of
-            whom the ledger knows, by any group, that they are on a block list, and nobody who was not dialled.
+        :param only: As :meth:`iter_results` takes it; ``None`` for all that ended. ``unanswered`` never gives anybody
+            of whom the ledger knows, by any group, that they are on a block list, and nobody who was not dialled.
         :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
         """
         from airflow_provider_outbound.core.follow_up import follow_up

@@ -41,7 +41,7 @@ def lineage(operator: OutboundBotOperator, returned: Any) -> OperatorLineage[Any
 
 
 def _name(value: Any) -> tuple[str, str]:
-    """Namespace and name of a file by OpenLineage's rules: ``file`` and the whole path, or ``s3://bucket`` and the key."""
+    """Namespace and name of a file, as OpenLineage has them: ``file`` and the path, ``s3://bucket`` and the key."""
     path = as_path(value, "path")
     if isinstance(path, Path):
         return "file", str(path.absolute())

@@ -20,9 +20,9 @@ class Ledger(Database):
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
     ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``events`` gives them to
-    readers that come later, ``details`` keeps what else the API tells of jobs that have ended, ``follow_ups`` knows whom
-    a follow-up has reached, ``quarantine`` holds messages that could not be read, ``retention`` purges what is over for
-    long, ``turns`` spaces out requests.
+    readers that come later, ``details`` keeps what else the API tells of jobs that have ended, ``follow_ups`` knows
+    whom a follow-up has reached, ``quarantine`` holds messages that could not be read, ``retention`` purges what is
+    over for long, ``turns`` spaces out requests.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
