@@ -21,7 +21,8 @@ events as old that every cursor has passed. Works in small transactions, so coll
 
 Of a purged group a tombstone stays, so that clearing its tasks calls nobody again. Passed over, and said so: groups
 that somebody may wait for, that have an assignment open, or events that a cursor has yet to read.
-max_calls_per_contact counts only what the ledger remembers: keep rows for longer than its period."""
+What is purged is not remembered: max_calls_per_contact counts only what is kept, so keep rows for longer than its
+period."""
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
