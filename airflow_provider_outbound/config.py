@@ -165,7 +165,7 @@ def _reconcile_interval(value: str) -> float:
 def _retention_days(value: str) -> int | None:
     if not value:
         return None
-    if not value.isdecimal():
+    if not value.isdecimal() or int(value) > 36_500:
         raise OutboundBotConfigError(
             f"[outbound] retention_days is {value!r}; give a whole number of days, or 0 (or nothing) to keep all"
         )

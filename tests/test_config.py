@@ -81,6 +81,7 @@ def test_no_days_of_retention_keep_all(option: pytest.MonkeyPatch) -> None:
         pytest.param("RECONCILE_INTERVAL", "0", "reconcile_interval is '0'", id="no-interval"),
         pytest.param("RECONCILE_INTERVAL", "nan", "reconcile_interval is 'nan'", id="interval-nan"),
         pytest.param("RETENTION_DAYS", "-1", "retention_days is '-1'", id="negative-days"),
+        pytest.param("RETENTION_DAYS", "99999999", "retention_days is '99999999'", id="ages"),
         pytest.param("RETENTION_DAYS", "1.5", "retention_days is '1.5'", id="half-days"),
     ],
 )

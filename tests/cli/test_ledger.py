@@ -286,6 +286,7 @@ def test_what_cannot_be_done_is_one_line(
         pytest.param([], id="no-subcommand"),
         pytest.param(["purge", "--older-than-days", "-1"], id="negative"),
         pytest.param(["purge", "--older-than-days", "soon"], id="words"),
+        pytest.param(["purge", "--older-than-days", "99999999"], id="ages"),
         pytest.param(["quarantine"], id="no-act"),
         pytest.param(["quarantine", "replay"], id="replay-what"),
         pytest.param(["quarantine", "replay", "abc", "--all"], id="replay-both"),

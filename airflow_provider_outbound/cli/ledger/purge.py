@@ -12,13 +12,17 @@ from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigE
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Purge
 
+#: A hundred years.
+_MOST_DAYS = 36_500
+
 _DESCRIPTION = """\
 Delete contacts, results, calls, recordings and events of job groups to which nothing happened for so many days, and
 events as old that every cursor has passed. Works in small transactions, so collectors and tasks go on meanwhile.
 
 Of a purged group a tombstone stays, so that clearing its tasks calls nobody again. Passed over, and said so: groups
-that somebody may wait for, that have an assignment open or jobs of unknown fate, or events that a cursor has yet to
-read. max_calls_per_contact counts only what the ledger remembers: keep rows for longer than its period."""
+that somebody may wait for, that have an assignment open, or events that a cursor has yet to read.
+What is purged is not remembered: max_calls_per_contact counts only what is kept, so keep rows for longer than its
+period."""
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,8 +40,8 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _days(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of days from 0")
+    if not text.isdecimal() or int(text) > _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of days from 0 to {_MOST_DAYS}")
     return int(text)
 
 

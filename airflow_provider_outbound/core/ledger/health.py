@@ -126,7 +126,7 @@ def examine(database: Database) -> Health:
             topics=tuple(_topics(connection)),
             recovery=_recovery(connection),
             purged_groups=len(tombstones),
-            late_messages=sum(observed.get("late", 0) for observed in tombstones),
+            late_messages=sum((observed or {}).get("late", 0) for observed in tombstones),
             undecryptable=undecryptable,
             tried=tried,
         )

@@ -82,8 +82,8 @@ class Retention:
         Purge groups to which nothing happened for so long, and events that came before and every cursor has passed.
 
         Others may write all the while, and this process may be killed: the next purge goes on where it stopped. A group
-        is passed over while somebody may wait for it, assigns to it, has jobs of unknown fate in it, or has yet to read
-        its events.
+        is passed over while somebody may wait for it, assigns to it, or has yet to read its events. Given up jobs of
+        unknown fate are purged too: nobody can send them again, for the group is a tombstone.
 
         :param older_than: How long ago the last thing happened.
         :param job_group_id: Purge this group alone, and no events of others.
@@ -119,7 +119,9 @@ class Retention:
         """How many purged groups may have called people after ``since``: those calls are not counted any more."""
         with self._database.read() as connection:
             rows = connection.execute(select(_groups.observed).where(_groups.purged_at >= since)).scalars()
-            return sum(datetime.fromisoformat(observed["last_at"]) >= since for observed in rows)
+            # An older version may have written over a tombstone's notes: then nobody knows, and it may have.
+            last = [(observed or {}).get("last_at") for observed in rows]
+        return sum(moment is None or datetime.fromisoformat(moment) >= since for moment in last)
 
     def _candidates(self, before: datetime, job_group_id: str | None) -> list[Row[Any]]:
         statement = select(schema.job_groups).where(_groups.purged_at.is_(None)).order_by(_groups.created_at)
@@ -180,8 +182,6 @@ class Retention:
             select(exists().where(assignments.job_group_id == group_id, assignments.state == OPEN))
         ).scalar():
             return "has an assignment that is not finished: clear its task, or wait for the group"
-        if connection.execute(select(exists().where(_jobs.job_group_id == group_id, schema.DOUBTFUL))).scalar():
-            return "has jobs whose fate is unknown: wait for the group, which settles them"
         newest = select(func.max(_events.sequence)).where(_events.job_group_id == group_id).scalar_subquery()
         cursors = schema.cursors.c
         cursor = connection.execute(

@@ -25,6 +25,8 @@ REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 EARLIER = [revision for revision in REVISIONS if revision != schema.REVISION]
 WHEN = datetime(2026, 5, 1, 8, 30, tzinfo=UTC)
 PATIENCE = 120.0
+#: Tables that every version has.
+FILLED = {"ledger", "job_groups", "assignments", "jobs", "calls", "recordings", "events", "quarantine", "cursors"}
 
 #: A message as it was kept; what it says is in the other rows too.
 MESSAGE = (
@@ -193,7 +195,7 @@ def test_the_newest_revision_is_the_schemas() -> None:
 def test_an_upgrade_keeps_every_row(url: str, key: str, revision: str) -> None:
     build(url, key, revision)
     columns, before = columns_of(url), contents(url)
-    assert all(before.values()), before
+    assert {name for name, rows in before.items() if rows} >= FILLED
 
     with open_ledger(url, [key]) as ledger:
         assert (ledger.found_revision, ledger.ledger_id) == (revision, "l1")

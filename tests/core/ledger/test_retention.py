@@ -269,7 +269,7 @@ def test_a_group_in_use_is_passed_over_and_said_so(ledger: Ledger, act: Callable
     assert rows(ledger, "g1") == before
 
 
-def test_a_group_with_jobs_of_unknown_fate_is_passed_over(
+def test_jobs_of_unknown_fate_that_were_given_up_do_not_stay_for_ever(
     ledger: Ledger, candidates: Callable[[int], list[Candidate]]
 ) -> None:
     assignment = ledger.jobs.open_assignment(
@@ -281,9 +281,11 @@ def test_a_group_with_jobs_of_unknown_fate_is_passed_over(
     ledger.jobs.abandon(assignment)
     let_time_pass(ledger)
 
-    purge = ledger.retention.purge(LIMIT)
-
-    assert "jobs whose fate is unknown" in purge.passed_over[0].reason
+    assert [group.jobs for group in ledger.retention.purge(LIMIT).purged] == [1]
+    with pytest.raises(JobGroupPurgedError):
+        ledger.jobs.open_assignment(
+            TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1
+        )
 
 
 def test_a_complete_group_is_purged_as_soon_as_its_last_look_is_over(ledger: Ledger) -> None:
@@ -383,6 +385,9 @@ def test_a_cap_whose_period_reaches_into_purged_groups_is_told(ledger: Ledger) -
 
     assert ledger.retention.forgotten_since(ledger.now() - cap.period) == 1
     assert ledger.retention.forgotten_since(ledger.now() - LIMIT) == 0
+    with ledger.write() as connection:  # as an older version may do
+        connection.execute(update(schema.job_groups).values(observed={"listed": 3}))
+    assert ledger.retention.forgotten_since(ledger.now() - LIMIT) == 1
 
 
 def test_collecting_goes_on_between_small_transactions(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
