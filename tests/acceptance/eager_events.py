@@ -1,4 +1,4 @@
-"""For test_call_events.py: small batches that do not wait, so that a triggerer is killed between any two of them."""
+"""For test_call_events.py: small batches that wait for a second only, so that a triggerer is killed between any two of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVENTS = Asset(
         AssetWatcher(
             name="eager_events",
             trigger=OutboundBotCallEventTrigger(
-                subscription="eager_events", event_types=["JobComplete"], batch_size=20, max_wait=0
+                subscription="eager_events", event_types=["JobComplete"], batch_size=20, max_wait=1
             ),
         )
     ],
