@@ -251,14 +251,14 @@ def download_recording(cloud: Cloud, parameters: Parameters) -> Payload:
 
 
 def save_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
-    """SaveContactBlockList; numbers on it are not dialled in jobs assigned later"""
+    """SaveContactBlockList"""
     try:
         rows = json.loads(parameters.require("ContactBlockListsJson"))
         numbers = [str(row["phoneNumber"]) for row in rows]
     except (ValueError, KeyError, TypeError):
         raise Refusal(400, "InvalidParameter", "ContactBlockListsJson is not a list with phoneNumber.") from None
-    for number, row in zip(numbers, rows, strict=True):
-        cloud.block_list[number] = {
+    entries = {
+        number: {
             "ContactBlockListId": cloud.new_id(),
             "CreationTime": milliseconds(cloud.clock.now()),
             "Creator": row.get("creator", ""),
@@ -267,6 +267,9 @@ def save_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
             "PhoneNumber": number,
             "Remark": row.get("remark", ""),
         }
+        for number, row in zip(numbers, rows, strict=True)
+    }
+    cloud.block(entries)
     return {"AffectedRows": len(numbers)}
 
 

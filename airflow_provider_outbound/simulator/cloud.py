@@ -224,6 +224,14 @@ class Cloud:
         group.modified_at = self.clock.now()
         return ids
 
+    def block(self, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Put numbers on the block list: waiting jobs dial them no more; a call on the line is finished first."""
+        self.block_list.update(entries)
+        for job in self.jobs.values():
+            if job.phone_number in entries and not job.ended:
+                had = [job.outcome.attempt(index) for index in range(len(job.calls))]
+                job.outcome = Outcome(attempts=(*had, "ContactBlockList"))
+
     def suspend(self, jobs: Iterable[Job]) -> None:
         """Hold jobs back; a call on the line is finished first. Jobs that ended stay as they are."""
         for job in jobs:

@@ -31,12 +31,12 @@ def test_no_event_is_lost_when_triggerers_are_killed(airflow_services: AirflowSt
         os.kill(stack.pid("triggerer"), signal.SIGKILL)
         stack.start_service("triggerer")
 
-    assert stack.wait_for_run(NIGHTLY, run_id, 400) == "success"
+    assert stack.wait_for_run(NIGHTLY, run_id, 600) == "success"
     (group,) = [group for group_id, group in stack.simulator_state()["groups"].items() if group_id not in before]
     jobs = {job["job_id"] for job in group["jobs"]}
     assert len(jobs) == CONTACTS
-    wait_until(lambda: jobs <= stored(stack).keys(), seconds=180, what="an event of every job", every=1)
-    wait_until(lambda: jobs <= noted(stack), seconds=180, what="a run of the example for every job", every=1)
+    wait_until(lambda: jobs <= stored(stack).keys(), seconds=300, what="an event of every job", every=1)
+    wait_until(lambda: jobs <= noted(stack), seconds=300, what="a run of the example for every job", every=1)
     twice = sum(count > 1 for job_id, count in stored(stack).items() if job_id in jobs)
     print(f"{KILLS} triggerers killed: {twice} of {CONTACTS} events came more than once")
 
@@ -54,7 +54,7 @@ def subscriptions(stack: AirflowStack) -> set[str]:
 
 def wait_for_a_batch(stack: AirflowStack) -> None:
     seen = len(batches(stack))
-    wait_until(lambda: len(batches(stack)) > seen, seconds=180, what="another batch", every=0.1)
+    wait_until(lambda: len(batches(stack)) > seen, seconds=300, what="another batch", every=0.1)
 
 
 def batches(stack: AirflowStack) -> list[Any]:

@@ -39,7 +39,7 @@ def test_those_not_reached_are_called_again_and_nobody_too_often(airflow_service
 def run(stack: AirflowStack) -> dict[str, Any]:
     """Run the example, and give what its tasks returned."""
     run_id = stack.trigger(REDIAL, {"contacts": 50})
-    assert stack.wait_for_run(REDIAL, run_id, 240) == "success"
+    assert stack.wait_for_run(REDIAL, run_id, 400) == "success"
     return {name: stack.xcom(REDIAL, run_id, name) for name in ("assign", "assign_again", "wait_again", "export")}
 
 

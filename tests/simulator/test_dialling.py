@@ -96,6 +96,18 @@ def test_a_job_answered_at_the_second_attempt_succeeds(simulator: Any, sdk: Any)
     assert simulator.state()["calls_per_number"] == {"13800000052": 2}
 
 
+def test_a_number_that_is_blocked_between_two_attempts_is_dialled_no_more(simulator: Any, sdk: Any) -> None:
+    sdk.assign(sdk.create_group(StrategyJson=_strategy()), "13800000060")
+    _advance(simulator, HOUR + 60)
+
+    sdk("SaveContactBlockList", ContactBlockListsJson=json.dumps([{"phoneNumber": "13800000060"}]))
+    _advance(simulator, HOUR)
+
+    job = _job(simulator)
+    assert [call["status"] for call in job["calls"]] == ["NoAnswer", "ContactBlockList"]
+    assert (job["status"], job["failure_reason"]) == ("Failed", "ContactBlockList")
+
+
 def test_an_attempt_that_misses_the_window_waits_for_the_next(simulator: Any, sdk: Any) -> None:
     sdk.assign(sdk.create_group(StrategyJson=_strategy(minAttemptInterval=200)), "13800000060")
 
