@@ -51,6 +51,17 @@ def take_in(operator, group):
         ledger.jobs.record_listing(group["job_group_id"], jobs)
 
 
+def test_who_said_so_in_the_conversation_is_found_by_its_tag(simulator, context, people):
+    """The simulator's people with numbers that end in 38 and 39 ask not to be called; nobody asked the API before."""
+    group = campaign(context, "first", people(60))
+    ended_jobs(simulator, group)
+    operator = save(job_group_id=group, only="tag:do_not_call=yes")
+    take_in(operator, group)
+
+    assert operator.execute(context())["saved"] == 2
+    assert save(job_group_id=group, only="tag:do_not_call=yes").execute(context())["saved"] == 0
+
+
 def test_who_hung_up_is_not_dialled_by_the_next_campaign(simulator, context, people, caplog):
     first = campaign(context, "first", people(60))
     ended_jobs(simulator, first)

@@ -9,6 +9,7 @@ import attrs
 
 from airflow_provider_outbound.core.client import BlockedNumber
 from airflow_provider_outbound.core.follow_up.rows import unhandled
+from airflow_provider_outbound.core.results import enrich, needs_details
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -44,7 +45,7 @@ def save_block_list(
     Put the numbers of a group's ended jobs on the block list of a bot instance.
 
     What was sent is remembered: a second call sends only those that came since. A number sent twice, because a process
-    died in between, is on the list all the same.
+    died in between, is on the list all the same. If ``only`` is a tag, the API is asked for those it has not told yet.
 
     :param only: Whose, as in :func:`~airflow_provider_outbound.core.results.iter_results`.
     :param remark: Shown beside the number in the console.
@@ -55,6 +56,8 @@ def save_block_list(
 
     name = f"{BLOCK_LIST}{instance_id or client.settings.instance_id}"
     saved = without_number = 0
+    if needs_details(only):
+        enrich(ledger, client, job_group_id, only=only, instance_id=instance_id)
     rows = unhandled(ledger, job_group_id, name, only)
     while batch := list(islice(rows, BATCH)):
         known = [row for row in batch if row.phone_number]
