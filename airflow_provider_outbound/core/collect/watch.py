@@ -362,8 +362,7 @@ async def subscribe(settings: WatchSettings, job_group_id: str) -> AsyncIterator
 
     :param settings: Ledger and subscription; all waiters with the same ones share one collector and one poll.
     :param job_group_id: The group.
-    :raises OutboundBotConfigError: The subscription's transport is not offered.
-    :raises RocketMQClientError: Its client library is not installed.
+    :raises RocketMQClientError: The client library of the subscription's transport is not installed.
     """
     if settings.rocketmq is not None:
         check_transport(settings.rocketmq)

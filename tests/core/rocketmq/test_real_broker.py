@@ -19,6 +19,7 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.rocketmq.base import Consumer
+from airflow_provider_outbound.core.rocketmq.remoting import HAND_OUTS
 from airflow_provider_outbound.exceptions import RocketMQError
 
 pytestmark = pytest.mark.broker
@@ -110,6 +111,26 @@ def test_refused_credentials_are_said_and_right_ones_work(broker: Broker, make_p
 
     assert all("refuses the credentials" in words for words in said), said
     assert [message.body for message in received] == [b"for those who may read"] * len(places)
+
+
+def test_a_message_that_is_never_acknowledged_does_not_hold_up_those_fetched_with_it(
+    make_place: Any, consumers: Any
+) -> None:
+    place = make_place("remoting")
+    consumer = consumers.open(attrs.evolve(place.settings, lease_seconds=1))
+    wanted = {b"%d" % number for number in range(20)}
+    place.publish(b"bad", *wanted)
+
+    seen: list[bytes] = []
+    deadline = time.monotonic() + 120
+    while not wanted <= set(seen):
+        assert time.monotonic() < deadline, seen
+        place.publish(b"another")
+        received = consumers.receive(consumer, 1)
+        consumer.acknowledge([message for message in received if message.body != b"bad"])
+        seen += [message.body for message in received]
+
+    assert seen.count(b"bad") >= HAND_OUTS
 
 
 def test_encryption_with_a_certificate_of_ones_own(broker: Broker, make_place: Any) -> None:
