@@ -118,6 +118,27 @@ def test_trying_out_a_broker_that_is_not_there(set_connection: SetConnection) ->
     assert "refused" in message.lower()
 
 
+def test_trying_out_a_name_server_that_is_not_there(set_connection: SetConnection) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        set_connection(host="127.0.0.1", port=port, extra={"transport": "remoting", "tls": False})
+
+        well, message = RocketMQHook().test_connection()
+
+    assert not well
+    assert f"name server at 127.0.0.1:{port} cannot be reached" in message
+
+
+def test_remoting_has_a_port_and_a_library_of_its_own(set_connection: SetConnection) -> None:
+    set_connection(host="a;b", extra={"transport": "remoting", "tls": False, "librocketmq": "/opt/librocketmq.so"})
+
+    settings = RocketMQHook().settings()
+
+    assert settings.endpoints == ("a:9876", "b:9876")
+    assert (settings.transport, settings.librocketmq) == ("remoting", "/opt/librocketmq.so")
+
+
 def test_trying_out_tls_where_there_is_none(simulator: Simulator, set_connection: SetConnection) -> None:
     set_connection(host=simulator.broker)
 

@@ -379,8 +379,7 @@ async def subscribe(
     :param settings: Ledger and subscription; all waiters with the same ones share one collector and one poll.
     :param job_group_id: The group; ``None`` for all.
     :param every_change: Whether a group in which jobs are still open is worth a look too.
-    :raises OutboundBotConfigError: The subscription's transport is not offered.
-    :raises RocketMQClientError: Its client library is not installed.
+    :raises RocketMQClientError: The client library of the subscription's transport is not installed.
     """
     if settings.rocketmq is not None:
         check_transport(settings.rocketmq)

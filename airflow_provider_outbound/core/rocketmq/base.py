@@ -6,6 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +15,12 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, RocketM
 
 #: Transports by the name that a connection gives, and the package that speaks each.
 TRANSPORTS = {"grpc": "rocketmq-python-client", "remoting": "rocketmq-client-python"}
+
+#: How a machine comes by the native library of transport ``remoting``.
+WAYS_TO_LIBROCKETMQ = (
+    "name librocketmq.so in the connection's extra 'librocketmq', or put it on the machine's library path;"
+    " or pip install rocketmq-client-python==0.5.0rc2, whose wheel brings one (Linux, x86-64)"
+)
 
 #: How long a received message stays hidden from the group's other consumers (seconds). An unacknowledged message comes
 #: back about two seconds after that, so this is also how late the messages of a killed collector arrive.
@@ -154,13 +161,15 @@ def check_transport(settings: RocketMQSettings) -> None:
     """
     Refuse a transport whose client library is not installed, without importing it.
 
-    :raises RocketMQClientError: The package is missing; the message says how to get it.
+    :raises RocketMQClientError: The package or the file of its native library is missing; the message says the mend.
     """
     package = TRANSPORTS[settings.transport]
     try:
         distribution(package)
     except PackageNotFoundError:
         raise RocketMQClientError(missing_client(settings.transport)) from None
+    if settings.transport == "remoting":
+        check_library(settings.librocketmq)
 
 
 def missing_client(transport: str) -> str:
@@ -170,6 +179,12 @@ def missing_client(transport: str) -> str:
         "remoting": "pip install --force-reinstall rocketmq-client-python",
     }
     return f"RocketMQ transport {transport!r} needs the package {TRANSPORTS[transport]}: {mend[transport]}"
+
+
+def check_library(path: str | None) -> None:
+    """:raises RocketMQClientError: There is no such file."""
+    if path and not Path(path).is_file():
+        raise RocketMQClientError(f"librocketmq {path!r} is no file: {WAYS_TO_LIBROCKETMQ}")
 
 
 def open_consumer(settings: RocketMQSettings) -> Consumer:

@@ -20,13 +20,9 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.rocketmq import grpc
-from airflow_provider_outbound.core.rocketmq.base import missing_client
+from airflow_provider_outbound.core.rocketmq.base import WAYS_TO_LIBROCKETMQ, check_library, missing_client
 from airflow_provider_outbound.exceptions import RocketMQClientError
 
-_WAYS_OUT = (
-    "name librocketmq.so in the connection's extra 'librocketmq', or put it on the machine's library path;"
-    " or pip install rocketmq-client-python==0.5.0rc2, whose wheel brings one (Linux, x86-64)"
-)
 #: The library's only level at which it writes nothing.
 _FATAL = 1
 #: ``MQMessage::setBody(std::string const&)``, in a library that was built with GNU's older string…
@@ -74,8 +70,7 @@ def load_library(path: str | None = None) -> Library:
     :param path: The file; without it the package's own is used, or the machine's.
     :raises RocketMQClientError: It is missing or cannot be used; the message says the ways out.
     """
-    if path and not Path(path).is_file():
-        raise RocketMQClientError(f"librocketmq {path!r} is no file: {_WAYS_OUT}")
+    check_library(path)
     with _import_lock:
         return _load(str(Path(path).resolve()) if path else None)
 
@@ -95,7 +90,7 @@ def _load(path: str | None) -> Library:
         except (ImportError, OSError, AttributeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())
             raise RocketMQClientError(
-                f"RocketMQ transport 'remoting' found no usable librocketmq ({reason}): {_WAYS_OUT}"
+                f"RocketMQ transport 'remoting' found no usable librocketmq ({reason}): {WAYS_TO_LIBROCKETMQ}"
             ) from None
     loaded = ffi.dll._name  # noqa: SLF001 - ctypes has no other name for it
     if path and loaded != path:

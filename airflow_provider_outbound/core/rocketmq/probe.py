@@ -51,7 +51,10 @@ def find_trouble(settings: RocketMQSettings) -> str:
             unreachable.append(endpoint)
             continue
         if code == _TOPIC_MISSING:
-            return f"{server} knows no topic {topic!r}: create it there, or correct topic (and namespace)"
+            return (
+                f"{server} knows no running broker with topic {topic!r}: start the broker, create the topic there,"
+                " or correct topic (and namespace)"
+            )
         if code:
             return f"{server} refuses to say where topic {topic!r} is (code {code}): correct login and password"
         brokers = sorted({f"{host.decode()}:{port.decode()}" for host, port in _ADDRESS.findall(body)})

@@ -25,6 +25,8 @@ PROGRAM = (
     "sys.exit(args.run(args))\n"
 )
 
+_REMOTING = ["--endpoint", "remoting://127.0.0.1:9876", "--topic", "t", "--group", "g"]
+
 
 def _start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -92,10 +94,9 @@ SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "
         ),
         pytest.param(["--endpoint", "grpc://nowhere", "--topic", "t", "--group", "g"], "'nowhere'", id="no-port"),
         pytest.param(
-            ["--endpoint", "remoting://127.0.0.1:9876", "--topic", "t", "--group", "g", "--no-tls"],
-            "use transport 'grpc'",
-            id="remoting",
+            [*_REMOTING, "--no-tls", "--librocketmq", "/nowhere.so"], "'/nowhere.so' is no file", id="librocketmq"
         ),
+        pytest.param(_REMOTING, "set tls to false", id="remoting-with-tls"),
         pytest.param(["--rocketmq-conn-id", "no_such_connection"], "no_such_connection", id="no-connection"),
         pytest.param([*SUBSCRIPTION, "--ledger-url", "sqlite://"], "ledger_url", id="ledger-in-memory"),
     ],

@@ -23,7 +23,7 @@ from airflow_provider_outbound.core.collect import watch
 from airflow_provider_outbound.core.collect.watch import Waiter, WatchSettings, subscribe
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
-from airflow_provider_outbound.exceptions import LedgerKeyError, OutboundBotConfigError
+from airflow_provider_outbound.exceptions import LedgerKeyError, RocketMQClientError
 from airflow_provider_outbound.simulator.testing import Simulator
 
 PATIENCE = 60.0
@@ -252,15 +252,17 @@ def test_a_ledger_that_these_keys_do_not_open_ends_the_waiting(watching: WatchSe
         asyncio.run(scenario())
 
 
-def test_a_transport_that_is_not_offered_is_refused_before_anything_starts(watching: WatchSettings) -> None:
+def test_a_transport_whose_library_is_missing_is_refused_before_anything_starts(watching: WatchSettings) -> None:
     assert watching.rocketmq is not None
-    remoting = attrs.evolve(watching, rocketmq=attrs.evolve(watching.rocketmq, transport="remoting"))
+    remoting = attrs.evolve(
+        watching, rocketmq=attrs.evolve(watching.rocketmq, transport="remoting", librocketmq="/nowhere.so")
+    )
 
     async def scenario() -> None:
         async with subscribe(remoting, "group-1"):
             pass
 
-    with pytest.raises(OutboundBotConfigError, match="use transport 'grpc'"):
+    with pytest.raises(RocketMQClientError, match="is no file"):
         asyncio.run(scenario())
     assert not _threads()
 

@@ -23,7 +23,7 @@ import pytest
 
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
 from airflow_provider_outbound.exceptions import RocketMQError
-from airflow_provider_outbound.simulator.publisher import Publisher
+from airflow_provider_outbound.simulator.publisher import Publisher, PublishError
 from airflow_provider_outbound.simulator.testing import Simulator
 
 #: Long enough for a slow machine; nothing is measured by it.
@@ -119,6 +119,11 @@ def _stand_in(simulator: Simulator) -> Place:
     return Place(settings=settings, publish=publish, takes_empty=True)
 
 
+@pytest.fixture(name="make_place")
+def _make_place() -> Callable[[str], Place]:
+    return make_place
+
+
 def make_place(transport: str) -> Place:
     """A place on the real broker."""
     proxy = required("OUTBOUND_TEST_BROKER", "the proxy of a real RocketMQ, HOST:PORT")
@@ -147,8 +152,11 @@ def required(variable: str, what: str) -> str:
 
 def create(server: str, *, topic: str, group: str) -> None:
     """Make a topic and a consumer group on every broker that a name server knows."""
-    _, cluster = _request(server, 106, {})
-    for broker in {found.decode() for found in re.findall(rb'"([^"\s:]+:\d+)"', cluster)}:
+    deadline = time.monotonic() + PATIENCE
+    while not (brokers := re.findall(rb'"([^"\s:]+:\d+)"', _request(server, 106, {})[1])):
+        assert time.monotonic() < deadline, "the name server knows no broker"
+        time.sleep(0.1)
+    for broker in {found.decode() for found in brokers}:
         fields = {
             "topic": topic,
             "defaultTopic": "TBW102",
@@ -162,7 +170,6 @@ def create(server: str, *, topic: str, group: str) -> None:
         for code, extra, body in (17, fields, b""), (200, {}, json.dumps({"groupName": group}).encode()):
             answer, _ = _request(broker, code, extra, body)
             assert answer == 0
-    deadline = time.monotonic() + PATIENCE
     while _request(server, 105, {"topic": topic})[0]:
         assert time.monotonic() < deadline, "the name server has not heard of the topic"
         time.sleep(0.1)
@@ -186,8 +193,15 @@ def send(proxy: str, topic: str, bodies: Sequence[bytes], tag: str = "") -> None
     """Publish to a real broker."""
 
     async def go() -> None:
+        deadline = time.monotonic() + PATIENCE
         publisher = Publisher(f"grpc://{proxy}", topic)
-        await publisher.start()
+        while True:
+            try:
+                await publisher.start()
+                break
+            except PublishError:  # a proxy that has just started does not know every topic at once
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
         for body in bodies:
             publisher.publish(body, tag=tag)
         await asyncio.wait_for(publisher.flush(), PATIENCE)

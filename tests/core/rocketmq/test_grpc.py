@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -12,8 +13,9 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.rocketmq.base import Message, RocketMQSettings, open_consumer
-from airflow_provider_outbound.core.rocketmq.grpc import EXPLAIN_AFTER, GrpcConsumer
+from airflow_provider_outbound.core.rocketmq.grpc import EXPLAIN_AFTER, GrpcConsumer, load_client
 from airflow_provider_outbound.exceptions import RocketMQError
+from airflow_provider_outbound.simulator.protocol import wire
 from airflow_provider_outbound.simulator.testing import Simulator
 
 
@@ -192,6 +194,22 @@ def test_an_interrupt_ends_a_waiting_poll(
     assert first == []
     assert results == [[]]
     assert consumer.receive(32, 600) == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sent", "read"),
+    [
+        pytest.param("GZIP", gzip.compress(b"text"), b"text", id="gzip"),
+        pytest.param("GZIP", b"not compressed", b"not compressed", id="not-what-it-says"),
+        pytest.param("ENCODING_UNSPECIFIED", b"text", b"text", id="unknown"),
+    ],
+)
+def test_a_body_that_cannot_be_decompressed_is_kept_as_it_came(encoding: str, sent: bytes, read: bytes) -> None:
+    """On the library's own message, which would else fail all received with it; the simulator compresses none."""
+    wired = wire.Message(body=sent)
+    wired.system_properties.body_encoding = wire.Encoding.Value(encoding)
+
+    assert load_client().Message().fromProtobuf(wired).body == read
 
 
 def test_replaced_consumers_leave_no_threads(
