@@ -52,7 +52,7 @@ def _wait_until_triggered(stack: AirflowStack, run_id: str, *, attempt: int) -> 
 
     def runs() -> bool:
         texts = [path.read_text(errors="replace") for path in logs.glob(f"attempt={attempt}.log.trigger.*")]
-        return any("jobs complete" in text for text in texts)
+        return any(" starting" in text for text in texts)
 
     wait_until(runs, seconds=180, what=f"the trigger of try {attempt} waits", every=0.5)
 
