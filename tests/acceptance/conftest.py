@@ -29,7 +29,7 @@ EXAMPLES = (
     "redial_with_cap",
 )
 #: DAGs of this folder.
-OWN = ("private_campaign", "eager_events", "pooled_campaign")
+OWN = ("private_campaign", "eager_events", "pooled_campaign", "killed_campaign")
 
 
 class TextMessages(ThreadingHTTPServer):

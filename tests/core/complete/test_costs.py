@@ -52,7 +52,7 @@ def _make_groups(campaign: Any, count: int) -> list[Any]:
     for index in range(count):
         group = campaign.client.create_job_group(job_group_name=f"g{index}", script_id=campaign.simulator.script_id)
         groups.append(attrs.evolve(campaign, job_group_id=group.job_group_id))
-        groups[-1].assign(1, first=index)
+        groups[-1].assign(1, first=100 * index)  # digits that are dialled
     return groups
 
 
