@@ -33,7 +33,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the benchmark."""
     parser = subparsers.add_parser(
         "collect",
-        help="keeping messages: the collector beside the bare client; a ledger of ten million events beside a small one",
+        help="keeping messages: the collector beside the bare client; a ledger of ten million events beside a small",
         description="Compares events a second of the collector, into SQLite and PostgreSQL, with the bare client's "
         "receive-and-acknowledge loop on the same broker, in turns; then insert rate and a waiting task's queries in "
         "a big ledger with those in a small one.",
@@ -56,7 +56,8 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--group",
         default="outbound-bench",
-        help="NAME-bare, NAME-sqlite and NAME-pg must be consumer groups there (default: %(default)s)",
+        help="begin of the consumer groups' names: NAME-grpc-bare, NAME-grpc-sqlite and NAME-grpc-postgresql must exist "
+        "there, and the same with remoting (default: %(default)s)",
     )
     parser.add_argument("--nameserver", metavar="HOST:PORT", help="of that broker, for transport remoting")
     parser.add_argument("--librocketmq", metavar="PATH", help="librocketmq.so, for transport remoting")
@@ -133,7 +134,7 @@ def _transport(
                 transport=transport,
                 endpoints=(str(at),),
                 topic=topic,
-                consumer_group=f"{arguments.group}-{'pg' if name == 'postgresql' else name}",
+                consumer_group=f"{arguments.group}-{transport}-{name}",
                 tls=False,
                 librocketmq=arguments.librocketmq if transport == "remoting" else None,
             )

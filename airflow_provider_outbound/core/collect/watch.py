@@ -1,9 +1,10 @@
 """
 Waiting for job groups to change: one collector, one poll, many waiters.
 
-For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger in which
-groups something happened that left nothing to wait for: whenever the collector says that there is something new, and
-every few seconds anyway. Waiters sit in asyncio loops and are told there. The thread begins with the first waiter and ends, with its child, soon after the last.
+For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger in
+which groups something happened that left nothing to wait for: whenever the collector says that there is something new,
+and every few seconds anyway. Waiters sit in asyncio loops and are told there. The thread begins with the first waiter
+and ends, with its child, soon after the last.
 
 A thread, not a task, because a child and a database connection then outlive no loop, and a cancelled waiter leaves
 nothing half done.
@@ -83,7 +84,8 @@ class Waiter:
 
     async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - that it ran out is an answer here
         """
-        Wait until something happened to the group since the last call that may have ended it; the first returns at once.
+        Wait until something happened to the group, since the last call, that may have ended it; the first returns at
+        once.
 
         :param timeout: Longest wait (seconds).
         :return: Whether it is worth looking.

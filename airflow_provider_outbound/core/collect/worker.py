@@ -9,8 +9,8 @@ is something new to look at. It reports on standard error, ``LEVEL words``, a li
 A message is acknowledged after the commit that keeps it, never before. So a collector may be killed at any moment: what
 it held comes again to the next one, and the ledger knows what it has already.
 
-Receiving, keeping and acknowledging go on at the same time, each in a thread: while one lot is committed, the next comes
-in and the last is acknowledged.
+Receiving, keeping and acknowledging go on at the same time, each in a thread: while one lot is committed, the next
+comes in and the last is acknowledged.
 """
 
 from __future__ import annotations
