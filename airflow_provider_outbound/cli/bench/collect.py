@@ -45,6 +45,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--few", type=int, default=10_000, help="events in the small one (default: %(default)s)")
     parser.add_argument(
+        "--lots", type=int, default=40, help="of 256 events, kept in each of the two, measured (default: %(default)s)"
+    )
+    parser.add_argument(
         "--folder", help="where the big ledger may grow; ten million events take about 17 GB (default: the usual)"
     )
     parser.add_argument(
@@ -56,7 +59,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--group",
         default="outbound-bench",
-        help="begin of the consumer groups' names: NAME-grpc-bare, NAME-grpc-sqlite and NAME-grpc-postgresql must exist "
+        help="begin of the consumer groups' names: NAME-grpc-bare, NAME-grpc-sqlite, NAME-grpc-postgresql must exist "
         "there, and the same with remoting (default: %(default)s)",
     )
     parser.add_argument("--nameserver", metavar="HOST:PORT", help="of that broker, for transport remoting")
@@ -64,7 +67,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--postgresql-url",
         default=os.environ.get(POSTGRESQL_VARIABLE),
-        help=f"a database of its own for this; its ledger's tables are dropped (default: {POSTGRESQL_VARIABLE})",
+        help=f"a database in which a schema of its own is made, and dropped (default: {POSTGRESQL_VARIABLE})",
     )
     parser.set_defaults(run=run)
 
@@ -140,11 +143,11 @@ def _transport(
             )
             make_group(settings.consumer_group)
             in_own_process(racers.join, settings)
-            url = {"sqlite": f"sqlite:///{folder}/ledger.db", "postgresql": arguments.postgresql_url}.get(name, "")
+            url = f"sqlite:///{folder}/ledger.db" if name == "sqlite" else ""
+            if name == "postgresql":
+                url = stack.enter_context(racers.own_schema(arguments.postgresql_url))
             races[name] = Race(rocketmq=settings, events=arguments.events, ledger_url=url)
         for number in range(arguments.rounds if races else 0):
-            if races.get("postgresql"):
-                racers.forget(arguments.postgresql_url)
             in_own_process(racers.publish, (proxy, topic, [*bodies(arguments.events)]))
             for name, race in races.items():
                 measure = racers.bare if name == "bare" else racers.collector
@@ -208,7 +211,9 @@ def _growth(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"insert_slowdown": None, "query_slowdown": None}
     with tempfile.TemporaryDirectory(prefix="outbound-bench-", dir=arguments.folder) as folder:
         url = f"sqlite:///{folder}/{{name}}.db"
-        return in_own_process(growth.measure, growth.Sizes(url=url, few=arguments.few, many=arguments.many))
+        return in_own_process(
+            growth.measure, growth.Sizes(url=url, few=arguments.few, many=arguments.many, lots=arguments.lots)
+        )
 
 
 def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> None:

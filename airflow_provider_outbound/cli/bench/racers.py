@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.cli.bench.common import KEY
@@ -146,14 +148,21 @@ def collector(race: Race) -> float:
             process.wait(_PATIENCE)
 
 
-def forget(url: str) -> None:
-    """Drop the ledger that an earlier round left in a database."""
-    from sqlalchemy import create_engine, make_url, text
+@contextmanager
+def own_schema(url: str) -> Iterator[str]:
+    """A schema of its own in a PostgreSQL database, gone afterwards; its URL. What else is there is not touched."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.schema import CreateSchema, DropSchema
 
-    from airflow_provider_outbound.core.ledger.schema import metadata
-
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    name = f"outbound_bench_{secrets.token_hex(4)}"
+    parsed = make_url(url).set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed)
     with engine.begin() as connection:
-        metadata.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS outbound_version"))
-    engine.dispose()
+        connection.execute(CreateSchema(name))
+    try:
+        own = parsed.update_query_dict({"options": f"-csearch_path={name}"})
+        yield own.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(DropSchema(name, cascade=True))
+        engine.dispose()
