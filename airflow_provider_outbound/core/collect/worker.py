@@ -138,7 +138,9 @@ class _InHand:
     def take(self) -> list[Message]:
         """Everything received, waiting for the first; empty at the end of receiving."""
         with self._changed:
-            self._changed.wait_for(lambda: self._received or self._received_all)
+            while not self._received and not self._received_all:
+                # Not without end: a signal that comes just before the wait is acted on after it.
+                self._changed.wait(0.5)
             taken, self._received = self._received, []
             return taken
 
