@@ -19,7 +19,7 @@ class Threads:
     :param limit: Most threads at a time.
     :param name: How their names begin.
     :param linger: How long a thread waits for more (seconds).
-    :param on_idle: Called in the last of them before it ends.
+    :param on_idle: Called in the last of them before it ends; new ones may have begun by then.
     """
 
     def __init__(
@@ -76,8 +76,9 @@ class Threads:
             self._idle -= 1
             if self._work:
                 return self._work.popleft()
-            if len(self._threads) == 1:
-                # Before others may begin: they would find what this takes away.
-                self._on_idle()
             self._threads.discard(threading.current_thread())
+            was_last = not self._threads
+        # Without the lock, for which a loop might have to wait.
+        if was_last:
+            self._on_idle()
         return None

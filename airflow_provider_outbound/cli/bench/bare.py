@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -99,6 +100,31 @@ def receive(client: Any) -> list[Any]:
     except Exception:  # noqa: BLE001 - the library raises whatever it met, at first quite regularly
         time.sleep(0.2)
         return []
+
+
+@contextmanager
+def push_consumer(settings: RocketMQSettings, on_message: Callable[[], object]) -> Iterator[None]:
+    """The library's own consumer for transport ``remoting``, which acknowledges each message at once."""
+    # Named here and not above: the library is loaded in a process of its own only.
+    loader = import_module("airflow_provider_outbound.core.rocketmq.librocketmq")
+    library = loader.load_library(settings.librocketmq)
+    functions = library.functions
+
+    def take(_consumer: int, _message: int) -> int:
+        on_message()
+        return 0
+
+    callback = library.callback_type(take)
+    consumer = functions.CreatePushConsumer(settings.consumer_group.encode())
+    library.check(functions.SetPushConsumerNameServerAddress(consumer, ";".join(settings.endpoints).encode()))
+    library.check(functions.RegisterMessageCallback(consumer, callback))
+    library.check(functions.Subscribe(consumer, settings.topic.encode(), settings.tag.encode()))
+    library.check(functions.StartPushConsumer(consumer))
+    try:
+        yield
+    finally:
+        functions.ShutdownPushConsumer(consumer)
+        functions.DestroyPushConsumer(consumer)
 
 
 def _tell(pipe: Connection, settings: RocketMQSettings) -> None:

@@ -33,7 +33,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the benchmark."""
     parser = subparsers.add_parser(
         "collect",
-        help="keeping messages: the collector beside the bare client; a ledger of ten million events beside a small one",
+        help="keeping messages: the collector beside the bare client; a ledger of ten million events beside a small",
         description="Compares events a second of the collector, into SQLite and PostgreSQL, with the bare client's "
         "receive-and-acknowledge loop on the same broker, in turns; then insert rate and a waiting task's queries in "
         "a big ledger with those in a small one.",
@@ -44,6 +44,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--many", type=int, default=10_000_000, help="events in the big ledger; 0: no such part (default: %(default)s)"
     )
     parser.add_argument("--few", type=int, default=10_000, help="events in the small one (default: %(default)s)")
+    parser.add_argument(
+        "--lots", type=int, default=40, help="of 256 events, kept in each of the two, measured (default: %(default)s)"
+    )
     parser.add_argument(
         "--folder", help="where the big ledger may grow; ten million events take about 17 GB (default: the usual)"
     )
@@ -56,14 +59,15 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--group",
         default="outbound-bench",
-        help="NAME-bare, NAME-sqlite and NAME-pg must be consumer groups there (default: %(default)s)",
+        help="begin of the consumer groups' names: NAME-grpc-bare, NAME-grpc-sqlite, NAME-grpc-postgresql must exist "
+        "there, and the same with remoting (default: %(default)s)",
     )
     parser.add_argument("--nameserver", metavar="HOST:PORT", help="of that broker, for transport remoting")
     parser.add_argument("--librocketmq", metavar="PATH", help="librocketmq.so, for transport remoting")
     parser.add_argument(
         "--postgresql-url",
         default=os.environ.get(POSTGRESQL_VARIABLE),
-        help=f"a database of its own for this; its ledger's tables are dropped (default: {POSTGRESQL_VARIABLE})",
+        help=f"a database in which a schema of its own is made, and dropped (default: {POSTGRESQL_VARIABLE})",
     )
     parser.set_defaults(run=run)
 
@@ -133,17 +137,17 @@ def _transport(
                 transport=transport,
                 endpoints=(str(at),),
                 topic=topic,
-                consumer_group=f"{arguments.group}-{'pg' if name == 'postgresql' else name}",
+                consumer_group=f"{arguments.group}-{transport}-{name}",
                 tls=False,
                 librocketmq=arguments.librocketmq if transport == "remoting" else None,
             )
             make_group(settings.consumer_group)
             in_own_process(racers.join, settings)
-            url = {"sqlite": f"sqlite:///{folder}/ledger.db", "postgresql": arguments.postgresql_url}.get(name, "")
+            url = f"sqlite:///{folder}/ledger.db" if name == "sqlite" else ""
+            if name == "postgresql":
+                url = stack.enter_context(racers.own_schema(arguments.postgresql_url))
             races[name] = Race(rocketmq=settings, events=arguments.events, ledger_url=url)
         for number in range(arguments.rounds if races else 0):
-            if races.get("postgresql"):
-                racers.forget(arguments.postgresql_url)
             in_own_process(racers.publish, (proxy, topic, [*bodies(arguments.events)]))
             for name, race in races.items():
                 measure = racers.bare if name == "bare" else racers.collector
@@ -207,7 +211,9 @@ def _growth(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"insert_slowdown": None, "query_slowdown": None}
     with tempfile.TemporaryDirectory(prefix="outbound-bench-", dir=arguments.folder) as folder:
         url = f"sqlite:///{folder}/{{name}}.db"
-        return in_own_process(growth.measure, growth.Sizes(url=url, few=arguments.few, many=arguments.many))
+        return in_own_process(
+            growth.measure, growth.Sizes(url=url, few=arguments.few, many=arguments.many, lots=arguments.lots)
+        )
 
 
 def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What several benchmarks use: a simulated service in a process of its own, clients of it, progress on standard error."""
+"""What several benchmarks use: a simulated service in a process of its own, clients of it, words on how far it is."""
 
 from __future__ import annotations
 

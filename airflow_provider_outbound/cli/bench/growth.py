@@ -12,6 +12,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 #: Jobs of a group, and so a query's size; four events each.
 JOBS = 500
 EVENTS = 4 * JOBS
-#: Events kept at once, lots measured, and queries.
-_LOT, _LOTS, _QUERIES = 256, 40, 300
+#: Events kept at once; and for each such lot so many times a waiter's queries.
+_LOT, _QUERIES = 256, 8
+#: The first few fill caches, and are not counted.
+_WARM_UP = 3
 #: Groups copied by one statement.
 _GROUPS_AT_ONCE = 250
 
@@ -40,11 +43,13 @@ class Sizes:
     :param url: Where the ledgers are, with ``{name}`` for ``few`` and ``many``.
     :param few: Events in the small ledger.
     :param many: Events in the big one.
+    :param lots: How often each keeps another lot, measured.
     """
 
     url: str
     few: int
     many: int
+    lots: int
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
@@ -59,10 +64,13 @@ def measure(sizes: Sizes) -> dict[str, Any]:
         groups: dict[str, list[str]] = {}
         for name, count in (("few", sizes.few), ("many", sizes.many)):
             begun = time.perf_counter()
-            groups[name] = _fill(ledgers[name], max(1, count // EVENTS))
+            with _in_haste(ledgers[name]):
+                groups[name] = _fill(ledgers[name], max(1, count // EVENTS))
             say(f"{len(groups[name]) * EVENTS:,} events: filled in {time.perf_counter() - begun:.0f} s")
-        inserts = _in_turns({name: _inserts(ledger) for name, ledger in ledgers.items()}, _LOTS)
-        queries = _in_turns({name: _queries(ledger, groups[name]) for name, ledger in ledgers.items()}, _QUERIES)
+        inserts = _in_turns({name: _inserts(ledger, sizes.lots) for name, ledger in ledgers.items()}, sizes.lots)
+        queries = _in_turns(
+            {name: _queries(ledger, groups[name]) for name, ledger in ledgers.items()}, sizes.lots * _QUERIES
+        )
     return {
         "many": len(groups["many"]) * EVENTS,
         "inserts_per_second_few": round(_LOT / inserts["few"], 1),
@@ -77,19 +85,18 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 def _in_turns(acts: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
     """The median seconds of each; they take turns, so that whatever else the machine does befalls all of them."""
     taken: dict[str, list[float]] = {name: [] for name in acts}
-    for number in range(times + 3):
+    for number in range(times + _WARM_UP):
         for name, act in acts.items():
             begun = time.perf_counter()
             act()
-            # The first few fill caches.
-            if number >= 3:
+            if number >= _WARM_UP:
                 taken[name].append(time.perf_counter() - begun)
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def _inserts(ledger: Ledger) -> Callable[[], object]:
+def _inserts(ledger: Ledger, count: int) -> Callable[[], object]:
     """Keeps another lot of messages at each call."""
-    lots = _lots(_LOT * (_LOTS + 3))
+    lots = _lots(_LOT * (count + _WARM_UP))
     return lambda: ledger.inbox.record(next(lots))
 
 
@@ -118,6 +125,24 @@ def _lots(count: int) -> Iterator[list[Incoming]]:
             lot = []
     if lot:
         yield lot
+
+
+@contextmanager
+def _in_haste(ledger: Ledger) -> Iterator[None]:
+    """Without SQLite's safety, which nobody needs who fills a ledger that is thrown away: all is written once only."""
+    from sqlalchemy import event
+
+    def relax(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=OFF")
+        connection.execute("PRAGMA synchronous=OFF")
+
+    ledger.engine.dispose()
+    event.listen(ledger.engine, "connect", relax)
+    try:
+        yield
+    finally:
+        event.remove(ledger.engine, "connect", relax)
+        ledger.engine.dispose()
 
 
 def _fill(ledger: Ledger, count: int) -> list[str]:

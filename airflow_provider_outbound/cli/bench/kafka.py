@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from importlib import import_module
 from typing import Any
 
 #: What is to be installed, for those who want the comparison.
@@ -76,11 +77,11 @@ def trigger(job_group_id: str) -> Any:
 
     :raises ModuleNotFoundError: the package is not installed.
     """
-    from airflow.providers.apache.kafka.hooks.consume import KafkaConsumerHook
-    from airflow.providers.apache.kafka.triggers.await_message import AwaitMessageTrigger
-
-    setattr(KafkaConsumerHook, "get_consumer", lambda _hook: _Consumer())  # noqa: B010 - of another type than theirs
-    return AwaitMessageTrigger(
+    # By name: the package is no dependency of this one.
+    hooks = import_module("airflow.providers.apache.kafka.hooks.consume")
+    triggers = import_module("airflow.providers.apache.kafka.triggers.await_message")
+    hooks.KafkaConsumerHook.get_consumer = lambda _hook: _Consumer()
+    return triggers.AwaitMessageTrigger(
         topics=["outbound-events"],
         apply_function=f"{__name__}.{completes.__name__}",
         apply_function_args=[job_group_id],

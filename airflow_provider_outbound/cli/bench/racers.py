@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.cli.bench.common import KEY
@@ -55,7 +57,7 @@ def publish(what: tuple[str, str, Sequence[bytes]]) -> None:
         await publisher.start()
         for body in bodies:
             publisher.publish(body)
-        while publisher.sent < len(bodies):
+        while publisher.sent < len(bodies):  # noqa: ASYNC110 - it only counts
             await asyncio.sleep(0.05)
         await publisher.stop()
 
@@ -64,6 +66,28 @@ def publish(what: tuple[str, str, Sequence[bytes]]) -> None:
 
 def bare(race: Race) -> float:
     """Receive and acknowledge, and nothing else; events a second."""
+    return _bare_remoting(race) if race.rocketmq.transport == "remoting" else _bare_grpc(race)
+
+
+def _bare_remoting(race: Race) -> float:
+    """The library calls a function for each message; its return value is the acknowledgement."""
+    from airflow_provider_outbound.cli.bench.bare import push_consumer
+
+    times: list[float] = []
+    # A callback is a call of a list's own method and no more: nothing could be quicker.
+    with push_consumer(race.rocketmq, lambda: times.append(time.perf_counter())):
+        deadline = time.monotonic() + _PATIENCE
+        seen = 0
+        while (count := len(times)) < race.events:
+            if count > seen:
+                seen, deadline = count, time.monotonic() + _PATIENCE
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the bare client stopped at {count} of {race.events} events")
+            time.sleep(_ASK_SECONDS)
+    return (race.events - 1) / (times[race.events - 1] - times[0])
+
+
+def _bare_grpc(race: Race) -> float:
     from airflow_provider_outbound.cli.bench.bare import ACKNOWLEDGE_THREADS, open_client, receive
 
     client = open_client(race.rocketmq)
@@ -124,14 +148,21 @@ def collector(race: Race) -> float:
             process.wait(_PATIENCE)
 
 
-def forget(url: str) -> None:
-    """Drop the ledger that an earlier round left in a database."""
-    from sqlalchemy import create_engine, make_url, text
+@contextmanager
+def own_schema(url: str) -> Iterator[str]:
+    """A schema of its own in a PostgreSQL database, gone afterwards; its URL. What else is there is not touched."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.schema import CreateSchema, DropSchema
 
-    from airflow_provider_outbound.core.ledger.schema import metadata
-
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    name = f"outbound_bench_{secrets.token_hex(4)}"
+    parsed = make_url(url).set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed)
     with engine.begin() as connection:
-        metadata.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS outbound_version"))
-    engine.dispose()
+        connection.execute(CreateSchema(name))
+    try:
+        own = parsed.update_query_dict({"options": f"-csearch_path={name}"})
+        yield own.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(DropSchema(name, cascade=True))
+        engine.dispose()

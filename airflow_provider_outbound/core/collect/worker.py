@@ -9,8 +9,8 @@ is something new to look at. It reports on standard error, ``LEVEL words``, a li
 A message is acknowledged after the commit that keeps it, never before. So a collector may be killed at any moment: what
 it held comes again to the next one, and the ledger knows what it has already.
 
-Receiving, keeping and acknowledging go on at the same time, each in a thread: while one lot is committed, the next comes
-in and the last is acknowledged.
+Receiving, keeping and acknowledging go on at the same time, each in a thread: while one lot is committed, the next
+comes in and the last is acknowledged.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ class _InHand:
     def take(self) -> list[Message]:
         """Everything received, waiting for the first; empty at the end of receiving."""
         with self._changed:
-            self._changed.wait_for(lambda: self._received or self._received_all)
+            while not self._received and not self._received_all:
+                # Not without end: a signal that comes just before the wait is acted on after it.
+                self._changed.wait(0.5)
             taken, self._received = self._received, []
             return taken
 

@@ -246,3 +246,69 @@ def test_the_folded_state_is_one_whatever_the_order_and_number_of_facts(
         ),
         ("job-2", JobStatus.CANCELLED, Outcome.NOT_DIALLED, None, 0, 1, "message"),
     ]
+
+
+def test_a_lot_of_many_groups_comes_to_the_same_as_its_messages_one_by_one(
+    ledger: Ledger, key: str, tmp_path: Path
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chooser = random.Random(seed)
+    groups = [f"g{number}" for number in range(12)]
+    # Numbers and references recur from group to group; what is known of a job in one says nothing of another.
+    bodies = [
+        body(
+            job,
+            kind=kind,
+            status="Succeeded" if kind == "JobComplete" else "Executing",
+            at=T0 + chooser.randrange(5),
+            groupId=group,
+            id=f"{group}-job-{job}",
+        )
+        for group in groups
+        for job in range(1, 5)
+        for kind in ("Dialing", "CallFinished", "JobComplete")
+    ]
+    chooser.shuffle(bodies)
+    ledger.inbox.record(incoming(*bodies))
+
+    with open_ledger(f"sqlite:///{tmp_path}/singly.db", [key]) as singly:
+        for one in bodies:
+            singly.inbox.record(incoming(one))
+        for group in groups:
+            assert told(ledger, group) == told(singly, group)
+            assert ledger.jobs.summary(group) == singly.jobs.summary(group)
+            assert ledger.jobs.summary(group)["completed"] == 4
+
+
+def told(ledger: Ledger, group: str) -> list[tuple[Any, ...]]:
+    return [(row.reference_id, row.job_id, row.status, row.attempts) for row in ledger.jobs.iter_results(group)]
+
+
+def test_a_waiter_is_woken_by_what_leaves_nothing_to_wait_for(ledger: Ledger) -> None:
+    start = ledger.jobs.newest()
+    ledger.inbox.record(incoming(body(1, kind="Dialing", status="Executing"), body(2)))
+
+    middle, groups = ledger.jobs.quiet_since(start)
+    assert middle > start
+    assert groups == frozenset()
+
+    ledger.inbox.record(incoming(body(1)))
+    newest, groups = ledger.jobs.quiet_since(middle)
+    assert groups == {"g1"}
+    assert ledger.jobs.quiet_since(newest) == (newest, frozenset())
+
+
+def test_a_group_that_somebody_still_assigns_to_is_not_quiet(ledger: Ledger) -> None:
+    assignment = ledger.jobs.open_assignment(
+        TaskKey("dag", "run", "task"), "g1", owner="me", lease_seconds=60, settle_seconds=1
+    )
+    start, groups = ledger.jobs.quiet_since(0)
+    assert groups == frozenset()
+
+    ledger.inbox.record(incoming(body(1)))
+    start, groups = ledger.jobs.quiet_since(start)
+    assert groups == frozenset()
+
+    ledger.jobs.seal(assignment, 1)
+    assert ledger.jobs.quiet_since(start)[1] == {"g1"}

@@ -227,3 +227,19 @@ def test_replaced_consumers_leave_no_threads(
     while leftover := [thread.name for thread in threading.enumerate() if "@" in thread.name]:
         assert time.monotonic() < deadline, leftover
         time.sleep(0.1)
+
+
+def test_a_lot_is_acknowledged_by_few_requests_and_what_is_refused_is_counted(
+    simulator: Simulator, settings: RocketMQSettings, consume: Callable[[RocketMQSettings], GrpcConsumer]
+) -> None:
+    consumer = consume(settings)
+    for number in range(70):
+        simulator.publish(f"message {number}".encode())
+    received = _receive(consumer, 70)
+    assert consumer.acknowledge(received[:3]) == 0
+
+    # The first three are known no more: their leases are over.
+    missed = consumer.acknowledge(received)
+
+    assert missed == 3
+    assert _groups(simulator)[simulator.consumer_group]["unacknowledged"] == 0
