@@ -5,7 +5,7 @@ Something may be wrong that no error tells: a number shown that people take for 
 hundred are called, and after half an hour at the latest their answer rate is looked at. If it will do, the rest follow
 in the same job group; those called already are not called again. If not, what is left is suspended and the run fails,
 with an e-mail by Airflow's own notifier (connection ``smtp_default``, to ``OUTBOUND_EXAMPLE_ALERT_TO``). Once the cause
-is mended, ``outbound resume GROUP`` goes on with the canaries, and clearing ``look`` with the rest.
+is mended, ``outbound resume GROUP`` lets the canaries go on; clear ``wait_first`` to have them looked at again.
 
 The environment variables of ``nightly_campaign`` apply here too.
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from airflow_provider_outbound.core.client.api import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.exceptions import OutboundBotApiError, OutboundBotError, OutboundBotThrottlingError
@@ -41,8 +42,6 @@ _LEFT_BEHIND = {
 }
 #: What a group's progress counts of them.
 _COUNTS = {JobStatus.SCHEDULING: "scheduling", JobStatus.EXECUTING: "executing", JobStatus.PAUSED: "paused"}
-#: Job ids of one ListJobs.
-_AT_ONCE = 99
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +128,8 @@ class Order:
             if self.all_jobs:
                 progress = self.describe(client).progress or Progress()
                 return sum(int(getattr(progress, _COUNTS[status])) for status in before)
-            parts = (self.job_ids[start : start + _AT_ONCE] for start in range(0, len(self.job_ids), _AT_ONCE))
+            starts = range(0, len(self.job_ids), MAX_JOBS_PER_REQUEST)
+            parts = (self.job_ids[start : start + MAX_JOBS_PER_REQUEST] for start in starts)
             return sum(
                 job.status in before
                 for part in parts
