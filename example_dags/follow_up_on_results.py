@@ -78,14 +78,13 @@ def follow_up_on_results() -> None:
         """Send the messages; how many."""
         from airflow.providers.http.hooks.http import HttpHook
 
-        from airflow_provider_outbound.core.results import iter_results
-
         service = HttpHook(method="POST", http_conn_id="text_messages")
         sent = 0
         for event in get_current_context()["triggering_asset_events"][RESULTS]:
             job_group_id = event.extra["job_group_id"]
-            with OutboundBotHook().ledger as ledger:
-                for person in iter_results(ledger, job_group_id, only="unanswered"):
+            hook = OutboundBotHook()
+            with hook.ledger:
+                for person in hook.follow_up(job_group_id, "text-message", only="unanswered"):
                     answer = service.run(
                         "messages",
                         json={"to": person.phone_number, "text": "We could not reach you. Call us when it suits you."},

@@ -34,8 +34,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     [
         "py.typed",
         "example_dags/nightly_campaign.py",
-        "example_dags/campaign_on_asset.py",
-        "example_dags/parallel_segments.py",
         "cli/demo.py",
         "core/ledger/migrations/env.py",
     ],

@@ -285,30 +285,30 @@ def told(ledger: Ledger, group: str) -> list[tuple[Any, ...]]:
     return [(row.reference_id, row.job_id, row.status, row.attempts) for row in ledger.jobs.iter_results(group)]
 
 
-def test_a_waiter_is_woken_by_what_leaves_nothing_to_wait_for(ledger: Ledger) -> None:
+def test_a_waiter_is_told_whether_anything_is_left_to_wait_for(ledger: Ledger) -> None:
     start = ledger.jobs.newest()
     ledger.inbox.record(incoming(body(1, kind="Dialing", status="Executing"), body(2)))
 
-    middle, groups = ledger.jobs.quiet_since(start)
+    middle, groups = ledger.jobs.changed_since(start)
     assert middle > start
-    assert groups == frozenset()
+    assert groups == {"g1": False}
 
     ledger.inbox.record(incoming(body(1)))
-    newest, groups = ledger.jobs.quiet_since(middle)
-    assert groups == {"g1"}
-    assert ledger.jobs.quiet_since(newest) == (newest, frozenset())
+    newest, groups = ledger.jobs.changed_since(middle)
+    assert groups == {"g1": True}
+    assert ledger.jobs.changed_since(newest) == (newest, {})
 
 
 def test_a_group_that_somebody_still_assigns_to_is_not_quiet(ledger: Ledger) -> None:
     assignment = ledger.jobs.open_assignment(
         TaskKey("dag", "run", "task"), "g1", owner="me", lease_seconds=60, settle_seconds=1
     )
-    start, groups = ledger.jobs.quiet_since(0)
-    assert groups == frozenset()
+    start, groups = ledger.jobs.changed_since(0)
+    assert groups == {"g1": False}
 
     ledger.inbox.record(incoming(body(1)))
-    start, groups = ledger.jobs.quiet_since(start)
-    assert groups == frozenset()
+    start, groups = ledger.jobs.changed_since(start)
+    assert groups == {"g1": False}
 
     ledger.jobs.seal(assignment, 1)
-    assert ledger.jobs.quiet_since(start)[1] == {"g1"}
+    assert ledger.jobs.changed_since(start)[1] == {"g1": True}
