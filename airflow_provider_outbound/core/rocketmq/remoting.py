@@ -83,8 +83,9 @@ class RemotingConsumer(Consumer):
         self._client: _PushConsumer | None = None
         #: What can be received. ``None`` wakes up a receiver.
         self._arrived: queue.SimpleQueue[_Held | None] = queue.SimpleQueue()
-        #: What was received and not acknowledged, by the end of its lease.
+        #: What was received and not acknowledged, by the end of its lease. One thread receives, another acknowledges.
         self._leased: dict[_Held, None] = {}
+        self._lock = threading.Lock()
         #: All whose calls wait.
         self._held: set[_Held] = set()
         self._heard_at = self._acknowledged_at = 0.0
@@ -115,8 +116,9 @@ class RemotingConsumer(Consumer):
     def acknowledge(self, messages: Sequence[Message]) -> int:
         missed = 0
         for message in messages:
-            if message.handle in self._leased:
-                del self._leased[message.handle]
+            with self._lock:
+                is_leased = self._leased.pop(message.handle, False) is None
+            if is_leased:
                 message.handle.end(_SUCCESS)
                 self._acknowledged_at = time.monotonic()
             else:
@@ -135,7 +137,8 @@ class RemotingConsumer(Consumer):
             ending = threading.Thread(target=self._leave, args=(client,), name="rocketmq-shutdown", daemon=True)
             ending.start()
             ending.join(SHUTDOWN_SECONDS)
-        self._leased.clear()
+        with self._lock:
+            self._leased.clear()
 
     def _start(self) -> None:
         if trouble := find_trouble(self._settings):
@@ -165,8 +168,11 @@ class RemotingConsumer(Consumer):
         """Messages whose lease has ended, to be handed out again."""
         latest = time.monotonic() - self._settings.lease_seconds
         expired = []
-        for held in list(itertools.takewhile(lambda held: held.handed_out_at <= latest, self._leased))[:max_messages]:
-            del self._leased[held]
+        with self._lock:
+            due = list(itertools.takewhile(lambda held: held.handed_out_at <= latest, self._leased))[:max_messages]
+            for held in due:
+                del self._leased[held]
+        for held in due:
             at_fault = held.hand_outs >= HAND_OUTS and self._acknowledged_at > held.handed_out_at
             if at_fault and not find_trouble(self._settings):
                 held.end(_LATER)
@@ -177,7 +183,8 @@ class RemotingConsumer(Consumer):
     def _lease(self, held: _Held) -> Message:
         self._heard_at = held.handed_out_at = time.monotonic()
         held.hand_outs += 1
-        self._leased[held] = None
+        with self._lock:
+            self._leased[held] = None
         return Message(
             body=held.body,
             message_id=held.message_id,
