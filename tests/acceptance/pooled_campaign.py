@@ -19,7 +19,8 @@ with DAG("pooled_campaign", schedule=None):
     ).expand(job_group_name=["one", "two"])
     assign = OutboundBotAssignJobsOperator.partial(
         task_id="assign",
-        contacts=[f"+1{212 + index // 100}55501{index % 100:02}" for index in range(200)],
+        # Airflow keeps a DAG's file, and what is written there: numbers that no other test looks for.
+        contacts=[f"137{index:08d}" for index in range(200)],
         settle_seconds=4,
         execution_timeout=timedelta(seconds=20),
         retries=10,

@@ -87,16 +87,16 @@ class Database:
 
     def now(self) -> datetime:
         """The database's time, aware UTC: one clock for all that share this ledger."""
-        if self.is_sqlite:
-            return datetime.now(UTC)
-        with self.read() as connection:
-            return self.time(connection)
+        return self.time(None)
 
-    def time(self, connection: Connection) -> datetime:
-        """The database's time, read inside a transaction of the caller."""
+    def time(self, connection: Connection | None) -> datetime:
+        """The database's time, read inside a transaction of the caller; ``None``: in one of its own."""
         if self.is_sqlite:
             # A file has no clock of its own; those who share it share the machine's.
             return datetime.now(UTC)
+        if connection is None:
+            with self.read() as own:
+                return self.time(own)
         moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return moment.astimezone(UTC)
 
