@@ -215,6 +215,7 @@ def test_a_cap_holds_across_dags(simulator, context, group, people):
 
 
 @pytest.mark.postgresql
+@pytest.mark.xdist_group("outbound_people")
 class TestSql:
     """``contacts_sql`` on a real PostgreSQL."""
 
