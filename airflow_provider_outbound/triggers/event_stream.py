@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Pages that may be on their way into Airflow's database: a long log must not fill the triggerer's memory.
 MAX_UNSTORED = 8
+#: How long a cursor rests before it moves (seconds). A triggerer that ends takes its triggers away, and Airflow counts
+#: the page that one has in hand as stored; meanwhile the stream learns that it is over, and leaves the cursor alone.
+END_SECONDS = 1.0
 
 
 class EventStream(SharedStreamProducer):
@@ -34,20 +37,24 @@ class EventStream(SharedStreamProducer):
         self._trigger = trigger
         self._unstored = 0
         self._is_broken = False
+        self._is_over = False
         self._advanced = asyncio.Event()
 
     async def open_stream(self) -> AsyncIterator[tuple[EventPage, EventPage]]:
         """Give pages, not too many ahead of what is stored."""
-        async with aclosing(self._trigger.pages()) as pages:
-            async for page in pages:
-                while self._unstored >= MAX_UNSTORED and not self._is_broken:
-                    self._advanced.clear()
-                    await self._advanced.wait()
-                if self._is_broken:
-                    # Airflow starts trigger and stream anew, from the cursor.
-                    raise OutboundBotError("a batch of events was not stored: all from there on are given again")
-                self._unstored += 1
-                yield page, page
+        try:
+            async with aclosing(self._trigger.pages()) as pages:
+                async for page in pages:
+                    while self._unstored >= MAX_UNSTORED and not self._is_broken:
+                        self._advanced.clear()
+                        await self._advanced.wait()
+                    if self._is_broken:
+                        # Airflow starts trigger and stream anew, from the cursor.
+                        raise OutboundBotError("a batch of events was not stored: all from there on are given again")
+                    self._unstored += 1
+                    yield page, page
+        finally:
+            self._is_over = True
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Move the cursor behind the pages that were stored, up to the first that was not."""
@@ -59,5 +66,8 @@ class EventStream(SharedStreamProducer):
                 break
             stored = item.broker_payload
         self._advanced.set()
-        if stored is not None:
+        if stored is None:
+            return
+        await asyncio.sleep(END_SECONDS)
+        if not self._is_over:
             await self._trigger.confirm(stored)

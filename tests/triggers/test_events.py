@@ -286,6 +286,29 @@ def test_nothing_passes_a_batch_that_was_not_stored(
     assert cursor(ledger) == begin
 
 
+def test_a_stream_that_ends_leaves_its_cursor(
+    ledger: Ledger, happen: Callable[..., None], call_events: MakeTrigger
+) -> None:
+    """A triggerer that ends takes the reader away from the page in its hand, and Airflow calls that page stored."""
+    begin = cursor(ledger)
+    happen(1)
+
+    async def scenario() -> None:
+        stream = OutboundBotCallEventTrigger.create_shared_stream_producer(call_events().serialize()[1])
+        opened = stream.open_stream()
+        page = (await anext(opened))[1]
+        advancing = asyncio.create_task(
+            stream.advance([shared_stream.AdvanceItem(page, shared_stream.AdvanceOutcome(acked=1, failed=0))])
+        )
+        await asyncio.sleep(0)
+        await opened.aclose()
+        await advancing
+
+    patiently(scenario())
+
+    assert cursor(ledger) == begin
+
+
 def test_messages_of_the_service_arrive_through_the_shared_collector(
     campaign: Any, tools: Any, call_events: MakeTrigger
 ) -> None:
