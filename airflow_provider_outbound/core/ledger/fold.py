@@ -115,7 +115,9 @@ def _is_among(unnamed: Call, named: tuple[Call, ...]) -> bool:
             continue
         # The listing may tell another moment of the same call, so a call near it with its outcome is it.
         near = abs(call.started_at - unnamed.started_at) < _SAME_CALL and call.status == unnamed.status
-        if near or call.started_at > unnamed.started_at - _SAME_MOMENT:
+        # One that had ended before the other began is an earlier call, however near.
+        is_earlier = call.ended_at is not None and call.ended_at <= unnamed.started_at
+        if near or (not is_earlier and call.started_at > unnamed.started_at - _SAME_MOMENT):
             return True
     return False
 

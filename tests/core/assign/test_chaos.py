@@ -33,7 +33,7 @@ RUNS = int(os.environ.get("OUTBOUND_TEST_CHAOS_RUNS") or 3)
 SEED = os.environ.get("OUTBOUND_TEST_CHAOS_SEED")
 CONTACTS = 2_000
 #: Most campaigns at a time: they wait more than they work.
-AT_A_TIME = 8
+AT_A_TIME = 12
 #: Tries of a task with faults and blows; those after them are left in peace.
 HARD_TRIES = 5
 MOST_TRIES = 25

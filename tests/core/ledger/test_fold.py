@@ -43,3 +43,25 @@ def test_calls_by_messages_and_by_the_api_are_one_story(
         row.fold_calls(order)
 
         assert (row.call_status, row.answered, row.attempts) == expected
+
+
+def test_a_call_right_after_another_is_not_taken_for_it() -> None:
+    """The first call ended unanswered; the listing tells of the second, which began at once and was answered."""
+    begun = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    first = Call(
+        task_id="task-1",
+        status=CallStatus("NoAnswer"),
+        started_at=begun,
+        ended_at=begun + timedelta(milliseconds=400),
+    )
+    second = Call(
+        task_id=LATEST,
+        status=CallStatus("SucceededFinish"),
+        started_at=begun + timedelta(milliseconds=500),
+        ended_at=begun + timedelta(seconds=2),
+    )
+    facts = JobFacts(job_group_id="g", reference_id="r", phone_key=None, unique_phone=False, state="accepted")
+
+    facts.fold_calls([first, second])
+
+    assert (facts.attempts, facts.answered) == (2, True)
