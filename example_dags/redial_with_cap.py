@@ -59,7 +59,7 @@ def redial_with_cap() -> None:
             writer.writerow(["reference_id", "phone_number"])
             # Set aside for fiction, see nightly_campaign.
             writer.writerows(
-                [f"redial-{last:03}", f"+120655501{last:02}"]
+                [f"redial-{last:03}", f"+191755501{last:02}"]
                 for last in range(100 - context["params"]["contacts"], 100)
             )
         return str(path)
