@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+import tenacity
+
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 USER = "admin"
@@ -29,6 +31,7 @@ _END_SECONDS = 60.0
 _ASK_SECONDS = 0.5
 #: A server that shares two cores with all the others may take its time.
 _ANSWER_SECONDS = 60.0
+_DATABASE_ATTEMPTS = 5
 #: Names of the four services of Airflow, and their commands.
 AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
@@ -351,7 +354,14 @@ class AirflowStack(Supervised):
         if self._token is None:
             login = {"username": USER, "password": self.password}
             self._token = request_json("POST", f"{self.address}/auth/token", login)["access_token"]
-        return request_json(method, self.address + path, body, token=self._token)
+        # Five processes write Airflow's SQLite file. Who waits too long is turned away, with nothing done.
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_message(match=r".*HTTP 500: .*Database error"),
+            wait=tenacity.wait_random(0.2, 1),
+            stop=tenacity.stop_after_attempt(_DATABASE_ATTEMPTS),
+            reraise=True,
+        )
+        return attempts(request_json, method, self.address + path, body, token=self._token)
 
 
 _AIRFLOW = (sys.executable, "-W", "ignore", "-m", "airflow")

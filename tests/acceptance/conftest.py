@@ -1,4 +1,8 @@
-"""One real Airflow, with a simulator and what the examples send to beside it, for all tests of this folder."""
+"""
+One real Airflow, with a simulator and what the examples send to beside it.
+
+All modules that use it are of one ``xdist_group``, so that there is one however many processes test.
+"""
 
 from __future__ import annotations
 
@@ -83,14 +87,6 @@ class _Letter(socketserver.StreamRequestHandler):
 
     def _say(self, text: str) -> None:
         self.wfile.write(f"{text}\r\n".encode())
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of the one Airflow in one process."""
-    for item in items:
-        if "airflow_services" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("airflow"))
 
 
 @pytest.fixture(scope="session")

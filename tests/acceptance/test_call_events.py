@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_outbound.cli.services import AirflowStack, wait_until
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 NIGHTLY = "nightly_campaign"
 CONTACTS = 600
 KILLS = 3

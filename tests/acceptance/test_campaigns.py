@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_outbound.cli.services import AirflowStack, wait_until
 from airflow_provider_outbound.simulator.outcomes import expected_outcome, is_answered
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 NIGHTLY = "nightly_campaign"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_outbound.cli.services import AirflowStack, wait_until
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 
 
 def test_each_segment_has_a_campaign_of_its_own(airflow_services: AirflowStack) -> None:

@@ -11,6 +11,7 @@ from airflow_provider_outbound.cli.services import AirflowStack, wait_until
 
 pytestmark = [
     pytest.mark.airflow,
+    pytest.mark.xdist_group("airflow"),
     pytest.mark.skipif(
         not hasattr(BaseTrigger, "on_kill"), reason="before Airflow 3.3 a trigger is not told of a kill"
     ),

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_outbound.cli.services import AirflowStack, request_json, wait_until
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 
 DAG = "private_campaign"
 TASKS = ("create", "strict", "assign", "wait", "export")

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_outbound.cli.services import AirflowStack
 from airflow_provider_outbound.simulator.outcomes import expected_outcome
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 REDIAL = "redial_with_cap"
 UNREACHED = {"NoAnswer", "Busy", "NotConnected", "PoweredOff"}
 

@@ -111,15 +111,15 @@ class Consumer:
         return [json.loads(message.body) for message in self.receive(count)]
 
     def poll(self, *, lease: int = 30) -> list[Any]:
-        """One long poll; the race between the first poll and the settings is waited out."""
+        """One long poll; the races of the library's start, for the settings and for the route, are waited out."""
         for _ in range(50):
             try:
                 return list(self.client.receive(32, lease))
             except Exception as error:
-                if "settings" not in str(error):
+                if "settings" not in str(error) and "route" not in str(error):
                     raise
                 time.sleep(0.1)
-        raise AssertionError("the settings never arrived")
+        raise AssertionError("the settings or the route never arrived")
 
 
 @pytest.fixture
