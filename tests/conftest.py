@@ -89,21 +89,34 @@ def run_dag(airflow_home: Path) -> Callable[..., DagRun]:
         pytest.param("postgresql", id="postgresql", marks=pytest.mark.postgresql),
     ]
 )
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a database of its own for each test, where no ledger is yet."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    make_database: Callable[[], str] = request.getfixturevalue("make_database")
+    return make_database()
+
+
+@pytest.fixture
+def make_database(postgresql_url: str) -> Iterator[Callable[[], str]]:
+    """Makes empty PostgreSQL databases, gone after the test; gives their URLs."""
     from sqlalchemy import create_engine, make_url, text
 
-    server = make_url(request.getfixturevalue("postgresql_url")).set(drivername="postgresql+psycopg")
-    name = f"test_{uuid.uuid4().hex}"
+    server = make_url(postgresql_url).set(drivername="postgresql+psycopg")
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    names: list[str] = []
+
+    def make() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        names.append(name)
+        return server.set(database=name).render_as_string(hide_password=False)
+
+    yield make
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        for name in names:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
 
 

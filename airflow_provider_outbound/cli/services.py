@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-import tenacity
-
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 USER = "admin"
@@ -31,7 +29,7 @@ _END_SECONDS = 60.0
 _ASK_SECONDS = 0.5
 #: A server that shares two cores with all the others may take its time.
 _ANSWER_SECONDS = 60.0
-_DATABASE_ATTEMPTS = 5
+_DATABASE_SECONDS = 60
 #: Names of the four services of Airflow, and their commands.
 AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
@@ -126,7 +124,8 @@ class Supervised:
         for name in names:
             code = self.ended(name)
             if code is not None:
-                raise ServiceError(f"{name} ended with code {code}; its log: {self.log(name)}")
+                last = self.tail(name).rpartition("\n")[2]
+                raise ServiceError(f"{name} ended with code {code}: {last} (its log: {self.log(name)})")
 
     def tail(self, name: str) -> str:
         """The end of a process's log."""
@@ -252,7 +251,8 @@ class AirflowStack(Supervised):
             "CORE__EXECUTION_API_SERVER_URL": f"{self.address}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}",
+            # Five processes write this file: the usual five seconds of waiting for each other end a triggerer.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}?timeout={_DATABASE_SECONDS}",
             "API__HOST": "127.0.0.1",
             "API__PORT": self.address.rpartition(":")[2],
             "API__BASE_URL": self.address,
@@ -354,14 +354,7 @@ class AirflowStack(Supervised):
         if self._token is None:
             login = {"username": USER, "password": self.password}
             self._token = request_json("POST", f"{self.address}/auth/token", login)["access_token"]
-        # Five processes write Airflow's SQLite file. Who waits too long is turned away, with nothing done.
-        attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_message(match=r".*HTTP 500: .*Database error"),
-            wait=tenacity.wait_random(0.2, 1),
-            stop=tenacity.stop_after_attempt(_DATABASE_ATTEMPTS),
-            reraise=True,
-        )
-        return attempts(request_json, method, self.address + path, body, token=self._token)
+        return request_json(method, self.address + path, body, token=self._token)
 
 
 _AIRFLOW = (sys.executable, "-W", "ignore", "-m", "airflow")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.desk import Desk, desk_of, settings_reader
@@ -25,6 +25,8 @@ __all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
 
 log = logging.getLogger(__name__)
 
+#: Between two tries to open a ledger that is away (seconds).
+LEDGER_SECONDS = 5.0
 #: States of a task that neither waits nor runs any more.
 _ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
@@ -110,10 +112,10 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         watch = WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
         # Registered first and read afterwards: what happens between the two is seen.
         async with subscribe(watch, self.job_group_id) as waiter, desk_of(settings) as desk:
-            completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
+            completion = await self._opened(desk, hook.settings.client, settings)
             pause = 0.0
             while True:
-                left = float("inf") if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
+                left = self._left()
                 await waiter.changed(max(0.0, min(left, pause)))
                 summary, rest = await desk.run(lambda: desk.timed(completion.check))
                 if summary is not None:
@@ -122,6 +124,24 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = completion.next_check_in()
+
+    def _left(self) -> float:
+        """Seconds until the deadline."""
+        return float("inf") if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
+
+    async def _opened(self, desk: Desk, client: ClientSettings, settings: config.Settings) -> Completion:
+        """Open the ledger; one that is away now is waited for, as one that goes away later is."""
+        is_told = False
+        while True:
+            try:
+                return await desk.run(lambda: self._completion(desk, client, settings))
+            except LedgerUnavailableError as error:
+                if self._left() <= 0:
+                    raise
+                if not is_told:
+                    log.warning("Job group %s: %s; will look again", self.job_group_id, error)
+                    is_told = True
+            await asyncio.sleep(max(0.0, min(LEDGER_SECONDS, self._left())))
 
     def _completion(self, desk: Desk, client: ClientSettings, settings: config.Settings) -> Completion:
         from airflow_provider_outbound.core.complete import ABANDONED_AFTER, Completion

@@ -9,11 +9,13 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.triggers import outboundbot
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 
@@ -103,6 +105,42 @@ def test_an_assignment_that_died_does_not_hang_the_wait(campaign: Any, monkeypat
     event = campaign.wait(abandoned_after=0.5)
 
     assert (event["status"], event["summary"]["mismatch"], event["summary"]["completed"]) == ("complete", True, 3)
+
+
+def test_a_ledger_that_is_away_when_the_wait_begins_is_waited_for(
+    campaign: Any, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = tmp_path / "away"
+    away.touch()
+    campaign.assign(5)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{away}/ledger.db")
+    monkeypatch.setattr(outboundbot, "LEDGER_SECONDS", 0.1)
+
+    async def scenario() -> dict[str, Any]:
+        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
+        await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
+        await asyncio.sleep(0.5)
+        away.unlink()
+        away.symlink_to(tmp_path)
+        return await waiting  # type: ignore[no-any-return]
+
+    event = asyncio.run(scenario())
+
+    assert (event["status"], event["summary"]["completed"]) == ("complete", 5)
+    told = [record for record in caplog.records if record.name == outboundbot.log.name]
+    assert len(told) == 1
+
+
+def test_a_ledger_that_stays_away_is_told_at_the_deadline(
+    campaign: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign.assign(1)
+    (tmp_path / "away").touch()
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/away/ledger.db")
+
+    event = campaign.wait(deadline=datetime.now(UTC) + timedelta(seconds=0.5))
+
+    assert (event["status"], event["kind"]) == ("error", "LedgerUnavailableError")
 
 
 def test_a_killed_triggerer_is_replaced(campaign: Any, tools: Any, triggerer: Callable[..., Any]) -> None:

@@ -54,7 +54,7 @@ class GroupReader:
                     page = self.client.list_jobs_by_group(
                         job_group_id=self.job_group_id, page_number=number, instance_id=self.instance_id
                     )
-                    self.ledger.jobs.record_listing(self.job_group_id, page.items)
+                    self.ledger.jobs.record_listing(self.job_group_id, page.items, tells_calls=False)
                     seen.add_ids(job.job_id for job in page.items)
                     steady = steady and total in (None, page.total)
                     total = page.total

@@ -50,15 +50,17 @@ _details = schema.details.c
 class Jobs(Journal):
     """The journal, and the state that messages and listings give its rows."""
 
-    def record_listing(self, job_group_id: str, jobs: Iterable[Job]) -> Listed:
+    def record_listing(self, job_group_id: str, jobs: Iterable[Job], *, tells_calls: bool = True) -> Listed:
         """
         Take in what the API lists of a group: ours are found by reference and number, others become rows too.
 
-        :param jobs: Of ``ListJobsByGroup``, ``ListJobs`` or ``QueryJobsWithResult``.
+        :param jobs: Of ``ListJobs`` or ``QueryJobsWithResult``; of ``ListJobsByGroup``, which has no calls.
+        :param tells_calls: Whether the listing has them. The status of one that has not is left for another to tell: a
+            job that is over, with no call known, would look as if nobody had answered.
         :raises JobGroupPurgedError: the group's rows were purged; nothing is made anew.
         """
         matched = foreign = 0
-        iterator = iter(jobs)
+        iterator = iter(jobs) if tells_calls else (attrs.evolve(job, status=None) for job in jobs)
         while part := list(islice(iterator, PAGE)):
             with self._database.write() as connection:
                 self.ensure_unpurged(connection, job_group_id)

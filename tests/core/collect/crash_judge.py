@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sqlalchemy import text
+
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.core.models.event import Event
 
@@ -51,9 +53,9 @@ def _results(ledger: Ledger, job_group_id: str, jobs: Sequence[dict[str, Any]], 
     results = list(ledger.jobs.iter_results(job_group_id))
     assert Counter(result.job_id for result in results) == Counter(job["job_id"] for job in jobs)
     found = {result.job_id: result for result in results}
-    statement = "SELECT job_id, task_id, status FROM calls WHERE job_group_id = ?"
+    statement = text("SELECT job_id, task_id, status FROM calls WHERE job_group_id = :job_group_id")
     with ledger.read() as connection:
-        rows = connection.exec_driver_sql(statement, (job_group_id,))
+        rows = connection.execute(statement, {"job_group_id": job_group_id})
         calls = {(row.job_id, row.task_id): row.status for row in rows}
     for job in jobs:
         result = found[job["job_id"]]
@@ -90,8 +92,8 @@ def messages(ledgers: Iterable[Ledger], bodies: Iterable[bytes], poisons: Iterab
         assert kept, f"lost: {body[:200]!r}"
 
 
-def logs(text: str, numbers: Iterable[str], *, apart: bool) -> None:
+def logs(said: str, numbers: Iterable[str], *, apart: bool) -> None:
     """Judge what the triggerers said: no number, and a warning where two ledgers share one consumer group."""
-    assert not [number for number in numbers if number in text], "a number in a log"
+    assert not [number for number in numbers if number in said], "a number in a log"
     if apart:
-        assert "came from the API" in text
+        assert "came from the API" in said

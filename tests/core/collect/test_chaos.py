@@ -19,9 +19,9 @@ import threading
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,12 @@ from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
-from airflow_provider_outbound.exceptions import OutboundBotThrottlingError, OutboundBotTransportError
+from airflow_provider_outbound.exceptions import (
+    LedgerUnavailableError,
+    OutboundBotApiError,
+    OutboundBotThrottlingError,
+    OutboundBotTransportError,
+)
 from airflow_provider_outbound.simulator.ports import PortInUseError
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -53,6 +58,7 @@ BLOWS = (
     "stop-triggerer",
     "stop-broker",
     "lock-ledger",
+    "cut-ledger",
     "poison",
     "second-collector",
 )
@@ -123,12 +129,20 @@ class Round:
     """One round, from the assignment of its jobs to the last message."""
 
     def __init__(
-        self, seed: int, folder: Path, processes: Any, start_collector: Callable[..., Any], tools: Any
+        self,
+        seed: int,
+        folder: Path,
+        urls: Sequence[str],
+        processes: Any,
+        start_collector: Callable[..., Any],
+        tools: Any,
     ) -> None:
         self.seed = seed
         self._rng = random.Random(seed)
         self.plan = Plan.draw(self._rng)
         self._folder = folder
+        #: Where two ledgers are to be made.
+        self._urls = urls
         self._processes = processes
         self._worker = importlib.import_module("waiting_worker")
         self._judgement = importlib.import_module("crash_judge")
@@ -148,7 +162,6 @@ class Round:
         total = sum(self.plan.groups)
         # So many lines that the calls take some seconds.
         with Simulator(call_seconds=0.2, concurrency=max(2, total // 25), seed=self.seed) as self._simulator:
-            self._urls = [f"sqlite:///{self._folder}/ledger-{index}.db" for index in range(2)]
             self._key = Fernet.generate_key().decode()
             with open_ledger(self._urls[0], [self._key]) as first, open_ledger(self._urls[1], [self._key]) as second:
                 self._ledgers = (first, second)
@@ -210,7 +223,7 @@ class Round:
 
     def _try_to_assign(self, client: OutboundBotClient, group: str, numbers: list[str]) -> bool:
         """One try of the task that assigns; the API may refuse to answer its questions too."""
-        with suppress(OutboundBotThrottlingError, OutboundBotTransportError):
+        try:
             result = assign(
                 client,
                 self._ledgers[0],
@@ -220,9 +233,14 @@ class Round:
                 options=AssignOptions(settle_seconds=4.0, lease_seconds=20.0),
                 guard=lambda _: None,
             )
-            assert result.assigned == len(numbers)
-            return True
-        return False
+        except (LedgerUnavailableError, OutboundBotThrottlingError, OutboundBotTransportError):
+            return False
+        except OutboundBotApiError as error:
+            if not error.in_doubt:
+                raise
+            return False
+        assert result.assigned == len(numbers)
+        return True
 
     def _is_over(self, group: str) -> bool:
         return bool(self._simulator.run(lambda cloud: all(job.ended for job in cloud.groups[group].jobs)))
@@ -345,15 +363,24 @@ class Round:
         return False
 
     def _lock_ledger(self, rng: random.Random, seconds: float) -> None:
-        path = self._urls[self._some_post(rng).ledger].removeprefix("sqlite:///")
-        with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as database:
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return
-            time.sleep(seconds)
-            database.execute("ROLLBACK")
-        self.blows["ledger locked"] += 1
+        url = self._urls[self._some_post(rng).ledger]
+        lock = _locked_file if url.startswith("sqlite") else _locked_table
+        with lock(url) as is_locked:
+            if is_locked:
+                time.sleep(seconds)
+                self.blows["ledger locked"] += 1
+
+    def _cut_ledger(self, rng: random.Random, _: float) -> None:
+        """Every connection to a database is cut; a file has none."""
+        url = self._urls[self._some_post(rng).ledger]
+        if not url.startswith("sqlite"):
+            # The other row of blows may cut this one off at the same moment.
+            with suppress(_cut_off()), _connected(url) as database:
+                database.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                self.blows["ledger cut off"] += 1
 
     def _poison(self, rng: random.Random, _: float) -> None:
         for body, readable in rng.sample(self._tools.poisons(rng), 3):
@@ -441,6 +468,39 @@ class Round:
         return [message.body for message in outlet.topics[self._simulator.topic].log]
 
 
+@contextmanager
+def _locked_file(url: str) -> Iterator[bool]:
+    path = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            yield False
+        else:
+            yield True
+            database.execute("ROLLBACK")
+
+
+@contextmanager
+def _locked_table(url: str) -> Iterator[bool]:
+    """The table whose one row every writer changes."""
+    with suppress(_cut_off()), _connected(url) as database:
+        database.execute("BEGIN")
+        database.execute("LOCK TABLE ledger IN EXCLUSIVE MODE")
+        yield True
+        database.execute("ROLLBACK")
+
+
+def _connected(url: str) -> Any:
+    psycopg = importlib.import_module("psycopg")
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+
+
+def _cut_off() -> type[Exception]:
+    """What psycopg raises where a connection was cut."""
+    return importlib.import_module("psycopg").OperationalError  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Any]:
     """Starts processes from one that has imported Airflow, so that a triggerer begins at once."""
@@ -465,14 +525,38 @@ def processes() -> Iterator[Any]:
 def test_whatever_happens_every_status_comes_once(
     processes: Any, tmp_path: Path, start: Callable[..., Any], tools: Any
 ) -> None:
-    seeds = [int(SEED)] if SEED else [random.randrange(2**32) for _ in range(ROUNDS)]
+    def urls(folder: Path) -> list[str]:
+        return [f"sqlite:///{folder}/ledger-{index}.db" for index in range(2)]
+
+    _run_rounds(ROUNDS, tmp_path, urls, processes, start, tools)
+
+
+@pytest.mark.postgresql
+def test_whatever_happens_every_status_comes_once_on_postgresql(
+    processes: Any, tmp_path: Path, start: Callable[..., Any], tools: Any, make_database: Callable[[], str]
+) -> None:
+    def urls(_: Path) -> list[str]:
+        return [make_database() for _ in range(2)]
+
+    _run_rounds(max(4, ROUNDS // 4), tmp_path, urls, processes, start, tools)
+
+
+def _run_rounds(
+    count: int,
+    tmp_path: Path,
+    urls: Callable[[Path], Sequence[str]],
+    processes: Any,
+    start: Callable[..., Any],
+    tools: Any,
+) -> None:
+    seeds = [int(SEED)] if SEED else [random.randrange(2**32) for _ in range(count)]
     blows: Counter[str] = Counter()
     failures: list[str] = []
 
     def run(seed: int) -> None:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        one = Round(seed, folder, processes, start, tools)
+        one = Round(seed, folder, urls(folder), processes, start, tools)
         began = time.monotonic()
         try:
             one.run()

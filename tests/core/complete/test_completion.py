@@ -35,6 +35,20 @@ def test_without_any_message_the_api_fills_in(campaign: Any) -> None:
     assert not summary["mismatch"]
 
 
+def test_what_settled_a_doubt_does_not_hide_who_answered(campaign: Any) -> None:
+    campaign.simulator.faults(messages_withheld=True)
+    campaign.assign(30)
+    campaign.wait_for_service()
+    # The listing that finds these has all jobs, and none of their calls.
+    campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 1.0})
+    assert campaign.assign(10, task="second", first=30).unresolved == 0
+
+    summary = campaign.wait(campaign.completion(messages=False))
+
+    answered = [job for job in campaign.jobs() if any(call["status"].startswith("Succeeded") for call in job["calls"])]
+    assert (summary["completed"], summary["answered"]) == (40, len(answered))
+
+
 def test_where_no_messages_are_expected_one_look_is_enough(campaign: Any) -> None:
     campaign.assign(20)
     campaign.wait_for_service()
