@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+import tenacity
+
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 USER = "admin"
@@ -29,7 +31,11 @@ _END_SECONDS = 60.0
 _ASK_SECONDS = 0.5
 #: A server that shares two cores with all the others may take its time.
 _ANSWER_SECONDS = 60.0
-_DATABASE_SECONDS = 60
+#: How long a service waits for others to write the SQLite file (seconds): a triggerer that gives up ends.
+_PATIENT_SECONDS = 60
+#: How long the API server does. It writes its log of a request in its loop, and while that waits no other request can
+#: commit, not even the one that it waits for. So it gives up soon, with nothing done, and is asked again.
+_HASTY_SECONDS, _ATTEMPTS = 2, 5
 #: Names of the four services of Airflow, and their commands.
 AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
@@ -231,7 +237,10 @@ class AirflowStack(Supervised):
         :param name: What to call it here; default: as the service.
         :return: Its process id.
         """
-        return self.start(name or service, [*_AIRFLOW, *AIRFLOW_SERVICES[service]], self.environment)
+        environment = self.environment
+        if service == "api-server":
+            environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = self._database(_HASTY_SECONDS)
+        return self.start(name or service, [*_AIRFLOW, *AIRFLOW_SERVICES[service]], environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -239,6 +248,10 @@ class AirflowStack(Supervised):
         if not hasattr(self, "_environment"):
             self._environment = self._make_environment()
         return {**self._environment, **self.simulator.get("connections", {})}
+
+    def _database(self, seconds: float) -> str:
+        """URL of Airflow's database, for a process that waits so long for the others to write."""
+        return f"sqlite:///{self.folder / 'airflow.db'}?timeout={seconds}"
 
     def _make_environment(self) -> dict[str, str]:
         airflow = {
@@ -251,8 +264,7 @@ class AirflowStack(Supervised):
             "CORE__EXECUTION_API_SERVER_URL": f"{self.address}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
-            # Five processes write this file: the usual five seconds of waiting for each other end a triggerer.
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}?timeout={_DATABASE_SECONDS}",
+            "DATABASE__SQL_ALCHEMY_CONN": self._database(_PATIENT_SECONDS),
             "API__HOST": "127.0.0.1",
             "API__PORT": self.address.rpartition(":")[2],
             "API__BASE_URL": self.address,
@@ -354,7 +366,13 @@ class AirflowStack(Supervised):
         if self._token is None:
             login = {"username": USER, "password": self.password}
             self._token = request_json("POST", f"{self.address}/auth/token", login)["access_token"]
-        return request_json(method, self.address + path, body, token=self._token)
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_message(match=r".*HTTP 500: .*Database error"),
+            wait=tenacity.wait_random(0.2, 1),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            reraise=True,
+        )
+        return attempts(request_json, method, self.address + path, body, token=self._token)
 
 
 _AIRFLOW = (sys.executable, "-W", "ignore", "-m", "airflow")

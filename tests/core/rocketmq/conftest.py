@@ -142,6 +142,15 @@ def make_place(transport: str) -> Place:
     return Place(settings=settings, publish=lambda *bodies, tag="": send(proxy, name, bodies, tag))
 
 
+@pytest.fixture
+def make_group() -> Iterator[Callable[[Place], None]]:
+    """Makes a place's consumer group; meanwhile the broker makes none by itself."""
+    server = required("OUTBOUND_TEST_NAMESERVER", "the name server of a real RocketMQ, HOST:PORT")
+    _configure(server, autoCreateSubscriptionGroup="false")
+    yield lambda place: create(server, topic=place.settings.topic, group=place.settings.consumer_group)
+    _configure(server, autoCreateSubscriptionGroup="true")
+
+
 def required(variable: str, what: str) -> str:
     """The variable's value, or else the test is skipped."""
     value = os.environ.get(variable)
@@ -150,13 +159,26 @@ def required(variable: str, what: str) -> str:
     return value
 
 
-def create(server: str, *, topic: str, group: str) -> None:
-    """Make a topic and a consumer group on every broker that a name server knows."""
+def _brokers(server: str) -> set[str]:
+    """Every broker that a name server knows."""
     deadline = time.monotonic() + PATIENCE
     while not (brokers := re.findall(rb'"([^"\s:]+:\d+)"', _request(server, 106, {})[1])):
         assert time.monotonic() < deadline, "the name server knows no broker"
         time.sleep(0.1)
-    for broker in {found.decode() for found in brokers}:
+    return {found.decode() for found in brokers}
+
+
+def _configure(server: str, **settings: str) -> None:
+    """Change settings of the running brokers."""
+    for broker in _brokers(server):
+        code, _ = _request(broker, 25, {}, "\n".join(f"{name}={value}" for name, value in settings.items()).encode())
+        assert code == 0
+
+
+def create(server: str, *, topic: str, group: str) -> None:
+    """Make a topic and a consumer group on every broker that a name server knows."""
+    deadline = time.monotonic() + PATIENCE
+    for broker in _brokers(server):
         fields = {
             "topic": topic,
             "defaultTopic": "TBW102",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,16 @@ class Broker:
         command = [_SCRIPT, verb, self.folder, *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It takes connections and answers nothing."""
+        pid = int((self.folder / "proxy.pid").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
@@ -57,14 +69,16 @@ def broker() -> Iterator[Broker]:
         broker.do("start_proxy")
 
 
-def _trouble(consumer: Consumer) -> str:
+def _trouble(consumer: Consumer, words: str = "") -> str:
+    """The first complaint with these words."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             consumer.receive(32, 3)
         except RocketMQError as error:
-            return str(error)
-    pytest.fail("no trouble was found")
+            if words in str(error):
+                return str(error)
+    pytest.fail("no such trouble was found")
 
 
 def test_consuming_goes_on_after_the_broker_was_away(broker: Broker, make_place: Any, consumers: Any) -> None:
@@ -111,6 +125,64 @@ def test_refused_credentials_are_said_and_right_ones_work(broker: Broker, make_p
 
     assert all("refuses the credentials" in words for words in said), said
     assert [message.body for message in received] == [b"for those who may read"] * len(places)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "remoting"])
+def test_a_group_that_nobody_made_is_named_and_read_once_it_exists(
+    transport: str, make_place: Any, make_group: Any, consumers: Any
+) -> None:
+    place = make_place(transport)
+    place = attrs.evolve(place, settings=attrs.evolve(place.settings, consumer_group=f"{place.settings.topic}-late"))
+    place.publish(b"before its group")
+    consumer = consumers.open(place.settings)
+
+    said = _trouble(consumer, f"consumer group '{place.settings.consumer_group}'")
+    make_group(place)
+    place.publish(b"after")
+    # A new group begins where the topic begins, or where it ends, as the broker likes.
+    received = consumers.take(consumer, 1)
+
+    assert "has no consumer group" in said or "does not exist" in said
+    assert received[-1].body in (b"before its group", b"after")
+
+
+@pytest.mark.parametrize("transport", ["grpc", "remoting"])
+def test_a_broker_that_hangs_holds_up_no_end_and_loses_nothing(
+    transport: str, broker: Broker, make_place: Any, consumers: Any
+) -> None:
+    place = make_place(transport)
+    place.publish(b"one", b"two", b"three")
+    # A process of its own, as a collector is: what it leaves behind when the broker hangs ends with it.
+    program = (
+        "import json, os, sys, time\n"
+        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer\n"
+        "consumer = open_consumer(RocketMQSettings.from_dict(json.loads(sys.stdin.readline())))\n"
+        "received = []\n"
+        "while len(received) < 3:\n"
+        "    received += consumer.receive(3, 5)\n"
+        "consumer.acknowledge([message for message in received if message.body == b'one'])\n"
+        "time.sleep(6)\n"  # librocketmq tells the broker every five seconds how far it has come
+        "print('received', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "consumer.close()\n"
+        "print('closed', flush=True)\n"
+        "os._exit(0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(place.settings.to_dict()) + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "received\n"
+        with broker.hanging():
+            said, _ = process.communicate("\n", timeout=60)
+    second, again = consumers.open(place.settings), set()
+    while not {b"two", b"three"} <= again:
+        again |= {message.body for message in consumers.take(second, 1)}
+
+    assert said == "closed\n"
 
 
 def test_a_message_that_is_never_acknowledged_does_not_hold_up_those_fetched_with_it(
