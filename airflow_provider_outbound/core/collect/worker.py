@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 #: What is written when there is something new to look at.
 CHANGED = b"changed\n"
-#: Messages taken at once, and most in hand that are not kept yet: what waits there is kept in one transaction.
-BATCH_SIZE, IN_HAND = 32, 256
+#: Most messages in hand that are not kept yet: what waits there is kept in one transaction.
+IN_HAND = 512
 #: How long one poll waits for a message (seconds).
 POLL_SECONDS = 3.0
 #: Longest pause between two attempts to reach a broker or a database (seconds).
@@ -256,14 +256,14 @@ class Collector:
         try:
             while not self._stop.is_set():
                 messages = self._persist(
-                    lambda: consumer.receive(BATCH_SIZE, POLL_SECONDS), RocketMQError, self._broker
+                    lambda: consumer.receive(consumer.batch_size, POLL_SECONDS), RocketMQError, self._broker
                 )
                 if messages:
                     self._in_hand.put(messages)
                     # More are there: they may come in meanwhile. Else this lot is kept first, so that nothing is taken
-                    # that cannot be kept.
-                    more = len(messages) == BATCH_SIZE
-                    self._in_hand.wait_until_kept(IN_HAND - BATCH_SIZE if more else 0, self._stop)
+                    # that cannot be kept, and the next poll finds more than one.
+                    more = len(messages) == consumer.batch_size or consumer.prefetches
+                    self._in_hand.wait_until_kept(IN_HAND - consumer.batch_size if more else 0, self._stop)
         except BaseException as error:  # noqa: BLE001 - raised where the collector is run
             self._failure = error
         finally:
