@@ -11,6 +11,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
+#: Made once, for it takes longer than to write a short value.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MAKE_ONE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
@@ -59,9 +61,7 @@ class Vault:
 
     def encrypt_json(self, value: Mapping[str, Any]) -> bytes:
         """Encrypt a dictionary."""
-        return self.encrypt(
-            json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        )
+        return self.encrypt(_JSON.encode(value).encode("utf-8", "surrogatepass"))
 
     def decrypt_json(self, token: bytes) -> dict[str, Any]:
         """
