@@ -105,10 +105,14 @@ class _Trouble:
         self._restored = restored
         self._said = ""
 
+    @property
+    def lasts(self) -> bool:
+        return bool(self._said)
+
     def say(self, words: str) -> None:
-        if words != self._said:
+        before, self._said = self._said, words
+        if words != before:
             logger.warning("%s", words)
-        self._said = words
 
     def over(self) -> None:
         if self._said:
@@ -266,7 +270,7 @@ class Collector:
                     self._in_hand.put(messages)
                     # More are there: they may come in meanwhile. Else this lot is kept first, so that nothing is taken
                     # that cannot be kept, and the next poll finds more than one.
-                    more = len(messages) == consumer.batch_size or consumer.prefetches
+                    more = (len(messages) == consumer.batch_size or consumer.prefetches) and not self._database.lasts
                     self._in_hand.wait_until_kept(IN_HAND - consumer.batch_size if more else 0, self._stop)
         except BaseException as error:  # noqa: BLE001 - raised where the collector is run
             self._failure = error
