@@ -28,7 +28,7 @@ class Prefetching(Consumer):
         self.acknowledged: list[str] = []
         self._interrupted = threading.Event()
 
-    def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:
+    def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:  # noqa: ARG002 - what others heed
         if self._interrupted.wait(0.01):
             return []
         self.received += 1
