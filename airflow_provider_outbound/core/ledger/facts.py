@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
 from airflow_provider_outbound.core.ledger.records import JobState
-from airflow_provider_outbound.core.ledger.statements import chunks, insert
+from airflow_provider_outbound.core.ledger.statements import chunks, insert_of
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job
@@ -48,6 +49,15 @@ _UPDATE = (
     .where(_jobs.job_group_id == bindparam("at_group"), _jobs.reference_id == bindparam("at_reference"))
     .values({name: bindparam(f"to_{name}") for name in _SETTABLE})
 )
+
+
+@cache
+def _upsert_calls(dialect: str) -> Any:
+    statement = insert_of(dialect, schema.calls)
+    told = ("status", "planned_at", "started_at", "ended_at", "body")
+    return statement.on_conflict_do_update(
+        index_elements=["job_id", "task_id"], set_={name: statement.excluded[name] for name in told}
+    )
 
 
 class FactWriter:
@@ -240,13 +250,8 @@ class FactWriter:
             ]
             self._connection.execute(_UPDATE, rows)
         if self._new_calls:
-            statement = insert(self._connection, schema.calls)
-            excluded = statement.excluded
             self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["job_id", "task_id"],
-                    set_={name: excluded[name] for name in ("status", "planned_at", "started_at", "ended_at", "body")},
-                ),
+                _upsert_calls(self._connection.dialect.name),
                 [
                     {
                         "job_id": job_id,

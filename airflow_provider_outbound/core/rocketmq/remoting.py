@@ -30,8 +30,8 @@ THREADS = 256
 #: Messages of one queue that the library fetches ahead: enough for every thread, of a topic with four queues. It calls
 #: for what it fetched at once on one thread, and fetches 32 at most.
 FETCHED_AHEAD = 32 * THREADS // 4
-#: How long to wait for one message more (seconds): each commits no sooner for being received alone.
-GATHER_SECONDS = 0.002
+#: How long to wait for one message more, and for all that come so (seconds): a lot of one costs a commit of its own.
+NEXT_SECONDS, GATHER_SECONDS = 0.002, 0.01
 #: So often a message is handed out before it goes back to the broker, so that those fetched with it can go on. Only
 #: where others are acknowledged meanwhile: else it is not the message that is at fault.
 HAND_OUTS = 3
@@ -108,11 +108,12 @@ class RemotingConsumer(Consumer):
         received = self._expired(max_messages)
         try:
             held = self._arrived.get(timeout=0 if received else wait_seconds)
+            latest = time.monotonic() + GATHER_SECONDS
             while held is not None:
                 received.append(held)
                 if len(received) >= max_messages:
                     break
-                held = self._arrived.get(timeout=GATHER_SECONDS)
+                held = self._arrived.get(timeout=max(0.0, min(NEXT_SECONDS, latest - time.monotonic())))
         except queue.Empty:
             pass
         if self._interrupted.is_set():
