@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from airflow_provider_outbound import config
+from airflow_provider_outbound.triggers.gate import Gate
 from airflow_provider_outbound.triggers.threads import Threads
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
 
 #: Reads the configuration, which may run a command, outside the loop.
 settings_reader = Threads(1, "outbound-settings")
+#: Where triggers look up their connections and settings. Airflow looks up one connection at a time, so nobody is held
+#: up; but what a thousand lookups bring at once would keep the loop to themselves.
+entrance = Gate(8)
 
 
 class Desk:

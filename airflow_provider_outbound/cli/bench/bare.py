@@ -104,13 +104,19 @@ def receive(client: Any) -> list[Any]:
 
 @contextmanager
 def push_consumer(settings: RocketMQSettings, on_message: Callable[[], object]) -> Iterator[None]:
-    """The library's own consumer for transport ``remoting``, which acknowledges each message at once."""
+    """
+    The library's own consumer for transport ``remoting``, which reads each message and acknowledges it at once.
+
+    As the package's ``PushConsumer`` does it for a callback that reads ``body`` and ``id`` and returns CONSUME_SUCCESS.
+    """
     # Named here and not above: the library is loaded in a process of its own only.
     loader = import_module("airflow_provider_outbound.core.rocketmq.librocketmq")
     library = loader.load_library(settings.librocketmq)
     functions = library.functions
 
-    def take(_consumer: int, _message: int) -> int:
+    def take(_consumer: int, message: int) -> int:
+        functions.GetMessageBody(message)
+        functions.GetMessageId(message).decode()
         on_message()
         return 0
 

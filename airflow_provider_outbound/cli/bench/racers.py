@@ -74,7 +74,7 @@ def _bare_remoting(race: Race) -> float:
     from airflow_provider_outbound.cli.bench.bare import push_consumer
 
     times: list[float] = []
-    # A callback is a call of a list's own method and no more: nothing could be quicker.
+    # Beyond reading the message a callback is a call of a list's own method: nothing could be quicker.
     with push_consumer(race.rocketmq, lambda: times.append(time.perf_counter())):
         deadline = time.monotonic() + _PATIENCE
         seen = 0

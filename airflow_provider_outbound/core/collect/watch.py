@@ -39,6 +39,9 @@ LINGER_SECONDS = 5.0
 #: Shortest time between two looks at the ledger (seconds), however fast the collector calls; and how many times as long
 #: as the last look took it is at least, so that looking never keeps the process busy.
 MIN_LOOK_INTERVAL, LOOK_INTERVAL_TIMES = 0.02, 10
+#: Waiters woken at once, and the pause before the next are (seconds): a loop whose thousand waiters all go on in one
+#: turn serves nobody else meanwhile.
+WAKE_AT_ONCE, WAKE_PAUSE = 25, 0.005
 #: How long a child may take to end by itself, and then again after SIGTERM (seconds).
 END_SECONDS = 5.0
 FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 0.5, 30.0
@@ -335,7 +338,9 @@ class _Watch:
             self._trouble = ""
         with self._lock:
             concerned = [waiter for waiter in self._waiters if changed is None or waiter.is_concerned(changed)]
-        for waiter in concerned:
+        for number, waiter in enumerate(concerned):
+            if number and number % WAKE_AT_ONCE == 0:
+                time.sleep(WAKE_PAUSE)
             waiter.tell()
 
     def _tell_all(self, error: OutboundBotError) -> None:

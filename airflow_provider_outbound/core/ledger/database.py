@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
@@ -36,6 +36,13 @@ BUSY_TIMEOUT = 30
 _VERSION_TABLE = "outbound_version"
 #: Any number of our own: the key of PostgreSQL's advisory lock around a migration.
 _MIGRATION_LOCK = 0x6F7574626F756E64
+# Made once: to build a statement takes longer than to run it.
+_TAKE_SEQUENCE = (
+    update(schema.ledger)
+    .values(sequence=schema.ledger.c.sequence + bindparam("count"))
+    .returning(schema.ledger.c.sequence)
+)
+_LOCK = select(schema.ledger.c.id).with_for_update()
 #: Alembic keeps what it works on in globals, so two ledgers of one process are migrated one after the other.
 _alembic = threading.Lock()
 
@@ -124,7 +131,7 @@ class Database:
             connection = connection.execution_options(outbound_writes=True)
             with connection.begin():
                 if not self.is_sqlite:
-                    connection.execute(select(schema.ledger.c.id).with_for_update())
+                    connection.execute(_LOCK)
                 yield connection
 
     def take_sequence(self, connection: Connection, count: int) -> int:
@@ -133,9 +140,7 @@ class Database:
 
         :return: The first of them. Other writers wait until the caller's transaction ends.
         """
-        table = schema.ledger
-        statement = table.update().values(sequence=table.c.sequence + count).returning(table.c.sequence)
-        last: int = connection.execute(statement).scalar_one()
+        last: int = connection.execute(_TAKE_SEQUENCE, {"count": count}).scalar_one()
         return last - count + 1
 
     def seal_identity(self) -> bool:
@@ -199,7 +204,7 @@ class Database:
         revision = self._revision(connection)
         if revision is not None and not self.is_sqlite:
             # As every writer does: one that stands in the middle of a table would wait for us, and we for it.
-            connection.execute(select(schema.ledger.c.id).with_for_update())
+            connection.execute(_LOCK)
         if revision != schema.REVISION:
             self._upgrade(connection, revision)
         if connection.execute(select(func.count()).select_from(schema.ledger)).scalar_one() == 0:

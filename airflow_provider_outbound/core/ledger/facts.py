@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
 from airflow_provider_outbound.core.ledger.records import JobState
-from airflow_provider_outbound.core.ledger.statements import chunks, insert
+from airflow_provider_outbound.core.ledger.statements import chunks, insert_of
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job
@@ -27,11 +28,41 @@ _jobs = schema.jobs.c
 _COLUMNS = [attribute.name for attribute in attrs.fields(JobFacts)]
 #: Never rewritten by a fact: whose the row is, and under which key.
 _FIXED = {"job_group_id", "reference_id", "unique_phone", "assignment_id"}
+_SETTABLE = [name for name in _COLUMNS if name not in _FIXED]
+_values = attrgetter(*_COLUMNS)
+
+# Made once: to build a statement takes longer than to run it for a few rows.
+_ROWS = select(*(_jobs[name] for name in _COLUMNS)).with_for_update()
+# Without the group, which a planner without statistics would take for the narrower.
+_ROWS_OF_JOBS = _ROWS.where(_jobs.job_id.in_(bindparam("job_ids", expanding=True)))
+_ROWS_OF_NUMBERS = _ROWS.where(
+    _jobs.job_group_id == bindparam("group"),
+    _jobs.phone_key.in_(bindparam("phone_keys", expanding=True)),
+    schema.UNIQUE_PHONE,
+)
+_CALLS = select(
+    *(schema.calls.c[name] for name in ("job_id", "task_id", "status", "planned_at", "started_at", "ended_at"))
+)
+_CALLS_OF_JOBS = _CALLS.where(schema.calls.c.job_id.in_(bindparam("job_ids", expanding=True)))
+_UPDATE = (
+    update(schema.jobs)
+    .where(_jobs.job_group_id == bindparam("at_group"), _jobs.reference_id == bindparam("at_reference"))
+    .values({name: bindparam(f"to_{name}") for name in _SETTABLE})
+)
+
+
+@cache
+def _upsert_calls(dialect: str) -> Any:
+    statement = insert_of(dialect, schema.calls)
+    told = ("status", "planned_at", "started_at", "ended_at", "body")
+    return statement.on_conflict_do_update(
+        index_elements=["job_id", "task_id"], set_={name: statement.excluded[name] for name in told}
+    )
 
 
 class FactWriter:
     """
-    Folds facts into rows. The caller holds the event sequence, so no other writer of facts runs.
+    Folds facts into rows, once. The caller holds the event sequence, so no other writer of facts runs.
 
     :param database: Whose vault and identity are used.
     :param connection: A writing transaction of it.
@@ -43,7 +74,8 @@ class FactWriter:
         self._by_reference: dict[tuple[str, str], JobFacts] = {}
         self._by_job_id: dict[tuple[str, str], JobFacts] = {}
         self._by_phone: dict[tuple[str, str], JobFacts] = {}
-        self._stored: dict[tuple[str, str], JobFacts] = {}
+        self._stored: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._phone_keys: dict[str, str] = {}
         self._calls: dict[str, dict[str, Call]] = defaultdict(dict)
         self._new_calls: dict[tuple[str, str], tuple[str, Call]] = {}
 
@@ -77,15 +109,18 @@ class FactWriter:
         return ours, len(touched) - ours
 
     def _phone_key(self, fact: Event | Job) -> str | None:
-        if not fact.phone_number:
+        number = fact.phone_number
+        if not number:
             return None
-        return self._database.identity.phone_key(normalise_or_digits(fact.phone_number))
+        if number not in self._phone_keys:
+            self._phone_keys[number] = self._database.identity.phone_key(normalise_or_digits(number))
+        return self._phone_keys[number]
 
     def _load(self, facts: Sequence[tuple[str, Event | Job]], phones: Sequence[str | None]) -> None:
         """Read the rows that the facts may be about: by job id, and the others' by reference, and then by number."""
-        for part in chunks(sorted({fact.job_id for _, fact in facts})):
-            # Without the group, which a planner without statistics would take for the narrower.
-            self._read(_jobs.job_id.in_(part))
+        job_ids = sorted({fact.job_id for _, fact in facts})
+        for part in chunks(job_ids):
+            self._read(_ROWS_OF_JOBS, job_ids=part)
         references = {
             (group_id, name)
             for group_id, fact in facts
@@ -95,7 +130,11 @@ class FactWriter:
         }
         for pairs in chunks(sorted(references)):
             # Spelt out group by group: of pairs in one list, a planner finds no index.
-            self._read(or_(*(_of(group_id, _jobs.reference_id, names) for group_id, names in _grouped(pairs))))
+            named = (
+                and_(_jobs.job_group_id == group_id, _jobs.reference_id.in_(names))
+                for group_id, names in _grouped(pairs)
+            )
+            self._read(_ROWS.where(or_(*named)))
         numbers = {
             (group_id, phone_key)
             for (group_id, fact), phone_key in zip(facts, phones, strict=True)
@@ -103,9 +142,9 @@ class FactWriter:
         }
         for pairs in chunks(sorted(numbers)):
             for group_id, keys in _grouped(pairs):
-                self._read(and_(_of(group_id, _jobs.phone_key, keys), schema.UNIQUE_PHONE))
-        for job_ids in chunks(sorted({fact.job_id for _, fact in facts})):
-            for row in self._connection.execute(select(schema.calls).where(schema.calls.c.job_id.in_(job_ids))):
+                self._read(_ROWS_OF_NUMBERS, group=group_id, phone_keys=keys)
+        for part in chunks(job_ids):
+            for row in self._connection.execute(_CALLS_OF_JOBS, {"job_ids": part}):
                 self._calls[row.job_id][row.task_id] = Call(
                     task_id=row.task_id,
                     status=CallStatus.parse(row.status),
@@ -114,14 +153,12 @@ class FactWriter:
                     ended_at=row.ended_at,
                 )
 
-    def _read(self, condition: ColumnElement[bool]) -> None:
-        statement = select(schema.jobs).where(condition).with_for_update()
-        for stored in self._connection.execute(statement).mappings():
-            key = stored["job_group_id"], stored["reference_id"]
+    def _read(self, statement: Select[Any], **parameters: Any) -> None:
+        for stored in self._connection.execute(statement, parameters):
+            key = stored.job_group_id, stored.reference_id
             if key not in self._by_reference:
-                row = JobFacts(**{name: stored[name] for name in _COLUMNS})
-                self._index(row)
-                self._stored[key] = attrs.evolve(row)
+                self._index(JobFacts(**dict(zip(_COLUMNS, stored, strict=True))))
+                self._stored[key] = tuple(stored)
 
     def _index(self, row: JobFacts) -> None:
         self._by_reference[row.job_group_id, row.reference_id] = row
@@ -196,32 +233,25 @@ class FactWriter:
     def _write(self) -> None:
         new = [row for key, row in self._by_reference.items() if key not in self._stored]
         if new:
-            self._connection.execute(schema.jobs.insert(), [attrs.asdict(row) for row in new])
-        changed = [row for key, row in self._by_reference.items() if key in self._stored and row != self._stored[key]]
-        if changed:
-            settable = [name for name in _COLUMNS if name not in _FIXED]
-            statement = (
-                update(schema.jobs)
-                .where(_jobs.job_group_id == bindparam("at_group"), _jobs.reference_id == bindparam("at_reference"))
-                .values({name: bindparam(f"to_{name}") for name in settable})
+            self._connection.execute(
+                schema.jobs.insert(), [dict(zip(_COLUMNS, _values(row), strict=True)) for row in new]
             )
+        changed = [
+            row for key, row in self._by_reference.items() if key in self._stored and _values(row) != self._stored[key]
+        ]
+        if changed:
             rows = [
                 {
                     "at_group": row.job_group_id,
                     "at_reference": row.reference_id,
-                    **{f"to_{name}": getattr(row, name) for name in settable},
+                    **{f"to_{name}": getattr(row, name) for name in _SETTABLE},
                 }
                 for row in changed
             ]
-            self._connection.execute(statement, rows)
+            self._connection.execute(_UPDATE, rows)
         if self._new_calls:
-            statement = insert(self._connection, schema.calls)
-            excluded = statement.excluded
             self._connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["job_id", "task_id"],
-                    set_={name: excluded[name] for name in ("status", "planned_at", "started_at", "ended_at", "body")},
-                ),
+                _upsert_calls(self._connection.dialect.name),
                 [
                     {
                         "job_id": job_id,
@@ -236,13 +266,6 @@ class FactWriter:
                     for (job_id, task_id), (group_id, call) in self._new_calls.items()
                 ],
             )
-        for key, row in self._by_reference.items():
-            self._stored[key] = attrs.evolve(row)
-        self._new_calls.clear()
-
-
-def _of(group_id: str, column: Any, keys: Sequence[str]) -> ColumnElement[bool]:
-    return and_(_jobs.job_group_id == group_id, column.in_(keys))
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:

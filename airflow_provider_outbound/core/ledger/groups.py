@@ -45,6 +45,10 @@ _CHANGED_SINCE = select(
     _groups.job_group_id, _groups.changed, (~_UNFINISHED & ~_DOUBT & ~_ASSIGNING).label("quiet")
 ).where(_groups.changed > bindparam("sequence"))
 
+_OF_GROUPS = _groups.job_group_id.in_(bindparam("groups", expanding=True))
+_PURGED = select(_groups.job_group_id, _groups.purged_at).where(_OF_GROUPS)
+_TOUCH = update(schema.job_groups).where(_OF_GROUPS).values(changed=bindparam("at"))
+
 
 class Groups:
     """Reads and writes of ``job_groups`` and ``assignments``."""
@@ -117,13 +121,10 @@ class Groups:
 
         :return: Those among them whose rows were purged, and when: nothing may be written for them.
         """
-        table = schema.job_groups
         wanted = sorted(set(job_group_ids))
         known: dict[str, datetime | None] = {}
         for part in chunks(wanted):
-            rows = connection.execute(
-                select(table.c.job_group_id, table.c.purged_at).where(table.c.job_group_id.in_(part))
-            )
+            rows = connection.execute(_PURGED, {"groups": part})
             known |= {row.job_group_id: row.purged_at for row in rows}
         for job_group_id in wanted:
             if job_group_id not in known:
@@ -155,9 +156,8 @@ class Groups:
 
     def touch_all(self, connection: Connection, job_group_ids: Sequence[str], sequence: int) -> None:
         """Wake those who wait for any of the groups, inside the caller's transaction."""
-        table = schema.job_groups
         for part in chunks(job_group_ids):
-            connection.execute(update(table).where(table.c.job_group_id.in_(part)).values(changed=sequence))
+            connection.execute(_TOUCH, {"groups": part, "at": sequence})
 
     def open_assignment(
         self, key: TaskKey, job_group_id: str, *, owner: str, lease_seconds: float, settle_seconds: float

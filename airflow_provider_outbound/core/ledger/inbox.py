@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,7 +13,7 @@ from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.facts import FactWriter
 from airflow_provider_outbound.core.ledger.quarantine import quarantine
 from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
-from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.core.ledger.statements import insert, insert_of
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.exceptions import LedgerUnavailableError
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.ledger.database import Database
     from airflow_provider_outbound.core.ledger.jobs import Jobs
+
+
+@cache
+def _insert_events(dialect: str) -> Any:
+    return insert_of(dialect, schema.events).on_conflict_do_nothing().returning(schema.events.c.hash)
 
 
 class Inbox:
@@ -117,7 +123,7 @@ class Inbox:
             for offset, (event, message) in enumerate(readable)
         }
         # The rows as parameters: written into the statement, each lot would be compiled anew.
-        statement = insert(connection, schema.events).on_conflict_do_nothing().returning(schema.events.c.hash)
+        statement = _insert_events(connection.dialect.name)
         inserted = set(connection.execute(statement, list(rows.values())).scalars())
         return list({event.hash: event for event, _ in readable if event.hash in inserted}.values())
 

@@ -18,7 +18,12 @@ CHUNK = 400
 
 def insert(connection: Connection, table: Table) -> Any:
     """The dialect's own insert, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    return insert_of(connection.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Table) -> Any:
+    """As :func:`insert`, by the dialect's name: for a statement that is made once."""
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:

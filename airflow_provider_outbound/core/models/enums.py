@@ -7,7 +7,10 @@ Source: the vendor's quick-integration guide ("枚举值") and the models of the
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Self
+from functools import lru_cache
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T", bound="OpenEnum")
 
 
 class OpenEnum(StrEnum):
@@ -28,12 +31,25 @@ class OpenEnum(StrEnum):
     @classmethod
     def parse(cls, value: Any) -> Self | None:
         """Read a wire value: ``None`` for an absent or empty one, the text of anything else."""
-        return None if value is None or value == "" else cls(str(value))
+        if value is None or value == "":
+            return None
+        value = str(value)
+        return _read(cls, value) if len(value) <= _LONGEST else cls(value)
 
     @property
     def is_known(self) -> bool:
         """Whether this value is one of those listed here."""
         return not getattr(self, "_unlisted", False)
+
+
+#: Of the values that are kept: no name is longer, and whatever is need not fill the memory.
+_LONGEST = 64
+
+
+# Every message has some, nearly always the same few; an enumeration looks up its members a good deal slower.
+@lru_cache(1024)
+def _read(kind: type[T], value: str) -> T:
+    return kind(value)
 
 
 class EventType(OpenEnum):

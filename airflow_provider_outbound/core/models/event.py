@@ -15,6 +15,9 @@ from airflow_provider_outbound.core.models.enums import EventType, FailureReason
 from airflow_provider_outbound.core.models.job import Call
 from airflow_provider_outbound.core.models.wire import milliseconds, pairs, text
 
+#: Made once, for it takes longer than to write a short value.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
 
 @attrs.frozen(kw_only=True)
 class Recording:
@@ -151,5 +154,4 @@ def _identifier(raw: Mapping[str, Any], key: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()

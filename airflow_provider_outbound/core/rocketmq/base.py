@@ -129,6 +129,11 @@ class Message:
 class Consumer(ABC):
     """A subscription being read, by one thread; another one may acknowledge meanwhile."""
 
+    #: Most messages that one :meth:`receive` is worth asking for.
+    batch_size = 32
+    #: Whether what can be received is in this process already: leaving it there leaves it to nobody else.
+    prefetches = False
+
     @abstractmethod
     def receive(self, max_messages: int, wait_seconds: float) -> list[Message]:
         """

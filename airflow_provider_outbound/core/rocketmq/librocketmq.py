@@ -49,6 +49,8 @@ class Library:
     body_address: Callable[[int], int | None]
     message_id: Callable[[int], bytes | None]
     reconsume_times: Callable[[int], int]
+    #: Sets how many messages of a queue a consumer fetches ahead; ``None``: the library cannot be told.
+    set_fetched_ahead: Callable[[int, int], int] | None
     #: Whether a body's length is known. Else a body ends at its first NUL byte.
     knows_length: bool
 
@@ -103,8 +105,18 @@ def _load(path: str | None) -> Library:
         body_address=ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(("GetMessageBody", ffi.dll)),
         message_id=ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)(("GetMessageId", ffi.dll)),
         reconsume_times=ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(("GetMessageReconsumeTimes", ffi.dll)),
+        set_fetched_ahead=_optional(ffi.dll, "SetPushConsumerMaxCacheMessageSize"),
         knows_length=hasattr(ffi.dll, _OLDER_STRING),
     )
+
+
+def _optional(functions: Any, name: str) -> Callable[[int, int], int] | None:
+    """A function ``(consumer, number) -> status`` that not every library has, and that the package does not declare."""
+    if not hasattr(functions, name):
+        return None
+    declare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+    declared: Callable[[int, int], int] = declare((name, functions))
+    return declared
 
 
 def _silence(functions: Any) -> None:
