@@ -17,6 +17,8 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -34,8 +36,9 @@ class _Key:
 
     def __init__(self, key: str) -> None:
         self._fernet = Fernet(key)
-        # Made from it (HKDF's expansion), so that no key serves two ciphers.
-        self._cipher = AESGCM(hmac.digest(base64.urlsafe_b64decode(key), b"outbound ledger\x01", "sha256"))
+        # Made from it, so that no key serves two ciphers.
+        derive = HKDFExpand(SHA256(), length=32, info=b"outbound ledger").derive
+        self._cipher = AESGCM(derive(base64.urlsafe_b64decode(key)))
 
     def encrypt(self, plain: bytes) -> bytes:
         nonce = os.urandom(_NONCE_SIZE)
