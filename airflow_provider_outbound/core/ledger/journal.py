@@ -114,9 +114,9 @@ class Journal(Groups):
                 "assignment_id": assignment.assignment_id,
                 "state": JobState.SENDING,
                 "sent_at": now,
-                "contact": self._seal_contact(candidate),
+                "contact": sealed,
             }
-            for candidate in candidates
+            for candidate, sealed in zip(candidates, self._seal_contacts(candidates), strict=True)
         ]
         savepoint = connection.begin_nested()
         # The rows apart from the statement, which is compiled only once so.
@@ -170,7 +170,7 @@ class Journal(Groups):
                         state=JobState.SENDING,
                         sent_at=now,
                         assignment_id=assignment.assignment_id,
-                        contact=self._seal_contact(candidate),
+                        contact=self._seal_contacts([candidate])[0],
                     )
                 )
                 if taken.rowcount:
@@ -277,9 +277,11 @@ class Journal(Groups):
                 .where(_jobs.assignment_id == assignment.assignment_id, _jobs.state == JobState.ACCEPTED)
             ).scalar_one()
 
-    def _seal_contact(self, candidate: Candidate) -> bytes:
-        contact = candidate.contact
-        return self._database.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
+    def _seal_contacts(self, candidates: Sequence[Candidate]) -> list[bytes]:
+        contacts = [candidate.contact for candidate in candidates]
+        return self._database.vault.encrypt_jsons(
+            {**contact.to_dict(), "e164": contact.phone.e164} for contact in contacts
+        )
 
     def _write_outcomes(self, connection: Connection, assignment: Assignment, outcomes: Outcomes) -> None:
         self._move(connection, assignment, outcomes.accepted, JobState.ACCEPTED, _UNKNOWN)
