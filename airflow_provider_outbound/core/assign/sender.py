@@ -118,7 +118,7 @@ class Sender:
         As many in one commit as are in flight at a time: a commit for each would take longer than the requests.
         """
         while self._backlog.wait_for_room(self._gate.pace):
-            ahead = list(islice(candidates, self._gate.pace * self._batch_size))
+            ahead = list(islice(candidates, 2 * self._gate.pace * self._batch_size))
             if not ahead:
                 break
             self._guard()

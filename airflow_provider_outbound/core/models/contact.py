@@ -35,9 +35,8 @@ class Contact:
     def job_json(self, reference_id: str) -> str:
         """Write one JobsJson item; compact, because all of it travels in the URL."""
         contact = {"phoneNumber": self.phone.wire, "referenceId": reference_id}
-        for key, value in (("name", self.name), ("honorific", self.honorific), ("role", self.role)):
-            if value:
-                contact[key] = value
+        details = (("name", self.name), ("honorific", self.honorific), ("role", self.role))
+        contact |= {key: value for key, value in details if value}
         extras = [{"key": key, "value": value} for key, value in self.extras.items()]
         return compact_json({"contacts": [contact], "extras": extras})
 
