@@ -118,9 +118,9 @@ class Journal(Groups):
                 "assignment_id": assignment.assignment_id,
                 "state": JobState.SENDING,
                 "sent_at": now,
-                "contact": sealed,
+                "contact": self._seal_contact(candidate),
             }
-            for candidate, sealed in zip(candidates, self._seal_contacts(candidates), strict=True)
+            for candidate in candidates
         ]
         # The rows apart from the statement, which is compiled only once so, and is one step to the database: it works
         # through all rows while other threads go on.
@@ -179,7 +179,7 @@ class Journal(Groups):
                         state=JobState.SENDING,
                         sent_at=now,
                         assignment_id=assignment.assignment_id,
-                        contact=self._seal_contacts([candidate])[0],
+                        contact=self._seal_contact(candidate),
                     )
                 )
                 if taken.rowcount:
@@ -282,11 +282,9 @@ class Journal(Groups):
                 .where(_jobs.assignment_id == assignment.assignment_id, _jobs.state == JobState.ACCEPTED)
             ).scalar_one()
 
-    def _seal_contacts(self, candidates: Sequence[Candidate]) -> list[bytes]:
-        contacts = [candidate.contact for candidate in candidates]
-        return self._database.vault.encrypt_jsons(
-            {**contact.to_dict(), "e164": contact.phone.e164} for contact in contacts
-        )
+    def _seal_contact(self, candidate: Candidate) -> bytes:
+        contact = candidate.contact
+        return self._database.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
 
     def _write_outcomes(self, connection: Connection, assignment: Assignment, outcomes: Outcomes) -> None:
         self._move(connection, assignment, outcomes.accepted, JobState.ACCEPTED, _UNKNOWN)
