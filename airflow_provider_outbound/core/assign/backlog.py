@@ -58,6 +58,8 @@ class Backlog:
             while not self._is_stopped:
                 if self._batches:
                     self._taken += 1
+                    # There is room now.
+                    self._changed.notify_all()
                     return self._batches.popleft()
                 if self._is_complete and not self._taken:
                     break
