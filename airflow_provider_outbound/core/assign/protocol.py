@@ -184,7 +184,8 @@ def assign(
     :func:`abandon` it, so that nobody waits for it.
 
     :param key: The task; its tries share one assignment.
-    :param guard: Called with the group before each batch; raises if nobody may be called (any more).
+    :param guard: Called with the group before each batch, from several threads; raises if nobody may be called (any
+        more).
     :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused for good.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.

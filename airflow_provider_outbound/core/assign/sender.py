@@ -45,7 +45,8 @@ class Sender:
     """
     Sends candidates to a job group.
 
-    :param guard: Called before a batch is journalled, and before it is sent; raises if nobody may be called (any more).
+    :param guard: Called before batches are journalled, and before each is sent, there by the thread that sends it;
+        raises if nobody may be called (any more).
     :param since: Until when earlier processes may have sent, by the ledger's clock.
     """
 
@@ -113,9 +114,10 @@ class Sender:
 
     def _journal(self, candidates: Iterator[Candidate]) -> None:
         """
-        Journal batches ahead of those that send, so that these need never wait.
+        Journal batches ahead of the threads that send, so that these need not wait for a commit.
 
-        As many in one commit as are in flight at a time: a commit for each would take longer than the requests.
+        Twice as many in one commit as are in flight at a time: one for each would take longer than the requests. No
+        more, since who is journalled has to be looked for in the group should this process be killed.
         """
         while self._backlog.wait_for_room(self._gate.pace):
             ahead = list(islice(candidates, 2 * self._gate.pace * self._batch_size))
