@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Literal
 
 import attrs
@@ -321,7 +321,9 @@ class _Run:
         strict = self._options.on_invalid == "fail"
         with ExitStack() as stack:
             intake = _intake(self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict)
-            self._sender.send(candidate for candidate, standing in intake if standing is Standing.FRESH)
+            # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
+            contacts = stack.enter_context(closing(iter(intake)))
+            self._sender.send(candidate for candidate, standing in contacts if standing is Standing.FRESH)
         return Survey.of(intake, valid=intake.fresh, pending=0)
 
     def _guard(self) -> None:
