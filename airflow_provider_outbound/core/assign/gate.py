@@ -37,6 +37,7 @@ class Gate:
         self._most = limit
         self._limit = float(limit)
         self._in_flight = 0
+        self._is_closed = False
         self._rate: float | None = None
         self._next = 0.0
         self._begun_at = time.monotonic()
@@ -45,14 +46,14 @@ class Gate:
         self._taken: deque[float] = deque()
         self._changed = threading.Condition()
 
-    def enter(self) -> float:
+    def enter(self) -> float | None:
         """
         Wait for a place in flight and take it.
 
-        :return: When that was, for :meth:`throttled`.
+        :return: When that was, for :meth:`throttled`; ``None`` once the gate is closed.
         """
         with self._changed:
-            while True:
+            while not self._is_closed:
                 now = time.monotonic()
                 wait = self._next - now
                 if self._in_flight < max(1, int(self._limit)) and wait <= 0:
@@ -61,6 +62,13 @@ class Gate:
                         self._next = max(self._next, now - 1 / self._rate) + 1 / self._rate
                     return now
                 self._changed.wait(wait if wait > 0 else None)
+            return None
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
     @property
     def pace(self) -> int:
@@ -73,11 +81,6 @@ class Gate:
         with self._changed:
             self._in_flight -= 1
             self._changed.notify_all()
-
-    def drain(self) -> None:
-        """Wait until nothing is in flight."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._in_flight == 0)
 
     def succeeded(self) -> None:
         """A request was taken."""

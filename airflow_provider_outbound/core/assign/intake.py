@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from io import TextIOWrapper
 from itertools import islice
@@ -70,7 +70,7 @@ class Intake:
         self.fresh = 0
         self.first_rejects: list[Reject] = []
 
-    def __iter__(self) -> Iterator[tuple[Candidate, Standing]]:
+    def __iter__(self) -> Generator[tuple[Candidate, Standing]]:
         """Each contact that this assignment has or may have in the group, once, with its standing."""
         with closing(Seen(unique_phone=self._dedupe_by == "phone")) as seen:
             contacts = iter(self._wanted())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Literal
 
 import attrs
@@ -184,7 +184,8 @@ def assign(
     :func:`abandon` it, so that nobody waits for it.
 
     :param key: The task; its tries share one assignment.
-    :param guard: Called with the group before each batch; raises if nobody may be called (any more).
+    :param guard: Called with the group before each batch, from several threads; raises if nobody may be called (any
+        more).
     :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused for good.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
@@ -320,7 +321,9 @@ class _Run:
         strict = self._options.on_invalid == "fail"
         with ExitStack() as stack:
             intake = _intake(self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict)
-            self._sender.send(candidate for candidate, standing in intake if standing is Standing.FRESH)
+            # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
+            contacts = stack.enter_context(closing(iter(intake)))
+            self._sender.send(candidate for candidate, standing in contacts if standing is Standing.FRESH)
         return Survey.of(intake, valid=intake.fresh, pending=0)
 
     def _guard(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -13,6 +12,7 @@ from itertools import islice
 
 import attrs
 
+from airflow_provider_outbound.core.assign.backlog import Backlog, Batch
 from airflow_provider_outbound.core.assign.gate import Gate
 from airflow_provider_outbound.core.assign.intake import DedupeBy
 from airflow_provider_outbound.core.assign.lease import Lease
@@ -45,7 +45,8 @@ class Sender:
     """
     Sends candidates to a job group.
 
-    :param guard: Called before a batch is journalled, and before it is sent; raises if nobody may be called (any more).
+    :param guard: Called before batches are journalled, and before each is sent, there by the thread that sends it;
+        raises if nobody may be called (any more).
     :param since: Until when earlier processes may have sent, by the ledger's clock.
     """
 
@@ -74,8 +75,7 @@ class Sender:
         self._guard = guard
         self._gate = Gate(max_parallel_requests)
         self._lock = threading.Lock()
-        #: Batches that are journalled and wait for their turn; only the thread that sends takes one out.
-        self._ready: deque[Sequence[Candidate]] = deque()
+        self._backlog = Backlog()
         #: What is not journalled yet; if the process dies, those rows are in doubt and found in the listing.
         self._outcomes = Outcomes()
         self._failure: BaseException | None = None
@@ -95,47 +95,36 @@ class Sender:
 
         :raises OutboundBotError: the first failure that sending again would not mend.
         """
-        iterator = iter(candidates)
+        self._backlog = Backlog()
         try:
             # Leaving the pool waits for what is in flight.
             with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
-                while self._failure is None:
-                    entered = self._gate.enter()
-                    batch = None
-                    try:
-                        batch = self._next(iterator)
-                        if batch is not None:
-                            pool.submit(self._send_one, batch, entered)
-                    finally:
-                        if batch is None:
-                            self._gate.leave()
-                    if batch is None:
-                        self._gate.drain()
-                        if not self._ready:
-                            break
+                try:
+                    for _ in range(self._threads):
+                        pool.submit(self._send_from_backlog)
+                    self._journal(iter(candidates))
+                    self._backlog.finish()
+                except BaseException:
+                    self._stop()
+                    raise
         finally:
             self._put_down()
         if self._failure is not None:
             raise self._failure
 
-    def _next(self, candidates: Iterator[Candidate]) -> Sequence[Candidate] | None:
+    def _journal(self, candidates: Iterator[Candidate]) -> None:
         """
-        The next batch, journalled.
+        Journal batches ahead of the threads that send, so that these need not wait for a commit.
 
-        Several are journalled in one commit, as many as are in flight at a time: a commit for each would take longer
-        than the requests.
+        Twice as many in one commit as are in flight at a time: one for each would take longer than the requests. No
+        more, since who is journalled has to be looked for in the group should this process be killed.
         """
-        while self._failure is None:
-            if self._ready:
-                self._guard()
-                with self._lock:
-                    return self._ready.popleft()
-            ahead = list(islice(candidates, self._gate.pace * self._batch_size))
+        while self._backlog.wait_for_room(self._gate.pace):
+            ahead = list(islice(candidates, 2 * self._gate.pace * self._batch_size))
             if not ahead:
-                return None
+                break
             self._guard()
             self._begin(ahead)
-        return None
 
     def _begin(self, ahead: Sequence[Candidate]) -> None:
         outcomes = self._take_outcomes()
@@ -148,8 +137,7 @@ class Sender:
             raise
         self.capped += begun.capped
         self.lost_races += len(ahead) - len(begun.candidates) - begun.capped
-        with self._lock:
-            self._ready.extend(_batched(begun.candidates, self._batch_size))
+        self._backlog.add(_batched(begun.candidates, self._batch_size))
 
     def _note(self, outcomes: Outcomes) -> None:
         with self._lock:
@@ -162,22 +150,45 @@ class Sender:
 
     def _put_down(self) -> None:
         """Journal every outcome; what was journalled and never sent is free again."""
-        with self._lock:
-            unsent = [candidate.reference_id for batch in self._ready for candidate in batch]
-            self._ready.clear()
-        self._note(Outcomes(refused=unsent))
+        self._note(Outcomes(refused=[candidate.reference_id for candidate in self._backlog.unsent()]))
         self._ledger.jobs.record_outcomes(self._lease.assignment, self._take_outcomes())
 
-    def _send_one(self, batch: Sequence[Candidate], entered: float) -> None:
+    def _stop(self) -> None:
+        self._backlog.stop()
+        self._gate.close()
+
+    def _send_from_backlog(self) -> None:
         try:
-            self._attempt(batch, entered)
+            while (batch := self._backlog.take()) is not None:
+                self._send_one(batch)
         except BaseException as error:  # noqa: BLE001 - a thread's errors are raised by the thread that waits for it
             with self._lock:
                 self._failure = self._failure or error
+            self._stop()
+
+    def _send_one(self, batch: Batch) -> None:
+        entered = self._gate.enter()
+        if entered is None:
+            self._backlog.give_back(batch)
+            return
+        is_unsent = True
+        try:
+            self._guard()
+            is_unsent = False
+            is_unsent = self._attempt(batch, entered)
         finally:
             self._gate.leave()
+            if is_unsent:
+                self._backlog.give_back(batch)
+            else:
+                self._backlog.done()
 
-    def _attempt(self, batch: Sequence[Candidate], entered: float) -> None:
+    def _attempt(self, batch: Batch, entered: float) -> bool:
+        """
+        Send a batch and note what came of it.
+
+        :return: Whether the service took no notice of it, so that it has to be sent again.
+        """
         references = [candidate.reference_id for candidate in batch]
         request = self._request
         try:
@@ -201,15 +212,15 @@ class Sender:
                 raise
             else:
                 # Journalled already, and not acted on: it only waits for its next turn.
-                with self._lock:
-                    self._ready.append(batch)
                 self._gate.throttled(entered)
+                return True
         except BaseException:
             self._note(Outcomes(in_doubt=references))
             raise
         else:
             self._note(Outcomes(accepted=references))
             self._took(len(batch))
+        return False
 
     def _doubt(self, error: OutboundBotError) -> None:
         self._gate.failed()

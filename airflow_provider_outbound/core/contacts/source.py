@@ -133,31 +133,34 @@ class ContactSource:
                 yield from (attrs.evolve(contact, file=part.name) for contact in contacts)
 
     def _contacts(self, part: Rows) -> Iterator[Contact | Reject]:
-        plans: dict[tuple[str, ...], dict[str, str]] = {}
+        plans: dict[tuple[str, ...], _Plan] = {}
         for row, raw in part:
-            if isinstance(raw, Header):
+            # Nearly all are dictionaries; whether something is another Mapping takes ten times as long to find out.
+            if isinstance(raw, (dict, Mapping)):
+                names = tuple(map(str, raw))
+                plan = plans.get(names)
+                if plan is None:
+                    # Rows of a list may have different keys, and endlessly many if these are data.
+                    plans = {} if len(plans) >= 100 else plans
+                    plan = plans[names] = _Plan.of(names, self._fields(names))
+                yield self._contact(row, [*raw.values()], plan)
+            elif isinstance(raw, Header):
                 # Checked even if no row follows: a lone contact must not be taken for a header.
-                plans[raw.names] = self._plan(raw.names)
-                self._check_header(part.label, raw.names, plans[raw.names])
+                fields = self._fields(raw.names)
+                self._check_header(part.label, raw.names, fields)
+                plans[raw.names] = _Plan.of(raw.names, fields)
             elif isinstance(raw, Reject):
                 yield raw
             elif isinstance(raw, Contact):
                 yield attrs.evolve(raw, row=row)
-            elif isinstance(raw, Mapping):
-                names = tuple(map(str, raw))
-                if names not in plans:
-                    # Rows of a list may have different keys, and endlessly many if these are data.
-                    plans = {} if len(plans) >= 100 else plans
-                    plans[names] = self._plan(names)
-                yield self._contact(row, {str(key): value for key, value in raw.items()}, plans[names])
             elif isinstance(raw, str | Real | Decimal) and not isinstance(raw, bool):
-                yield self._contact(row, {"phone": raw}, {"phone": "phone"})
+                yield self._contact(row, [raw], _LONE_NUMBER)
             else:
                 yield Reject(row=row, number="", reason=f"{type(raw).__name__} is neither a dictionary nor a number")
 
-    def _plan(self, names: tuple[str, ...]) -> dict[str, str]:
+    def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
         """Which column holds what."""
-        plan = {field: name for field, name in self._columns.items() if name in names}
+        fields = {field: name for field, name in self._columns.items() if name in names}
         taken = set(self._columns.values())
         for field, known in COLUMN_NAMES.items():
             if field in self._columns:
@@ -169,16 +172,16 @@ class ContactSource:
                     f"say which: columns={{'{field}': {found[0]!r}}}"
                 )
             if found:
-                plan[field] = found[0]
-        return plan
+                fields[field] = found[0]
+        return fields
 
-    def _check_header(self, label: str, names: tuple[str, ...], plan: Mapping[str, str]) -> None:
-        missing = [name for field, name in self._columns.items() if field not in plan]
+    def _check_header(self, label: str, names: tuple[str, ...], fields: Mapping[str, str]) -> None:
+        missing = [name for field, name in self._columns.items() if field not in fields]
         if any(looks_like_number(name) for name in names):
             raise OutboundBotContactsError(
                 f"{label}: its first line is a contact; put a line of column names before it: phone,name"
             )
-        if not missing and "phone" in plan:
+        if not missing and "phone" in fields:
             return
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(
@@ -186,33 +189,54 @@ class ContactSource:
             "name the one that is meant: columns={'phone': 'NAME OF THE COLUMN'}"
         )
 
-    def _contact(self, row: int, raw: Mapping[str, Any], plan: Mapping[str, str]) -> Contact | Reject:
-        number = raw.get(plan["phone"]) if "phone" in plan else None
+    def _contact(self, row: int, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
+        number = None if plan.phone is None else values[plan.phone]
         try:
             phone = read_number(number, self._default_region)
-            reference_id = _reference(raw.get(plan["reference_id"])) if "reference_id" in plan else None
+            reference_id = None if plan.reference_id is None else _reference(values[plan.reference_id])
         except ValueError as error:
             return Reject(row=row, number=mask(_text(number)), reason=str(error))
-
-        def detail(field: str) -> str | None:
-            return (_clean(_text(raw.get(plan[field]))) or None) if field in plan else None
-
-        used = set(plan.values())
-        extras = {
-            _clean(key): _clean(_text(value))
-            for key, value in raw.items()
-            if key not in used and not _is_missing(value)
-        }
-        extras.pop("", None)
         return Contact(
             phone=phone,
-            name=detail("name"),
-            honorific=detail("honorific"),
-            role=detail("role"),
+            name=None if plan.name is None else _detail(values[plan.name]),
+            honorific=None if plan.honorific is None else _detail(values[plan.honorific]),
+            role=None if plan.role is None else _detail(values[plan.role]),
             reference_id=reference_id,
-            extras=extras,
+            extras={key: _clean(_text(values[place])) for key, place in plan.extras if not _is_missing(values[place])},
             row=row,
         )
+
+
+@attrs.frozen(kw_only=True)
+class _Plan:
+    """Where in a row its values stand: found out once for all rows that have the same columns."""
+
+    phone: int | None = None
+    name: int | None = None
+    honorific: int | None = None
+    role: int | None = None
+    reference_id: int | None = None
+    #: All other columns: what each is called, cleaned, and where it stands.
+    extras: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], fields: Mapping[str, str]) -> _Plan:
+        """
+        Find the places of a row's values.
+
+        :param fields: Which column holds what.
+        """
+        places = {name: place for place, name in enumerate(names)}
+        used = set(fields.values())
+        extras = [(_clean(name), place) for name, place in places.items() if name not in used]
+        return cls(
+            extras=tuple((key, place) for key, place in extras if key),
+            **{field: places[name] for field, name in fields.items()},
+        )
+
+
+#: Of a list's item that is no dictionary.
+_LONE_NUMBER = _Plan(phone=0)
 
 
 def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
@@ -255,6 +279,8 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
     text = number.strip()
     if not text:
         raise ValueError("no phone number")
+    if text.isdigit():
+        return normalise(text, default_region)
     if _SPREADSHEET_NUMBER.fullmatch(text):
         raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
     return normalise(text.split(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text, default_region)
@@ -273,11 +299,15 @@ def _reference(value: Any) -> str | None:
     return text
 
 
+#: Written out, since a union would be made anew for every cell.
+_NEVER_MISSING = (str, int, list, tuple, Mapping)
+
+
 def _is_missing(value: Any) -> bool:
     """Whether a cell is empty: ``None``, or what frames put there (NaN, NaT, NA)."""
     if value is None:
         return True
-    if isinstance(value, str | int | list | tuple | Mapping):
+    if isinstance(value, _NEVER_MISSING):
         return False
     try:
         # Nothing else differs from itself.
@@ -287,6 +317,10 @@ def _is_missing(value: Any) -> bool:
         return True
     except ValueError:
         return False
+
+
+def _detail(value: Any) -> str | None:
+    return _clean(_text(value)) or None
 
 
 def _text(value: Any) -> str:

@@ -88,9 +88,13 @@ class Journal(Groups):
             now = self.check_lease(connection, assignment)
             if outcomes:
                 self._write_outcomes(connection, assignment, outcomes)
-            if cap is None and self._insert(connection, assignment, candidates, now, dedupe_by):
-                return Begun(candidates=list(candidates), capped=0)
-            return self._begin_known(connection, assignment, candidates, now, dedupe_by, cap)
+            if cap is not None:
+                return self._begin_known(connection, assignment, candidates, now, dedupe_by, cap)
+            # Nearly always none of them has a row, and then nothing need be looked up.
+            mine, others = self._insert(connection, assignment, candidates, now, dedupe_by)
+            if others:
+                mine += self._begin_known(connection, assignment, others, now, dedupe_by, cap).candidates
+            return Begun(candidates=mine, capped=0)
 
     def _insert(
         self,
@@ -99,11 +103,11 @@ class Journal(Groups):
         candidates: Sequence[Candidate],
         now: datetime,
         dedupe_by: DedupeBy,
-    ) -> bool:
+    ) -> tuple[list[Candidate], list[Candidate]]:
         """
-        Write rows for all candidates, or for none if one of them has a row already.
+        Write rows for those candidates whom none keeps from it.
 
-        Nearly always none has, and then nothing need be looked up.
+        :return: Those candidates, and the others.
         """
         rows = [
             {
@@ -118,15 +122,20 @@ class Journal(Groups):
             }
             for candidate in candidates
         ]
-        savepoint = connection.begin_nested()
-        # The rows apart from the statement, which is compiled only once so.
-        statement = insert(connection, schema.jobs).on_conflict_do_nothing()
-        written = connection.execute(statement, rows, execution_options={"preserve_rowcount": True})
-        if written.rowcount == len(rows):
-            savepoint.commit()
-            return True
-        savepoint.rollback()
-        return False
+        # The rows apart from the statement, which is compiled only once so, and is one step to the database: it works
+        # through all rows while other threads go on.
+        statement = insert(connection, schema.jobs).on_conflict_do_nothing().returning(_jobs.reference_id)
+        written = set(connection.execute(statement, rows).scalars())
+        mine: list[Candidate] = []
+        others: list[Candidate] = []
+        for candidate in candidates:
+            if candidate.reference_id in written:
+                # Should there be two of one reference, the first of them was written.
+                written.remove(candidate.reference_id)
+                mine.append(candidate)
+            else:
+                others.append(candidate)
+        return mine, others
 
     def _begin_known(
         self,
@@ -175,13 +184,9 @@ class Journal(Groups):
                 )
                 if taken.rowcount:
                     mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
-        if fresh and self._insert(connection, assignment, [*fresh.values()], now, dedupe_by):
-            return Begun(candidates=[*mine.values(), *fresh.values()], capped=capped)
-        mine |= {
-            reference: candidate
-            for reference, candidate in fresh.items()
-            if self._insert(connection, assignment, [candidate], now, dedupe_by)
-        }
+        if fresh:
+            written, _ = self._insert(connection, assignment, [*fresh.values()], now, dedupe_by)
+            mine |= {candidate.reference_id: candidate for candidate in written}
         return Begun(candidates=list(mine.values()), capped=capped)
 
     def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from airflow_provider_outbound.core.models.phone import PhoneNumber
+from airflow_provider_outbound.core.models.wire import compact_json
 
 
 @attrs.frozen(kw_only=True)
@@ -34,11 +34,11 @@ class Contact:
 
     def job_json(self, reference_id: str) -> str:
         """Write one JobsJson item; compact, because all of it travels in the URL."""
-        contact: dict[str, Any] = {"phoneNumber": self.phone.wire, "referenceId": reference_id}
-        details = {"name": self.name, "honorific": self.honorific, "role": self.role}
-        contact |= {key: value for key, value in details.items() if value}
+        contact = {"phoneNumber": self.phone.wire, "referenceId": reference_id}
+        details = (("name", self.name), ("honorific", self.honorific), ("role", self.role))
+        contact |= {key: value for key, value in details if value}
         extras = [{"key": key, "value": value} for key, value in self.extras.items()]
-        return json.dumps({"contacts": [contact], "extras": extras}, ensure_ascii=False, separators=(",", ":"))
+        return compact_json({"contacts": [contact], "extras": extras})
 
     @property
     def url_bytes(self) -> int:

@@ -62,8 +62,6 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     :param default_region: ISO 3166 country of numbers written without a country code.
     :raises ValueError: not a valid number; the message says why and holds no digit of it.
     """
-    import phonenumbers
-
     if isinstance(number, float):
         if not number.is_integer():
             raise ValueError("not a phone number")
@@ -78,6 +76,8 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     if plain.isascii() and _mainland_mobile().fullmatch(plain):
         # What nearly all contacts are: the library's own pattern answers a hundred times sooner than its parser.
         return PhoneNumber(f"+86{plain}", plain)
+    import phonenumbers
+
     try:
         parsed = phonenumbers.parse(text, default_region)
     except phonenumbers.NumberParseException as error:

@@ -1,10 +1,14 @@
-"""How the wire writes times and lists of pairs."""
+"""How the wire writes times, lists of pairs, and JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+#: Made once: ``json.dumps`` makes one anew for each call that is not in its default form.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def milliseconds(value: Any) -> datetime | None:
@@ -50,3 +54,8 @@ def whole(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         return 0
+
+
+def compact_json(value: Any) -> str:
+    """Write JSON without blanks, other scripts than Latin as they are."""
+    return _ENCODER.encode(value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
 import pytest
 
+from airflow_provider_outbound.core.assign.intake import CHUNK
+from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.exceptions import (
     OutboundBotAuthenticationError,
@@ -173,6 +176,47 @@ def test_a_refused_batch_is_free_for_the_next_try(campaign, numbers):
     assert len(campaign.ledger.jobs.state(campaign.job_group_id).open_assignments) == 1
 
     assert campaign.assign(contacts, guard=guard).newly_assigned == 5
+
+
+@pytest.mark.parametrize("allowed", [pytest.param(0, id="before-any"), pytest.param(6, id="in-the-middle")])
+def test_what_was_journalled_and_not_sent_is_free_again(campaign, numbers, allowed):
+    contacts = numbers(200)
+    asked = itertools.count()
+
+    def guard(_group):
+        if next(asked) >= allowed:
+            raise OutboundBotWrongTimeError("it is late")
+
+    with pytest.raises(OutboundBotWrongTimeError, match="it is late"):
+        campaign.assign(contacts, guard=guard)
+
+    counts = campaign.ledger.jobs.counts(campaign.job_group_id)
+    # On a busy machine a request may get no answer in time; but none that was not sent is among those in doubt.
+    assert counts.total + counts.in_doubt <= 5 * allowed
+    assert counts.unresolved == 0
+    assert campaign.assign(contacts).assigned == 200
+    assert campaign.each_once(contacts)
+
+
+def test_after_an_interrupt_only_what_was_sent_is_held(campaign, numbers):
+    class Interrupted:
+        """A source that is read when the task is told to end."""
+
+        is_repeatable = False
+
+        def __iter__(self):
+            # Beyond what is looked up in the ledger at a time, so that some are on their way by then.
+            yield from from_items(numbers(CHUNK + 50))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        campaign.assign(Interrupted())
+
+    counts = campaign.ledger.jobs.counts(campaign.job_group_id)
+    assert 0 < counts.total + counts.in_doubt <= campaign.simulator.state()["requests"]["AssignJobs"] * 5
+    assert counts.unresolved == 0
+    assert campaign.assign(numbers(CHUNK)).assigned == CHUNK
+    assert campaign.each_once(numbers(CHUNK))
 
 
 def test_the_guard_is_not_asked_where_nothing_is_to_be_sent(campaign, numbers):

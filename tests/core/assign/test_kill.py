@@ -154,12 +154,12 @@ def test_a_stopped_process_sends_nothing_after_its_lease(simulator_factory, proc
     while simulator.state()["requests"].get("AssignJobs", 0) < OPTIONS["max_parallel_requests"]:
         assert time.monotonic() < until
         time.sleep(0.01)
-    os.kill(stopped.pid, signal.SIGSTOP)
+    _stop(stopped.pid)
     while not _can_be_written(tmp_path / "ledger.db"):
         # Stopped inside a transaction, it would keep everybody else out, which proves nothing here.
         os.kill(stopped.pid, signal.SIGCONT)
         time.sleep(0.005)
-        os.kill(stopped.pid, signal.SIGSTOP)
+        _stop(stopped.pid)
 
     try:
         successor = item.start()
@@ -174,6 +174,15 @@ def test_a_stopped_process_sends_nothing_after_its_lease(simulator_factory, proc
     assert simulator.state()["requests"]["AssignJobs"] == before
     assert {len(ids) for ids in simulator.state()["jobs_per_number"].values()} == {1}
     assert len(simulator.state()["jobs_per_number"]) == CONTACTS
+
+
+def _stop(pid: int) -> None:
+    """Stop a process; return when all its threads stand, which on a busy machine is a while after the signal."""
+    os.kill(pid, signal.SIGSTOP)
+    while not all(
+        state.read_text().rpartition(") ")[2][0] == "T" for state in Path(f"/proc/{pid}/task").glob("*/stat")
+    ):
+        time.sleep(0.005)
 
 
 def _can_be_written(path: Path) -> bool:

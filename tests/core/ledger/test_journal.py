@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.ledger import Candidate, JobGroupRecord, Ledger, Outcomes, Standing, TaskKey
+from airflow_provider_outbound.core.ledger.journal import DedupeBy
 from airflow_provider_outbound.core.ledger.records import Assignment
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job
@@ -84,6 +85,23 @@ def test_a_contact_is_sent_by_one_of_two_assignments_that_race(
         thread.join()
 
     assert sorted(sent[0] + sent[1]) == sorted(references(contacts))
+
+
+@pytest.mark.parametrize("dedupe_by", ["phone", "reference_id"])
+def test_of_a_chunk_those_are_sent_that_nobody_has(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]], dedupe_by: DedupeBy
+) -> None:
+    contacts = candidates(6)
+    other, mine = opened(ledger, OTHER, "second"), opened(ledger)
+    ledger.jobs.begin(other, contacts[1:3], dedupe_by=dedupe_by)
+    ledger.jobs.begin(mine, contacts[3:5], dedupe_by=dedupe_by)
+    ledger.jobs.record_outcomes(mine, Outcomes(refused=references(contacts[3:4])))
+    another_number = attrs.evolve(contacts[1], phone_key="another")
+
+    begun = ledger.jobs.begin(mine, [*contacts, contacts[0], another_number], dedupe_by=dedupe_by)
+
+    # One refused is free again, one on its way is not; and none is sent twice for being named twice.
+    assert sorted(references(begun.candidates)) == sorted(references([contacts[0], contacts[3], contacts[5]]))
 
 
 def test_standings_follow_what_happened_to_a_row(ledger: Ledger, candidates: Callable[[int], list[Candidate]]) -> None:
