@@ -20,14 +20,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from airflow_provider_outbound.core.models.wire import compact_json
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 #: How a row begins that is no Fernet token, which begins with "g".
 _SEAL = b"\x01"
 #: Random, so one key is good for four thousand million rows.
 _NONCE_SIZE = 12
-#: Made once, for it takes longer than to write a short value.
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MAKE_ONE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
@@ -93,7 +92,7 @@ class Vault:
 
     def encrypt_json(self, value: Mapping[str, Any]) -> bytes:
         """Encrypt a dictionary."""
-        return self.encrypt(_JSON.encode(value).encode("utf-8", "surrogatepass"))
+        return self.encrypt(compact_json(value).encode("utf-8", "surrogatepass"))
 
     def decrypt_json(self, token: bytes) -> dict[str, Any]:
         """
