@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location
+from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location, read_airflow_connections
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _settings(args: argparse.Namespace) -> WorkerSettings:
 def _connection(conn_id: str) -> RocketMQSettings:
     from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 
+    read_airflow_connections()
     return RocketMQHook(conn_id).settings()
 
 

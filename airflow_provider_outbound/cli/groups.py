@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.cli.options import read_airflow_connections
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -204,8 +204,7 @@ def _counts(group: JobGroup) -> dict[str, int]:
 def _hook(arguments: argparse.Namespace) -> OutboundBotHook:
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
-    # As Airflow's own commands on connections do: without it, connections of its database are not looked up.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    read_airflow_connections()
     hook = OutboundBotHook(arguments.outboundbot_conn_id)
     if hook.dry_run and arguments.command != "groups":
         raise OutboundBotConfigError(

@@ -30,3 +30,8 @@ def ledger_location(args: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
         configured = config.load()
         url, keys = url or configured.ledger_url, keys or configured.ledger_keys
     return url, keys
+
+
+def read_airflow_connections() -> None:
+    """Let hooks find the connections of Airflow's database, as Airflow's own commands do: without it, they do not."""
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")

@@ -175,6 +175,11 @@ def named_group(value: Any) -> str:
         raise OutboundBotConfigError(
             "job_group_id: empty; pass the id, or the output of OutboundBotCreateJobGroupOperator"
         )
+    if value.lstrip().startswith("{"):
+        raise OutboundBotConfigError(
+            "job_group_id: the text of a dictionary; pass the task's output itself, or take job_group_id out of it"
+            " in the template, or set render_template_as_native_obj=True on the DAG"
+        )
     return value.strip()
 
 

@@ -119,6 +119,7 @@ def test_a_connection_that_cannot_be_used(simulator, context, connection, change
         pytest.param({"exclude": ["12"]}, r"exclude: row 1 .*; mend it", id="exclude"),
         pytest.param({"job_group_id": "nope"}, r"NotExist.JobGroup", id="unknown-group"),
         pytest.param({"job_group_id": None}, r"job_group_id: empty", id="no-group"),
+        pytest.param({"job_group_id": "{'job_group_id': 'g'}"}, r"render_template_as_native_obj", id="text-of-group"),
         pytest.param({"batch_size": 100}, r"batch_size: 100 is not a whole number from 1 to 99", id="batch-size"),
         pytest.param({"on_empty": "ignore"}, r"on_empty: 'ignore'", id="on-empty"),
         pytest.param({"columns": {"telefon": "x"}}, r"columns: 'telefon' is none of", id="columns"),

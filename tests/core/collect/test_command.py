@@ -49,6 +49,7 @@ def _run(*arguments: str, **environment: str) -> tuple[int, str, str]:
     [
         pytest.param("endpoint", "option", id="endpoint"),
         pytest.param("connection", "environment", id="connection"),
+        pytest.param("database", "environment", id="connection-of-airflows-database"),
     ],
 )
 def test_it_collects_until_it_is_told_to_stop(
@@ -57,6 +58,8 @@ def test_it_collects_until_it_is_told_to_stop(
     ledger: Ledger,
     completed: Callable[..., bytes],
     tools: Any,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
     by: str,
     ledger_by: str,
 ) -> None:
@@ -65,8 +68,15 @@ def test_it_collects_until_it_is_told_to_stop(
         arguments = ["--endpoint", f"grpc://{simulator.broker}", "--topic", simulator.topic, "--no-tls"]
         arguments += ["--group", simulator.consumer_group]
     else:
-        arguments = ["--rocketmq-conn-id", "rocketmq_default"]
-    environment = simulator.connections | {"OUTBOUND_LEDGER_KEY": settings.ledger_keys[0]}
+        arguments = ["--rocketmq-conn-id", "rocketmq_default" if by == "connection" else "events"]
+    environment = {"OUTBOUND_LEDGER_KEY": settings.ledger_keys[0]}
+    if by == "connection":
+        environment |= simulator.connections
+    if by == "database":
+        request.getfixturevalue("airflow_home")
+        monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT", raising=False)
+        add = ["connections", "add", "events", "--conn-json", simulator.connections["AIRFLOW_CONN_ROCKETMQ_DEFAULT"]]
+        subprocess.run([sys.executable, "-W", "ignore", "-m", "airflow", *add], check=True, capture_output=True)
     if ledger_by == "option":
         arguments += ["--ledger-url", settings.ledger_url]
     else:
