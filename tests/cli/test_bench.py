@@ -62,7 +62,7 @@ def test_wait_prints_a_line_of_figures_last() -> None:
 
 def test_collect_prints_a_line_of_figures_last() -> None:
     figures, output = _figures(
-        *("collect", "--events", "200", "--rounds", "1", "--few", "2000", "--many", "6000", "--lots", "2")
+        *("collect", "--events", "4000", "--rounds", "1", "--few", "2000", "--many", "6000", "--lots", "2")
     )
 
     ratios = {f"ratio_{way}_{ledger}" for way in ("grpc", "remoting") for ledger in ("sqlite", "postgresql")}
@@ -80,7 +80,7 @@ def test_collect_prints_a_line_of_figures_last() -> None:
 @pytest.mark.postgresql
 def test_collect_compares_into_postgresql_too(postgresql_url: str) -> None:
     figures, _ = _figures(
-        *("collect", "--events", "200", "--rounds", "1", "--many", "0", "--postgresql-url", postgresql_url)
+        *("collect", "--events", "4000", "--rounds", "1", "--many", "0", "--postgresql-url", postgresql_url)
     )
 
     assert figures["ratio_grpc_postgresql"] > 0
