@@ -265,6 +265,9 @@ class AirflowStack(Supervised):
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
             "DATABASE__SQL_ALCHEMY_CONN": self._database(_PATIENT_SECONDS),
+            # Whoever starts a task may notice its end this late (seconds). A wait that is over sooner than that runs
+            # again already, and Airflow takes the news of its first end for a failure.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "API__HOST": "127.0.0.1",
             "API__PORT": self.address.rpartition(":")[2],
             "API__BASE_URL": self.address,

@@ -103,7 +103,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             lines = stack.log(name).read_text(errors="replace").splitlines()
             report.sections.append((name, "\n".join([line for line in lines if _SERIOUS.search(line)][-60:])))
         with suppress(ServiceError):
-            for run in stack.get("/api/v2/dags/~/dagRuns?order_by=-run_after&limit=3")["dag_runs"]:
+            runs = stack.get("/api/v2/dags/~/dagRuns?order_by=-run_after&limit=100")["dag_runs"]
+            for run in [run for run in runs if run["state"] != "success"][:5]:
                 report.sections.append((f"{run['dag_id']} {run['dag_run_id']} {run['state']}", _account(stack, run)))
     return report
 
