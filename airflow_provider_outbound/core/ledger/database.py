@@ -7,6 +7,7 @@ two writers wait for each other instead of failing half way. PostgreSQL is reach
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import threading
@@ -45,6 +46,8 @@ _TAKE_SEQUENCE = (
 _LOCK = select(schema.ledger.c.id).with_for_update()
 #: Alembic keeps what it works on in globals, so two ledgers of one process are migrated one after the other.
 _alembic = threading.Lock()
+#: Between a file's making and the closing of what made it, no thread of this process may connect to it.
+_claiming = threading.Lock()
 
 
 class Database:
@@ -280,7 +283,14 @@ def _claim_file(path: Path) -> None:
     """Make the file private before anything is in it; it holds what people said on the phone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with _claiming:
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                # It may be open in this process already. To close it once more here would give up the locks of all its
+                # connections, and another process would delete the write-ahead log that they go on writing to.
+                if not os.access(path, os.R_OK | os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
     except OSError as error:
         raise LedgerUnavailableError(
             f"ledger {path}: {error.strerror}; give this user the right to write there, or set [outbound] ledger_url"

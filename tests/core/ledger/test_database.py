@@ -82,6 +82,27 @@ def test_the_file_is_readable_by_its_owner_alone(tmp_path: Path, key: str) -> No
     assert (tmp_path / "ledger.db").stat().st_mode & 0o077 == 0
 
 
+def test_a_ledger_opened_twice_is_not_taken_from_its_process_by_another(ledger: Ledger, url: str, key: str) -> None:
+    """A file's locks are its process's: closing it by hand gives up those of every connection, and the next to leave
+    takes the write-ahead log away from under them."""
+    program = (
+        "import sys; from airflow_provider_outbound.core.ledger import open_ledger\n"
+        "with open_ledger(sys.argv[1], [sys.argv[2]]) as ledger, ledger.write() as connection:\n"
+        "    print(ledger.take_sequence(connection, 1))"
+    )
+
+    def number_taken_by_another_process() -> int:
+        command = [sys.executable, "-c", program, url, key]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+
+    open_ledger(url, [key]).close()
+    first = number_taken_by_another_process()
+    with ledger.write() as connection:
+        second = ledger.take_sequence(connection, 1)
+
+    assert (second, number_taken_by_another_process()) == (first + 1, first + 2)
+
+
 def test_ten_processes_that_start_at_once_make_one_ledger(url: str, key: str) -> None:
     program = (
         "import sys; from airflow_provider_outbound.core.ledger import open_ledger\n"
