@@ -25,6 +25,10 @@ from airflow_provider_outbound.exceptions import RocketMQError
 
 settings = RocketMQSettings.from_dict(json.load(sys.stdin))
 
+def held():
+    tasks, files = (list(pathlib.Path("/proc/self", kind).iterdir()) for kind in ("task", "fd"))
+    return len(tasks), len(files)
+
 def consume():
     consumer = open_consumer(settings)
     while True:
@@ -34,21 +38,17 @@ def consume():
         except RocketMQError:
             time.sleep(0.1)
     assert consumer.acknowledge(received) == 0
+    held_by_one = held()
     consumer.close()
+    return held_by_one
 
-def held():
-    tasks, files = (list(pathlib.Path("/proc/self", kind).iterdir()) for kind in ("task", "fd"))
-    return len(tasks), len(files)
-
-for _ in range(3):
-    consume()
-before = held()
+held_by_one = consume()
 for _ in range(50):
     consume()
 deadline = time.monotonic() + 60
-while any(now > then + 5 for now, then in zip(held(), before)) and time.monotonic() < deadline:
+while any(now > then + 5 for now, then in zip(held(), held_by_one)) and time.monotonic() < deadline:
     time.sleep(0.1)
-print(json.dumps({"before": before, "after": held(), "threads": [thread.name for thread in threading.enumerate()]}))
+print(json.dumps({"one": held_by_one, "after": held(), "threads": [thread.name for thread in threading.enumerate()]}))
 sys.stdout.flush()
 os._exit(0)
 """
@@ -167,7 +167,7 @@ def test_fifty_starts_and_stops_leave_nothing_behind(place: Any, tmp_path: Path)
     home.mkdir()
     temporary.mkdir()
     if place.settings.transport == "grpc":  # whose poll takes seconds when there is nothing
-        place.publish(*(b"%d" % number for number in range(53)))
+        place.publish(*(b"%d" % number for number in range(51)))
 
     ended = subprocess.run(
         [sys.executable, "-c", _STARTS],
@@ -182,7 +182,8 @@ def test_fifty_starts_and_stops_leave_nothing_behind(place: Any, tmp_path: Path)
 
     assert ended.returncode == 0, ended.stderr
     counted = json.loads(ended.stdout)
-    # A library may keep a few for all its consumers, and not yet have all of them after three; a leak would show fifty.
-    assert all(after <= before + 5 for before, after in zip(counted["before"], counted["after"], strict=True)), counted
+    # gRPC ends its threads and descriptors with its last channel, but not always: what one consumer needs may stay, for
+    # the next one to use. A leak would show fifty.
+    assert all(after <= one + 5 for one, after in zip(counted["one"], counted["after"], strict=True)), counted
     assert list(home.iterdir()) == []
     assert list(temporary.iterdir()) == []
