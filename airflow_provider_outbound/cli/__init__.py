@@ -17,7 +17,7 @@ from importlib import import_module
 from airflow_provider_outbound import __version__
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "bench")
+COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "doctor", "bench")
 
 #: Modules that only an extra brings, and the extra.
 _EXTRAS = {"rocketmq": "grpc", "grpc": "grpc", "starlette": "simulator", "uvicorn": "simulator", "h11": "simulator"}

@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from airflow_provider_outbound import config
+from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.gate import Gate
 from airflow_provider_outbound.triggers.threads import Threads
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+    from airflow_provider_outbound.core.collect.watch import WatchSettings
     from airflow_provider_outbound.core.ledger import Ledger
 
 T = TypeVar("T")
@@ -29,6 +31,22 @@ settings_reader = Threads(1, "outbound-settings")
 #: Where triggers look up their connections and settings. Airflow looks up one connection at a time, so nobody is held
 #: up; but what a thousand lookups bring at once would keep the loop to themselves.
 entrance = Gate(8)
+
+
+async def load_watch(rocketmq_conn_id: str | None) -> tuple[config.Settings, WatchSettings]:
+    """
+    Look up what a trigger watches; to be called inside :data:`entrance`.
+
+    :param rocketmq_conn_id: Connection to the messages; ``None`` if none are expected.
+    :return: This installation's settings, and its ledger with the messages to collect, if triggers collect them.
+    """
+    from airflow_provider_outbound.core.collect.watch import WatchSettings
+
+    settings = await settings_reader.run(config.load)
+    rocketmq = None
+    if rocketmq_conn_id is not None and settings.collector == "embedded":
+        rocketmq = await RocketMQHook(rocketmq_conn_id).asettings()
+    return settings, WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
 
 
 class Desk:

@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
-from airflow_provider_outbound.triggers.desk import desk_of, entrance, settings_reader
+from airflow_provider_outbound.triggers.desk import desk_of, entrance, load_watch, settings_reader
 
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -147,15 +147,11 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
             log.warning("Subscription %r: its cursor was not moved: %s", self.subscription, error)
 
     async def _pages(self, position: int | None) -> AsyncGenerator[EventPage]:
-        from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
+        from airflow_provider_outbound.core.collect.watch import subscribe
 
         self._check()
         async with entrance.passed():
-            settings = await settings_reader.run(config.load)
-            rocketmq = None
-            if self.rocketmq_conn_id is not None and settings.collector == "embedded":
-                rocketmq = await RocketMQHook(self.rocketmq_conn_id).asettings()
-        watch = WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
+            settings, watch = await load_watch(self.rocketmq_conn_id)
         clock = asyncio.get_running_loop().time
         # Registered first and read afterwards: what happens between the two is seen.
         async with subscribe(watch, self.job_group_id, every_change=True) as waiter, desk_of(settings) as desk:

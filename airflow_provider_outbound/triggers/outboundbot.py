@@ -14,7 +14,7 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
-from airflow_provider_outbound.triggers.desk import Desk, desk_of, entrance, settings_reader
+from airflow_provider_outbound.triggers.desk import Desk, desk_of, entrance, load_watch, settings_reader
 from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
 
 if TYPE_CHECKING:
@@ -102,15 +102,11 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        from airflow_provider_outbound.core.collect.watch import WatchSettings, subscribe
+        from airflow_provider_outbound.core.collect.watch import subscribe
 
         async with entrance.passed():
             hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-            settings = await settings_reader.run(config.load)
-            rocketmq = None
-            if self.rocketmq_conn_id is not None and settings.collector == "embedded":
-                rocketmq = await RocketMQHook(self.rocketmq_conn_id).asettings()
-        watch = WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
+            settings, watch = await load_watch(self.rocketmq_conn_id)
         # Registered first and read afterwards: what happens between the two is seen.
         async with subscribe(watch, self.job_group_id) as waiter, desk_of(settings) as desk:
             completion = await self._opened(desk, hook.settings.client, settings)

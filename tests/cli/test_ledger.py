@@ -250,6 +250,29 @@ def test_purge_takes_its_days_from_the_configuration(
     assert "1 job groups purged" in outbound("purge")[1]
 
 
+def test_the_cursor_of_a_subscription_that_is_gone_keeps_events_no_longer(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], outbound: Callable[..., tuple[int, str]]
+) -> None:
+    for name in ("gone", "read"):
+        ledger.events.open_cursor(name)
+    store(ledger, message("old", 1), message("old", 2))
+    ledger.events.move_cursor("read", 2)
+    age(ledger, "old", 40)
+    code, out = outbound("purge", "--group", "old")
+    assert (code, "cursor gone" in out) == (1, True)
+
+    dry = outbound("purge", "--cursor", "gone", "--dry-run")
+    assert [lag["name"] for lag in status()["cursors"]] == ["gone", "read"]
+    dropped = outbound("purge", "--cursor", "gone")
+
+    assert dry == (0, "cursor gone: would be dropped; 2 events unread\n")
+    assert dropped == (0, "cursor gone: dropped; 2 events unread\n")
+    assert [lag["name"] for lag in status()["cursors"]] == ["read"]
+    assert outbound("purge", "--group", "old")[0] == 0
+    code, out = outbound("purge", "--cursor", "gone")
+    assert (code, "none of this name" in out) == (1, True)
+
+
 def test_one_group_is_purged_by_name_however_young(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
     store(ledger, message("g1", 1), message("g2", 1))
 

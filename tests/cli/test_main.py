@@ -53,7 +53,9 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main(["--help"])
 
-    assert {"demo", "simulate", "collect"} <= set(capsys.readouterr().out.split())
+    assert {"demo", "simulate", "collect", "groups", "ledger", "doctor", "bench"} <= set(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location
 from airflow_provider_outbound.exceptions import LedgerUnavailableError
@@ -35,21 +36,32 @@ def open_named(args: argparse.Namespace, *, make: bool = False) -> Ledger:
     :param make: Whether to make one where there is none; else a mistyped path is refused.
     :raises LedgerUnavailableError: there is no such file, or the database cannot be reached.
     """
+    url, keys = ledger_location(args)
+    if not make and (missing := missing_file(url)):
+        raise LedgerUnavailableError(
+            f"ledger {missing}: there is no such file; give the right --ledger-url, or make a ledger with: "
+            "outbound ledger migrate"
+        )
+    return open_quietly(url, keys)
+
+
+def open_quietly(url: str, keys: Sequence[str]) -> Ledger:
+    """Open a ledger; what a migration logs, which Airflow would send to standard output, is left out."""
+    from airflow_provider_outbound.core.ledger import open_ledger
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return open_ledger(url, keys)
+
+
+def missing_file(url: str) -> str | None:
+    """The file of a SQLite ledger that is not there yet; ``None`` if it is, or if opening the ledger will say more."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    from airflow_provider_outbound.core.ledger import open_ledger
-
-    url, keys = ledger_location(args)
-    # Airflow, which may have been asked for the location, sends what Alembic logs to standard output.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        parsed: Any = make_url(url)
-    except ArgumentError:
-        make = True  # opening it says what is wrong
-    if not make and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
-        raise LedgerUnavailableError(
-            f"ledger {parsed.database}: there is no such file; give the right --ledger-url, or make a ledger with: "
-            "outbound ledger migrate"
-        )
-    return open_ledger(url, keys)
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file():
+            return None
+    except (ArgumentError, OSError):
+        return None
+    return parsed.database or ""

@@ -21,6 +21,8 @@ events as old that every cursor has passed. Works in small transactions, so coll
 
 Of a purged group a tombstone stays, so that clearing its tasks calls nobody again. Passed over, and said so: groups
 that somebody may wait for, that have an assignment open, or events that a cursor has yet to read.
+--cursor drops the cursor of a subscription whose trigger is gone for good, and purges nothing else: events are kept
+for it no longer.
 What is purged is not remembered: max_calls_per_contact counts only what is kept, so keep rows for longer than its
 period."""
 
@@ -34,7 +36,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="default: [outbound] retention_days; with --group: however young",
     )
-    parser.add_argument("--group", metavar="ID", help="this job group alone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--group", metavar="ID", help="this job group alone")
+    which.add_argument("--cursor", metavar="NAME", help="only drop this subscription's cursor")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be purged")
     parser.set_defaults(run=_purge)
 
@@ -46,6 +50,8 @@ def _days(text: str) -> int:
 
 
 def _purge(args: argparse.Namespace) -> int:
+    if args.cursor is not None:
+        return _drop_cursor(args)
     days = _retention_days(args)
     with open_named(args) as ledger:
         purge = ledger.retention.purge(timedelta(days=days), job_group_id=args.group, dry_run=args.dry_run)
@@ -53,6 +59,13 @@ def _purge(args: argparse.Namespace) -> int:
         (group,) = purge.passed_over
         raise LedgerError(f"job group {group.job_group_id} {group.reason}; nothing was purged")
     _show(purge, dry_run=args.dry_run)
+    return 0
+
+
+def _drop_cursor(args: argparse.Namespace) -> int:
+    with open_named(args) as ledger:
+        unread = ledger.events.drop_cursor(args.cursor, dry_run=args.dry_run)
+    print(f"cursor {args.cursor}: {'would be dropped' if args.dry_run else 'dropped'}; {unread} events unread")
     return 0
 
 

@@ -66,11 +66,12 @@ def _as_json(health: Health, ledger: str) -> dict[str, Any]:
         "late_messages": health.late_messages,
         "undecryptable": health.undecryptable,
         "tried_to_decrypt": health.tried,
-        "warnings": _warnings(health),
+        "warnings": warnings_of(health),
     }
 
 
-def _warnings(health: Health) -> list[str]:
+def warnings_of(health: Health) -> list[str]:
+    """What somebody should look at, each with the mend."""
     recovery = health.recovery
     found = []
     if recovery.is_high:
@@ -119,7 +120,7 @@ def _print(health: Health, ledger: str) -> None:
     say(f"results from the API: {health.recovery.from_api} of {health.recovery.results} in the latest groups")
     say(f"purged job groups: {health.purged_groups}; messages that came for them later: {health.late_messages}")
     say(f"rows that no key opens: {health.undecryptable} of {health.tried} tried")
-    for warning in _warnings(health):
+    for warning in warnings_of(health):
         say(f"warning: {warning}", "yellow")
 
 

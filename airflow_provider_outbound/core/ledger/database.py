@@ -326,7 +326,9 @@ def _mend(reason: str) -> str:
     mends = {
         "locked": "; another process held its write lock too long",
         "readonly": "; give this user the right to write the file and its folder",
-        "disk": "; free some space",
+        "disk is full": "; free some space",
+        "No space left": "; free some space",
+        "disk I/O error": "; free some space, unless its disk fails or its file was moved while it was open",
         "no such table": "; it is no ledger of this package",
         "not a database": "; the file is no ledger, or it is damaged",
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import EventPage, LoggedEvent
 from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.core.models.enums import EventType
+from airflow_provider_outbound.exceptions import LedgerError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -46,6 +47,24 @@ class EventLog:
                 .where(_cursors.name == name, _cursors.sequence < sequence)
                 .values(sequence=sequence, moved_at=self._database.time(connection))
             )
+
+    def drop_cursor(self, name: str, *, dry_run: bool = False) -> int:
+        """
+        Forget a reader that is gone for good: no event is kept for it any longer.
+
+        :param dry_run: Only say what would be done.
+        :return: How many events it had yet to read.
+        :raises LedgerError: there is no such cursor.
+        """
+        with self._database.write() as connection:
+            sequence = connection.execute(select(_cursors.sequence).where(_cursors.name == name)).scalar()
+            if sequence is None:
+                raise LedgerError(f"cursor {name!r}: the ledger has none of this name; see: outbound ledger status")
+            unread = select(func.count()).select_from(schema.events).where(_events.sequence > sequence)
+            count = int(connection.execute(unread).scalar_one())
+            if not dry_run:
+                connection.execute(delete(schema.cursors).where(_cursors.name == name))
+        return count
 
     def read(
         self, after: int, limit: int, *, event_types: Collection[str] = (), job_group_id: str | None = None

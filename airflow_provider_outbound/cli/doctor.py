@@ -1,0 +1,237 @@
+"""``outbound doctor``: is everything there that a campaign needs, as seen from this machine?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import attrs
+
+from airflow_provider_outbound.cli.options import read_airflow_connections
+from airflow_provider_outbound.exceptions import OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.config import Settings
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+_DESCRIPTION = """\
+Look at versions, configuration, ledger, both connections and Airflow's triggerer, as seen from this machine, and say
+what is wrong and how to mend it. Nobody is called and no message is taken. A ledger with an older schema is brought up,
+as by whoever opens it.
+
+Exit code 0: nothing is wrong, though there may be warnings. 1: something is."""
+
+#: A database's clock that is further off than this (seconds) is told of.
+_MAX_SKEW = 5.0
+#: Whose versions a report of a problem should name.
+_PACKAGES = (
+    "airflow-provider-outbound",
+    "apache-airflow",
+    "aliyun-python-sdk-core",
+    "aliyun-python-sdk-outboundbot",
+    "rocketmq-python-client",
+    "rocketmq-client-python",
+)
+
+
+class State(StrEnum):
+    """How a finding is meant."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    text: str
+
+
+def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="say whether everything is there that a campaign needs",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="connection")
+    messages = parser.add_mutually_exclusive_group()
+    messages.add_argument("--rocketmq-conn-id", default="rocketmq_default", metavar="ID", help="connection")
+    messages.add_argument(
+        "--no-rocketmq", action="store_true", help="tasks wait by the API alone (rocketmq_conn_id=None)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    parser.set_defaults(run=_examine)
+
+
+def _examine(arguments: argparse.Namespace) -> int:
+    read_airflow_connections()
+    findings = []
+    for finding in _findings(arguments):
+        findings.append(finding)
+        if not arguments.json:
+            _show(finding)
+    if arguments.json:
+        print(json.dumps([attrs.asdict(finding) for finding in findings], ensure_ascii=False))
+    wrong = [finding.name for finding in findings if finding.state is State.WRONG]
+    if wrong:
+        print(f"outbound: wrong: {', '.join(dict.fromkeys(wrong))}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _show(finding: Finding) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    style = {State.GOOD: "green", State.WARNING: "yellow", State.WRONG: "bold red"}[finding.state]
+    line = Text.assemble((f"{finding.state:<8}", style), f"{finding.name}: {finding.text}")
+    Console().print(line, soft_wrap=True)
+
+
+def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """Look at one thing after the other."""
+    from airflow_provider_outbound import config
+
+    yield _versions()
+    try:
+        settings = config.load()
+    except OutboundBotError as error:
+        yield Finding("configuration", State.WRONG, str(error))
+    else:
+        yield _configuration(settings)
+        yield from _ledger(settings)
+    yield from _outboundbot(arguments.outboundbot_conn_id)
+    if arguments.no_rocketmq:
+        yield Finding("messages", State.GOOD, "none are expected; tasks learn of results by the API alone")
+    else:
+        yield _rocketmq(arguments.rocketmq_conn_id)
+    yield _triggerer()
+
+
+def _versions() -> Finding:
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} is not installed")
+    return Finding("versions", State.GOOD, ", ".join((f"Python {platform.python_version()}", *found)))
+
+
+def _configuration(settings: Settings) -> Finding:
+    from airflow.sdk.configuration import conf
+
+    from airflow_provider_outbound import config
+
+    try:
+        config.check_shared_ledger(settings, conf.get("core", "executor", fallback="LocalExecutor"))
+    except OutboundBotError as error:
+        return Finding("configuration", State.WRONG, str(error))
+    collector = {
+        "embedded": "the first trigger of a triggerer starts the collector",
+        "external": "a service has to run: outbound collect",
+    }[settings.collector]
+    kept = "everything" if settings.retention_days is None else f"{settings.retention_days} days (by: ledger purge)"
+    return Finding("configuration", State.GOOD, f"collector {settings.collector}: {collector}; kept: {kept}")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    from airflow_provider_outbound.cli.ledger.opening import missing_file, open_quietly
+    from airflow_provider_outbound.cli.ledger.status import warnings_of
+    from airflow_provider_outbound.core.ledger import examine
+
+    name = "ledger"
+    if missing := missing_file(settings.ledger_url):
+        yield Finding(name, State.WARNING, f"{missing} is not there yet; the first task that needs it makes it")
+        return
+    try:
+        with open_quietly(settings.ledger_url, settings.ledger_keys) as ledger:
+            shown = ledger.engine.url.render_as_string(hide_password=True)
+            skew = abs((ledger.now() - datetime.now(UTC)).total_seconds())
+            health = examine(ledger)
+    except OutboundBotError as error:
+        yield Finding(name, State.WRONG, str(error))
+        return
+    last = max((topic.last_event_at for topic in health.topics if topic.last_event_at), default=None)
+    told = "no message came yet" if last is None else f"the last message came at {last:%Y-%m-%d %H:%M:%S} UTC"
+    rows = health.rows
+    yield Finding(name, State.GOOD, f"{shown}: {rows['job_groups']} job groups, {rows['jobs']} jobs; {told}")
+    for warning in warnings_of(health):
+        yield Finding(name, State.WARNING, warning)
+    if skew > _MAX_SKEW:
+        text = f"this machine and the ledger's database differ by {skew:.0f} s: set both by a time server"
+        yield Finding("clock", State.WARNING, f"{text}; windows go by the one, leases by the other")
+
+
+def _outboundbot(conn_id: str) -> Iterator[Finding]:
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+    hook = OutboundBotHook(conn_id)
+    try:
+        is_well, text = hook.test_connection()
+    finally:
+        if "ledger" in vars(hook):  # which a limit of requests is kept in
+            hook.ledger.close()
+    yield Finding(conn_id, State.GOOD if is_well else State.WRONG, text)
+    if is_well:
+        yield from _limits(conn_id, hook)
+
+
+def _limits(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
+    """What the connection keeps tasks from."""
+    if hook.dry_run:
+        yield Finding(conn_id, State.WARNING, "dry_run: nothing is sent, nobody is called")
+    if hook.allowed_phone_numbers is not None:
+        count = len(hook.allowed_phone_numbers)
+        yield Finding(conn_id, State.WARNING, f"allowed_phone_numbers: nobody is called but {count} numbers")
+    if hook.calling_hours is None:
+        yield Finding(
+            conn_id, State.WARNING, "no calling_hours: only a job group's own window says when people are called"
+        )
+        return
+    hours = hook.calling_hours
+    windows = f"{', '.join(map(str, hours.windows))} ({hours.timezone.key})"
+    try:
+        hours.check_now(datetime.now(UTC))
+    except OutboundBotError:
+        yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; now is outside")
+    else:
+        yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; now is inside")
+
+
+def _rocketmq(conn_id: str) -> Finding:
+    from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+
+    is_well, text = RocketMQHook(conn_id).test_connection()
+    return Finding(conn_id, State.GOOD if is_well else State.WRONG, text)
+
+
+def _triggerer() -> Finding:
+    from airflow.api.common.airflow_health import get_airflow_health
+
+    name = "triggerer"
+    health = get_airflow_health()
+    if health["metadatabase"]["status"] != "healthy":
+        return Finding(name, State.WARNING, "Airflow's database cannot be asked from here whether one runs")
+    found = health[name]
+    beat = found["latest_triggerer_heartbeat"]
+    if found["status"] == "healthy":
+        return Finding(name, State.GOOD, f"runs; last heartbeat {beat}")
+    text = "none has run yet" if beat is None else f"the last heartbeat was at {beat}"
+    return Finding(
+        name,
+        State.WRONG,
+        f"{text}: deferred sensors wait for it; start one (airflow triggerer), or use deferrable=False",
+    )

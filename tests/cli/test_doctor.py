@@ -1,0 +1,254 @@
+"""``outbound doctor`` says what is there, what is wrong and how to mend it, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_provider_outbound.cli import main
+from airflow_provider_outbound.core.ledger import Incoming, open_ledger
+from airflow_provider_outbound.simulator.testing import Simulator
+
+OUTBOUNDBOT, ROCKETMQ = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
+KEY = os.environ["AIRFLOW__CORE__FERNET_KEY"]
+
+Findings = list[tuple[str, str, str]]
+Doctor = Callable[..., tuple[int, Findings]]
+
+
+def texts_of(findings: Findings, name: str, state: str) -> str:
+    """What was found of something, as far as it is meant so."""
+    return "; ".join(text for found, how, text in findings if (found, how) == (name, state))
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a ledger that is configured and not made yet."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", url)
+    return url
+
+
+@pytest.fixture
+def cloud(simulator: Simulator, ledger_url: str, airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """A simulator, both its connections, and Airflow's database."""
+    for name in (OUTBOUNDBOT, ROCKETMQ):
+        monkeypatch.setenv(name, simulator.connections[name])
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    return simulator
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Runs it; returns exit code and findings: name, state, text."""
+
+    def run(*arguments: str) -> tuple[int, Findings]:
+        code = main(["doctor", "--json", *arguments])
+        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+        return code, [(finding["name"], finding["state"], finding["text"]) for finding in found]
+
+    return run
+
+
+@pytest.fixture
+def triggerer(airflow_home: Path) -> Iterator[None]:
+    """A triggerer that has just told Airflow's database that it runs."""
+    from airflow.jobs.job import Job
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        job = Job(job_type="TriggererJob", state="running")
+        session.add(job)
+    yield
+    with create_session() as session:
+        session.delete(session.merge(job))
+
+
+@pytest.fixture
+def change(cloud: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Changes fields of a connection."""
+
+    def set_fields(name: str, extra: Mapping[str, Any] | None = None, **fields: Any) -> None:
+        connection = json.loads(cloud.connections[name])
+        monkeypatch.setenv(
+            name, json.dumps({**connection, **fields, "extra": {**connection["extra"], **(extra or {})}})
+        )
+
+    return set_fields
+
+
+def test_everything_is_there(
+    cloud: Simulator, ledger_url: str, triggerer: None, change: Callable[..., None], doctor: Doctor
+) -> None:
+    change(OUTBOUNDBOT, {"calling_hours": {"windows": [["00:00", "23:59"]]}})
+    open_ledger(ledger_url, [KEY]).close()
+
+    code, found = doctor()
+
+    assert code == 0, found
+    assert {state for _, state, _ in found} == {"good"}
+    assert [name for name, _, _ in found] == [
+        "versions",
+        "configuration",
+        "ledger",
+        "outboundbot_default",
+        "outboundbot_default",
+        "rocketmq_default",
+        "triggerer",
+    ]
+    texts = " ".join(text for _, _, text in found)
+    for expected in ("apache-airflow ", "collector embedded", "0 job groups", "'simulator-instance'", "00:00-23:59"):
+        assert expected in texts
+
+
+def test_it_changes_nothing(cloud: Simulator, tmp_path: Path, doctor: Doctor) -> None:
+    _, found = doctor()
+
+    assert "is not there yet" in texts_of(found, "ledger", "warning")
+    assert not list(tmp_path.iterdir())
+    assert set(cloud.state()["requests"]) == {"ListJobGroups", "DescribeScript"}
+
+
+@pytest.mark.parametrize(
+    ("connection", "fields", "name", "expected"),
+    [
+        pytest.param(OUTBOUNDBOT, {"password": "another"}, "outboundbot_default", "credentials were refused", id="key"),
+        pytest.param(OUTBOUNDBOT, {"host": "http://127.0.0.1:1"}, "outboundbot_default", "be reached", id="endpoint"),
+        pytest.param(OUTBOUNDBOT, {"extra": {"instance_id": "i"}}, "outboundbot_default", "instance_id", id="instance"),
+        pytest.param(ROCKETMQ, {"port": 1}, "rocketmq_default", "127.0.0.1:1: Connection refused", id="broker"),
+        pytest.param(ROCKETMQ, {"extra": {"topic": ""}}, "rocketmq_default", "topic is missing", id="topic"),
+    ],
+)
+def test_what_is_wrong_with_a_connection(
+    connection: str,
+    fields: dict[str, Any],
+    name: str,
+    expected: str,
+    triggerer: None,
+    change: Callable[..., None],
+    doctor: Doctor,
+) -> None:
+    change(connection, **fields)
+
+    code, found = doctor()
+
+    assert code == 1
+    assert [finding[0] for finding in found if finding[1] == "wrong"] == [name]
+    assert expected in texts_of(found, name, "wrong")
+
+
+def test_a_connection_that_is_not_there(
+    cloud: Simulator, triggerer: None, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
+) -> None:
+    monkeypatch.delenv(ROCKETMQ)
+
+    code, found = doctor()
+    assert code == 1
+    assert "does not exist" in texts_of(found, "rocketmq_default", "wrong")
+
+    code, found = doctor("--no-rocketmq")
+    assert code == 0, found
+    assert "by the API alone" in texts_of(found, "messages", "good")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "expected"),
+    [
+        pytest.param("AIRFLOW__OUTBOUND__LEDGER_KEY", "short", "configuration", "not a Fernet key", id="key"),
+        pytest.param("AIRFLOW__OUTBOUND__COLLECTOR", "none", "configuration", "collector is 'none'", id="collector"),
+        pytest.param(
+            "AIRFLOW__OUTBOUND__LEDGER_URL",
+            "postgresql://outbound:hidden@127.0.0.1:1/ledger",
+            "ledger",
+            "outbound:***@127.0.0.1:1",
+            id="ledger-away",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_configuration(
+    variable: str,
+    value: str,
+    name: str,
+    expected: str,
+    cloud: Simulator,
+    triggerer: None,
+    monkeypatch: pytest.MonkeyPatch,
+    doctor: Doctor,
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    code, found = doctor()
+
+    assert code == 1
+    assert expected in texts_of(found, name, "wrong")
+    assert "hidden" not in json.dumps(found)
+    assert texts_of(found, "outboundbot_default", "good")
+
+
+def test_a_default_ledger_that_workers_elsewhere_would_not_share(
+    cloud: Simulator, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
+) -> None:
+    monkeypatch.delenv("AIRFLOW__OUTBOUND__LEDGER_URL")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+
+    code, found = doctor()
+
+    assert code == 1
+    assert "could call people twice" in texts_of(found, "configuration", "wrong")
+
+
+def test_no_triggerer_runs(cloud: Simulator, doctor: Doctor) -> None:
+    code, found = doctor()
+
+    assert code == 1
+    assert "airflow triggerer" in texts_of(found, "triggerer", "wrong")
+
+
+def test_what_a_connection_keeps_tasks_from(change: Callable[..., None], triggerer: None, doctor: Doctor) -> None:
+    today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+    hours = {"windows": [["09:00", "20:00"]], "holidays": [str(today + timedelta(days=days)) for days in (0, 1)]}
+    change(OUTBOUNDBOT, {"dry_run": True, "allowed_phone_numbers": ["13800000001"], "calling_hours": hours})
+
+    code, found = doctor()
+
+    assert code == 0
+    warned = texts_of(found, "outboundbot_default", "warning")
+    assert "dry_run" in warned
+    assert "nobody is called but 1 numbers" in warned
+    assert "09:00" in texts_of(found, "outboundbot_default", "good")
+    assert "now is outside" in texts_of(found, "outboundbot_default", "good")
+    assert "0000001" not in json.dumps(found)
+
+
+def test_what_somebody_should_look_at_in_the_ledger(
+    cloud: Simulator, ledger_url: str, triggerer: None, doctor: Doctor
+) -> None:
+    with open_ledger(ledger_url, [KEY]) as ledger:
+        ledger.inbox.record([Incoming(body=b"{13900001234", message_id="m", topic="calls")])
+
+    code, found = doctor()
+
+    assert code == 0
+    assert "1 messages could not be read" in texts_of(found, "ledger", "warning")
+    assert "1234" not in json.dumps(found)
+
+
+def test_each_finding_is_a_line(
+    cloud: Simulator, triggerer: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.delenv(OUTBOUNDBOT)
+
+    assert main(["doctor"]) == 1
+    captured = capsys.readouterr()
+
+    lines = captured.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["good", "good", "warning", "wrong", "good", "good"]
+    assert captured.err == "outbound: wrong: outboundbot_default\n"
