@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import platform
 import sys
 from collections.abc import Iterator
@@ -79,10 +80,14 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _examine(arguments: argparse.Namespace) -> int:
     read_airflow_connections()
     findings = []
-    for finding in _findings(arguments):
-        findings.append(finding)
-        if not arguments.json:
-            _show(finding)
+    logging.disable(logging.WARNING)  # Airflow sends to standard output what it and its libraries log
+    try:
+        for finding in _findings(arguments):
+            findings.append(finding)
+            if not arguments.json:
+                _show(finding)
+    finally:
+        logging.disable(logging.NOTSET)
     if arguments.json:
         print(json.dumps([attrs.asdict(finding) for finding in findings], ensure_ascii=False))
     wrong = [finding.name for finding in findings if finding.state is State.WRONG]
@@ -148,16 +153,16 @@ def _configuration(settings: Settings) -> Finding:
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
-    from airflow_provider_outbound.cli.ledger.opening import missing_file, open_quietly
+    from airflow_provider_outbound.cli.ledger.opening import missing_file
     from airflow_provider_outbound.cli.ledger.status import warnings_of
-    from airflow_provider_outbound.core.ledger import examine
+    from airflow_provider_outbound.core.ledger import examine, open_ledger
 
     name = "ledger"
     if missing := missing_file(settings.ledger_url):
         yield Finding(name, State.WARNING, f"{missing} is not there yet; the first task that needs it makes it")
         return
     try:
-        with open_quietly(settings.ledger_url, settings.ledger_keys) as ledger:
+        with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
             shown = ledger.engine.url.render_as_string(hide_password=True)
             skew = abs((ledger.now() - datetime.now(UTC)).total_seconds())
             health = examine(ledger)

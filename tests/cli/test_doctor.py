@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import Incoming, open_ledger
@@ -106,6 +109,18 @@ def test_everything_is_there(
     texts = " ".join(text for _, _, text in found)
     for expected in ("apache-airflow ", "collector embedded", "0 job groups", "'simulator-instance'", "00:00-23:59"):
         assert expected in texts
+
+
+def test_a_program_finds_nothing_but_json(cloud: Simulator, ledger_url: str, triggerer: None) -> None:
+    command = [sys.executable, "-m", "airflow", "outbound", "doctor", "--json"]
+    with open_ledger(ledger_url, [KEY]) as ledger, ledger.write() as connection:
+        connection.execute(text("UPDATE outbound_version SET version_num = '0004'"))
+        connection.execute(text("DROP TABLE handled"))
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert {finding["state"] for finding in json.loads(ended.stdout)} == {"good", "warning"}
 
 
 def test_it_changes_nothing(cloud: Simulator, tmp_path: Path, doctor: Doctor) -> None:

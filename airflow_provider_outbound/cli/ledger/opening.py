@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,20 +35,16 @@ def open_named(args: argparse.Namespace, *, make: bool = False) -> Ledger:
     :param make: Whether to make one where there is none; else a mistyped path is refused.
     :raises LedgerUnavailableError: there is no such file, or the database cannot be reached.
     """
+    from airflow_provider_outbound.core.ledger import open_ledger
+
     url, keys = ledger_location(args)
+    # Airflow, which may have been asked for the location, sends what Alembic logs to standard output.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     if not make and (missing := missing_file(url)):
         raise LedgerUnavailableError(
             f"ledger {missing}: there is no such file; give the right --ledger-url, or make a ledger with: "
             "outbound ledger migrate"
         )
-    return open_quietly(url, keys)
-
-
-def open_quietly(url: str, keys: Sequence[str]) -> Ledger:
-    """Open a ledger; what a migration logs, which Airflow would send to standard output, is left out."""
-    from airflow_provider_outbound.core.ledger import open_ledger
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     return open_ledger(url, keys)
 
 
