@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import platform
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from airflow_provider_outbound.cli.options import read_airflow_connections
+from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
@@ -80,14 +79,11 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _examine(arguments: argparse.Namespace) -> int:
     read_airflow_connections()
     findings = []
-    logging.disable(logging.WARNING)  # Airflow sends to standard output what it and its libraries log
-    try:
+    with quiet_logs():
         for finding in _findings(arguments):
             findings.append(finding)
             if not arguments.json:
                 _show(finding)
-    finally:
-        logging.disable(logging.NOTSET)
     if arguments.json:
         print(json.dumps([attrs.asdict(finding) for finding in findings], ensure_ascii=False))
     wrong = [finding.name for finding in findings if finding.state is State.WRONG]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.cli.options import read_airflow_connections
+from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def _count(value: str) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    hook = _hook(arguments)
-    with hook.ledger as ledger:
-        records = ledger.jobs.list_job_groups()[: arguments.limit]
-        rows = [_row(hook, record) for record in records]
+    with quiet_logs():
+        hook = _hook(arguments)
+        with hook.ledger as ledger:
+            records = ledger.jobs.list_job_groups()[: arguments.limit]
+            rows = [_row(hook, record) for record in records]
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False))
     else:

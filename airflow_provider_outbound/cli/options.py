@@ -1,9 +1,12 @@
-"""Arguments that several commands share."""
+"""Arguments that several commands share, and what they ask of Airflow."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LEDGER_HELP = """\
 Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several, comma separated, newest first); what is
@@ -35,3 +38,13 @@ def ledger_location(args: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
 def read_airflow_connections() -> None:
     """Let hooks find the connections of Airflow's database, as Airflow's own commands do: without it, they do not."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Keep standard output for the command: Airflow sends there what it and its libraries log."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.assign import AssignOptions, GroupSpec, Request, assign, create_group
@@ -70,6 +71,25 @@ def end(cloud: Simulator, job_group_id: str) -> None:
 
 def statuses(cloud: Simulator, job_group_id: str) -> set[str]:
     return {job["status"] for job in cloud.state()["groups"][job_group_id]["jobs"]}
+
+
+def test_a_program_finds_nothing_but_json(cloud: Simulator, campaign: Callable[..., str]) -> None:
+    group = campaign("spring")
+    hook = OutboundBotHook()
+    with hook.ledger as ledger, ledger.write() as connection:
+        connection.execute(text("UPDATE outbound_version SET version_num = '0004'"))
+        connection.execute(text("DROP TABLE handled"))
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "airflow", "outbound", "groups", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert [row["job_group_id"] for row in json.loads(ended.stdout)] == [group]
 
 
 def test_groups_are_listed_with_what_ledger_and_api_count(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location
+from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location, quiet_logs
 from airflow_provider_outbound.exceptions import LedgerUnavailableError
 
 if TYPE_CHECKING:
@@ -38,14 +37,13 @@ def open_named(args: argparse.Namespace, *, make: bool = False) -> Ledger:
     from airflow_provider_outbound.core.ledger import open_ledger
 
     url, keys = ledger_location(args)
-    # Airflow, which may have been asked for the location, sends what Alembic logs to standard output.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     if not make and (missing := missing_file(url)):
         raise LedgerUnavailableError(
             f"ledger {missing}: there is no such file; give the right --ledger-url, or make a ledger with: "
             "outbound ledger migrate"
         )
-    return open_ledger(url, keys)
+    with quiet_logs():
+        return open_ledger(url, keys)
 
 
 def missing_file(url: str) -> str | None:
