@@ -99,7 +99,7 @@ def test_an_assignment_that_died_does_not_hang_the_wait(campaign: Any, monkeypat
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     campaign.assign(3)
     campaign.ledger.jobs.open_assignment(
-        TaskKey("dag", "run", "died"), campaign.job_group_id, owner="gone", lease_seconds=0.1, settle_seconds=0
+        TaskKey("dag", "run", "died"), campaign.job_group_id, owner="gone", lease_seconds=1.0, settle_seconds=0
     )
 
     event = campaign.wait(abandoned_after=0.5)

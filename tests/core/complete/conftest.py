@@ -49,7 +49,7 @@ class Campaign:
             guard=lambda _: None,
         )
 
-    def die_assigning(self, count: int, *, first: int, sent: bool, lease_seconds: float = 0.05) -> Assignment:
+    def die_assigning(self, count: int, *, first: int, sent: bool, lease_seconds: float = 1.0) -> Assignment:
         """Leave an assignment as a process does that is killed with a request under way."""
         jobs, identity = self.ledger.jobs, self.ledger.identity
         key = TaskKey("dag", "run", "died")
