@@ -56,13 +56,15 @@ class EventLog:
         :return: How many events it had yet to read.
         :raises LedgerError: there is no such cursor.
         """
-        with self._database.write() as connection:
+        # Counted before the write: millions of events take seconds, for which no writer should wait.
+        with self._database.read() as connection:
             sequence = connection.execute(select(_cursors.sequence).where(_cursors.name == name)).scalar()
             if sequence is None:
                 raise LedgerError(f"cursor {name!r}: the ledger has none of this name; see: outbound ledger status")
             unread = select(func.count()).select_from(schema.events).where(_events.sequence > sequence)
             count = int(connection.execute(unread).scalar_one())
-            if not dry_run:
+        if not dry_run:
+            with self._database.write() as connection:
                 connection.execute(delete(schema.cursors).where(_cursors.name == name))
         return count
 
