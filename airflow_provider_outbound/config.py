@@ -65,6 +65,11 @@ def default_ledger_url() -> str:
     return f"sqlite:///{home}/outbound_ledger.db"
 
 
+def executor() -> str:
+    """Value of ``[core] executor``, which says where tasks may run."""
+    return _get("executor", "core") or "LocalExecutor"
+
+
 def check_shared_ledger(settings: Settings, executor: str) -> None:
     """
     Refuse the default ledger where tasks may run on several machines: each would have its own, and know nothing of the

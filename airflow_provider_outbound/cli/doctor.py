@@ -132,12 +132,10 @@ def _versions() -> Finding:
 
 
 def _configuration(settings: Settings) -> Finding:
-    from airflow.sdk.configuration import conf
-
     from airflow_provider_outbound import config
 
     try:
-        config.check_shared_ledger(settings, conf.get("core", "executor", fallback="LocalExecutor"))
+        config.check_shared_ledger(settings, config.executor())
     except OutboundBotError as error:
         return Finding("configuration", State.WRONG, str(error))
     collector = {

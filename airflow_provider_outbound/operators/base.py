@@ -99,9 +99,7 @@ class OutboundBotOperator(BaseOperator):
 
         :raises OutboundBotConfigError: tasks run on several machines, and the ledger is a file of this one.
         """
-        from airflow.sdk.configuration import conf
-
-        config.check_shared_ledger(config.load(), conf.get("core", "executor", fallback="LocalExecutor"))
+        config.check_shared_ledger(config.load(), config.executor())
         return self.hook.ledger
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from airflow_provider_outbound.cli import main
-from airflow_provider_outbound.core.ledger import Incoming, open_ledger
+from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
 OUTBOUNDBOT, ROCKETMQ = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
@@ -253,6 +253,19 @@ def test_what_somebody_should_look_at_in_the_ledger(
     assert code == 0
     assert "1 messages could not be read" in texts_of(found, "ledger", "warning")
     assert "1234" not in json.dumps(found)
+
+
+def test_a_database_whose_clock_is_off(
+    cloud: Simulator, ledger_url: str, triggerer: None, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
+) -> None:
+    """The ledger's clock is replaced: a file has none of its own, and a server's cannot be set from here."""
+    open_ledger(ledger_url, [KEY]).close()
+    monkeypatch.setattr(Ledger, "now", lambda _: datetime.now(UTC) + timedelta(minutes=2))
+
+    code, found = doctor()
+
+    assert code == 0
+    assert "differ by 120 s" in texts_of(found, "clock", "warning")
 
 
 def test_each_finding_is_a_line(
