@@ -99,6 +99,13 @@ class PostgreSQLServer:
             assert time.monotonic() < deadline, "the server does not reload its configuration"
             time.sleep(0.1)
 
+    def wait_for_refusal(self) -> None:
+        """Wait until somebody has tried to write while the server was read-only."""
+        deadline = time.monotonic() + 90
+        while b"read-only transaction" not in (self._folder / "log").read_bytes():
+            assert time.monotonic() < deadline, "nobody tries to write"
+            time.sleep(0.1)
+
     def cut_connections(self) -> None:
         """End every connection but the one that asks for it."""
         self.execute(

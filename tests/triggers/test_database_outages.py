@@ -58,8 +58,14 @@ def test_a_campaign_runs_as_on_any_other_ledger(on_server: Any, capsys: pytest.C
 
 @pytest.mark.parametrize("outage", ["read-only", "cut-connections", "restart"])
 def test_a_wait_outlasts_an_outage(
-    server: PostgreSQLServer, on_server: Any, triggerer: Callable[..., Any], outage: str
+    server: PostgreSQLServer,
+    on_server: Any,
+    triggerer: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    outage: str,
 ) -> None:
+    # A wait that reconciles writes, which a server that is read-only refuses.
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     on_server.freeze()
     on_server.assign(CONTACTS)
     waiting = triggerer(on_server.trigger())
@@ -68,7 +74,7 @@ def test_a_wait_outlasts_an_outage(
     if outage == "read-only":
         with server.read_only():
             on_server.thaw()
-            _until_all_have_ended(on_server)
+            server.wait_for_refusal()
     elif outage == "cut-connections":
         for _ in range(3):
             server.cut_connections()
@@ -83,6 +89,20 @@ def test_a_wait_outlasts_an_outage(
     waiting.close()
     assert f'"total": {CONTACTS}' in event, event
     assert jobs_of_each(on_server) == {1}
+
+
+def test_a_wait_that_begins_in_an_outage_outlasts_it(
+    server: PostgreSQLServer, on_server: Any, triggerer: Callable[..., Any]
+) -> None:
+    on_server.assign(CONTACTS)
+    with server.read_only():
+        waiting = triggerer(on_server.trigger())
+        assert waiting.line() == "running"
+        server.wait_for_refusal()
+
+    event = waiting.line()
+    waiting.close()
+    assert f'"total": {CONTACTS}' in event, event
 
 
 def test_an_assignment_that_meets_a_read_only_server_goes_on_afterwards(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
-
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -54,3 +53,50 @@ def test_a_killed_database_loses_nothing_that_was_acknowledged(
     assert counts.total == counts.terminal == 3 * (MESSAGES + 1)
     assert worker.process.poll() is None
     assert worker.said("INFO the ledger answers again") == 3
+
+
+def test_a_read_only_database_stops_receiving_and_is_reported_once(
+    server: PostgreSQLServer,
+    simulator: Simulator,
+    settings: WorkerSettings,
+    start: Callable[..., Any],
+    completed: Callable[..., bytes],
+    tools: Any,
+) -> None:
+    settings = attrs.evolve(settings, ledger_url=server.url)
+    open_ledger(settings.ledger_url, settings.ledger_keys).close()
+    worker = start(settings)
+    worker.wait_for("collecting")
+
+    with server.read_only():
+        for _ in range(MESSAGES):
+            simulator.publish(completed("group-1"))
+        worker.wait_for("read-only")
+        groups = simulator.broker_control()["topics"][simulator.topic]["groups"].values()
+        assert all(group["delivered"] == group["unacknowledged"] for group in groups)
+    worker.wait_for("INFO the ledger answers again")
+
+    def stored() -> int:
+        with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
+            return ledger.jobs.counts("group-1").terminal
+
+    tools.until(lambda: stored() == MESSAGES, "all stored")
+    assert worker.said("WARNING") == 1, worker.lines
+    assert worker.said("ERROR") == 0, worker.lines
+
+
+def test_a_collector_whose_privileges_are_taken_ends_with_the_fix(
+    server: PostgreSQLServer, simulator: Simulator, settings: WorkerSettings, start: Callable[..., Any], completed: Any
+) -> None:
+    open_ledger(server.url, settings.ledger_keys).close()
+    server.execute(
+        "CREATE ROLE limited LOGIN", "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO limited"
+    )
+    worker = start(attrs.evolve(settings, ledger_url=server.url.replace("postgres@", "limited@")))
+    worker.wait_for("collecting")
+
+    server.execute("REVOKE INSERT ON events FROM limited")
+    simulator.publish(completed("group-1"))
+
+    assert worker.ended() == 1
+    assert worker.said("lacks a privilege") == 1, worker.lines
