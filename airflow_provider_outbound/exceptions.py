@@ -12,7 +12,8 @@ Every error this package raises on purpose.
     * OutboundBotAnswerError          the answer cannot be used (HTML, missing fields, a wrong count): in doubt
   * OutboundBotTransportError         no answer: whether the API acted is unknown
   * LedgerError                       the ledger cannot be used as asked
-    * LedgerUnavailableError          its database cannot be reached or written
+    * LedgerUnavailableError          its database cannot be reached or written now; the same may succeed later
+    * LedgerAccessError               its database refuses this user, or is not a ledger
     * LedgerVersionError              its schema is newer than this package
     * LedgerKeyError                  a row cannot be decrypted with the keys given
     * JobGroupPurgedError             the group's rows were purged: it is over
@@ -133,7 +134,11 @@ class LedgerError(OutboundBotError):
 
 
 class LedgerUnavailableError(LedgerError):
-    """The ledger's database cannot be reached or written."""
+    """The ledger's database cannot be reached or written now; the same may succeed later."""
+
+
+class LedgerAccessError(LedgerError):
+    """The ledger's database refuses this user, or is not a ledger: a person has to change something."""
 
 
 class LedgerVersionError(LedgerError):

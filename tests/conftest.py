@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.postgresql import PostgreSQLServer, postgresql_server
 
 if TYPE_CHECKING:
     from airflow.models import DagRun
@@ -118,6 +119,13 @@ def make_database(postgresql_url: str) -> Iterator[Callable[[], str]]:
         for name in names:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
+
+
+@pytest.fixture
+def server() -> Iterator[PostgreSQLServer]:
+    """A PostgreSQL server of the test's own, which it may stop, kill and turn read-only."""
+    with postgresql_server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ import tenacity
 
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
 from airflow_provider_outbound.exceptions import (
+    LedgerError,
     LedgerUnavailableError,
     OutboundBotError,
     RocketMQError,
@@ -292,6 +293,9 @@ class Collector:
         """Keep messages, however long the database is away; return those that are kept."""
         try:
             return messages if self._record(ledger, messages) else []
+        except LedgerError:
+            # No message can be kept until somebody changes the database, so none is received meanwhile.
+            raise
         except Exception as error:  # noqa: BLE001 - one message that no rule foresaw must not stop the others
             if len(messages) == 1:
                 logger.error("a message cannot be kept, and will come again: %s", locate(error))  # noqa: TRY400

@@ -21,15 +21,17 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.errors import ledger_error
 from airflow_provider_outbound.core.ledger.vault import Identity, Vault
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
     LedgerUnavailableError,
     LedgerVersionError,
     OutboundBotConfigError,
+    OutboundBotError,
 )
 
 #: How long a writer waits for another one, seconds.
@@ -56,7 +58,8 @@ class Database:
 
     :param url: SQLAlchemy URL: ``sqlite:////path/ledger.db`` or ``postgresql+psycopg://…``.
     :param keys: Fernet keys, newest first.
-    :raises LedgerUnavailableError: the database cannot be reached or written.
+    :raises LedgerUnavailableError: the database cannot be reached or written now.
+    :raises LedgerAccessError: it refuses this user, or is not a ledger.
     :raises LedgerVersionError: its schema is newer than this package.
     :raises LedgerKeyError: the keys do not open it.
     """
@@ -177,14 +180,16 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
-            # The text of the driver may quote a statement's values; its first line without them is enough.
-            reason = str(error.orig).strip().splitlines()[0] if error.orig and str(error.orig).strip() else "no answer"
-            raise LedgerUnavailableError(f"ledger {self._shown}: {reason}{_mend(reason)}") from None
         except DBAPIError as error:
-            if error.connection_invalidated:
-                raise LedgerUnavailableError(f"ledger {self._shown}: the connection was lost") from None
-            raise
+            translated = self.translate(error)
+            if translated is None:
+                raise
+            # Without the driver's error, whose text may quote a statement's values.
+            raise translated from None
+
+    def translate(self, error: DBAPIError) -> OutboundBotError | None:
+        """What an error of this database means; ``None`` if it says something about a statement alone."""
+        return ledger_error(self._shown, error)
 
     def _migrate(self) -> str | None:
         """
@@ -265,15 +270,24 @@ def _checked_url(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
+        # Named prepared statements belong to a server connection, and PgBouncer gives each transaction another one.
+        options = {"prepare_threshold": None}
         try:
-            return create_engine(url, pool_pre_ping=True)
+            return create_engine(
+                url.difference_update_query(options),
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args=options,
+            )
         except (NoSuchModuleError, ModuleNotFoundError):
             raise OutboundBotConfigError(
                 'ledger_url: PostgreSQL needs psycopg; run: pip install "airflow-provider-outbound[postgresql]"'
             ) from None
     path = Path(str(url.database))
     _claim_file(path)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -320,16 +334,3 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("outbound_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _mend(reason: str) -> str:
-    mends = {
-        "locked": "; another process held its write lock too long",
-        "readonly": "; give this user the right to write the file and its folder",
-        "disk is full": "; free some space",
-        "No space left": "; free some space",
-        "disk I/O error": "; free some space, unless its disk fails or its file was moved while it was open",
-        "no such table": "; it is no ledger of this package",
-        "not a database": "; the file is no ledger, or it is damaged",
-    }
-    return next((mend for word, mend in mends.items() if word in reason), "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.facts import FactWriter
@@ -15,7 +15,7 @@ from airflow_provider_outbound.core.ledger.quarantine import quarantine
 from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
 from airflow_provider_outbound.core.ledger.statements import insert, insert_of
 from airflow_provider_outbound.core.models.event import Event
-from airflow_provider_outbound.exceptions import LedgerUnavailableError
+from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,12 +42,13 @@ class Inbox:
 
         Once this returns, all of them may be acknowledged.
 
-        :raises LedgerUnavailableError: the database cannot be reached or written; nothing was kept.
+        :raises LedgerUnavailableError: the database cannot be reached or written now; nothing was kept.
+        :raises LedgerAccessError: it refuses this user, or is not a ledger; nothing was kept.
         """
         try:
             with self._database.write() as connection:
                 return self._record(connection, messages)
-        except LedgerUnavailableError:
+        except OutboundBotError:
             raise
         except (SQLAlchemyError, ValueError, TypeError, OverflowError):
             # Something about one message: find it, keep the others.
@@ -65,9 +66,12 @@ class Inbox:
         try:
             with connection.begin_nested():
                 return self._record(connection, [message])
-        except LedgerUnavailableError:
+        except OutboundBotError:
             raise
         except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+            if isinstance(error, DBAPIError) and self._database.translate(error) is not None:
+                # The database is at fault, not the message.
+                raise
             quarantine(self._database, connection, message, f"cannot be stored ({type(error).__name__})")
             return Recorded(new=0, repeated=0, quarantined=1)
 
