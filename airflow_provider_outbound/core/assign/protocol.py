@@ -157,7 +157,10 @@ def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSourc
     )
     with ExitStack() as stack:
         intake = _intake(ledger, assignment, source, options, stack, strict=False)
-        standings = Counter(standing for _, standing in intake)
+        try:
+            standings = Counter(standing for _, standing in intake)
+        except OutboundBotContactsError as error:
+            raise OutboundBotContactsError(f"{error}. Nobody was called") from None
     if intake.rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
             f"{intake.rejected} of {intake.read} contacts cannot be used: {intake.summary_of_rejects()}. "

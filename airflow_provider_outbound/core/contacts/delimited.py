@@ -27,8 +27,9 @@ _QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 #: Digits that could be a phone number, whatever people put between them.
 _NUMBER = re.compile(r"\d(?:(?:[^\w,;|]|_){0,3}\d){6,}")
-#: A line of a quoted cell that has as many delimiters as a row may have this many digits without looking like one.
-_MOST_DIGITS = 4
+#: A line of a quoted cell that has as many delimiters as a row looks like one from this many digits on; a postcode has
+#: fewer.
+_DIGITS_OF_A_NUMBER = 7
 
 
 class StructureError(ValueError):
@@ -227,7 +228,7 @@ def _could_be_row(text: str, delimiter: str, columns: int) -> bool:
     if _NUMBER.search(text):
         return True
     digits = sum(map(str.isdigit, text))
-    return columns > 1 and text.count(delimiter) == columns - 1 and digits > _MOST_DIGITS
+    return columns > 1 and text.count(delimiter) == columns - 1 and digits >= _DIGITS_OF_A_NUMBER
 
 
 def _line_at(line: int, text: str, position: int) -> int:

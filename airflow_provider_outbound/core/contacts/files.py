@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from gzip import BadGzipFile
+from pathlib import Path
 from typing import IO, Any, Protocol
 
 from airflow_provider_outbound.core.contacts.delimited import StructureError, read_rows
@@ -49,6 +51,8 @@ def from_path(
     :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` behind it, or ``.parquet``. In
         folders, names that begin with ``_`` or ``.`` are passed over, as writers of partitioned data mean it.
     :param columns: See :class:`ContactSource`.
+        A folder without data files and a pattern that no file matches hold no contacts;
+        :func:`~airflow_provider_outbound.core.contacts.read_excluded` refuses them.
     :param encoding: Of text, e.g. ``gb18030``; the default also drops the mark that spreadsheets put in front.
     :param label: How errors call it: the argument's name.
     :raises OutboundBotContactsError: there is no such file, it has another suffix, or there is no such encoding.
@@ -67,7 +71,7 @@ def from_paths(
     """Read several paths, one after the other; see :func:`from_path`."""
     try:
         "".encode(encoding)
-    except LookupError:
+    except (LookupError, TypeError):
         raise OutboundBotContactsError(f"encoding: {encoding!r} is unknown; try 'utf-8-sig' or 'gb18030'") from None
     parts: list[Rows] = []
     for path in paths:
@@ -82,7 +86,7 @@ def _files(path: Any, label: str) -> list[PathLike]:
         if not hasattr(path, "is_dir") or path.is_file():
             return [path]
         if path.is_dir():
-            base, found = path, path.rglob("*")
+            base, found = path, _everything_in(path)
         elif _PATTERN.search(str(path)):
             names: list[str] = []
             base = path
@@ -98,11 +102,29 @@ def _files(path: Any, label: str) -> list[PathLike]:
             file
             for file in found
             if not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/"))
-            and file.is_file()
+            and (file.is_file() or _is_broken_link(file))
         ]
     except OSError as error:
         raise _unreadable(path, error, label) from None
     return sorted(files, key=str)
+
+
+def _everything_in(folder: Any) -> Iterator[Any]:
+    if not isinstance(folder, Path):
+        yield from folder.rglob("*")
+        return
+    # pathlib passes over folders that may not be read, and whoever is listed in them.
+    for inner, _, names in os.walk(folder, onerror=_raise):
+        yield from (Path(inner, name) for name in names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_broken_link(file: Any) -> bool:
+    """Whether it is a file that is gone: it counts as one, so that opening it says so."""
+    return isinstance(file, Path) and file.is_symlink() and not file.exists()
 
 
 def _file(path: PathLike, encoding: str, label: str) -> _File:

@@ -89,7 +89,7 @@ def advice(encoding: str) -> str:
 class _Rest(RawIOBase):
     """A file of which the first bytes were read already."""
 
-    def __init__(self, head: bytes, file: IO[bytes]) -> None:
+    def __init__(self, head: bytes, file: IO[bytes] | GzipFile) -> None:
         self._head = head
         self._file = file
 
@@ -103,7 +103,7 @@ class _Rest(RawIOBase):
         return len(data)
 
 
-def _peek(file: IO[bytes]) -> tuple[bytes, IO[bytes]]:
+def _peek(file: IO[bytes] | GzipFile) -> tuple[bytes, IO[bytes]]:
     """The first bytes, and the whole; not every file of a store can be set back."""
     head = b""
     while len(head) < _HEAD and (more := file.read(_HEAD - len(head))):
