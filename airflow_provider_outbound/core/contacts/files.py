@@ -49,10 +49,10 @@ def from_path(
     Read a file, all files of a folder and the folders in it, or all that match a pattern.
 
     :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` behind it, or ``.parquet``. In
-        folders, names that begin with ``_`` or ``.`` are passed over, as writers of partitioned data mean it.
-    :param columns: See :class:`ContactSource`.
-        A folder without data files and a pattern that no file matches hold no contacts;
+        folders, names that begin with ``_`` or ``.`` are passed over, as writers of partitioned data mean it. A folder
+        without data files and a pattern that no file matches hold no contacts;
         :func:`~airflow_provider_outbound.core.contacts.read_excluded` refuses them.
+    :param columns: See :class:`ContactSource`.
     :param encoding: Of text, e.g. ``gb18030``; the default also drops the mark that spreadsheets put in front.
     :param label: How errors call it: the argument's name.
     :raises OutboundBotContactsError: there is no such file, it has another suffix, or there is no such encoding.
@@ -114,7 +114,8 @@ def _everything_in(folder: Any) -> Iterator[Any]:
         yield from folder.rglob("*")
         return
     # pathlib passes over folders that may not be read, and whoever is listed in them.
-    for inner, _, names in os.walk(folder, onerror=_raise):
+    for inner, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
         yield from (Path(inner, name) for name in names)
 
 
@@ -204,7 +205,7 @@ class _TextFile(_File):
 
 class _CsvFile(_TextFile):
     def _read(self, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-        is_tsv = ".tsv" in self._path.name.lower()
+        is_tsv = self._path.name.lower().removesuffix(".gz").endswith(".tsv")
         rows = read_rows(lines, undecodable=self._undecodable, is_tsv=is_tsv)
         header: list[str] | None = None
         for line, cells in rows:
