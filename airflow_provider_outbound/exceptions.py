@@ -4,6 +4,7 @@ Every error this package raises on purpose.
 * OutboundBotError
   * OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
     * OutboundBotContactsError        the contacts cannot be used; nothing was sent
+      * ContactsNotFoundError         the file, folder or pattern that was named does not exist, or holds no data file
   * OutboundBotWrongTimeError         dialling now would break a time rule; nothing was sent
   * OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
     * OutboundBotThrottlingError      refused for now; the same request may succeed later
@@ -47,6 +48,10 @@ class OutboundBotConfigError(OutboundBotError, ValueError):
 
 class OutboundBotContactsError(OutboundBotConfigError):
     """The contacts cannot be used; nothing was sent."""
+
+
+class ContactsNotFoundError(OutboundBotContactsError):
+    """The file, folder or pattern that was named does not exist, or holds no data file."""
 
 
 class OutboundBotWrongTimeError(OutboundBotError):

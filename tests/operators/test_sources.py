@@ -165,16 +165,47 @@ def test_an_event_that_queued_for_too_long_calls_nobody_unless_all_are_assigned(
     assert len(numbers_called(simulator)) == 3
 
 
+@pytest.mark.parametrize("before", ["\n", "\ufeff\r\n", "sep=,\n", ",,\n"])
+def test_nobody_on_a_do_not_call_file_is_called_whatever_stands_before_its_header(
+    simulator, context, group, people, tmp_path, before
+):
+    contacts = write_csv(tmp_path / "people.csv", people(4))
+    exclude = tmp_path / "exclude.csv"
+    exclude.write_text(before + "phone,name\n" + "".join(f"{person['phone']},x,,\n" for person in people(3)))
+
+    assert assign(group, contacts_path=contacts, exclude_path=str(exclude)).execute(context())["excluded"] == 3
+
+    assert numbers_called(simulator) == [person["phone"] for person in people(4)[3:]]
+
+
+@pytest.mark.parametrize("on_invalid", ["fail", "skip"])
+@pytest.mark.parametrize("content", ["", "\n\n", 'phone,name\n13800000001,"Tony\n13800000002,Ann\n', None])
+def test_nobody_is_called_if_a_do_not_call_file_is_not_understood(
+    simulator, context, group, people, tmp_path, content, on_invalid
+):
+    contacts = write_csv(tmp_path / "people.csv", people(4))
+    exclude = tmp_path / "exclude.csv"
+    if content is not None:
+        exclude.write_text(content)
+
+    with pytest.raises(
+        OutboundBotContactsError, match=r"exclude_path: .*exclude\.csv (line 2|is empty|cannot be read)"
+    ):
+        assign(group, contacts_path=contacts, exclude_path=str(exclude), on_invalid=on_invalid).execute(context())
+
+    assert not numbers_called(simulator)
+
+
 def test_rejects_of_several_files_name_theirs(context, group, people, tmp_path):
     write_csv(tmp_path / "a.csv", people(2))
     write_csv(tmp_path / "b.csv", [{"phone": "13800000009"}, {"phone": "nonsense"}])
     rejects = tmp_path / "rejects.out"
 
-    with pytest.raises(OutboundBotContactsError, match=r"1 of 4 contacts cannot be used: b.csv row 2"):
+    with pytest.raises(OutboundBotContactsError, match=r"1 of 4 contacts cannot be used: b.csv line 3"):
         assign(group, contacts_path=f"{tmp_path}/*.csv").execute(context())
     assign(group, contacts_path=f"{tmp_path}/*.csv", on_invalid="skip", rejects_path=str(rejects)).execute(context())
 
-    assert rejects.read_text().splitlines()[1:] == ["2,********,not a phone number,b.csv"]
+    assert rejects.read_text().splitlines()[1:] == ["2,********,not a phone number,b.csv,3"]
 
 
 @pytest.mark.parametrize(

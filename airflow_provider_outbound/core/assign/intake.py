@@ -117,7 +117,15 @@ class Intake:
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact
         reason = "its reference_id belongs to another number"
-        self._reject(Reject(row=contact.row, number=mask(contact.phone.e164), reason=reason, file=contact.file))
+        self._reject(
+            Reject(
+                row=contact.row,
+                number=mask(contact.phone.e164),
+                reason=reason,
+                file=contact.file,
+                line=contact.line,
+            )
+        )
 
     def _reject(self, reject: Reject) -> None:
         self.rejected += 1
@@ -179,12 +187,12 @@ class RejectsFile:
                 f"rejects_path: {self._path} cannot be written: {error.strerror or type(error).__name__}"
             ) from None
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(("row", "phone_number", "reason", "file"))
+        self._writer.writerow(("row", "phone_number", "reason", "file", "line"))
         return self
 
     def write(self, reject: Reject) -> None:
         """Add a row."""
-        self._writer.writerow((reject.row, reject.number, reject.reason, reject.file))
+        self._writer.writerow((reject.row, reject.number, reject.reason, reject.file, reject.line))
 
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None

@@ -157,7 +157,10 @@ def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSourc
     )
     with ExitStack() as stack:
         intake = _intake(ledger, assignment, source, options, stack, strict=False)
-        standings = Counter(standing for _, standing in intake)
+        try:
+            standings = Counter(standing for _, standing in intake)
+        except OutboundBotContactsError as error:
+            raise OutboundBotContactsError(f"{error}. Nobody was called") from None
     if intake.rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
             f"{intake.rejected} of {intake.read} contacts cannot be used: {intake.summary_of_rejects()}. "
@@ -323,8 +326,22 @@ class _Run:
             intake = _intake(self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict)
             # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
             contacts = stack.enter_context(closing(iter(intake)))
-            self._sender.send(candidate for candidate, standing in contacts if standing is Standing.FRESH)
+            try:
+                self._sender.send(candidate for candidate, standing in contacts if standing is Standing.FRESH)
+            except OutboundBotContactsError as error:
+                raise OutboundBotContactsError(f"{error}. {self._what_was_sent()}") from None
         return Survey.of(intake, valid=intake.fresh, pending=0)
+
+    def _what_was_sent(self) -> str:
+        jobs, assignment = self._ledger.jobs, self._lease.assignment
+        assigned, unresolved = jobs.count_in_group(assignment), len(jobs.unresolved(assignment))
+        if not assigned and not unresolved:
+            return "Nobody was called"
+        doubt = f", and {unresolved} more may be" if unresolved else ""
+        return (
+            f"{assigned} contacts read before it are assigned already{doubt}; whoever is read after it is not. "
+            "Fix the source and run again: that continues, and assigns nobody a second time"
+        )
 
     def _guard(self) -> None:
         if self._group is not None:

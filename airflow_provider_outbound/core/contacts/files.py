@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from io import TextIOWrapper
+from gzip import BadGzipFile
+from pathlib import Path
 from typing import IO, Any, Protocol
 
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject
+from airflow_provider_outbound.core.contacts.delimited import StructureError, read_rows
+from airflow_provider_outbound.core.contacts.json_objects import JSON_SPACES, read_object, refuse_other_json
+from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows
+from airflow_provider_outbound.core.contacts.text import UNDECODABLE, WrongKindError, advice, open_text
 from airflow_provider_outbound.core.models.phone import redact
-from airflow_provider_outbound.exceptions import OutboundBotContactsError
+from airflow_provider_outbound.exceptions import ContactsNotFoundError, OutboundBotContactsError
 
 _SUFFIXES = ".csv, .tsv, .jsonl, .ndjson (each perhaps with .gz), .parquet"
 _PATTERN = re.compile(r"[*?[]")
+_DAMAGES: Mapping[type[Exception], str] = {
+    EOFError: "it ends too early; it was not written or copied whole",
+    BadGzipFile: "it is damaged",
+    zlib.error: "it is damaged",
+}
 #: Rows of a Parquet file held at a time.
 _BATCH = 1000
 
@@ -42,7 +49,9 @@ def from_path(
     Read a file, all files of a folder and the folders in it, or all that match a pattern.
 
     :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` behind it, or ``.parquet``. In
-        folders, names that begin with ``_`` or ``.`` are passed over, as writers of partitioned data mean it.
+        folders, names that begin with ``_`` or ``.`` are passed over, as writers of partitioned data mean it. A folder
+        without data files and a pattern that no file matches hold no contacts;
+        :func:`~airflow_provider_outbound.core.contacts.read_excluded` refuses them.
     :param columns: See :class:`ContactSource`.
     :param encoding: Of text, e.g. ``gb18030``; the default also drops the mark that spreadsheets put in front.
     :param label: How errors call it: the argument's name.
@@ -62,9 +71,12 @@ def from_paths(
     """Read several paths, one after the other; see :func:`from_path`."""
     try:
         "".encode(encoding)
-    except LookupError:
+    except (LookupError, TypeError):
         raise OutboundBotContactsError(f"encoding: {encoding!r} is unknown; try 'utf-8-sig' or 'gb18030'") from None
-    parts = [_file(file, encoding, label) for path in paths for file in _files(path, label)]
+    parts: list[Rows] = []
+    for path in paths:
+        files = _files(path, label)
+        parts += [_file(file, encoding, label) for file in files] or [_NoFiles(path, label)]
     return ContactSource(parts, columns=columns, default_region=default_region)
 
 
@@ -74,7 +86,7 @@ def _files(path: Any, label: str) -> list[PathLike]:
         if not hasattr(path, "is_dir") or path.is_file():
             return [path]
         if path.is_dir():
-            base, found = path, path.rglob("*")
+            base, found = path, _everything_in(path)
         elif _PATTERN.search(str(path)):
             names: list[str] = []
             base = path
@@ -90,11 +102,30 @@ def _files(path: Any, label: str) -> list[PathLike]:
             file
             for file in found
             if not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/"))
-            and file.is_file()
+            and (file.is_file() or _is_broken_link(file))
         ]
     except OSError as error:
         raise _unreadable(path, error, label) from None
     return sorted(files, key=str)
+
+
+def _everything_in(folder: Any) -> Iterator[Any]:
+    if not isinstance(folder, Path):
+        yield from folder.rglob("*")
+        return
+    # pathlib passes over folders that may not be read, and whoever is listed in them.
+    for inner, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        yield from (Path(inner, name) for name in names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_broken_link(file: Any) -> bool:
+    """Whether it is a file that is gone: it counts as one, so that opening it says so."""
+    return isinstance(file, Path) and file.is_symlink() and not file.exists()
 
 
 def _file(path: PathLike, encoding: str, label: str) -> _File:
@@ -109,6 +140,23 @@ def _file(path: PathLike, encoding: str, label: str) -> _File:
         f"{label}: {redact(path.name)!r} has none of the suffixes {_SUFFIXES}; "
         "of a folder with other files name those that are meant: 'folder/*.csv'"
     )
+
+
+class _NoFiles:
+    """A folder without data files, or a pattern that no file matches."""
+
+    is_repeatable = True
+
+    def __init__(self, path: PathLike, label: str) -> None:
+        self._path = path
+        self.label = label
+        self.name = redact(path.name)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return iter(())
+
+    def absence(self) -> OutboundBotContactsError:
+        return ContactsNotFoundError(f"{self.label}: {redact(str(self._path))} holds no data file, or matches none")
 
 
 class _File:
@@ -126,84 +174,87 @@ class _File:
         except (OSError, EOFError, zlib.error) as error:
             raise _unreadable(self._path, error, self.label) from None
 
+    def absence(self) -> OutboundBotContactsError:
+        return OutboundBotContactsError(
+            f"{self.label}: {redact(str(self._path))} is empty; a list of nobody is a CSV file that has a header"
+        )
+
     def _rows(self, raw: IO[bytes]) -> Iterator[tuple[int, Any]]:
         raise NotImplementedError
 
 
 class _TextFile(_File):
+    has_lines = True
+
     def __init__(self, path: PathLike, encoding: str, label: str) -> None:
         super().__init__(path, label)
         self._encoding = encoding
+        self._undecodable = f"is not in encoding {encoding!r}; {advice(encoding)}"
 
     def _rows(self, raw: IO[bytes]) -> Iterator[tuple[int, Any]]:
-        is_packed = self._path.name.lower().endswith(".gz")
+        is_gzip = self._path.name.lower().endswith(".gz")
         try:
-            with (
-                gzip.GzipFile(fileobj=raw, mode="rb") if is_packed else raw as plain,
-                TextIOWrapper(plain, encoding=self._encoding, newline="") as lines,
-            ):
+            with open_text(raw, encoding=self._encoding, is_gzip=is_gzip) as lines:
                 yield from self._read(lines)
-        except UnicodeDecodeError:
-            raise OutboundBotContactsError(
-                f"{self.label}: {redact(str(self._path))} is not in encoding {self._encoding!r}; "
-                "pass the right one: encoding='gb18030'"
-            ) from None
+        except (WrongKindError, StructureError) as error:
+            raise OutboundBotContactsError(f"{self.label}: {redact(str(self._path))} {error}") from None
 
-    def _read(self, lines: IO[str]) -> Iterator[tuple[int, Any]]:
+    def _read(self, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
         raise NotImplementedError
 
 
 class _CsvFile(_TextFile):
-    def _read(self, lines: IO[str]) -> Iterator[tuple[int, Any]]:
-        first = lines.readline()
-        if not first.strip():
-            return
-        # Spreadsheets of some countries separate by semicolons.
-        delimiter = max(",;\t", key=first.count)
-        header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
-        for name in header:
-            if name and header.count(name) > 1:
-                raise OutboundBotContactsError(f"{self.label}: column {redact(name)!r} appears twice; rename one")
-        yield 0, Header(tuple(header))
-        reader = csv.reader(lines, delimiter=delimiter)
-        row = 0
-        while True:
-            try:
-                fields = next(reader)
-            except StopIteration:
-                break
-            except csv.Error as error:
-                row += 1
-                yield row, Reject(row=row, number="", reason=f"cannot be read as CSV: {error}")
-                continue
-            if not any(field.strip() for field in fields):
-                continue
-            row += 1
-            if len(fields) > len(header):
-                reason = (
-                    f"{len(fields)} fields, but {len(header)} columns; put quotes around a field with {delimiter!r}"
-                )
-                yield row, Reject(row=row, number="", reason=reason)
+    def _read(self, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+        is_tsv = self._path.name.lower().removesuffix(".gz").endswith(".tsv")
+        rows = read_rows(lines, undecodable=self._undecodable, is_tsv=is_tsv)
+        header: list[str] | None = None
+        for line, cells in rows:
+            if header is None:
+                if isinstance(cells, str):
+                    raise WrongKindError(cells)
+                header = _without_empty_end([name.strip() for name in cells], least=0)
+                yield line, Header(tuple(header))
+            elif isinstance(cells, str):
+                yield line, Reject(row=0, number="", reason=cells)
+            elif len(cells) == len(header):
+                yield line, dict(zip(header, cells, strict=True))
             else:
-                # A short line lacks its last columns.
-                yield row, dict(zip(header, fields, strict=False)) | dict.fromkeys(header[len(fields) :])
+                yield line, _fitted(header, cells)
+
+
+def _without_empty_end(cells: list[str], *, least: int) -> list[str]:
+    """Without the surplus cells that spreadsheets write for columns which are empty."""
+    while len(cells) > least and not cells[-1].strip():
+        cells.pop()
+    return cells
+
+
+def _fitted(header: list[str], cells: list[str]) -> dict[str, str | None] | Reject:
+    cells = _without_empty_end(cells, least=len(header))
+    if len(cells) > len(header):
+        reason = f"{len(cells)} cells, but {len(header)} columns; put quotes around a cell that holds the delimiter"
+        return Reject(row=0, number="", reason=reason)
+    # A short row lacks its last columns.
+    return dict(zip(header, cells, strict=False)) | dict.fromkeys(header[len(cells) :])
 
 
 class _JsonLinesFile(_TextFile):
-    def _read(self, lines: IO[str]) -> Iterator[tuple[int, Any]]:
-        row = 0
-        for line in lines:
-            if not line.strip():
+    def _read(self, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+        is_first = True
+        for line, text in enumerate(lines, start=1):
+            text = text.strip(JSON_SPACES)
+            if not text:
                 continue
-            row += 1
+            if is_first:
+                refuse_other_json(line, text)
+                is_first = False
+            if UNDECODABLE in text:
+                yield line, Reject(row=0, number="", reason=self._undecodable)
+                continue
             try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
-                yield row, value
-            else:
-                yield row, Reject(row=row, number="", reason="is not a JSON object on one line")
+                yield line, read_object(text)
+            except ValueError as error:
+                yield line, Reject(row=0, number="", reason=str(error))
 
 
 class _ParquetFile(_File):
@@ -229,5 +280,6 @@ class _ParquetFile(_File):
 
 
 def _unreadable(path: object, error: Exception, label: str) -> OutboundBotContactsError:
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    return OutboundBotContactsError(f"{label}: {redact(str(path))} cannot be read: {reason}")
+    kind = ContactsNotFoundError if isinstance(error, FileNotFoundError) else OutboundBotContactsError
+    reason = getattr(error, "strerror", None) or _DAMAGES.get(type(error)) or type(error).__name__
+    return kind(f"{label}: {redact(str(path))} cannot be read: {reason}")

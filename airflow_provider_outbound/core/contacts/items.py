@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header
+from airflow_provider_outbound.core.contacts.source import ContactSource, Header, refuse_twins
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 #: Rows of a frame turned into Python values at a time.
@@ -65,6 +65,8 @@ class _Frame:
             raise OutboundBotContactsError(
                 f'{label}: a {_kind(frame)} needs narwhals; run: pip install "airflow-provider-outbound[frames]"'
             ) from None
+        # Told here, since libraries differ in what they do about it.
+        refuse_twins(_names(frame), label)
         try:
             self._frame = narwhals.from_native(frame, eager_only=True)
         except TypeError:
@@ -84,6 +86,11 @@ def _is_frame(items: Any) -> bool:
     return has_columns and any(
         hasattr(items, name) for name in ("__dataframe__", "__arrow_c_stream__", "__narwhals_dataframe__")
     )
+
+
+def _names(frame: Any) -> list[str]:
+    # What Arrow calls columns are their values.
+    return [*map(str, frame.column_names if hasattr(frame, "column_names") else frame.columns)]
 
 
 def _is_lazy(items: Any) -> bool:

@@ -46,16 +46,19 @@ class Reject:
     :param row: 1 is the first contact of its list or file.
     :param number: What stood where the number belongs, masked.
     :param reason: Why, in words without any digit of the number.
-    :param file: Its file's name where the source has several.
+    :param file: Its file's name.
+    :param line: The line of its text file where it begins.
     """
 
     row: int
     number: str
     reason: str
     file: str = ""
+    line: int | None = None
 
     def __str__(self) -> str:
-        where = f"{self.file} row {self.row}" if self.file else f"row {self.row}"
+        place = f"row {self.row}" if self.line is None else f"line {self.line}"
+        where = f"{self.file} {place}" if self.file else place
         return f"{where}{f' ({self.number})' if self.number else ''}: {self.reason}"
 
 
@@ -71,6 +74,8 @@ class Rows(Protocol):
     Numbered rows: a dictionary each, or a plain number, or what is wrong with it; perhaps a :class:`Header` first.
 
     ``label`` is what errors call it, ``name`` its file's; ``is_repeatable`` says whether it can be read twice.
+    Two attributes are those of files: ``has_lines`` says that its numbers are lines of text, not rows, and
+    ``absence()`` gives the error for a list that must be there and has not even a header.
     """
 
     label: str
@@ -124,17 +129,22 @@ class ContactSource:
         begun, self._begun = self._begun, None
         return self._read() if begun is None else begun
 
-    def _read(self) -> Generator[Contact | Reject]:
-        for part in self._parts:
-            contacts = self._contacts(part)
-            if len(self._parts) == 1:
-                yield from contacts
-            else:
-                yield from (attrs.evolve(contact, file=part.name) for contact in contacts)
+    def read_present(self) -> Iterator[Contact | Reject]:
+        """
+        Read a list that must be there: each of its files has at least a header.
 
-    def _contacts(self, part: Rows) -> Iterator[Contact | Reject]:
+        :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
+        :raises OutboundBotContactsError: a file is empty.
+        """
+        return self._read(must_be_present=True) if self.is_repeatable else iter(self)
+
+    def _read(self, *, must_be_present: bool = False) -> Generator[Contact | Reject]:
+        for part in self._parts:
+            yield from self._contacts(part, must_be_present=must_be_present)
+
+    def _contacts(self, part: Rows, *, must_be_present: bool) -> Iterator[Contact | Reject]:
         plans: dict[tuple[str, ...], _Plan] = {}
-        for row, raw in part:
+        for row, line, raw in _numbered(part, must_be_present=must_be_present):
             # Nearly all are dictionaries; whether something is another Mapping takes ten times as long to find out.
             if isinstance(raw, (dict, Mapping)):
                 names = tuple(map(str, raw))
@@ -143,23 +153,27 @@ class ContactSource:
                     # Rows of a list may have different keys, and endlessly many if these are data.
                     plans = {} if len(plans) >= 100 else plans
                     plan = plans[names] = _Plan.of(names, self._fields(names))
-                yield self._contact(row, [*raw.values()], plan)
+                yield self._contact(part.name, row, line, [*raw.values()], plan)
             elif isinstance(raw, Header):
                 # Checked even if no row follows: a lone contact must not be taken for a header.
+                where = f"{part.label}: {part.name}" if part.name else part.label
+                refuse_twins(raw.names, where)
                 fields = self._fields(raw.names)
-                self._check_header(part.label, raw.names, fields)
+                self._check_header(where, raw.names, fields)
                 plans[raw.names] = _Plan.of(raw.names, fields)
             elif isinstance(raw, Reject):
-                yield raw
+                yield attrs.evolve(raw, row=row, line=line, file=part.name)
             elif isinstance(raw, Contact):
-                yield attrs.evolve(raw, row=row)
+                yield attrs.evolve(raw, row=row, file=part.name)
             elif isinstance(raw, str | Real | Decimal) and not isinstance(raw, bool):
-                yield self._contact(row, [raw], _LONE_NUMBER)
+                yield self._contact(part.name, row, line, [raw], _LONE_NUMBER)
             else:
-                yield Reject(row=row, number="", reason=f"{type(raw).__name__} is neither a dictionary nor a number")
+                reason = f"{type(raw).__name__} is neither a dictionary nor a number"
+                yield Reject(row=row, number="", reason=reason, file=part.name, line=line)
 
     def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
         """Which column holds what."""
+        refuse_twins(names)
         fields = {field: name for field, name in self._columns.items() if name in names}
         taken = set(self._columns.values())
         for field, known in COLUMN_NAMES.items():
@@ -189,13 +203,13 @@ class ContactSource:
             "name the one that is meant: columns={'phone': 'NAME OF THE COLUMN'}"
         )
 
-    def _contact(self, row: int, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
+    def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
         number = None if plan.phone is None else values[plan.phone]
         try:
             phone = read_number(number, self._default_region)
             reference_id = None if plan.reference_id is None else _reference(values[plan.reference_id])
         except ValueError as error:
-            return Reject(row=row, number=mask(_text(number)), reason=str(error))
+            return Reject(row=row, number=mask(_text(number)), reason=str(error), file=file, line=line)
         return Contact(
             phone=phone,
             name=None if plan.name is None else _detail(values[plan.name]),
@@ -204,7 +218,43 @@ class ContactSource:
             reference_id=reference_id,
             extras={key: _clean(_text(values[place])) for key, place in plan.extras if not _is_missing(values[place])},
             row=row,
+            line=line,
+            file=file,
         )
+
+
+def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int | None, Any]]:
+    """Rows with their number and, in a text file, the line where they begin."""
+    has_lines = getattr(part, "has_lines", False)
+    row = 0
+    is_absent = True
+    for place, raw in part:
+        is_absent = False
+        row += not isinstance(raw, Header)
+        yield row, place if has_lines else None, raw
+    absence = getattr(part, "absence", None)
+    if is_absent and must_be_present and absence is not None:
+        raise absence()
+
+
+def refuse_twins(names: Sequence[str], where: str = "columns") -> None:
+    """
+    Refuse names of columns that are the same, or differ in blanks only: one of them would be lost.
+
+    :param where: How the error begins.
+    :raises OutboundBotContactsError: names them.
+    """
+    met: dict[str, str] = {}
+    for name in names:
+        plain = "".join(_clean(name).split())
+        if plain in met:
+            twins = sorted({met[plain], name})
+            what = f"column {redact(name)!r} appears twice"
+            if len(twins) > 1:
+                what = f"columns {redact(twins[0])!r} and {redact(twins[1])!r} differ only in blanks"
+            raise OutboundBotContactsError(f"{where}: {what}; rename one")
+        if plain:
+            met[plain] = name
 
 
 @attrs.frozen(kw_only=True)
@@ -244,10 +294,11 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     Read numbers that must not be called.
 
     :return: Numbers in E.164.
-    :raises OutboundBotContactsError: one cannot be read: whoever it means might be called.
+    :raises OutboundBotContactsError: one cannot be read: whoever it means might be called; or a file is empty.
+    :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
     """
     numbers = set()
-    for item in source:
+    for item in source.read_present():
         if isinstance(item, Reject):
             raise OutboundBotContactsError(f"{label}: {item}; mend it, else the person it means might be called")
         numbers.add(item.phone.e164)

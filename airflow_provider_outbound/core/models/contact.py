@@ -29,7 +29,9 @@ class Contact:
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     #: Where it stood in its source, for error messages: 1 is the first contact.
     row: int = attrs.field(default=0, eq=False)
-    #: Its file, where the source has several.
+    #: The line of its text file where it begins.
+    line: int | None = attrs.field(default=None, eq=False)
+    #: Its file's name.
     file: str = attrs.field(default="", eq=False)
 
     def job_json(self, reference_id: str) -> str:

@@ -175,6 +175,29 @@ def test_a_source_that_disappears_half_way_loses_nothing(campaign, numbers, tmp_
     assert campaign.each_once(numbers(20))
 
 
+def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continues(campaign, numbers, tmp_path):
+    path = tmp_path / "people.csv"
+    people = numbers(450)
+    how = {"batch_size": 50, "lease_seconds": 60.0}
+    whole = "phone,name\n" + "".join(f"{number},Li\n" for number in people)
+    path.write_text(whole.replace(f"{people[430]},Li", f'{people[430]},"Li'))
+
+    with pytest.raises(OutboundBotContactsError, match=r"people\.csv line 432: a quote opens .*Nobody was called"):
+        campaign.assign(from_path(path), on_invalid="fail", **how)
+    assert campaign.jobs_per_number() == {}
+    with pytest.raises(OutboundBotContactsError, match=r"people\.csv line 432: a quote opens a cell") as caught:
+        campaign.assign(from_path(path), on_invalid="skip", **how)
+    called = campaign.jobs_per_number()
+    assert 0 < len(called) <= 430
+    assert f"{len(called)} contacts read before it are assigned already" in str(caught.value)
+
+    path.write_text(whole)
+    result = campaign.assign(from_path(path), on_invalid="skip", **how)
+
+    assert (result.read, result.assigned, result.unresolved) == (450, 450, 0)
+    assert campaign.each_once(people)
+
+
 def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign, numbers, tmp_path):
     path = tmp_path / "people.jsonl"
     path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in numbers(20)))

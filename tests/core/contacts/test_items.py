@@ -71,6 +71,26 @@ def test_a_frame_without_a_column_for_the_number():
         list(from_items(pd.DataFrame({"a": []})))
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame([[NUMBER, 1, 2]], columns=["phone", "x", "x"]),
+        pd.DataFrame([[NUMBER, 1, 2]], columns=["phone", "x", "x "]),
+        pd.DataFrame([[NUMBER, 1, 2]], columns=["phone", 1, "1"]),
+        pl.DataFrame({"phone": [NUMBER], "x": [1], " x": [2]}),
+        pa.table([pa.array([NUMBER]), pa.array([1]), pa.array([2])], names=["phone", "x", "x"]),
+    ],
+)
+def test_a_frame_that_has_a_column_twice_is_refused_in_our_words(frame):
+    with pytest.raises(OutboundBotContactsError, match=r"exclude: column.* (appears twice|differ only in blanks);"):
+        list(from_items(frame, label="exclude"))
+
+
+def test_an_item_whose_keys_differ_in_blanks_only_is_refused():
+    with pytest.raises(OutboundBotContactsError, match="columns 'city' and 'city ' differ only in blanks; rename one"):
+        list(from_items([{"phone": NUMBER, "city": "a", "city ": "b"}]))
+
+
 def test_a_lazy_frame_must_be_collected():
     with pytest.raises(OutboundBotContactsError, match=r"exclude: a lazy frame .* call \.collect\(\)"):
         from_items(pl.LazyFrame(COLUMNS), label="exclude")

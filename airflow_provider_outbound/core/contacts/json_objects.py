@@ -1,0 +1,60 @@
+"""JSON Lines, read strictly: one object on each line, no key twice in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow_provider_outbound.core.contacts.delimited import StructureError
+
+#: Blanks of JSON, and the mark of byte order that some programs write.
+JSON_SPACES = " \t\r\n\ufeff"
+
+
+def refuse_other_json(line: int, text: str) -> None:
+    """
+    Refuse JSON that is not JSON Lines, by its first line that is not blank.
+
+    :raises StructureError: it is an array, or an object over several lines.
+    """
+    if text.startswith("["):
+        raise StructureError(line, "is a JSON array, not JSON Lines; write one object on each line, without brackets")
+    if text == "{":
+        raise StructureError(line, "begins an object over several lines; write each object on one line")
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """
+    Read one line.
+
+    :raises ValueError: it is not an object, or not understood; the message holds nothing of it.
+    """
+    try:
+        value = _DECODER.decode(text)
+    except _UnclearError:
+        raise
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object on one line")  # noqa: TRY004 - as promised above
+    return value
+
+
+class _UnclearError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _UnclearError("has a key twice in one object; which of the values is meant is not clear")
+    return value
+
+
+def _constant(name: str) -> None:
+    # Programs write NaN for a value that is missing.
+    if name != "NaN":
+        raise _UnclearError(f"holds {name}, which is not a value of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

@@ -1,0 +1,153 @@
+"""Text of files: what is none is recognised by its first bytes, and bytes that are no text are marked."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from gzip import GzipFile
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from typing import IO, Any
+
+#: Stands for bytes that cannot be decoded: half a character, which no decoder gives.
+UNDECODABLE = "\udcff"
+_MARK_UNDECODABLE = "airflow_provider_outbound.mark"
+_UTF8 = ("utf-8", "utf-8-sig")
+
+#: Bytes by which a file is recognised, and bytes read at a time.
+_HEAD = 4096
+_BUFFER = 65_536
+_UNPACK = "unpack it"
+_EXPORT = "save the sheet as 'CSV UTF-8'"
+_GZIP = b"\x1f\x8b"
+#: What files begin with that are often given another name, and what to do about it.
+_KINDS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook of an old Excel or with a password", _EXPORT),
+    (_GZIP, "compressed with gzip", "add .gz to its name"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard", _UNPACK),
+    (b"BZh", "compressed with bzip2", _UNPACK),
+    (b"\xfd7zXZ", "compressed with xz", _UNPACK),
+    (b"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
+    (b"Rar!", "a RAR archive", _UNPACK),
+    (b"PAR1", "a Parquet file", "name it .parquet"),
+    (b"ARROW1", "an Arrow file", "write it as Parquet"),
+    (b"Obj\x01", "an Avro file", "write it as Parquet"),
+    (b"SQLite format 3", "an SQLite database", "export the table as CSV"),
+    (b"%PDF-", "a PDF document", "export the table as CSV"),
+)
+_ZIP = b"PK\x03\x04"
+_MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<table")
+#: Marks of byte order; those of UTF-32 first, for they begin like those of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8"),
+)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return UNDECODABLE, error.end
+
+
+codecs.register_error(_MARK_UNDECODABLE, _mark)
+
+
+class WrongKindError(ValueError):
+    """A file is not text in the encoding that was named; the message says what it is, and how to fix it."""
+
+
+@contextmanager
+def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool) -> Iterator[TextIOWrapper]:
+    """
+    Open bytes as lines that keep their ends; bytes that cannot be decoded become :data:`UNDECODABLE`.
+
+    :raises WrongKindError: the first bytes are those of something else.
+    """
+    head, plain = _peek(raw)
+    if is_gzip:
+        if head and not head.startswith(_GZIP):
+            raise WrongKindError(_other_kind(head) or "is not compressed with gzip; take .gz off its name")
+        head, plain = _peek(GzipFile(fileobj=plain, mode="rb"))
+    problem = _other_kind(head) or _other_encoding(head, encoding)
+    if problem:
+        raise WrongKindError(problem)
+    with TextIOWrapper(plain, encoding=encoding, errors=_MARK_UNDECODABLE, newline="") as lines:
+        yield lines
+
+
+def advice(encoding: str) -> str:
+    """What to do about text that is not in ``encoding``."""
+    if codecs.lookup(encoding).name in _UTF8:
+        return "pass the right one: encoding='gb18030' if Excel wrote it in China, or save it as 'CSV UTF-8'"
+    return "save it as 'CSV UTF-8' and leave encoding out, or ask whoever wrote it for its encoding"
+
+
+class _Rest(RawIOBase):
+    """A file of which the first bytes were read already."""
+
+    def __init__(self, head: bytes, file: IO[bytes] | GzipFile) -> None:
+        self._head = head
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._head[: len(buffer)] or self._file.read(len(buffer))
+        self._head = self._head[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _peek(file: IO[bytes] | GzipFile) -> tuple[bytes, IO[bytes]]:
+    """The first bytes, and the whole; not every file of a store can be set back."""
+    head = b""
+    while len(head) < _HEAD and (more := file.read(_HEAD - len(head))):
+        head += more
+    return head, BufferedReader(_Rest(head, file), _BUFFER)
+
+
+def _other_kind(head: bytes) -> str | None:
+    if head.startswith(_ZIP):
+        is_workbook = any(name in head for name in (b"[Content_Types].xml", b"xl/", b"opendocument.spreadsheet"))
+        return f"is an Excel workbook; {_EXPORT}" if is_workbook else f"is a ZIP archive; {_UNPACK}"
+    if head.lstrip().lower().startswith(_MARKUP):
+        return "is HTML or XML; if no error page was saved instead of the file, save the table as 'CSV UTF-8'"
+    return next((f"is {kind}; {fix}" for magic, kind, fix in _KINDS if head.startswith(magic)), None)
+
+
+def _other_encoding(head: bytes, encoding: str) -> str | None:
+    name = codecs.lookup(encoding).name
+    is_wide = name.startswith(("utf-16", "utf-32"))
+    marked = next((marked for mark, marked in _MARKS if head.startswith(mark)), None)
+    guess = marked or _without_mark(head)
+    if not head or (marked and name.startswith(marked)):
+        return None
+    if guess == "utf-8":
+        return f"is UTF-8 text, not {encoding!r}; leave encoding out"
+    if guess is not None and guess != name:
+        return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass encoding={guess!r}"
+    if guess is None and is_wide:
+        return f"is not in encoding {encoding!r}; leave encoding out if it is UTF-8"
+    if not is_wide and b"\0" in head.splitlines()[0]:
+        return f"is not text, for its first line holds NUL bytes; {_EXPORT}, if it is one"
+    return None
+
+
+def _without_mark(head: bytes) -> str | None:
+    """Which of the encodings that have NUL bytes in most characters it is in, judged by where these stand."""
+    zeros = [head[place::4].count(0) for place in range(4)]
+    most = len(head) // 4
+    if sum(zeros) * 16 < len(head) or not most:
+        return None
+    for name, places in (("utf-32-le", (2, 3)), ("utf-32-be", (0, 1))):
+        if all(zeros[place] >= most for place in places):
+            return name
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    if odd > 4 * even:
+        return "utf-16-le"
+    return "utf-16-be" if even > 4 * odd else None
