@@ -35,10 +35,12 @@ class _Forms(dict[int, str]):
 class _Shapes(_Forms):
     def form(self, character: str) -> str:
         """As above, one for one, with a blank for whatever may stand between digits."""
+        if character.isascii():
+            return character
         form = super().form(character)
         if not form or character in _ALSO_BETWEEN or character.isspace():
             return " "
-        return form if form.isascii() and (form.isprintable() or form.isspace()) else "x" if form.isalpha() else "?"
+        return form if form.isascii() else "x"
 
 
 #: What the reader sees of a number.

@@ -285,7 +285,8 @@ def _check_accounted(text: str, parsed: Any, default_region: str) -> None:
     national = phonenumbers.national_significant_number(parsed)
     digits = text.removeprefix("+")
     dropped = digits.removesuffix(national)
-    expected = {code, code + trunk}
+    # "+44 (0)20" is usual; what other trunk prefixes behind a country code mean is not.
+    expected = {code, f"{code}0"} if trunk == "0" else {code}
     if not text.startswith("+"):
         expected |= {"", trunk}
         here: Any = phonenumbers.PhoneMetadata.metadata_for_region(default_region)
