@@ -6,7 +6,7 @@ Contacts from wherever they are: read one after the other, so that memory does n
 
 from __future__ import annotations
 
-from airflow_provider_outbound.core.contacts.cells import read_number
+from airflow_provider_outbound.core.contacts.cells import narrow_columns, read_number
 from airflow_provider_outbound.core.contacts.files import PathLike, from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
 from airflow_provider_outbound.core.contacts.source import (
@@ -28,6 +28,7 @@ __all__ = [
     "from_items",
     "from_path",
     "from_paths",
+    "narrow_columns",
     "read_excluded",
     "read_number",
 ]

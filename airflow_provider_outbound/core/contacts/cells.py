@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from numbers import Integral, Real
@@ -27,6 +27,12 @@ NARROW_FLOATS: Mapping[str, str] = {
     "float4": "float4",
     "real": "real",
 }
+#: How drivers call such a column: object ids of PostgreSQL's types, and field types of MySQL's protocol.
+_NARROW_CODES: Mapping[str, Mapping[Any, str]] = {
+    "postgresql": {700: "float4"},
+    "mysql": {4: "float"},
+    "mariadb": {4: "float"},
+}
 _KNOWN = "text, whole numbers, floats, Decimal, dates, booleans, UTF-8 bytes, and lists and dictionaries of these"
 #: Digits before the decimal point of the largest number that is read out.
 _MOST_DIGITS = 100
@@ -38,6 +44,17 @@ _EXACT = 2.0**53
 def narrow_float(type_name: str) -> str | None:
     """The name of a type of floats that cannot hold a phone number; ``None`` for any other type."""
     return NARROW_FLOATS.get(type_name.lower())
+
+
+def narrow_columns(dialect: str, description: Iterable[Sequence[Any]]) -> dict[str, str]:
+    """
+    Columns of a query whose floats are narrow: databases hand them out as Python's own.
+
+    :param dialect: SQLAlchemy's name of the database.
+    :param description: Of the cursor, as DB-API 2.0 has it.
+    """
+    codes = _NARROW_CODES.get(dialect, {})
+    return {str(column[0]): codes[column[1]] for column in description if column[1] in codes}
 
 
 def no_number(type_name: str) -> str:
@@ -67,11 +84,10 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
 def _whole(number: object) -> int:
     if isinstance(number, bool) or not isinstance(number, Real | Decimal):
         raise ValueError(f"the number is of type {type(number).__name__}")  # noqa: TRY004 - as read_number promises
-    if narrow := narrow_float(type(number).__name__):
-        # Python's own float is wide.
-        if not isinstance(number, float):
-            raise ValueError(no_number(narrow))
-    elif isinstance(number, Decimal) and number.is_finite() and int(number.as_tuple().exponent) > 0:
+    # Python's own float, whose name is that of a narrow type elsewhere, is wide.
+    if not isinstance(number, float) and (narrow := narrow_float(type(number).__name__)):
+        raise ValueError(no_number(narrow))
+    if isinstance(number, Decimal) and number.is_finite() and int(number.as_tuple().exponent) > 0:
         raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
     try:
         # A column with gaps comes as floats; no phone number has more digits than these hold.
@@ -116,7 +132,7 @@ def is_missing(value: Any) -> bool:
 
 def is_empty(value: Any) -> bool:
     """Whether a cell is missing, or says so in a text."""
-    return value in NULL_MARKERS if isinstance(value, str) else is_missing(value)
+    return value.strip() in NULL_MARKERS if isinstance(value, str) else is_missing(value)
 
 
 def to_text(value: Any, column: str, narrow: str | None = None) -> str:
@@ -128,7 +144,7 @@ def to_text(value: Any, column: str, narrow: str | None = None) -> str:
     :raises ValueError: its type is not known, or it has no text; the message names the column.
     """
     if isinstance(value, str):
-        return "" if value in NULL_MARKERS else value
+        return "" if value.strip() in NULL_MARKERS else value
     if type(value) is int:
         return _digits_of(value, column)
     if isinstance(value, float):
@@ -137,7 +153,7 @@ def to_text(value: Any, column: str, narrow: str | None = None) -> str:
         return ""
     if isinstance(value, _BYTES):
         text = _decoded(value, column)
-        return "" if text in NULL_MARKERS else text
+        return "" if text.strip() in NULL_MARKERS else text
     if isinstance(value, list | tuple | Mapping):
         try:
             return json.dumps(_plain(value, column), ensure_ascii=False)

@@ -115,7 +115,7 @@ def looks_like_number(text: str, default_region: str = "CN") -> bool:
     """
     form = shape(text.strip())
     run = _RUN.search(form)
-    if run is None or form[: run.start()].strip(" (+") or form[run.end() :].strip(" )"):
+    if run is None or _is_date(run) or form[: run.start()].strip(" (+") or form[run.end() :].strip(" )"):
         return False
     return _is_valid(_digits(form), default_region)
 

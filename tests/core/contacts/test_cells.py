@@ -160,6 +160,7 @@ def test_what_exports_write_for_nothing_is_nothing(marker):
     item = read(name=marker, honorific=marker, role=marker, reference_id=marker, city=marker)
 
     assert (item.name, item.honorific, item.role, item.reference_id, item.extras) == (None, None, None, None, {})
+    assert read(name=f" {marker} ").name is None
     assert read(phone=marker).reason == "no phone number"
 
 
