@@ -37,7 +37,7 @@ def from_items(
     if hasattr(items, "to_pylist"):
         # A column of Arrow gives its own kind of values else.
         items = items.to_pylist()
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | bytearray | memoryview | Mapping) or not isinstance(items, Iterable):
         raise OutboundBotContactsError(
             f"{label}: a list of dictionaries or numbers, or a frame, is needed, not {type(items).__name__}; "
             f"pass a task's .output, or {label}_path for a file"

@@ -42,7 +42,10 @@ _RUN = re.compile(
     r"|(?:[\x00-\x20\x7f().\-/\\_~*\[\]]{0,5}[0-9]){6,})"
 )
 #: A run that is a date, perhaps with its hour, is none. That hour is followed by a colon.
-_DATE = re.compile(r"(?:19|20)\d\d([-/.])(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:([ /])(?:[01]\d|2[0-3]))?")
+_DATE = re.compile(
+    r"(?:(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d)(?:([ /])(?:[01]\d|2[0-3]))?"
+)
 #: Digits of a number that a mask leaves at its end, and at most at its beginning.
 _TAIL, _HEAD = 2, 5
 _LONGEST_MASK = 60
@@ -104,7 +107,7 @@ def _hidden(text: str, form: str, head: int) -> str:
 
 def _is_date(run: re.Match[str]) -> bool:
     found = _DATE.fullmatch(run.group())
-    return found is not None and (found[2] != " " or run.string[run.end() : run.end() + 1] == ":")
+    return found is not None and (found[3] != " " or run.string[run.end() : run.end() + 1] == ":")
 
 
 def looks_like_number(text: str, default_region: str = "CN") -> bool:

@@ -11,6 +11,9 @@ import pyarrow.parquet
 import pytest
 
 from airflow_provider_outbound.core.contacts import from_items, from_path
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import normalise
+from airflow_provider_outbound.core.results import export
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 UGLY = [
@@ -97,3 +100,19 @@ def test_what_the_robot_says_is_text(campaign):
     (job,) = campaign.client.iter_jobs_by_group(job_group_id=campaign.job_group_id)
     assert job.name == "李宁"
     assert (job.extras["price"], job.extras["sum"], "city" in job.extras) == ("99.9", "0.3", False)
+
+
+def test_a_job_of_others_under_its_number_leaves_no_trace_of_it(campaign, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    number = "13877665546"
+    theirs = [Contact(phone=normalise(number)).job_json(reference) for reference in (number, f"u{number}")]
+    campaign.client.assign_jobs(job_group_id=campaign.job_group_id, jobs=theirs)
+
+    campaign.assign(GOOD)
+    written = export(campaign.ledger, campaign.job_group_id, tmp_path / "results.jsonl")
+
+    assert written["rows"] == len(GOOD) + len(theirs)
+    campaign.ledger.close()
+    for kept in [*tmp_path.glob("ledger.db*"), tmp_path / "results.jsonl"]:
+        assert number.encode() not in kept.read_bytes()
+    assert number not in caplog.text
