@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from airflow_provider_outbound.core.models.phone import DIGEST
 from airflow_provider_outbound.core.models.wire import compact_json
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -127,7 +128,7 @@ class Identity:
 
     def foreign_reference(self, reference_id: str) -> str:
         """What stands in the ledger for a reference id that others gave their job and that holds a number."""
-        return _name(self._foreign_reference, reference_id)
+        return f"{DIGEST}{_name(self._foreign_reference, reference_id)}"
 
 
 def _name(begun: hmac.HMAC, text: str) -> str:

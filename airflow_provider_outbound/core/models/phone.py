@@ -55,6 +55,8 @@ _MADE = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     r"|(?=[0-9]*[a-fA-F])(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}|[0-9a-fA-F]{24}))(?![0-9A-Za-z])"
 )
+#: How the digest begins that stands for somebody else's identifier of a job, where that holds a number.
+DIGEST = "hmac:"
 #: In mainland China, what shows that digits inside a text are a number: a trunk 0, the country code, or a service's.
 _DIALLED = re.compile(r"0[0-9]{9,}|86[0-9]{9,}|[48]00[0-9]{7}")
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")

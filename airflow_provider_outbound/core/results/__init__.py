@@ -7,7 +7,7 @@ One row a job. The columns, their order and their types are the same in every ex
 column              type       meaning
 ==================  =========  =====================================================================================
 job_group_id        text       The job group; with ``reference_id`` the key of a row.
-reference_id        text       Whose result it is: as assigned. A digest of it where somebody else assigned the job
+reference_id        text       Whose result it is: as assigned. ``hmac:`` and a digest where somebody else assigned it
                                under an id that holds a phone number.
 job_id              text       The service's id of the job.
 outcome             text       ``answered``, ``unanswered``, ``not_dialled`` or ``other``; empty while the job has not
