@@ -17,6 +17,7 @@ from airflow_provider_outbound.core.contacts import (
     from_items,
     from_path,
     from_paths,
+    narrow_columns,
     read_excluded,
 )
 from airflow_provider_outbound.core.follow_up import from_results
@@ -149,6 +150,7 @@ class _Query:
                     raise OutboundBotContactsError(
                         f"contacts_sql: column {twice[0]!r} appears twice; rename one with AS"
                     )
-                yield 0, Header(names)
+                description = result.cursor.description if result.cursor is not None else ()
+                yield 0, Header(names, narrow_columns(connection.dialect.name, description))
                 for row, values in enumerate(result.yield_per(_BATCH), start=1):
                     yield row, dict(zip(names, values, strict=True))

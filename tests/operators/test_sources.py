@@ -306,6 +306,22 @@ class TestSql:
         assert "\n" not in str(caught.value)
         assert not numbers_called(simulator)
 
+    def test_a_column_of_narrow_floats_calls_nobody(self, simulator, context, group):
+        sql = "SELECT 13800138000::real AS phone"
+
+        with pytest.raises(OutboundBotContactsError, match="contacts_sql: column 'phone': float4 cannot hold a phone"):
+            assign(group, contacts_sql=sql, sql_conn_id="people_db").execute(context())
+
+        assert not numbers_called(simulator)
+
+    def test_bytes_and_narrow_floats_are_spoken_as_they_are_meant(self, context, group):
+        sql = "SELECT '13800000001'::bytea AS phone, 'Person'::bytea AS name, 99.9::real AS price, 0.1::float8 AS tenth"
+
+        assign(group, contacts_sql=sql, sql_conn_id="people_db").execute(context())
+
+        (result,) = OutboundBotHook().ledger.jobs.iter_results(group["job_group_id"])
+        assert (result.name, result.extras) == ("Person", {"price": "99.9", "tenth": "0.1"})
+
     def test_a_database_that_goes_away_half_way(self, simulator, context, group, postgresql_url):
         """The server ends the connection between two parts of the result; the task's next try goes on."""
         import psycopg

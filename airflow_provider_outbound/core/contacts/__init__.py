@@ -7,6 +7,7 @@ Contacts from wherever they are: read one after the other, so that memory does n
 
 from __future__ import annotations
 
+from airflow_provider_outbound.core.contacts.cells import narrow_columns, read_number
 from airflow_provider_outbound.core.contacts.files import PathLike, from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
 from airflow_provider_outbound.core.contacts.source import (
@@ -16,7 +17,6 @@ from airflow_provider_outbound.core.contacts.source import (
     Reject,
     Rows,
     read_excluded,
-    read_number,
 )
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "from_items",
     "from_path",
     "from_paths",
+    "narrow_columns",
     "read_excluded",
     "read_number",
 ]

@@ -269,7 +269,8 @@ class _ParquetFile(_File):
         try:
             # Read ahead it would hold whole row groups, which writers make as large as they like.
             with parquet.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20) as file:
-                yield 0, Header(tuple(file.schema_arrow.names))
+                schema = file.schema_arrow
+                yield 0, Header(tuple(schema.names), {field.name: str(field.type) for field in schema})
                 row = 0
                 for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
                     for value in batch.to_pylist():

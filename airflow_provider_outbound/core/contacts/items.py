@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from airflow_provider_outbound.core.contacts.cells import narrow_float, no_number
 from airflow_provider_outbound.core.contacts.source import ContactSource, Header, refuse_twins
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
@@ -31,10 +32,12 @@ def from_items(
         raise OutboundBotContactsError(f"{label}: a lazy frame is a plan, not rows; call .collect() on it")
     if _is_frame(items):
         return ContactSource([_Frame(items, label)], columns=columns, default_region=default_region)
+    if narrow := narrow_float(str(getattr(items, "dtype", getattr(items, "type", "")))):
+        raise OutboundBotContactsError(f"{label}: {no_number(narrow)}. Nobody was called")
     if hasattr(items, "to_pylist"):
         # A column of Arrow gives its own kind of values else.
         items = items.to_pylist()
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | bytearray | memoryview | Mapping) or not isinstance(items, Iterable):
         raise OutboundBotContactsError(
             f"{label}: a list of dictionaries or numbers, or a frame, is needed, not {type(items).__name__}; "
             f"pass a task's .output, or {label}_path for a file"
@@ -76,7 +79,8 @@ class _Frame:
         self.label = label
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        yield 0, Header(tuple(map(str, self._frame.columns)))
+        types = {str(name): str(kind) for name, kind in self._frame.schema.items()}
+        yield 0, Header(tuple(map(str, self._frame.columns)), types)
         yield from enumerate(self._frame.iter_rows(named=True, buffer_size=_BUFFER), start=1)
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import date
 from decimal import Decimal
 from itertools import chain
 from numbers import Real
@@ -15,8 +12,17 @@ from typing import Any, Protocol
 
 import attrs
 
+from airflow_provider_outbound.core.contacts.cells import (
+    clean,
+    is_empty,
+    narrow_float,
+    no_number,
+    read_number,
+    shown,
+    to_text,
+)
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import PhoneNumber, looks_like_number, mask, normalise, redact
+from airflow_provider_outbound.core.models.phone import holds_number, looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 #: Column names understood without being told, compared without case, spaces, hyphens and underscores.
@@ -33,9 +39,6 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 
 #: Longest reference id: it is a key in the ledger.
 MAX_REFERENCE_LENGTH = 128
-
-_SPREADSHEET_NUMBER = re.compile(r"\d+(\.\d+)?[eE]\+?\d+")
-_WHOLE_FLOAT = re.compile(r"\+?\d{7,15}\.0+")
 
 
 @attrs.frozen(kw_only=True)
@@ -64,9 +67,15 @@ class Reject:
 
 @attrs.frozen
 class Header:
-    """The columns that all rows behind it have."""
+    """
+    The columns that all rows behind it have.
+
+    :param types: Of columns whose type is known: what its library calls it, such as ``float32``. Values may not show
+        it: a column of float32 gives Python's own floats.
+    """
 
     names: tuple[str, ...]
+    types: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Rows(Protocol):
@@ -143,29 +152,31 @@ class ContactSource:
             yield from self._contacts(part, must_be_present=must_be_present)
 
     def _contacts(self, part: Rows, *, must_be_present: bool) -> Iterator[Contact | Reject]:
-        plans: dict[tuple[str, ...], _Plan] = {}
+        plans: dict[tuple[Any, ...], _Plan] = {}
+        types: Mapping[str, str] = {}
         for row, line, raw in _numbered(part, must_be_present=must_be_present):
             # Nearly all are dictionaries; whether something is another Mapping takes ten times as long to find out.
             if isinstance(raw, (dict, Mapping)):
-                names = tuple(map(str, raw))
-                plan = plans.get(names)
+                keys = tuple(raw)
+                plan = plans.get(keys)
                 if plan is None:
                     # Rows of a list may have different keys, and endlessly many if these are data.
                     plans = {} if len(plans) >= 100 else plans
-                    plan = plans[names] = _Plan.of(names, self._fields(names))
+                    names = tuple(map(_column_name, keys))
+                    plan = plans[keys] = _Plan.of(names, self._fields(names), types)
                 yield self._contact(part.name, row, line, [*raw.values()], plan)
             elif isinstance(raw, Header):
                 # Checked even if no row follows: a lone contact must not be taken for a header.
                 where = f"{part.label}: {part.name}" if part.name else part.label
                 refuse_twins(raw.names, where)
-                fields = self._fields(raw.names)
-                self._check_header(where, raw.names, fields)
-                plans[raw.names] = _Plan.of(raw.names, fields)
+                fields, types = self._fields(raw.names), raw.types
+                self._check_header(where, raw, fields)
+                plans[raw.names] = _Plan.of(raw.names, fields, types)
             elif isinstance(raw, Reject):
                 yield attrs.evolve(raw, row=row, line=line, file=part.name)
             elif isinstance(raw, Contact):
                 yield attrs.evolve(raw, row=row, file=part.name)
-            elif isinstance(raw, str | Real | Decimal) and not isinstance(raw, bool):
+            elif isinstance(raw, _NUMBERS) and not isinstance(raw, bool):
                 yield self._contact(part.name, row, line, [raw], _LONE_NUMBER)
             else:
                 reason = f"{type(raw).__name__} is neither a dictionary nor a number"
@@ -189,13 +200,19 @@ class ContactSource:
                 fields[field] = found[0]
         return fields
 
-    def _check_header(self, label: str, names: tuple[str, ...], fields: Mapping[str, str]) -> None:
+    def _check_header(self, label: str, header: Header, fields: Mapping[str, str]) -> None:
+        names = header.names
         missing = [name for field, name in self._columns.items() if field not in fields]
         if any(looks_like_number(name) for name in names):
             raise OutboundBotContactsError(
                 f"{label}: its first line is a contact; put a line of column names before it: phone,name"
             )
         if not missing and "phone" in fields:
+            phone = fields["phone"]
+            if narrow := narrow_float(header.types.get(phone, "")):
+                raise OutboundBotContactsError(
+                    f"{label}: column {redact(phone)!r}: {no_number(narrow)}. Nobody was called"
+                )
             return
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(
@@ -206,21 +223,23 @@ class ContactSource:
     def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
         number = None if plan.phone is None else values[plan.phone]
         try:
-            phone = read_number(number, self._default_region)
-            reference_id = None if plan.reference_id is None else _reference(values[plan.reference_id])
+            return Contact(
+                phone=read_number(number, self._default_region),
+                reference_id=_reference(_detail(values, plan, plan.reference_id), self._default_region),
+                name=_cleaned(_detail(values, plan, plan.name)),
+                honorific=_cleaned(_detail(values, plan, plan.honorific)),
+                role=_cleaned(_detail(values, plan, plan.role)),
+                extras={
+                    key: clean(to_text(value, key, narrow))
+                    for key, place, narrow in plan.extras
+                    if not is_empty(value := values[place])
+                },
+                row=row,
+                line=line,
+                file=file,
+            )
         except ValueError as error:
-            return Reject(row=row, number=mask(_text(number)), reason=str(error), file=file, line=line)
-        return Contact(
-            phone=phone,
-            name=None if plan.name is None else _detail(values[plan.name]),
-            honorific=None if plan.honorific is None else _detail(values[plan.honorific]),
-            role=None if plan.role is None else _detail(values[plan.role]),
-            reference_id=reference_id,
-            extras={key: _clean(_text(values[place])) for key, place in plan.extras if not _is_missing(values[place])},
-            row=row,
-            line=line,
-            file=file,
-        )
+            return Reject(row=row, number=shown(number), reason=str(error), file=file, line=line)
 
 
 def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int | None, Any]]:
@@ -246,7 +265,7 @@ def refuse_twins(names: Sequence[str], where: str = "columns") -> None:
     """
     met: dict[str, str] = {}
     for name in names:
-        plain = "".join(_clean(name).split())
+        plain = "".join(clean(name).split())
         if plain in met:
             twins = sorted({met[plain], name})
             what = f"column {redact(name)!r} appears twice"
@@ -266,25 +285,35 @@ class _Plan:
     honorific: int | None = None
     role: int | None = None
     reference_id: int | None = None
-    #: All other columns: what each is called, cleaned, and where it stands.
-    extras: tuple[tuple[str, int], ...] = ()
+    #: All columns as the source calls them.
+    columns: Sequence[str] = ()
+    #: All other columns: what each is called, cleaned, where it stands, and of which floats it is if these are narrow.
+    extras: tuple[tuple[str, int, str | None], ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[str], fields: Mapping[str, str]) -> _Plan:
+    def of(cls, names: Sequence[str], fields: Mapping[str, str], types: Mapping[str, str]) -> _Plan:
         """
         Find the places of a row's values.
 
         :param fields: Which column holds what.
+        :param types: As in :class:`Header`.
         """
         places = {name: place for place, name in enumerate(names)}
         used = set(fields.values())
-        extras = [(_clean(name), place) for name, place in places.items() if name not in used]
+        extras = [
+            (clean(name), place, narrow_float(types.get(name, "")))
+            for name, place in places.items()
+            if name not in used
+        ]
         return cls(
-            extras=tuple((key, place) for key, place in extras if key),
+            columns=names,
+            extras=tuple(extra for extra in extras if extra[0]),
             **{field: places[name] for field, name in fields.items()},
         )
 
 
+#: What may stand in a list without a dictionary around it.
+_NUMBERS = (str, Real, Decimal, bytes, bytearray, memoryview)
 #: Of a list's item that is no dictionary.
 _LONE_NUMBER = _Plan(phone=0)
 
@@ -305,103 +334,34 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     return frozenset(numbers)
 
 
-def read_number(number: object, default_region: str) -> PhoneNumber:
-    """
-    Read a number as people and spreadsheets write it.
-
-    :raises ValueError: not a valid number; the message says why and holds no digit of it.
-    """
-    if _is_missing(number):
-        raise ValueError("no phone number")
-    if not isinstance(number, str):
-        if isinstance(number, bool) or not isinstance(number, Real | Decimal):
-            raise ValueError(f"the number is of type {type(number).__name__}")  # noqa: TRY004 - as promised above
-        try:
-            # A column with gaps comes as floats; no phone number has more digits than these hold.
-            whole = int(number)  # type: ignore[arg-type]  # what can be no whole number says so
-        except ArithmeticError:
-            raise ValueError("not a phone number") from None
-        if number != whole:
-            raise ValueError("not a phone number")
-        return normalise(whole, default_region)
-    # Marks of writing direction and the like come along when a number is copied from a phone.
-    if not number.isascii():
-        number = "".join(character for character in number if unicodedata.category(character) != "Cf")
-    text = number.strip()
-    if not text:
-        raise ValueError("no phone number")
-    if text.isdigit():
-        return normalise(text, default_region)
-    if _SPREADSHEET_NUMBER.fullmatch(text):
-        raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
-    return normalise(text.split(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text, default_region)
+def _detail(values: Sequence[Any], plan: _Plan, place: int | None) -> str:
+    return "" if place is None else to_text(values[place], plan.columns[place])
 
 
-def _reference(value: Any) -> str | None:
-    text = _text(value).strip()
+def _cleaned(text: str) -> str | None:
+    return clean(text) or None
+
+
+def _reference(text: str, default_region: str) -> str | None:
+    text = text.strip()
     if not text:
         return None
-    if looks_like_number(text):
-        raise ValueError("its reference_id could be a phone number, which would then be in logs; put letters before it")
+    if holds_number(text, default_region):
+        raise ValueError(
+            "its reference_id holds what could be a phone number, which would then be in logs and results; use an id "
+            "without one, or leave reference_id out: it is then derived from the number"
+        )
     if len(text) > MAX_REFERENCE_LENGTH:
         raise ValueError(f"its reference_id is longer than {MAX_REFERENCE_LENGTH} characters")
-    if text != _clean(text):
+    if text != clean(text):
         raise ValueError("its reference_id holds control characters")
     return text
 
 
-#: Written out, since a union would be made anew for every cell.
-_NEVER_MISSING = (str, int, list, tuple, Mapping)
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether a cell is empty: ``None``, or what frames put there (NaN, NaT, NA)."""
-    if value is None:
-        return True
-    if isinstance(value, _NEVER_MISSING):
-        return False
-    try:
-        # Nothing else differs from itself.
-        return bool(value != value)
-    except TypeError:
-        # NA does not even say whether it does.
-        return True
-    except ValueError:
-        return False
-
-
-def _detail(value: Any) -> str | None:
-    return _clean(_text(value)) or None
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if _is_missing(value):
-        return ""
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        # An integer column with gaps comes as floats; the robot would say "point zero".
-        return str(int(value))
-    if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
-
-
-def _clean(text: str) -> str:
-    """
-    Text that can be sent and stored anywhere.
-
-    Control characters (NUL, line ends, tabs) become spaces, halves of a character become the replacement character.
-    """
-    if text.isprintable():
-        return text.strip()
-    cleaned = "".join(
-        " " if (kind := unicodedata.category(character)) == "Cc" else "\ufffd" if kind == "Cs" else character
-        for character in text
-    )
-    return cleaned.strip()
+def _column_name(key: Any) -> str:
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "replace")
+    return str(key)
 
 
 def _plain(name: str) -> str:

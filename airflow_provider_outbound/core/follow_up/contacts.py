@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_outbound.core.contacts import ContactSource, Reject
 from airflow_provider_outbound.core.follow_up.rows import ended_jobs
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import looks_like_number, mask, normalise
+from airflow_provider_outbound.core.models.phone import DIGEST, holds_number, mask, normalise
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
@@ -53,13 +53,13 @@ def _contact(row: int, result: JobResult) -> Contact | Reject:
     except ValueError as error:
         reason = str(error) if result.decrypted else "its contact cannot be decrypted; is a key missing in ledger_key?"
         return Reject(row=row, number=mask(result.phone_number or ""), reason=reason)
-    # Others may have assigned jobs under what is a number.
-    reference_id = None if looks_like_number(result.reference_id) else result.reference_id
+    # Others may have assigned jobs under what holds a number; older ledgers keep it.
+    is_number = result.reference_id.startswith(DIGEST) or holds_number(result.reference_id)
     return Contact(
         phone=phone,
         name=result.name,
         honorific=result.honorific,
         role=result.role,
-        reference_id=reference_id,
+        reference_id=None if is_number else result.reference_id,
         extras=result.extras,
     )

@@ -19,7 +19,7 @@ from airflow_provider_outbound.core.ledger.statements import chunks, insert_of
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job
-from airflow_provider_outbound.core.models.phone import normalise_or_digits
+from airflow_provider_outbound.core.models.phone import holds_number, normalise_or_digits
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -125,7 +125,7 @@ class FactWriter:
             (group_id, name)
             for group_id, fact in facts
             if (group_id, fact.job_id) not in self._by_job_id
-            for name in (fact.reference_id, fact.job_id)
+            for name in (fact.reference_id, self._kept_reference(fact), fact.job_id)
             if name
         }
         for pairs in chunks(sorted(references)):
@@ -182,9 +182,16 @@ class FactWriter:
                 return row
         return None
 
+    def _kept_reference(self, fact: Event | Job) -> str | None:
+        """The reference of a job that others assigned, as the ledger may hold it: without a number."""
+        reference = fact.reference_id
+        if reference and holds_number(reference):
+            return self._database.identity.foreign_reference(reference)
+        return reference
+
     def _adopt(self, group_id: str, fact: Event | Job, phone_key: str | None) -> JobFacts:
         """Make a row for a job that others assigned; under its own reference where that is free."""
-        reference = fact.reference_id
+        reference = self._kept_reference(fact)
         if not reference or len(reference) > 256 or "\x00" in reference or (group_id, reference) in self._by_reference:
             reference = fact.job_id
         row = JobFacts(

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from airflow_provider_outbound.core.models.phone import DIGEST
 from airflow_provider_outbound.core.models.wire import compact_json
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -115,6 +116,7 @@ class Identity:
         # Begun once and copied for each number: to begin takes longer than to hash a number.
         self._phone = hmac.new(key, b"phone:", "sha256")
         self._reference = hmac.new(key, b"reference:", "sha256")
+        self._foreign_reference = hmac.new(key, b"foreign reference:", "sha256")
 
     def phone_key(self, e164: str) -> str:
         """By which the ledger knows a number."""
@@ -124,8 +126,12 @@ class Identity:
         """The reference id of a contact whose caller gave none: the same in every try, whatever the source's order."""
         return _name(self._reference, e164)
 
+    def foreign_reference(self, reference_id: str) -> str:
+        """What stands in the ledger for a reference id that others gave their job and that holds a number."""
+        return f"{DIGEST}{_name(self._foreign_reference, reference_id)}"
 
-def _name(begun: hmac.HMAC, e164: str) -> str:
+
+def _name(begun: hmac.HMAC, text: str) -> str:
     mac = begun.copy()
-    mac.update(e164.encode())
+    mac.update(text.encode("utf-8", "surrogatepass"))
     return mac.digest()[:16].hex()

@@ -70,7 +70,8 @@ class Job:
     job_group_id: str | None
     status: JobStatus | None
     failure_reason: FailureReason | None = None
-    reference_id: str | None = None
+    #: Others may have put a number there.
+    reference_id: str | None = attrs.field(default=None, repr=False)
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)

@@ -1,4 +1,9 @@
-"""Phone numbers: one normal form, one masked form."""
+"""
+Phone numbers: one normal form, one masked form, and one definition of what could be a number.
+
+Every character of a number is accounted for before the library reads it: the library skips text, turns letters into
+digits and drops carrier codes, and each of these would call somebody else.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 
 import attrs
 
-_DIGITS = re.compile(r"\d(?:[\s().-]{0,2}\d){6,}")
+from airflow_provider_outbound.core.models.characters import FORMS, shape
 
 
 @attrs.frozen
@@ -24,19 +29,87 @@ class PhoneNumber:
     wire: str = attrs.field(repr=False)
 
 
+#: One leading plus, and separators between digits; what else a text holds makes it something else.
+_NUMBER = re.compile(r"\(?\+?[ (]*[0-9](?:[ \t().-]*[0-9])*[ )]*")
+_STRANGE = re.compile(r"[^0-9+ \t().-]")
+#: A float of a spreadsheet or frame written out. Its dot is no separator.
+_DECIMAL = re.compile(r"(\+?[0-9]{7,})\.([0-9]+)")
+_ROUNDED = re.compile(r"[0-9]+(\.[0-9]+)?[eE]\+?[0-9]+")
+
+#: Seven digits or more with what people put between them, the reader's separators and others; also in groups by commas.
+_RUN = re.compile(
+    r"[0-9](?:[0-9]{0,2}(?:,[0-9]{3}){3,}|[0-9]{2}(?:,[0-9]{4}){2}"
+    r"|(?:[\x00-\x20\x7f().\-/\\_~*\[\]]{0,5}[0-9]){6,})"
+)
+#: A run that is a date, perhaps with its hour, is none. That hour is followed by a colon.
+_DATE = re.compile(
+    r"(?:(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d)(?:([ /])(?:[01]\d|2[0-3]))?"
+)
+#: Digits of a number that a mask leaves at its end, and at most at its beginning.
+_TAIL, _HEAD = 2, 5
+_LONGEST_MASK = 60
+
+#: Identifiers made by programs: by chance they hold digits that could be dialled.
+_MADE = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|(?=[0-9]*[a-fA-F])(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}|[0-9a-fA-F]{24}))(?![0-9A-Za-z])"
+)
+#: How the digest begins that stands for somebody else's identifier of a job, where that holds a number.
+DIGEST = "hmac:"
+#: In mainland China, what shows that digits inside a text are a number: a trunk 0, the country code, or a service's.
+_DIALLED = re.compile(r"0[0-9]{9,}|86[0-9]{9,}|[48]00[0-9]{7}")
+_DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+
+
 def mask(number: object) -> str:
-    """Show a number so that a person who knows it recognises it and nobody else can dial it: ``+86138******00``."""
+    """
+    Show a number so that a person who knows it recognises it and nobody else can dial it: ``+86138******00``.
+
+    :param number: A number, or whatever stood in its place: then each run of digits is masked, and all words.
+    """
     text = str(number).strip()
-    digits = sum(character.isdigit() for character in text)
-    if digits < 7:
-        return "*" * len(text)
-    head = len(text) - digits + max(2, digits - 8) if text.startswith("+") else 3
-    return f"{text[:head]}{'*' * (len(text) - head - 2)}{text[-2:]}"
+    form = shape(text)
+    runs = list(_RUN.finditer(form))
+    shown = ["*" if character.isalnum() or not character.isprintable() else character for character in text]
+    for run in runs:
+        head = 3
+        if form[: run.start()].rstrip(" (").endswith("+"):
+            head = min(max(2, _count(run.group()) - 8), _HEAD)
+        # The end of one number and the beginning of the next may be neighbours.
+        head = head if len(runs) == 1 else min(head, 3)
+        shown[run.start() : run.end()] = _hidden(text[run.start() : run.end()], run.group(), head)
+    masked = "".join(shown)
+    return masked if len(masked) <= _LONGEST_MASK else f"{masked[:_LONGEST_MASK]}…"
 
 
 def redact(text: str) -> str:
-    """Mask everything in ``text`` that could be a phone number."""
-    return _DIGITS.sub(lambda match: mask(match.group()), text)
+    """Mask everything in ``text`` that could be a phone number. Dates such as ``2026-11-26`` stay."""
+    form = shape(text)
+    parts: list[str] = []
+    end = 0
+    for run in _RUN.finditer(form):
+        parts.append(text[end : run.start()])
+        end = run.end()
+        written = text[run.start() : end]
+        parts.append(written if _is_date(run) else _hidden(written, run.group(), 3))
+    return "".join(parts) + text[end:] if parts else text
+
+
+def _count(form: str) -> int:
+    return sum(character.isdigit() for character in form)
+
+
+def _hidden(text: str, form: str, head: int) -> str:
+    """A run of digits of which only the first ``head`` and the last two are shown."""
+    digits = [place for place, character in enumerate(form) if character.isdigit()]
+    begin, end = digits[head - 1] + 1, digits[-_TAIL]
+    return f"{text[:begin]}{'*' * (end - begin)}{text[end:]}"
+
+
+def _is_date(run: re.Match[str]) -> bool:
+    found = _DATE.fullmatch(run.group())
+    return found is not None and (found[3] != " " or run.string[run.end() : run.end() + 1] == ":")
 
 
 def looks_like_number(text: str, default_region: str = "CN") -> bool:
@@ -45,20 +118,71 @@ def looks_like_number(text: str, default_region: str = "CN") -> bool:
 
     A customer's id of digits alone passes unless it is a valid number of some country.
     """
-    if re.fullmatch(r"[+(]?\d[\d\s().-]{5,24}", text.strip()) is None:
+    form = shape(text.strip())
+    run = _RUN.search(form)
+    if run is None or _is_date(run) or form[: run.start()].strip(" (+") or form[run.end() :].strip(" )"):
         return False
+    return _is_valid(_digits(form), default_region)
+
+
+def holds_number(text: str, default_region: str = "CN") -> bool:
+    """
+    Whether ``text`` is or contains a number that somebody could dial: ``u13877665546``.
+
+    Only digits that are a valid number by themselves count; those of UUIDs and digests do not. Inside a text, digits of
+    mainland China must look dialled, as a mobile's or with a trunk 0: otherwise many order numbers would be somebody's.
+    """
+    if _RUN.search(shape(text)) is None:
+        return False
+    if looks_like_number(text, default_region):
+        return True
+    form = _MADE.sub(lambda made: "x" * len(made.group()), shape(text))
+    return any(_holds(form, run, default_region) for run in _RUN.finditer(form))
+
+
+def _holds(form: str, run: re.Match[str], default_region: str) -> bool:
+    groups = re.findall(r"[0-9]+", run.group())
+    has_plus = form[: run.start()].rstrip(" (").endswith("+")
+    for first in range(len(groups)):
+        digits = ""
+        for group in groups[first:]:
+            digits += group
+            if len(digits) > 17:
+                # 00 and the longest number there is.
+                break
+            if len(digits) < 7:
+                continue
+            if first == 0 and has_plus and _is_valid(f"+{digits}", default_region):
+                return True
+            if default_region == "CN":
+                if _mainland_mobile().fullmatch(digits):
+                    return True
+                if not _DIALLED.fullmatch(digits):
+                    continue
+            if not _DAY.fullmatch(digits) and _is_valid(digits, default_region):
+                return True
+    return False
+
+
+def _is_valid(digits: str, default_region: str) -> bool:
     try:
-        normalise(text, default_region)
+        normalise(digits, default_region)
     except ValueError:
         return False
     return True
+
+
+def _digits(form: str) -> str:
+    """Digits alone, with the plus that stands before them."""
+    return ("+" if form.lstrip(" (").startswith("+") else "") + re.sub(r"[^0-9]", "", form)
 
 
 def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     """
     Read a number as people write it.
 
-    :param number: ``13800000000``, ``+86 138 0000 0000``, ``0086-…``, ``010-12345678``; an integer too.
+    :param number: ``13800000000``, ``+86 138 0000 0000``, ``0086-…``, ``010-12345678``; an integer too. Digits, one
+        leading plus, spaces, hyphens and dashes, dots and parentheses, also in full width. Anything else refuses it.
     :param default_region: ISO 3166 country of numbers written without a country code.
     :raises ValueError: not a valid number; the message says why and holds no digit of it.
     """
@@ -67,31 +191,114 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
             raise ValueError("not a phone number")
         number = int(number)
     text = "" if number is None else str(number).strip()
-    if not text:
-        raise ValueError("empty")
-    if text.startswith("00"):
-        # Not every region dials abroad with 00; people who write it mean it.
-        text = f"+{text[2:]}"
+    mobile = _mobile(text, default_region)
+    if mobile is not None:
+        return mobile
+    cleaned = _cleaned(text)
+    return _mobile(cleaned, default_region) or _read(cleaned, default_region)
+
+
+def _mobile(text: str, default_region: str) -> PhoneNumber | None:
+    """What nearly all contacts are: the library's own pattern answers a hundred times sooner than its parser."""
     plain = text.removeprefix("+86") if default_region == "CN" or text.startswith("+86") else ""
     if plain.isascii() and _mainland_mobile().fullmatch(plain):
-        # What nearly all contacts are: the library's own pattern answers a hundred times sooner than its parser.
         return PhoneNumber(f"+86{plain}", plain)
+    return None
+
+
+def _cleaned(text: str) -> str:
+    """
+    Digits, perhaps behind a plus, of a text that holds nothing but a number.
+
+    :raises ValueError: it holds something else.
+    """
+    form = (text if text.isascii() else text.translate(FORMS)).strip()
+    if not form:
+        raise ValueError("empty")
+    if _ROUNDED.fullmatch(form):
+        raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
+    decimal = _DECIMAL.fullmatch(form)
+    if decimal is not None:
+        if decimal[2].strip("0"):
+            raise ValueError("not a whole number")
+        form = decimal[1]
+    if _NUMBER.fullmatch(form):
+        return _digits(form)
+    if not any(character.isdigit() for character in form):
+        raise ValueError("not a phone number")
+    strange = _STRANGE.search(form)
+    if strange is not None:
+        character = strange.group()
+        shown = repr(character) if character.isprintable() and not character.isnumeric() else "a special character"
+        raise ValueError(f"holds {shown}; a number is digits, perhaps with a leading +, spaces, hyphens, dots or ( )")
+    if "+" in form:
+        raise ValueError("has a + that does not lead the number")
+    raise ValueError("begins or ends with a hyphen or a dot")
+
+
+def _read(text: str, default_region: str) -> PhoneNumber:
+    readings = [text]
+    if text.startswith("00"):
+        # Not every region dials abroad with 00; people who write it mean it.
+        readings = [f"+{text[2:]}", text]
+    found: dict[str, PhoneNumber] = {}
+    failure: ValueError | None = None
+    for reading in readings:
+        try:
+            number = _parsed(reading, default_region)
+            found[number.e164] = number
+        except ValueError as error:
+            failure = failure or error
+    if len(found) > 1:
+        raise ValueError("could be two different numbers; write it with + and its country code")
+    if not found:
+        raise failure or ValueError("not a phone number")
+    return found.popitem()[1]
+
+
+def _parsed(text: str, default_region: str) -> PhoneNumber:
     import phonenumbers
 
     try:
         parsed = phonenumbers.parse(text, default_region)
     except phonenumbers.NumberParseException as error:
         raise ValueError(_PARSE_ERRORS.get(error.error_type, "not a phone number")) from None
-    if parsed.extension:
-        raise ValueError("has an extension, which the robot cannot dial")
     if not phonenumbers.is_valid_number(parsed):
         raise ValueError(f"not a valid number of country code {parsed.country_code}")
+    _check_accounted(text, parsed, default_region)
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if parsed.country_code != 86:
         return PhoneNumber(e164, e164)
     # The national format keeps a landline's trunk 0 and gives mobile and service numbers none.
     national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
     return PhoneNumber(e164, re.sub(r"\D", "", national))
+
+
+def _check_accounted(text: str, parsed: Any, default_region: str) -> None:
+    """
+    Refuse a number before which the library dropped more than a country code and what is dialled before one.
+
+    It takes ``12345 13800000000`` for a call through a carrier, and rewrites numbers of some countries.
+    """
+    import phonenumbers
+
+    code = str(parsed.country_code)
+    home: Any = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(
+        parsed.country_code, phonenumbers.region_code_for_country_code(parsed.country_code)
+    )
+    trunk = home.national_prefix or ""
+    national = phonenumbers.national_significant_number(parsed)
+    digits = text.removeprefix("+")
+    dropped = digits.removesuffix(national)
+    # "+44 (0)20" is usual; what other trunk prefixes behind a country code mean is not.
+    expected = {code, f"{code}0"} if trunk == "0" else {code}
+    if not text.startswith("+"):
+        expected |= {"", trunk}
+        here: Any = phonenumbers.PhoneMetadata.metadata_for_region(default_region)
+        if dropped.startswith("0") and re.fullmatch(here.international_prefix or "", dropped.removesuffix(code)):
+            expected.add(dropped)
+    if not digits.endswith(national) or dropped not in expected:
+        raise ValueError("has digits that are no part of the number; write it with + and its country code")
 
 
 @cache

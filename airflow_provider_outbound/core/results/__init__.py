@@ -7,8 +7,8 @@ One row a job. The columns, their order and their types are the same in every ex
 column              type       meaning
 ==================  =========  =====================================================================================
 job_group_id        text       The job group; with ``reference_id`` the key of a row.
-reference_id        text       Whose result it is: as assigned. The job id where somebody else assigned the job under
-                               its phone number, unless numbers are asked for.
+reference_id        text       Whose result it is: as assigned. ``hmac:`` and a digest where somebody else assigned it
+                               under an id that holds a phone number.
 job_id              text       The service's id of the job.
 outcome             text       ``answered``, ``unanswered``, ``not_dialled`` or ``other``; empty while the job has not
                                ended.

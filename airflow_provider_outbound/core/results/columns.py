@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.core.models.phone import looks_like_number, redact
+from airflow_provider_outbound.core.models.phone import holds_number, redact
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult
@@ -81,11 +81,11 @@ def to_row(result: JobResult, *, include_phone_number: bool) -> dict[str, Any]:
     }
     if include_phone_number:
         return row | {"phone_number": result.phone_number, "name": result.name}
-    # Ours are checked when they are assigned.
-    if result.is_foreign and result.job_id is not None and looks_like_number(result.reference_id):
+    # Ours are checked when they are assigned, and those of others when they are kept; older rows of these were not.
+    if result.is_foreign and result.job_id is not None and holds_number(result.reference_id):
         row["reference_id"] = result.job_id
     for name in ("extras", "tags"):
-        row[name] = None if row[name] is None else {key: redact(value) for key, value in row[name].items()}
+        row[name] = None if row[name] is None else {redact(key): redact(value) for key, value in row[name].items()}
     return row
 
 

@@ -112,7 +112,7 @@ def test_an_iterator_can_be_read_once_and_asked_before_whether_it_is_empty():
     assert from_items(iter([])).is_empty()
 
 
-@pytest.mark.parametrize("items", ["13800000000", b"x", {"phone": NUMBER}, 7, None])
+@pytest.mark.parametrize("items", ["13800000000", b"x", bytearray(b"x"), memoryview(b"x"), {"phone": NUMBER}, 7, None])
 def test_what_is_no_list_is_refused(items):
     with pytest.raises(OutboundBotContactsError, match="a list of dictionaries or numbers, or a frame, is needed"):
         from_items(items)

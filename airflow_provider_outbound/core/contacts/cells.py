@@ -1,0 +1,277 @@
+"""What a cell of a source means: text, a number, nothing; of the types that are known, and of no other."""
+
+from __future__ import annotations
+
+import json
+import struct
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+from airflow_provider_outbound.core.models.phone import PhoneNumber, mask, normalise, redact
+
+#: Texts by which exports say that a cell is empty. Exactly these: "Nan" and "Null" are people's names.
+NULL_MARKERS = frozenset({r"\N", "NULL", "null", "nan", "NaN", "NaT", "<NA>", "None"})
+
+#: Formats of floats that hold fewer digits than a phone number has, by the names that libraries give them.
+NARROW_FLOATS: Mapping[str, str] = {
+    "float32": "float32",
+    "float": "float32",
+    "float[pyarrow]": "float32",
+    "float16": "float16",
+    "halffloat": "float16",
+    "halffloat[pyarrow]": "float16",
+    "float4": "float4",
+    "real": "real",
+}
+#: How drivers call such a column: object ids of PostgreSQL's types, and field types of MySQL's protocol.
+_NARROW_CODES: Mapping[str, Mapping[Any, str]] = {
+    "postgresql": {700: "float4"},
+    "mysql": {4: "float"},
+    "mariadb": {4: "float"},
+}
+_KNOWN = "text, whole numbers, floats, Decimal, dates, booleans, UTF-8 bytes, and lists and dictionaries of these"
+#: Digits before the decimal point of the largest number that is read out.
+_MOST_DIGITS = 100
+_LARGEST = 10**_MOST_DIGITS
+#: Up to here floats hold every whole number.
+_EXACT = 2.0**53
+
+
+def narrow_float(type_name: str) -> str | None:
+    """The name of a type of floats that cannot hold a phone number; ``None`` for any other type."""
+    return NARROW_FLOATS.get(type_name.lower())
+
+
+def narrow_columns(dialect: str, description: Iterable[Sequence[Any]]) -> dict[str, str]:
+    """
+    Columns of a query whose floats are narrow: databases hand them out as Python's own.
+
+    :param dialect: SQLAlchemy's name of the database.
+    :param description: Of the cursor, as DB-API 2.0 has it.
+    """
+    codes = _NARROW_CODES.get(dialect, {})
+    return {str(column[0]): codes[column[1]] for column in description if column[1] in codes}
+
+
+def no_number(type_name: str) -> str:
+    """Why a number of such floats is refused."""
+    return f"{type_name} cannot hold a phone number's digits exactly; cast the column to int64 or text at its source"
+
+
+def read_number(number: object, default_region: str) -> PhoneNumber:
+    """
+    Read a number as people and spreadsheets write it.
+
+    :raises ValueError: not a valid number; the message says why and holds no digit of it.
+    """
+    if isinstance(number, str):
+        text = number
+    elif is_missing(number):
+        raise ValueError("no phone number")
+    elif isinstance(number, _BYTES):
+        text = _decoded(number, "phone")
+    else:
+        return normalise(_whole(number), default_region)
+    if not text.strip() or text.strip() in NULL_MARKERS:
+        raise ValueError("no phone number")
+    return normalise(text, default_region)
+
+
+def _whole(number: object) -> int:
+    if isinstance(number, bool) or not isinstance(number, Real | Decimal):
+        raise ValueError(f"the number is of type {type(number).__name__}")  # noqa: TRY004 - as read_number promises
+    # Python's own float, whose name is that of a narrow type elsewhere, is wide.
+    if not isinstance(number, float) and (narrow := narrow_float(type(number).__name__)):
+        raise ValueError(no_number(narrow))
+    if isinstance(number, Decimal) and number.is_finite() and int(number.as_tuple().exponent) > 0:
+        raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
+    try:
+        # A column with gaps comes as floats; no phone number has more digits than these hold.
+        whole = int(number)  # type: ignore[arg-type]  # what can be no whole number says so
+    except (ArithmeticError, ValueError):
+        raise ValueError("not a phone number") from None
+    if number != whole or whole < 0:
+        raise ValueError("not a phone number")
+    return whole
+
+
+def shown(number: object) -> str:
+    """What stood where a number belongs, masked; nothing of what has no text."""
+    try:
+        return mask(to_text(number, "phone"))
+    except ValueError:
+        return ""
+
+
+# Written out, since a union would be made anew for every cell.
+_BYTES = (bytes, bytearray, memoryview)
+_NEVER_MISSING = (str, int, list, tuple, Mapping, *_BYTES)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell is empty: ``None``, or what frames put there (NaN, NaT, NA)."""
+    if value is None:
+        return True
+    if isinstance(value, _NEVER_MISSING):
+        return False
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    try:
+        # Nothing else differs from itself.
+        return bool(value != value)
+    except TypeError:
+        # NA does not even say whether it does.
+        return True
+    except ValueError:
+        return False
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell is missing, or says so in a text."""
+    return value.strip() in NULL_MARKERS if isinstance(value, str) else is_missing(value)
+
+
+def to_text(value: Any, column: str, narrow: str | None = None) -> str:
+    """
+    A cell as text; nothing for an empty one.
+
+    :param column: Its column, for the error.
+    :param narrow: If its column is of floats with few digits: of which type.
+    :raises ValueError: its type is not known, or it has no text; the message names the column.
+    """
+    if isinstance(value, str):
+        return "" if value.strip() in NULL_MARKERS else value
+    if type(value) is int:
+        return _digits_of(value, column)
+    if isinstance(value, float):
+        return "" if value != value else _float(value, column, narrow)
+    if is_missing(value):
+        return ""
+    if isinstance(value, _BYTES):
+        text = _decoded(value, column)
+        return "" if text.strip() in NULL_MARKERS else text
+    if isinstance(value, list | tuple | Mapping):
+        try:
+            return json.dumps(_plain(value, column), ensure_ascii=False)
+        except RecursionError:
+            raise ValueError(f"{_named(column)} is nested too deep") from None
+    plain = _plain(value, column, narrow)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _plain(value: Any, column: str, narrow: str | None = None) -> Any:
+    """What is written of a value that is no text: numbers and dates as text, unless they are a part of something."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return _digits_of(int(value), column)
+    if isinstance(value, Decimal):
+        return _decimal(value, column)
+    kind = type(value).__name__
+    if isinstance(value, float) or (isinstance(value, Real) and narrow_float(kind)):
+        return _float(float(value), column, narrow or (None if isinstance(value, float) else narrow_float(kind)))
+    if type(value).__module__ == "numpy" and kind in ("bool", "bool_"):
+        return bool(value)
+    if isinstance(value, list | tuple):
+        return [_part(item, column) for item in value]
+    if isinstance(value, Mapping):
+        return {_key(key, column): _part(item, column) for key, item in value.items()}
+    raise ValueError(f"{_named(column)} is of type {kind}; cast it to text at its source. Known are {_KNOWN}")
+
+
+def _part(value: Any, column: str) -> Any:
+    """A value inside a list or a dictionary, as JSON has it."""
+    if value is None or isinstance(value, str | bool) or type(value) is int:
+        return value
+    if is_missing(value):
+        return None
+    if isinstance(value, _BYTES):
+        return _decoded(value, column)
+    plain = _plain(value, column)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, float) or narrow_float(type(value).__name__):
+        # Written with the digits that it has as a text of its own.
+        return int(plain) if plain.lstrip("-").isdigit() else float(plain)
+    return plain
+
+
+def _key(key: Any, column: str) -> str:
+    if isinstance(key, bytes):
+        return _decoded(key, column)
+    plain = key if isinstance(key, str) else _plain(key, column)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _named(column: str) -> str:
+    return f"column {redact(column)!r}"
+
+
+def _decoded(value: bytes | bytearray | memoryview, column: str) -> str:
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{_named(column)} holds bytes that are no UTF-8 text; decode them at their source") from None
+
+
+def _digits_of(value: int, column: str) -> str:
+    if not -_LARGEST < value < _LARGEST:
+        raise ValueError(f"{_named(column)} holds a number of more than {_MOST_DIGITS} digits")
+    return str(value)
+
+
+def _decimal(value: Decimal, column: str) -> str:
+    if not value.is_finite():
+        raise ValueError(f"{_named(column)} is infinite")
+    if abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValueError(f"{_named(column)} holds a number of more than {_MOST_DIGITS} digits")
+    return format(value, "f")
+
+
+def _float(value: float, column: str, narrow: str | None) -> str:
+    """
+    A float as people write it, never with an exponent.
+
+    The last of its 17 digits are what calculating left of decimal fractions: 0.1 + 0.2 is 0.3.
+    """
+    if narrow is None and value.is_integer() and abs(value) <= _EXACT:
+        # An integer column with gaps comes as floats; the robot would say "point zero".
+        return str(int(value))
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{_named(column)} is infinite")
+    text = f"{value:.15g}" if narrow is None else _shortest(value, narrow)
+    return text if "e" not in text else _decimal(Decimal(text), column)
+
+
+def _shortest(value: float, narrow: str) -> str:
+    """The fewest digits that mean this value of a narrow format: 99.9, not 99.9000015258789."""
+    layout = "<e" if narrow == "float16" else "<f"
+    for digits in range(1, 10):
+        text = f"{value:.{digits}g}"
+        try:
+            if struct.unpack(layout, struct.pack(layout, float(text)))[0] == value:
+                return text
+        except OverflowError:
+            continue
+    return f"{value:.15g}"
+
+
+def clean(text: str) -> str:
+    """
+    Text that can be sent and stored anywhere.
+
+    Control characters (NUL, line ends, tabs) become spaces, halves of a character become the replacement character.
+    """
+    if text.isprintable():
+        return text.strip()
+    cleaned = "".join(
+        " " if (kind := unicodedata.category(character)) == "Cc" else "\ufffd" if kind == "Cs" else character
+        for character in text
+    )
+    return cleaned.strip()
