@@ -118,6 +118,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("messages", State.GOOD, "none are expected; tasks learn of results by the API alone")
     else:
         yield _rocketmq(arguments.rocketmq_conn_id)
+        yield from _instances(arguments.outboundbot_conn_id, arguments.rocketmq_conn_id)
     yield _triggerer()
 
 
@@ -215,6 +216,21 @@ def _rocketmq(conn_id: str) -> Finding:
 
     is_well, text = RocketMQHook(conn_id).test_connection()
     return Finding(conn_id, State.GOOD if is_well else State.WRONG, text)
+
+
+def _instances(outboundbot_conn_id: str, rocketmq_conn_id: str) -> Iterator[Finding]:
+    """Whether the events of the bot that calls are among those that are stored."""
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+    from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+
+    try:
+        named = RocketMQHook(rocketmq_conn_id).settings().instance_ids
+        own = OutboundBotHook(outboundbot_conn_id).settings.client.instance_id
+    except OutboundBotError:  # which was found already
+        return
+    if named and own and own not in named:
+        text = f"instance_id names other bot instances than {own} of {outboundbot_conn_id}: add it"
+        yield Finding(rocketmq_conn_id, State.WARNING, text)
 
 
 def _triggerer() -> Finding:

@@ -12,7 +12,7 @@ from airflow_provider_outbound.core.rocketmq.probe import find_trouble
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
 
-_EXTRA = ("transport", "topic", "consumer_group", "namespace", "tag", "tls", "librocketmq")
+_EXTRA = ("transport", "topic", "consumer_group", "namespace", "tag", "tls", "librocketmq", "instance_id")
 #: Where a RocketMQ 5 proxy and a 4.x name server listen unless told otherwise.
 _PORTS = {"grpc": 8081, "remoting": 9876}
 #: Seconds to wait for a broker when a connection is tried out.
@@ -100,8 +100,21 @@ def _settings(fields: Fields) -> RocketMQSettings:
             username=connection.login or "",
             password=connection.password or "",
             librocketmq=fields.text("librocketmq") or None,
+            instance_ids=_instance_ids(fields),
         )
     )
+
+
+def _instance_ids(fields: Fields) -> tuple[str, ...]:
+    """The bot instances whose events are stored: one, or a list; empty for whichever come."""
+    value = fields.structure("instance_id")
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        value = fields.text("instance_id").split(",")
+    if not value or not all(isinstance(name, str) and name.strip() for name in value):
+        raise fields.wrong("instance_id", f"is {value!r}", "give the id of a bot instance, or a list of them")
+    return tuple(dict.fromkeys(name.strip() for name in value))
 
 
 def _trouble(endpoint: str, tls: bool) -> str | None:

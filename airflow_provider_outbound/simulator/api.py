@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ from starlette.routing import Route
 from airflow_provider_outbound.simulator import recordings
 from airflow_provider_outbound.simulator.actions import Payload, act
 from airflow_provider_outbound.simulator.cloud import Cloud, Refusal
+from airflow_provider_outbound.simulator.guard import ControlGuard
 from airflow_provider_outbound.simulator.signatures import Gatekeeper
 
 #: The broker's controls: JSON in, JSON out.
@@ -96,7 +98,7 @@ class Api:
             security_token=options.security_token,
         )
         self._sound = recordings.sound()
-        self.app = Starlette(
+        app = Starlette(
             routes=[
                 Route("/", self._serve, methods=["GET", "POST"]),
                 Route("/recordings/{name}", self._recording),
@@ -108,6 +110,7 @@ class Api:
                 Route("/_simulator/broker", self._broker, methods=["GET", "POST"]),
             ]
         )
+        self.app = ControlGuard(app, "/_simulator")
 
     async def _serve(self, request: Request) -> Response:
         """One request of an SDK."""
@@ -132,6 +135,8 @@ class Api:
             payload = {} if unsuccessful and not unsuccessful.acts else act(self.cloud, action, values)
         except Refusal as refusal:
             return self._refused(refusal)
+        except RecursionError:
+            return self._refused(Refusal(400, "InvalidParameter", "A parameter is nested too deeply."))
         if self.cloud.faults.strikes("answer_lost", action=action):
             return _Dropped(reset=False)
         if unsuccessful:
@@ -267,11 +272,19 @@ class Api:
             raise HTTPException(400, str(error)) from error
 
 
+def _finite(text: str) -> float:
+    """A number that a clock can show."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
 async def _json(request: Request) -> dict[str, Any]:
     body = await request.body()
     try:
-        value = json.loads(body or b"{}")
-    except ValueError as error:
+        value = json.loads(body or b"{}", parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, "the body is not JSON") from error
     if not isinstance(value, dict):
         raise HTTPException(400, "the body is not a JSON object")

@@ -78,9 +78,18 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
             topic.log.clear()
             topic.groups.clear()
 
-    def publish(self, body: bytes, *, topic: str | None = None, tag: str = "", keys: tuple[str, ...] = ()) -> str:
+    def publish(
+        self,
+        body: bytes,
+        *,
+        topic: str | None = None,
+        tag: str = "",
+        keys: tuple[str, ...] = (),
+        is_packed: bool = False,
+    ) -> str:
         """Store a message; its id."""
-        message = Message(message_id=f"01{secrets.token_hex(16).upper()}", body=body, tag=tag, keys=keys)
+        message_id = f"01{secrets.token_hex(16).upper()}"
+        message = Message(message_id=message_id, body=body, tag=tag, keys=keys, is_packed=is_packed)
         self.topics[topic or self.topic].append(message)
         return message.message_id
 
@@ -258,6 +267,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
                 body=message.body,
                 tag=properties.tag,
                 keys=tuple(properties.keys),
+                is_packed=properties.body_encoding == wire.GZIP,
             )
             topic.append(stored)
             entries.append(service.SendResultEntry(status=_OK, message_id=stored.message_id, offset=len(topic.log) - 1))
@@ -282,7 +292,7 @@ def _to_wire(topic: Any, delivery: Delivery) -> Any:
     properties.tag = stored.tag
     properties.keys.extend(stored.keys)
     properties.body_digest.CopyFrom(digest)
-    properties.body_encoding = wire.IDENTITY
+    properties.body_encoding = wire.GZIP if stored.is_packed else wire.IDENTITY
     properties.message_type = wire.NORMAL
     properties.born_host = properties.store_host = "127.0.0.1"
     properties.born_timestamp.FromMilliseconds(round(stored.stored_at * 1000))

@@ -172,13 +172,13 @@ class Simulator:
         """Set the cloud's clock."""
         self.run(lambda cloud: cloud.clock.set(now=None if now is None else now.timestamp(), speed=speed))
 
-    def publish(self, body: bytes, *, tag: str = "") -> None:
+    def publish(self, body: bytes, *, tag: str = "", is_packed: bool = False) -> None:
         """Put any message into the topic, readable or not."""
 
         def put() -> None:
             outlet = self._running.outlet
             assert isinstance(outlet, Broker)  # noqa: S101  # the only outlet that this class makes
-            outlet.publish(body, tag=tag)
+            outlet.publish(body, tag=tag, is_packed=is_packed)
 
         self._call(put)
 

@@ -23,6 +23,8 @@ class Message:
     body: bytes
     tag: str = ""
     keys: tuple[str, ...] = ()
+    #: Whether the body is packed, as a producer's library packs long ones.
+    is_packed: bool = False
     #: Unix seconds, real time.
     stored_at: float = attrs.field(factory=time.time)
 

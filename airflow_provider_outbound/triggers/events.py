@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import logging
+import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_outbound import config
+from airflow_provider_outbound.core.models.enums import EventType
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.desk import desk_of, entrance, load_watch, settings_reader
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_EVENT_TYPES = tuple(str(event_type) for event_type in EventType)
 #: Most events in one batch: a batch is stored in a column of Airflow's database, twice.
 MAX_BATCH = 1000
 #: Longest time between two looks at the log (seconds) while nothing is said to be new.
@@ -55,26 +59,39 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
 
     :param subscription: Name of the cursor, kept in the ledger; one for each trigger.
     :param event_types: Only these: ``JobComplete``, ``Dialing``, ``CallAnswered``, ``CallFinished``,
-        ``RecordingReady``, or one that the service may add; ``None`` for all.
+        ``RecordingReady``; ``None`` for all, also for those that the service may add.
     :param job_group_id: Only events of this group.
     :param batch_size: Most events in one batch, up to 1000.
     :param max_wait: How long a batch waits to become full (seconds).
     :param rocketmq_conn_id: Connection to the messages; ``None`` if others collect them.
+    :raises OutboundBotConfigError: An argument cannot be used; raised where the DAG is parsed.
     """
 
     def __init__(
         self,
         *,
         subscription: str,
-        event_types: Sequence[str] | None = None,
+        event_types: Collection[str] | None = None,
         job_group_id: str | None = None,
         batch_size: int = 100,
         max_wait: float = 5.0,
         rocketmq_conn_id: str | None = RocketMQHook.default_conn_name,
     ) -> None:
         super().__init__()
+        # At once: in a triggerer the error would stand in a log that the DAG's author may never see.
+        _check_name("subscription", subscription, 256)
+        _check_event_types(event_types)
+        if job_group_id is not None:
+            _check_name("job_group_id", job_group_id, 128)
+        if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
+            raise OutboundBotConfigError(f"batch_size: {batch_size!r} is not a whole number from 1 to {MAX_BATCH}")
+        if isinstance(max_wait, bool) or not isinstance(max_wait, int | float) or not 0 <= max_wait < math.inf:
+            raise OutboundBotConfigError(f"max_wait: {max_wait!r} is not a number of seconds")
+        if rocketmq_conn_id is not None:
+            _check_name("rocketmq_conn_id", rocketmq_conn_id, 250)
         self.subscription = subscription
-        self.event_types = event_types
+        # A set has no order, and another order would be another trigger to Airflow.
+        self.event_types = sorted(event_types) if isinstance(event_types, set | frozenset) else event_types
         self.job_group_id = job_group_id
         self.batch_size = batch_size
         self.max_wait = max_wait
@@ -149,7 +166,6 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
     async def _pages(self, position: int | None) -> AsyncGenerator[EventPage]:
         from airflow_provider_outbound.core.collect.watch import subscribe
 
-        self._check()
         async with entrance.passed():
             settings, watch = await load_watch(self.rocketmq_conn_id)
         clock = asyncio.get_running_loop().time
@@ -178,16 +194,6 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
                     given_at = clock()
                 after, pause = page.upto, 0.0 if page.is_full else POLL_SECONDS
 
-    def _check(self) -> None:
-        if not isinstance(self.subscription, str) or not 0 < len(self.subscription) <= 256:
-            raise OutboundBotConfigError("subscription: give the cursor a name of 1 to 256 characters")
-        if isinstance(self.event_types, str):
-            raise OutboundBotConfigError(f"event_types: a list is needed: [{self.event_types!r}]")
-        if not isinstance(self.batch_size, int) or not 1 <= self.batch_size <= MAX_BATCH:
-            raise OutboundBotConfigError(f"batch_size: {self.batch_size!r} is no whole number from 1 to {MAX_BATCH}")
-        if not isinstance(self.max_wait, int | float) or self.max_wait < 0:
-            raise OutboundBotConfigError(f"max_wait: {self.max_wait!r} is no number of seconds")
-
     def _payload(self, page: EventPage) -> dict[str, Any]:
         return {
             "subscription": self.subscription,
@@ -205,3 +211,28 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
                 for event in page.events
             ],
         }
+
+
+def _check_name(argument: str, value: object, longest: int) -> None:
+    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+        raise OutboundBotConfigError(f"{argument}: {value!r} is not a text of 1 to {longest} characters")
+    if "{{" in value or "{%" in value:
+        raise OutboundBotConfigError(f"{argument}: {value!r} is a template; a trigger renders none, so give its value")
+
+
+def _check_event_types(event_types: object) -> None:
+    if event_types is None:
+        return
+    if isinstance(event_types, str):
+        raise OutboundBotConfigError(f"event_types: a list is needed: [{event_types!r}]")
+    if not isinstance(event_types, list | tuple | set | frozenset):
+        raise OutboundBotConfigError(f"event_types: {event_types!r} is not a list of event types")
+    if not event_types:
+        raise OutboundBotConfigError("event_types: the list is empty, so nothing would ever come; leave it out for all")
+    for name in event_types:
+        if name not in _EVENT_TYPES:
+            meant = difflib.get_close_matches(str(name), _EVENT_TYPES, 1)
+            hint = f"did you mean {meant[0]!r}? " if meant else ""
+            raise OutboundBotConfigError(
+                f"event_types: {name!r} is not an event type; {hint}Use any of {', '.join(_EVENT_TYPES)}"
+            )

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.steer import Order
 
 log = logging.getLogger(__name__)
+
+#: What can be done to jobs, as :class:`~airflow_provider_outbound.core.steer.Action` names it.
+_ACTIONS = ("suspend", "resume", "cancel")
 
 
 class OutboundBotJobsSteeredTrigger(BaseTrigger):
@@ -47,6 +50,8 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         poll_interval: float = 5.0,
     ) -> None:
         super().__init__()
+        if action not in _ACTIONS:
+            raise OutboundBotConfigError(f"action: {action!r} is not one of {', '.join(_ACTIONS)}")
         self.action = action
         self.job_group_id = job_group_id
         self.job_ids = job_ids

@@ -280,3 +280,23 @@ def test_each_finding_is_a_line(
     lines = captured.out.splitlines()
     assert [line.split()[0] for line in lines] == ["good", "good", "warning", "wrong", "good", "good"]
     assert captured.err == "outbound: wrong: outboundbot_default\n"
+
+
+def test_a_topic_that_several_bots_share_and_a_bot_that_is_not_named_are_told_of(
+    cloud: Simulator, ledger_url: str, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [
+        json.dumps({"eventType": "Dialing", "groupId": bot, "id": bot, "instanceId": bot}).encode()
+        for bot in ("bot-1", "bot-2")
+    ]
+    with open_ledger(ledger_url, [KEY]) as ledger:
+        ledger.inbox.record([Incoming(body=body, message_id="m", topic="shared") for body in bodies])
+    connection = json.loads(cloud.connections[ROCKETMQ])
+    connection["extra"]["instance_id"] = ["bot-1"]
+    monkeypatch.setenv(ROCKETMQ, json.dumps(connection))
+
+    _, findings = doctor()
+
+    assert "topic shared carries events of 2 bot instances (bot-1, bot-2)" in texts_of(findings, "ledger", "warning")
+    told = texts_of(findings, "rocketmq_default", "warning")
+    assert f"instance_id names other bot instances than {cloud.instance_id} of outboundbot_default" in told

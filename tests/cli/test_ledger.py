@@ -118,6 +118,43 @@ def test_status_counts_rows_and_names_topics_and_readers(
     assert {"crm", "calls", "other", ledger.ledger_id} <= set(shown.replace("(", " ").replace(")", " ").split())
 
 
+def test_status_warns_of_a_topic_that_several_bots_share_and_counts_what_is_not_stored(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], outbound: Callable[..., tuple[int, str]]
+) -> None:
+    store(ledger, message(job=1, instanceId="bot-1"), message("g2", 2, instanceId="bot-2"))
+
+    (warning,) = status()["warnings"]
+    assert "topic calls carries events of 2 bot instances (bot-1, bot-2)" in warning
+    assert "instance_id in the extra of the rocketmq connection" in warning
+
+    body = message("g3", 3, instanceId="bot-2")
+    ours = message("g1", 4, instanceId="bot-1")
+    lot = [Incoming(body=one, message_id="m", topic="calls") for one in (body, ours)]
+    ledger.inbox.record(lot, instance_ids=["bot-1"])
+
+    found = status()
+    assert found["warnings"] == []
+    assert [(one["instance_id"], one["is_named"], one["stored"], one["skipped"]) for one in found["instances"]] == [
+        ("bot-1", True, 2, 0),
+        ("bot-2", False, 1, 1),
+    ]
+    code, shown = outbound("status")
+    assert code == 0
+    assert "not stored" in shown
+    assert {"bot-1", "bot-2"} <= set(shown.split())
+
+
+def test_a_message_whose_head_alone_is_kept_shows_as_such(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]]
+) -> None:
+    body = message()
+    ledger.inbox.record([Incoming(body=body, message_id="m", topic="calls", fault="unpacks to too much", head_of=9999)])
+
+    assert f"{len(body)} of 9999" in outbound("quarantine", "list")[1]
+    code, said = outbound("quarantine", "replay", "--all")
+    assert (code, said.strip()) == (0, "0 read and taken into the ledger, 1 still cannot be read")
+
+
 @pytest.mark.parametrize(
     ("from_api", "by_message", "warns"),
     [

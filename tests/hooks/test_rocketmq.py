@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -79,6 +80,14 @@ def test_a_trigger_looks_up_without_blocking(simulator: Simulator, monkeypatch: 
         pytest.param({"host": ""}, "endpoints are missing", id="no-host"),
         pytest.param({"host": "http://x"}, "'http://x' is not HOST:PORT", id="url"),
         pytest.param({"conn_type": "kafka"}, "of type 'kafka'", id="type"),
+        pytest.param({"extra": {"instance_id": []}}, "instance_id is []", id="no-instance"),
+        pytest.param({"extra": {"instance_id": ["a", ""]}}, "instance_id is ['a', '']", id="empty-instance"),
+        pytest.param({"extra": {"instance_id": ["a", 5]}}, "instance_id is ['a', 5]", id="instance-number"),
+        pytest.param({"extra": {"instance_id": "a,,b"}}, "instance_id is ['a', '', 'b']", id="instance-gap"),
+        pytest.param({"extra": {"instance_id": {"a": 1}}}, "instance_id is a dict", id="instance-mapping"),
+        pytest.param({"extra": {"instance_id": True}}, "instance_id is a bool", id="instance-truth"),
+        pytest.param({"extra": {"instance_id": "a\nb"}}, "is not the id of a bot instance", id="instance-line"),
+        pytest.param({"extra": {"instance_id": "x" * 129}}, "is not the id of a bot instance", id="instance-long"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_refused_by_name(
@@ -91,6 +100,28 @@ def test_a_field_that_cannot_be_used_is_refused_by_name(
 
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        pytest.param(None, (), id="absent"),
+        pytest.param("", (), id="empty"),
+        pytest.param("bot-1", ("bot-1",), id="one"),
+        pytest.param(" bot-1, bot-2 ", ("bot-1", "bot-2"), id="commas"),
+        pytest.param(["bot-1", " bot-2", "bot-1"], ("bot-1", "bot-2"), id="list"),
+        pytest.param('["bot-1", "bot-2"]', ("bot-1", "bot-2"), id="json"),
+    ],
+)
+def test_one_bot_instance_or_several_are_named(
+    set_connection: SetConnection, given: Any, read: tuple[str, ...]
+) -> None:
+    set_connection(extra={"instance_id": given})
+
+    settings = RocketMQHook().settings()
+
+    assert settings.instance_ids == read
+    assert RocketMQSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 def test_a_missing_connection_is_one_line_with_the_mend() -> None:

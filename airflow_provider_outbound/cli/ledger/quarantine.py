@@ -61,7 +61,7 @@ def _list(args: argparse.Namespace) -> int:
                 message.recorded_at.strftime("%Y-%m-%d %H:%M:%S"),
                 escape(_printable(message.topic or "")),
                 escape(_masked(message.reason)),
-                "no key opens it" if message.body is None else str(len(message.body)),
+                _size(message),
             )
     if table.row_count:
         console.print(table)
@@ -113,6 +113,12 @@ def _drop(args: argparse.Namespace) -> int:
         message = ledger.quarantine.drop(args.hash)
     print(f"dropped {message.hash}")
     return 0
+
+
+def _size(message: Quarantined) -> str:
+    if message.body is None:
+        return "no key opens it"
+    return str(len(message.body)) if message.head_of is None else f"{len(message.body)} of {message.head_of}"
 
 
 def _body(message: Quarantined) -> str:

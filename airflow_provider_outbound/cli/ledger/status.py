@@ -7,6 +7,8 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Rows, size and schema of the ledger; how far its readers are behind; when the last event came by each topic; how many
 results no message told; messages and rows that cannot be read. What somebody should look at is said at the end."""
+
+#: Instances of a topic that a warning names.
+_SHOWN = 5
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,6 +64,7 @@ def _as_json(health: Health, ledger: str) -> dict[str, Any]:
             {"topic": topic.topic, "last_event_at": _iso(topic.last_event_at), "events": topic.events}
             for topic in health.topics
         ],
+        "instances": [{**attrs.asdict(instance), "last_at": _iso(instance.last_at)} for instance in health.instances],
         "results": health.recovery.results,
         "results_from_api": health.recovery.from_api,
         "share_from_api": round(health.recovery.share, 4),
@@ -82,6 +88,11 @@ def warnings_of(health: Health) -> list[str]:
     if health.rows["quarantine"]:
         found.append(
             f"{health.rows['quarantine']} messages could not be read; see them by: outbound ledger quarantine list"
+        )
+    for topic, instances in health.shared_topics.items():
+        found.append(
+            f"topic {topic} carries events of {len(instances)} bot instances ({', '.join(instances[:_SHOWN])}), and all"
+            " are stored; name this ledger's own by instance_id in the extra of the rocketmq connection"
         )
     if health.undecryptable:
         found.append(
@@ -112,6 +123,12 @@ def _print(health: Health, ledger: str) -> None:
         for topic in health.topics:
             topics.add_row(escape(topic.topic or ""), _ago(topic.last_event_at), f"{topic.events:,}")
         console.print(topics)
+    if len(health.instances) > 1 or any(instance.skipped for instance in health.instances):
+        instances = Table("topic", "bot instance", "messages stored", "not stored", "last message")
+        for one in health.instances:
+            counts = (f"{one.stored:,}", f"{one.skipped:,}", _ago(one.last_at))
+            instances.add_row(escape(one.topic), escape(one.instance_id or "(unnamed)"), *counts)
+        console.print(instances)
     if health.cursors:
         cursors = Table("cursor", "unread events", "oldest of them", "moved")
         for lag in health.cursors:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from airflow_provider_outbound.core.client.errors import unusable
+from airflow_provider_outbound.core.models.wire import MAX_COUNT
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def parsed(action: str, raw: object, read: Callable[[Mapping[str, Any]], T]) -> 
         if isinstance(raw, Mapping):
             return read(raw)
         failure = unusable(action, "a part of the answer is missing")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         # Texts of such errors may repeat a value of the answer.
         failure = unusable(action, f"a part of the answer has the wrong form ({type(error).__name__})")
     raise failure
@@ -51,7 +52,7 @@ def read_page(
     if not isinstance(raw, Mapping):
         raise unusable(action, "the listing is missing")
     total, items = raw.get(total_name), raw.get("List")
-    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+    if not isinstance(total, int) or isinstance(total, bool) or not 0 <= total <= MAX_COUNT:
         raise unusable(action, f"{total_name} is not a count")
     if items is None and total == 0:
         items = []

@@ -14,7 +14,7 @@ from airflow_provider_outbound.core.client.errors import unusable
 from airflow_provider_outbound.core.client.sender import Sender
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.models.job import Job, JobGroup
-from airflow_provider_outbound.core.models.wire import whole
+from airflow_provider_outbound.core.models.wire import parse_count
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 #: Most jobs in one AssignJobs, and most job ids in one ListJobs. Source: the newer SDK's documentation.
@@ -401,7 +401,7 @@ class OutboundBotClient:
             InstanceId=self._instance(instance_id),
             ContactBlockListsJson=json.dumps(rows, ensure_ascii=False, separators=(",", ":")),
         )
-        return whole(answer.get("AffectedRows"))
+        return parsed("SaveContactBlockList", answer, lambda told: parse_count(told.get("AffectedRows")))
 
     def describe_script(self, *, script_id: str, instance_id: str | None = None) -> Mapping[str, Any]:
         """

@@ -13,6 +13,7 @@ from airflow_provider_outbound.core.client.errors import from_code, from_sdk, te
 from airflow_provider_outbound.core.client.pace import Pace, TakeTurns
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.client.transport import last_check, open_sdk_client
+from airflow_provider_outbound.core.models.wire import read_json
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotThrottlingError,
@@ -76,7 +77,7 @@ class Sender:
 
     def _success(self, action: str, body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            answer = json.loads(body)
+            answer = read_json(body)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

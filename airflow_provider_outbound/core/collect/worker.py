@@ -15,6 +15,7 @@ comes in and the last is acknowledged.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import gc
 import json
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 CHANGED = b"changed\n"
 #: Most messages in hand that are not kept yet: what waits there is kept in one transaction.
 IN_HAND = 512
+#: The same in bytes, and the bytes kept in one transaction, give or take a message: read, a body takes thirty times the
+#: memory.
+IN_HAND_BYTES, AT_ONCE_BYTES = 32 * 1024**2, 8 * 1024**2
 #: How long one poll waits for a message (seconds).
 POLL_SECONDS = 3.0
 #: Longest pause between two attempts to reach a broker or a database (seconds).
@@ -126,9 +130,9 @@ class _InHand:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._received: list[Message] = []
+        self._received: collections.deque[Message] = collections.deque()
         self._kept: list[Message] = []
-        self._unkept = self._unacknowledged = 0
+        self._unkept = self._unkept_bytes = self._unacknowledged = 0
         self._received_all = self._kept_all = False
 
     def put(self, messages: Sequence[Message]) -> None:
@@ -136,28 +140,34 @@ class _InHand:
         with self._changed:
             self._received.extend(messages)
             self._unkept += len(messages)
+            self._unkept_bytes += sum(len(message.body) for message in messages)
             self._changed.notify_all()
 
     def wait_until_kept(self, most: int, stop: threading.Event) -> None:
-        """Wait until no more than ``most`` are not kept yet, or one was told to stop."""
+        """Wait until no more than ``most`` are not kept yet, and not too many bytes, or one was told to stop."""
         with self._changed:
-            while self._unkept > most and not stop.is_set():
+            while (self._unkept > most or self._unkept_bytes > IN_HAND_BYTES) and not stop.is_set():
                 self._changed.wait(0.5)
 
     def take(self) -> list[Message]:
-        """Everything received, waiting for the first; empty at the end of receiving."""
+        """What was received, as much as is kept at once, waiting for the first; empty at the end of receiving."""
         with self._changed:
             while not self._received and not self._received_all:
                 # Not without end: a signal that comes just before the wait is acted on after it.
                 self._changed.wait(0.5)
-            taken, self._received = self._received, []
+            taken: list[Message] = []
+            size = 0
+            while self._received and size < AT_ONCE_BYTES:
+                taken.append(self._received.popleft())
+                size += len(taken[-1].body)
             return taken
 
-    def keep(self, taken: int, kept: Sequence[Message]) -> None:
-        """Of so many that were taken these are kept, and may be acknowledged; the others come again."""
+    def keep(self, taken: Sequence[Message], kept: Sequence[Message]) -> None:
+        """Of those that were taken these are kept, and may be acknowledged; the others come again."""
         with self._changed:
             self._kept.extend(kept)
-            self._unkept -= taken
+            self._unkept -= len(taken)
+            self._unkept_bytes -= sum(len(message.body) for message in taken)
             self._unacknowledged += len(kept)
             self._changed.notify_all()
 
@@ -211,6 +221,7 @@ class Collector:
         self._database = _Trouble("the ledger answers again: collecting goes on")
         self._in_hand = _InHand()
         self._failure: BaseException | None = None
+        self._told_of_others = False
 
     def run(self) -> None:
         """
@@ -255,7 +266,7 @@ class Collector:
         acknowledger.start()
         try:
             while messages := self._in_hand.take():
-                self._in_hand.keep(len(messages), self._store(ledger, messages))
+                self._in_hand.keep(messages, self._store(ledger, messages))
         finally:
             self._stop.set()
             self._in_hand.end_keeping()
@@ -306,15 +317,26 @@ class Collector:
         from airflow_provider_outbound.core.ledger import Incoming
 
         incoming = [
-            Incoming(body=message.body, message_id=message.message_id, topic=message.topic) for message in messages
+            Incoming(
+                body=message.body,
+                message_id=message.message_id,
+                topic=message.topic,
+                fault=message.fault,
+                head_of=message.head_of,
+            )
+            for message in messages
         ]
+        instance_ids = self._settings.rocketmq.instance_ids
         recorded: Recorded | None = self._persist(
-            lambda: ledger.inbox.record(incoming), LedgerUnavailableError, self._database
+            lambda: ledger.inbox.record(incoming, instance_ids=instance_ids), LedgerUnavailableError, self._database
         )
         if recorded is None:
             return False
         if recorded.quarantined:
             logger.warning("%d messages cannot be read: they are kept in the ledger's quarantine", recorded.quarantined)
+        if recorded.others and not self._told_of_others:
+            logger.info("messages of other bot instances than %s are not stored", ", ".join(instance_ids))
+            self._told_of_others = True
         if recorded.new:
             self._on_change()
         return True

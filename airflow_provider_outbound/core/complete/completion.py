@@ -17,7 +17,6 @@ from airflow_provider_outbound.core.complete.judge import (
     ended_jobs,
     judge,
     service_is_over,
-    unlisted_jobs,
 )
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import Job, JobGroup, Progress
@@ -133,12 +132,14 @@ class Completion:
         self, counted: Mapping[str, Any], observed: Mapping[str, Any], *, mismatch: bool, timed_out: bool = False
     ) -> Summary:
         # Of a group that has ended, a status we have no word for is final too.
-        completed = counted["completed"] + (0 if timed_out else unlisted_jobs(counted["by_status"]))
+        counts = dict(counted)
+        completed = counts["completed"] + (0 if timed_out else counts["unlisted"])
+        del counts["unlisted"]
         return {
             "job_group_id": self.job_group_id,
-            **counted,
+            **counts,
             "completed": completed,
-            "answer_rate": round(counted["answered"] / completed, 4) if completed else 0.0,
+            "answer_rate": round(counts["answered"] / completed, 4) if completed else 0.0,
             "mismatch": mismatch,
             "timed_out": timed_out,
             "group_cancelled": bool(observed.get("cancelled")),
@@ -400,7 +401,7 @@ class Completion:
         known = Known(
             total=counted["total"],
             terminal=counted["completed"],
-            unlisted=unlisted_jobs(counted["by_status"]),
+            unlisted=counted["unlisted"],
             expected=max(state.sealed, self._expected_jobs or 0),
             deliberate=state.sealed_assignments > 0 or self._expected_jobs is not None,
             assigning=_is_assigning(state),

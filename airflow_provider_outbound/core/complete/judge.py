@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 import attrs
 
-from airflow_provider_outbound.core.models.enums import JobGroupStatus, JobStatus
+from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 
 #: In these the service dials no more, even if it counts jobs that have not ended. Not so Completed, which it may also
 #: say between two days of one strategy.
 _GIVEN_UP = (JobGroupStatus.CANCELLED, JobGroupStatus.FAILED)
-#: How the ledger's summary names jobs of which no status is known yet.
-_NO_STATUS = "Unknown"
 
 
 class Verdict(StrEnum):
@@ -37,7 +34,7 @@ class Known:
 
     :param total: Jobs in the group.
     :param terminal: Those with a final status.
-    :param unlisted: Those whose last status is a word we do not know.
+    :param unlisted: Of the others, those whose last status is a word that is not listed.
     :param expected: Jobs that the group must have: what finished assignments left in it, or the author's number.
     :param deliberate: Whether somebody said how many jobs there are, so that none at all is an answer too.
     :param assigning: Whether jobs may still be added, or some are in doubt.
@@ -66,11 +63,6 @@ class Known:
 def ended_jobs(progress: Progress) -> int:
     """Jobs for which the service will not dial again; its own count of completed jobs leaves open what it adds up."""
     return max(0, progress.total - progress.unfinished)
-
-
-def unlisted_jobs(by_status: Mapping[str, int]) -> int:
-    """Jobs in a status that this version has no word for."""
-    return sum(count for status, count in by_status.items() if status != _NO_STATUS and not JobStatus(status).is_known)
 
 
 def judge(known: Known, group: JobGroup) -> Verdict:

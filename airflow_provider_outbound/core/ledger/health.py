@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, LargeBinary, and_, case, cast, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.instances import RECENT_DAYS, TopicInstance, read_instances
 from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -89,6 +91,8 @@ class Health:
     rows: dict[str, int]
     cursors: tuple[CursorLag, ...]
     topics: tuple[TopicActivity, ...]
+    #: Which bot instances send to which topic.
+    instances: tuple[TopicInstance, ...]
     recovery: Recovery
     purged_groups: int
     #: Messages that came for purged groups.
@@ -96,6 +100,20 @@ class Health:
     #: Rows that no key at hand opens, of those tried.
     undecryptable: int
     tried: int
+
+    @property
+    def shared_topics(self) -> dict[str, list[str]]:
+        """The instances of each topic that several send to of late, while the connection names none of them."""
+        found: dict[str, list[TopicInstance]] = defaultdict(list)
+        for instance in self.instances:
+            found[instance.topic].append(instance)
+        shared = {}
+        for topic, instances in found.items():
+            last = max(instance.last_at for instance in instances)
+            of_late = [one for one in instances if last - one.last_at < timedelta(days=RECENT_DAYS)]
+            if len(of_late) > 1 and not any(instance.is_named for instance in instances):
+                shared[topic] = [instance.instance_id or "(unnamed)" for instance in of_late]
+        return shared
 
     @property
     def oldest_unread_at(self) -> datetime | None:
@@ -124,6 +142,7 @@ def examine(database: Database) -> Health:
             rows=rows,
             cursors=tuple(_lags(connection)),
             topics=tuple(_topics(connection)),
+            instances=tuple(read_instances(connection)),
             recovery=_recovery(connection),
             purged_groups=len(tombstones),
             late_messages=sum((observed or {}).get("late", 0) for observed in tombstones),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger import instances, schema
 from airflow_provider_outbound.core.ledger.facts import FactWriter
 from airflow_provider_outbound.core.ledger.quarantine import quarantine
 from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
 from airflow_provider_outbound.core.ledger.statements import insert, insert_of
 from airflow_provider_outbound.core.models.event import Event
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import LedgerError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,56 +36,50 @@ class Inbox:
         self._database = database
         self._jobs = jobs
 
-    def record(self, messages: Sequence[Incoming]) -> Recorded:
+    def record(self, messages: Sequence[Incoming], *, instance_ids: Collection[str] = ()) -> Recorded:
         """
         Keep messages durably; a repeat changes nothing, an unreadable one is kept as it is.
 
         Once this returns, all of them may be acknowledged.
 
+        :param instance_ids: Bot instances of this ledger; events of others are counted only. Empty: all are its own.
         :raises LedgerUnavailableError: the database cannot be reached or written now; nothing was kept.
         :raises LedgerAccessError: it refuses this user, or is not a ledger; nothing was kept.
         """
         try:
             with self._database.write() as connection:
-                return self._record(connection, messages)
-        except OutboundBotError:
+                return self._record(connection, messages, instance_ids)
+        except LedgerError:
             raise
-        except (SQLAlchemyError, ValueError, TypeError, OverflowError):
-            # Something about one message: find it, keep the others.
-            return self._record_singly(messages)
+        except Exception:  # noqa: BLE001 - something about one message: find it, keep the others
+            return self._record_singly(messages, instance_ids)
 
-    def _record_singly(self, messages: Sequence[Incoming]) -> Recorded:
+    def _record_singly(self, messages: Sequence[Incoming], instance_ids: Collection[str]) -> Recorded:
         total = Recorded(new=0, repeated=0, quarantined=0)
         with self._database.write() as connection:
             for message in messages:
-                total += self.record_within(connection, message)
+                total += self.record_within(connection, message, instance_ids)
         return total
 
-    def record_within(self, connection: Connection, message: Incoming) -> Recorded:
-        """Keep one message inside the caller's transaction; what the database refuses of it is quarantined."""
+    def record_within(self, connection: Connection, message: Incoming, instance_ids: Collection[str] = ()) -> Recorded:
+        """Keep one message inside the caller's transaction; one that cannot be stored is quarantined."""
         try:
             with connection.begin_nested():
-                return self._record(connection, [message])
-        except OutboundBotError:
+                return self._record(connection, [message], instance_ids)
+        except LedgerError:
             raise
-        except (SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+        except Exception as error:  # noqa: BLE001 - else it would come again for ever
             if isinstance(error, DBAPIError) and self._database.translate(error) is not None:
                 # The database is at fault, not the message.
                 raise
             quarantine(self._database, connection, message, f"cannot be stored ({type(error).__name__})")
             return Recorded(new=0, repeated=0, quarantined=1)
 
-    def _record(self, connection: Connection, messages: Sequence[Incoming]) -> Recorded:
-        quarantined = 0
-        readable: list[tuple[Event, Incoming]] = []
-        for message in messages:
-            try:
-                readable.append((Event.from_message(message.body), message))
-            except ValueError as error:
-                quarantine(self._database, connection, message, str(error))
-                quarantined += 1
+    def _record(self, connection: Connection, messages: Sequence[Incoming], instance_ids: Collection[str]) -> Recorded:
+        readable, quarantined = self._read(connection, messages)
+        readable, skipped = self._count(connection, readable, instance_ids)
         if not readable:
-            return Recorded(new=0, repeated=0, quarantined=quarantined)
+            return Recorded(new=0, repeated=0, quarantined=quarantined, others=skipped)
         # Taken first by every writer: it makes them wait for each other before they hold anything else.
         first = self._database.take_sequence(connection, len(readable))
         last = first + len(readable) - 1
@@ -107,7 +101,35 @@ class Inbox:
             repeated=len(readable) - len(fresh),
             quarantined=quarantined,
             purged=sum(late.values()),
+            others=skipped,
         )
+
+    def _read(self, connection: Connection, messages: Sequence[Incoming]) -> tuple[list[tuple[Event, Incoming]], int]:
+        """Read messages; quarantine those that cannot be read, and say how many."""
+        readable: list[tuple[Event, Incoming]] = []
+        for message in messages:
+            try:
+                if message.fault:
+                    raise ValueError(message.fault)
+                readable.append((Event.from_message(message.body), message))
+            except ValueError as error:
+                quarantine(self._database, connection, message, str(error))
+        return readable, len(messages) - len(readable)
+
+    def _count(
+        self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], instance_ids: Collection[str]
+    ) -> tuple[list[tuple[Event, Incoming]], int]:
+        """Count events by topic and bot instance; give those of this ledger, and how many are of others."""
+        theirs = instances.others(connection, (event for event, _ in readable), instance_ids)
+        ours = [pair for pair in readable if pair[0].hash not in theirs]
+        instances.count(
+            connection,
+            self._database.time(connection),
+            stored=((message.topic, event.instance_id) for event, message in ours),
+            skipped=((message.topic, event.instance_id) for event, message in readable if event.hash in theirs),
+            named=instance_ids,
+        )
+        return ours, len(readable) - len(ours)
 
     def _log(self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], first: int) -> list[Event]:
         """Log events, and say which of them were new."""

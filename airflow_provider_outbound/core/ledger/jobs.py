@@ -121,7 +121,8 @@ class Jobs(Journal):
 
         :return: ``total``, ``completed``, ``succeeded``, ``failed``, ``cancelled``, ``answered``, ``unanswered``,
             ``not_dialled``, ``by_status``, ``by_failure_reason``, ``by_call_status`` (of the last call),
-            ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``), ``recovered``, ``unresolved``.
+            ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``), ``recovered``, ``unresolved``, and ``unlisted``:
+            jobs that are not completed, whose last status is a word that is not listed.
         """
         with self._database.read() as connection:
             found = connection.execute(_SUMMARY, {"group": job_group_id}).all()
@@ -155,6 +156,7 @@ class Jobs(Journal):
             "ended_at": _iso(max((row.last for row in rows if row.last), default=None)),
             "recovered": sum(row.jobs for row in rows if row.terminal and row.source == "api"),
             "unresolved": unresolved,
+            "unlisted": sum(row.jobs for row in rows if not row.terminal and _is_unlisted(row.status)),
         }
 
     def iter_results(self, job_group_id: str) -> Iterator[JobResult]:
@@ -233,6 +235,10 @@ def _outcome(row: Row[Any]) -> Outcome:
         CallStatus.parse(row.call_status),
         answered=row.answered,
     )
+
+
+def _is_unlisted(status: str | None) -> bool:
+    return status is not None and not JobStatus(status).is_known
 
 
 def _count(condition: Any) -> Any:

@@ -31,7 +31,7 @@ _PAGE = 20
 class Quarantined:
     """A message that could not be read."""
 
-    #: SHA-256 of its bytes, hexadecimal: its name.
+    #: Its name: SHA-256 of its bytes, hexadecimal; of a message whose head alone is kept, of that with size and id.
     hash: str
     topic: str | None
     message_id: str | None
@@ -40,6 +40,8 @@ class Quarantined:
     recorded_at: datetime
     #: Its bytes as they came, with whatever numbers are in them; ``None``: no key at hand opens them.
     body: bytes | None = attrs.field(repr=False)
+    #: If only its head is kept: how many bytes were delivered.
+    head_of: int | None = None
 
 
 class Quarantine:
@@ -86,10 +88,15 @@ class Quarantine:
         """
         with self._database.write() as connection:
             row = self._one(connection, name)
-            body = self._database.vault.decrypt(row.body)
-            recorded = self._inbox.record_within(
-                connection, Incoming(body=body, message_id=row.message_id or "", topic=row.topic or "")
+            message = Incoming(
+                body=self._database.vault.decrypt(row.body),
+                message_id=row.message_id or "",
+                topic=row.topic or "",
+                # A head may look like a message; what stood behind it is not known.
+                fault="" if row.head_of is None else row.reason,
+                head_of=row.head_of,
             )
+            recorded = self._inbox.record_within(connection, message)
             if not recorded.quarantined:
                 connection.execute(delete(schema.quarantine).where(_table.hash == row.hash))
         return recorded
@@ -135,17 +142,28 @@ class Quarantine:
             reason=row.reason,
             recorded_at=row.recorded_at,
             body=body,
+            head_of=row.head_of,
         )
 
 
 def quarantine(database: Database, connection: Connection, message: Incoming, reason: str) -> None:
     """Keep a message as it is, inside the caller's transaction."""
+    name = hashlib.sha256(message.body)
+    if message.head_of is not None:
+        # Others may begin so too.
+        name.update(f"{message.head_of} {message.message_id}".encode("utf-8", "surrogatepass"))
     row = {
-        "hash": hashlib.sha256(message.body).hexdigest(),
-        "topic": message.topic,
-        "message_id": message.message_id,
+        "hash": name.hexdigest(),
+        "topic": _cut(message.topic),
+        "message_id": _cut(message.message_id),
         "reason": reason,
         "recorded_at": database.time(connection),
         "body": database.vault.encrypt(message.body),
+        "head_of": message.head_of,
     }
     connection.execute(insert(connection, schema.quarantine).values(row).on_conflict_do_nothing())
+
+
+def _cut(text: str) -> str:
+    """A producer's text, as a column can hold it."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()[:256]

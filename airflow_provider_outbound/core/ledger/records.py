@@ -326,6 +326,10 @@ class Incoming:
     body: bytes = attrs.field(repr=False)
     message_id: str
     topic: str
+    #: Why ``body`` is not the message's text; empty if it is.
+    fault: str = ""
+    #: If ``body`` is only the head of what was delivered: how many bytes that was.
+    head_of: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -337,6 +341,8 @@ class Recorded:
     quarantined: int
     #: About groups that were purged: counted on their tombstones, and not kept.
     purged: int = 0
+    #: Of bot instances that are not this ledger's: counted, and not kept.
+    others: int = 0
 
     def __add__(self, other: Recorded) -> Recorded:
         """Two batches as one."""

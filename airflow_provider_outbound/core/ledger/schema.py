@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0005"
+REVISION = "0006"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -230,7 +230,22 @@ events = Table(
     Index("ix_events_group", "job_group_id", "sequence"),
 )
 
-#: Messages that could not be read, whole.
+#: How many messages came from which bot instance, by topic: what shows that several share one. Bounded.
+topic_instances = Table(
+    "topic_instances",
+    metadata,
+    Column("topic", String(256), primary_key=True),
+    #: Empty: of messages that name none, and of instances beyond the bound.
+    Column("instance_id", String(128), primary_key=True),
+    #: Whether the connection named it when its last message came.
+    Column("is_named", Boolean, nullable=False),
+    #: Messages stored, and messages acknowledged and not stored; repeats count.
+    Column("stored", BigInteger, nullable=False),
+    Column("skipped", BigInteger, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+)
+
+#: Messages that could not be read.
 quarantine = Table(
     "quarantine",
     metadata,
@@ -240,6 +255,8 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    #: If the body is only the head of what was delivered: how many bytes that was.
+    Column("head_of", BigInteger),
 )
 
 #: How far each reader of the events has come.

@@ -13,7 +13,7 @@ import attrs
 
 from airflow_provider_outbound.core.models.enums import EventType, FailureReason, JobStatus
 from airflow_provider_outbound.core.models.job import Call
-from airflow_provider_outbound.core.models.wire import milliseconds, pairs, text
+from airflow_provider_outbound.core.models.wire import milliseconds, pairs, parse_seconds, read_json, storable, text
 
 #: Made once, for it takes longer than to write a short value.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -33,19 +33,15 @@ class Recording:
 
     @classmethod
     def from_message(cls, raw: Mapping[str, Any]) -> Recording | None:
-        """Read ``recording``; ``None`` if it names neither task nor file."""
-        task_id, file_name = text(raw.get("taskId")), text(raw.get("fileName"))
+        """Read ``recording``; ``None`` unless it names task and file."""
+        task_id, file_name = storable(raw.get("taskId"), 128), storable(raw.get("fileName"), 512)
         if task_id is None or file_name is None:
             return None
-        try:
-            duration = float(raw["duration"])
-        except (KeyError, TypeError, ValueError):
-            duration = None
         return cls(
             task_id=task_id,
             file_name=file_name,
             call_id=text(raw.get("callId")),
-            duration=duration,
+            duration=parse_seconds(raw.get("duration")),
             url=text(raw.get("url")),
             raw=raw,
         )
@@ -79,11 +75,12 @@ class Event:
         """
         Whether this message tells the final status of its job.
 
-        A JobComplete with a status we do not know does: complete is what it says.
+        A JobComplete with a status that is not listed does: complete is what it says. One without a status, or with
+        that of a job under way, does not: the job stays open until the API is asked for it.
         """
-        if self.event_type is not EventType.JOB_COMPLETE:
+        if self.event_type is not EventType.JOB_COMPLETE or self.status is None:
             return False
-        return self.status is None or self.status.is_terminal or not self.status.is_known
+        return self.status.is_terminal or not self.status.is_known
 
     @cached_property
     def hash(self) -> str:
@@ -108,12 +105,7 @@ class Event:
         :param body: UTF-8 JSON.
         :raises ValueError: not such a message; the text says why and quotes nothing of the body.
         """
-        try:
-            raw = json.loads(body.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            raise ValueError("not UTF-8") from None
-        except (json.JSONDecodeError, RecursionError):
-            raise ValueError("empty" if not body.strip() else "not JSON") from None
+        raw = read_json(body)
         if not isinstance(raw, dict):
             raise ValueError("not a JSON object")  # noqa: TRY004 - the text is wrong, not a type
         event_type = EventType.parse(raw.get("eventType")) if isinstance(raw.get("eventType"), str) else None
@@ -129,10 +121,10 @@ class Event:
             job_group_id=group_id,
             job_id=job_id,
             occurred_at=milliseconds(raw.get("eventTime")),
-            instance_id=text(raw.get("instanceId")),
+            instance_id=storable(raw.get("instanceId"), 128),
             status=JobStatus.parse(raw.get("status")),
             failure_reason=FailureReason.parse(raw.get("failureReason")),
-            reference_id=text(contact.get("referenceId")),
+            reference_id=storable(contact.get("referenceId"), 256),
             phone_number=text(contact.get("phoneNumber")),
             name=text(contact.get("name")),
             honorific=text(contact.get("honorific")),

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobGroupStatus, JobStatus
-from airflow_provider_outbound.core.models.wire import milliseconds, pairs, text, whole
+from airflow_provider_outbound.core.models.wire import milliseconds, pairs, parse_count, parse_instant, storable, text
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +33,7 @@ class Call:
     def from_api(cls, raw: Mapping[str, Any]) -> Call:
         """Read an item of Tasks. Source: ``DescribeJob``, ``ListJobs`` (2019-12-26)."""
         return cls(
-            task_id=text(raw.get("TaskId")),
+            task_id=storable(raw.get("TaskId"), 128),
             status=CallStatus.parse(raw.get("Status")),
             call_id=text(raw.get("CallId")),
             planned_at=milliseconds(raw.get("PlanedTime")),
@@ -50,7 +50,7 @@ class Call:
     def from_message(cls, raw: Mapping[str, Any]) -> Call:
         """Read an item of ``tasks``. Source: guide, message body; its "planedTime" is spelt so."""
         return cls(
-            task_id=text(raw.get("id")),
+            task_id=storable(raw.get("id"), 128),
             status=CallStatus.parse(raw.get("status")),
             call_id=text(raw.get("callId")),
             planned_at=milliseconds(raw.get("planedTime")),
@@ -97,7 +97,7 @@ class Job:
             job_group_id=text(raw.get("JobGroupId")),
             status=JobStatus.parse(raw.get("Status")),
             failure_reason=FailureReason.parse(raw.get("FailureReason")),
-            reference_id=text(contact.get("ReferenceId")) or text(raw.get("ReferenceId")),
+            reference_id=storable(contact.get("ReferenceId"), 256) or storable(raw.get("ReferenceId"), 256),
             phone_number=text(contact.get("PhoneNumber")),
             name=text(contact.get("ContactName")),
             honorific=text(contact.get("Honorific")),
@@ -133,7 +133,7 @@ class Job:
             job_group_id=job_group_id,
             status=JobStatus.parse(raw.get("Status")),
             failure_reason=FailureReason.parse(raw.get("JobFailureReason")),
-            reference_id=text(contact.get("ReferenceId")),
+            reference_id=storable(contact.get("ReferenceId"), 256),
             phone_number=text(contact.get("PhoneNumber")),
             name=text(contact.get("Name")),
             honorific=text(contact.get("Honorific")),
@@ -175,15 +175,19 @@ class Progress:
 
     @classmethod
     def from_api(cls, raw: Mapping[str, Any]) -> Progress:
-        """Read Progress; DescribeJobGroup and ListJobGroups name four counts differently."""
+        """
+        Read Progress; DescribeJobGroup and ListJobGroups name four counts differently.
+
+        :raises ValueError: one is not a count.
+        """
         return cls(
-            total=whole(raw.get("TotalJobs")),
-            completed=whole(raw.get("TotalCompleted")),
-            scheduling=whole(raw.get("Scheduling")),
-            executing=whole(raw.get("Executing", raw.get("ExecutingNum"))),
-            failed=whole(raw.get("Failed", raw.get("FailedNum"))),
-            paused=whole(raw.get("Paused", raw.get("PausedNum"))),
-            cancelled=whole(raw.get("Cancelled", raw.get("CancelledNum"))),
+            total=parse_count(raw.get("TotalJobs")),
+            completed=parse_count(raw.get("TotalCompleted")),
+            scheduling=parse_count(raw.get("Scheduling")),
+            executing=parse_count(raw.get("Executing", raw.get("ExecutingNum"))),
+            failed=parse_count(raw.get("Failed", raw.get("FailedNum"))),
+            paused=parse_count(raw.get("Paused", raw.get("PausedNum"))),
+            cancelled=parse_count(raw.get("Cancelled", raw.get("CancelledNum"))),
         )
 
 
@@ -207,7 +211,7 @@ class JobGroup:
         """
         Read a group.
 
-        :raises ValueError: it has no JobGroupId.
+        :raises ValueError: it has no JobGroupId, or a number in it that matters is not one.
         """
         strategy = raw.get("Strategy")
         strategy = strategy if isinstance(strategy, Mapping) else {}
@@ -219,17 +223,17 @@ class JobGroup:
             status=JobGroupStatus.parse(raw.get("Status")),
             script_id=text(raw.get("ScriptId")),
             created_at=milliseconds(raw.get("CreationTime")),
-            starts_at=milliseconds(strategy.get("StartTime")),
-            ends_at=milliseconds(strategy.get("EndTime")),
+            starts_at=parse_instant(strategy.get("StartTime")),
+            ends_at=parse_instant(strategy.get("EndTime")),
             progress=Progress.from_api(progress) if isinstance(progress, Mapping) else None,
             raw=raw,
         )
 
 
 def _required(raw: Mapping[str, Any], key: str) -> str:
-    value = text(raw.get(key))
+    value = storable(raw.get(key), 128)
     if value is None:
-        raise ValueError(f"{key} is missing")
+        raise ValueError(f"{key} is missing, or is not an identifier")
     return value
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_outbound.core.models.job import Call, Job, last_call
+from airflow_provider_outbound.core.models.wire import MAX_COUNT, text, written
 from airflow_provider_outbound.core.results.only import chooser, lacks_details, needs_details
 from airflow_provider_outbound.exceptions import OutboundBotNotFoundError, OutboundBotThrottlingError
 
@@ -165,9 +166,9 @@ def details_of(job: Job) -> JobDetails:
 def _tags(summary: Any) -> dict[str, str]:
     items: Iterator[Any] = iter(summary if isinstance(summary, list) else ())
     return {
-        str(item["SummaryName"]): str(item.get("Content") or "")
+        name: written(item.get("Content"))
         for item in items
-        if isinstance(item, Mapping) and item.get("SummaryName")
+        if isinstance(item, Mapping) and (name := text(item.get("SummaryName"))) is not None
     }
 
 
@@ -179,6 +180,6 @@ def _whole_seconds(call: Call) -> float | None:
 
 def _seconds(value: Any, most: float | None) -> float | None:
     """A part of a call. The API names no unit; a part that would be longer than the whole is milliseconds."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or most is None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or most is None or not 0 <= value <= MAX_COUNT:
         return None
     return round(value if value <= most else min(value / 1000, most), 3)

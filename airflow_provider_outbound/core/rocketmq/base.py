@@ -55,6 +55,15 @@ def _endpoints(_: RocketMQSettings, _attribute: attrs.Attribute[tuple[str, ...]]
             )
 
 
+def _instance_ids(_: RocketMQSettings, _attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    for name in value:
+        if not isinstance(name, str) or not 0 < len(name) <= 128 or not name.isprintable() or name != name.strip():
+            raise OutboundBotConfigError(
+                f"RocketMQ instance_id {name!r} is not the id of a bot instance: give the one shown in the console,"
+                " or several as a list"
+            )
+
+
 @attrs.frozen(kw_only=True)
 class RocketMQSettings:
     """
@@ -72,6 +81,8 @@ class RocketMQSettings:
     :param password: Its password.
     :param librocketmq: Path of librocketmq.so, for ``remoting`` only.
     :param lease_seconds: How long a received message stays hidden from the group's other consumers (seconds).
+    :param instance_ids: Bot instances whose events are stored; those of others on the same topic are acknowledged and
+        counted only. Empty: whichever come.
     :raises OutboundBotConfigError: A field is missing or unusable; the message names it.
     """
 
@@ -86,6 +97,7 @@ class RocketMQSettings:
     password: str = attrs.field(default="", repr=False)
     librocketmq: str | None = None
     lease_seconds: int = LEASE_SECONDS
+    instance_ids: tuple[str, ...] = attrs.field(default=(), validator=_instance_ids)
 
     def __attrs_post_init__(self) -> None:
         if self.transport == "remoting" and self.tls:
@@ -110,7 +122,8 @@ class RocketMQSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RocketMQSettings:
         """The reverse of :meth:`to_dict`."""
-        return cls(**{**values, "endpoints": tuple(values["endpoints"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("endpoints", "instance_ids")}
+        return cls(**{**values, **lists})
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -120,6 +133,10 @@ class Message:
     body: bytes = attrs.field(repr=False)
     message_id: str
     topic: str
+    #: Why ``body`` is not the message's text; empty if it is.
+    fault: str = ""
+    #: If ``body`` is only the head of what was delivered: how many bytes that was.
+    head_of: int | None = None
     #: 1 for the first delivery.
     delivery_attempt: int = 1
     #: The client library's own object, needed to acknowledge.

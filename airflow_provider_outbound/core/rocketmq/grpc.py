@@ -30,6 +30,7 @@ from airflow_provider_outbound.core.rocketmq.base import (
     RocketMQSettings,
     missing_client,
 )
+from airflow_provider_outbound.core.rocketmq.bodies import Body, plain, unpack
 from airflow_provider_outbound.exceptions import RocketMQClientError, RocketMQError
 
 #: Deadline of one request (seconds).
@@ -47,8 +48,8 @@ EXPLAIN_AFTER = 3
 #: How long to wait for a client's own shutdown (seconds).
 SHUTDOWN_SECONDS = 3.5
 
-#: The protocol's code for "done".
-_OK = 20000
+#: The protocol's code for "done", and for a body that is not packed.
+_OK, _IDENTITY = 20000, 1
 
 _CLIENT_LOGGER = "rocketmq-python-client"
 _import_lock = threading.Lock()
@@ -129,7 +130,7 @@ def load_client() -> Client:
             raise RocketMQClientError(_unusable(error)) from None
         except Exception as error:  # noqa: BLE001 - protobuf and grpc refuse with types of their own
             raise RocketMQClientError(_unusable(error)) from None
-        _keep_unreadable_bodies(model.Message)
+        _bound_bodies(model.Message)
         logger = logging.getLogger(_CLIENT_LOGGER)
         for handler in list(logger.handlers):
             if handler is not _notes:
@@ -150,21 +151,19 @@ def load_client() -> Client:
     )
 
 
-def _keep_unreadable_bodies(message_type: Any) -> None:
+def _bound_bodies(message_type: Any) -> None:
     """
-    Give a body that cannot be decompressed as it came.
+    Unpack bodies here, in place of the library; a received message's ``body`` is a :class:`Body` then.
 
-    The library would raise instead, and lose all messages of that answer; again and again, as the bad one comes again.
+    The library unpacks whatever size comes of it. On a body that it cannot unpack it raises, and loses all messages of
+    that answer; again and again, as the bad one comes again.
     """
-    decompress = message_type._Message__uncompress_body  # noqa: SLF001 - there is no public place for this
 
-    def body(message: Any) -> bytes:
-        try:
-            return bytes(decompress(message))
-        except Exception:  # noqa: BLE001 - zlib's, gzip's, and the library's own for encodings that it does not know
-            return bytes(message.body)
+    def body(message: Any) -> Body:
+        data, encoding = bytes(message.body), message.system_properties.body_encoding
+        return plain(data) if encoding == _IDENTITY else unpack(data)
 
-    message_type._Message__uncompress_body = staticmethod(body)  # noqa: SLF001
+    message_type._Message__uncompress_body = staticmethod(body)  # noqa: SLF001 - there is no public place for this
 
 
 def _unusable(error: Exception) -> str:
@@ -193,6 +192,9 @@ class GrpcConsumer(Consumer):
         self._started_at = 0.0
         self._replacements = 0
         self._polling = False
+        #: Messages asked for at once. The library writes out each one it receives, for a log that nobody keeps: very
+        #: long ones would take longer than a request may, and come again together.
+        self._at_once = self.batch_size
         self._interrupted = threading.Event()
         self._lock = threading.Lock()
         self._acknowledgers = ThreadPoolExecutor(ACKNOWLEDGE_THREADS, thread_name_prefix="acknowledge")
@@ -202,11 +204,14 @@ class GrpcConsumer(Consumer):
             if attempt and self._interrupted.wait(BRIEF_PAUSE):
                 break
             try:
-                received = self._poll(max_messages, wait_seconds)
+                received = self._poll(min(max_messages, self._at_once), wait_seconds)
             except Exception as error:  # noqa: BLE001 - the library raises whatever it met; judged by its words below
                 trouble = error
+                self._at_once = 1
             else:
                 self._replacements = 0
+                if received:
+                    self._at_once = min(2 * self._at_once, self.batch_size)
                 return received
         if self._interrupted.is_set():
             return []
@@ -229,7 +234,9 @@ class GrpcConsumer(Consumer):
             self._polling = False
         return [
             Message(
-                body=bytes(message.body or b""),
+                body=message.body,
+                fault=message.body.fault,
+                head_of=message.body.head_of,
                 message_id=message.message_id or "",
                 topic=message.topic or self._settings.topic,
                 delivery_attempt=message.delivery_attempt or 1,

@@ -21,6 +21,7 @@ import attrs
 
 from airflow_provider_outbound.core.rocketmq import grpc
 from airflow_provider_outbound.core.rocketmq.base import WAYS_TO_LIBROCKETMQ, check_library, missing_client
+from airflow_provider_outbound.core.rocketmq.bodies import HEAD, MAX_BODY, Body, head
 from airflow_provider_outbound.exceptions import RocketMQClientError
 
 #: The library's only level at which it writes nothing.
@@ -54,15 +55,18 @@ class Library:
     #: Whether a body's length is known. Else a body ends at its first NUL byte.
     knows_length: bool
 
-    def body(self, message: int) -> bytes:
-        """A message's body."""
+    def body(self, message: int) -> Body:
+        """A message's body, which the library has unpacked; of one that is too long, only the head is copied."""
         address = self.body_address(message)
         if not address:
-            return b""
-        if not self.knows_length:
-            return ctypes.string_at(address)
-        length = ctypes.c_size_t.from_address(address - _LENGTH_BEFORE_TEXT).value
-        return ctypes.string_at(address, length)
+            return Body()
+        if self.knows_length:
+            length = ctypes.c_size_t.from_address(address - _LENGTH_BEFORE_TEXT).value
+        else:
+            length = _text_length(address, MAX_BODY + 1)
+        if length > MAX_BODY:
+            return head(ctypes.string_at(address, HEAD), length)
+        return Body(ctypes.string_at(address, length))
 
 
 def load_library(path: str | None = None) -> Library:
@@ -108,6 +112,13 @@ def _load(path: str | None) -> Library:
         set_fetched_ahead=_optional(ffi.dll, "SetPushConsumerMaxCacheMessageSize"),
         knows_length=hasattr(ffi.dll, _OLDER_STRING),
     )
+
+
+def _text_length(address: int, most: int) -> int:
+    """Bytes before the first NUL, or ``most``."""
+    measure = ctypes.CDLL(None).strnlen
+    measure.argtypes, measure.restype = (ctypes.c_void_p, ctypes.c_size_t), ctypes.c_size_t
+    return int(measure(address, most))
 
 
 def _optional(functions: Any, name: str) -> Callable[[int, int], int] | None:

@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
+from airflow_provider_outbound.core.rocketmq.bodies import Body
 from airflow_provider_outbound.core.rocketmq.librocketmq import Library, load_library
 from airflow_provider_outbound.core.rocketmq.probe import find_trouble
 from airflow_provider_outbound.exceptions import RocketMQError
@@ -53,7 +54,7 @@ class _Held:
 
     __slots__ = ("_answer", "_answered", "body", "earlier_attempts", "hand_outs", "handed_out_at", "message_id")
 
-    def __init__(self, *, body: bytes, message_id: str, earlier_attempts: int) -> None:
+    def __init__(self, *, body: Body, message_id: str, earlier_attempts: int) -> None:
         self.body = body
         self.message_id = message_id
         #: How often the broker had it back.
@@ -162,7 +163,7 @@ class RemotingConsumer(Consumer):
             raise RocketMQError(trouble)
         self._heard_at = time.monotonic()
 
-    def _hold(self, body: bytes, message_id: str, earlier_attempts: int) -> int:
+    def _hold(self, body: Body, message_id: str, earlier_attempts: int) -> int:
         """Called by the library, on one of its threads, for each message: keep it until it is acknowledged."""
         held = _Held(body=body, message_id=message_id, earlier_attempts=earlier_attempts)
         self._held.add(held)
@@ -196,6 +197,8 @@ class RemotingConsumer(Consumer):
             self._leased[held] = None
         return Message(
             body=held.body,
+            fault=held.body.fault,
+            head_of=held.body.head_of,
             message_id=held.message_id,
             topic=self._settings.topic,
             delivery_attempt=held.earlier_attempts + held.hand_outs,
@@ -225,7 +228,7 @@ class _PushConsumer:
     """The library's consumer, started."""
 
     def __init__(
-        self, library: Library, settings: RocketMQSettings, on_message: Callable[[bytes, str, int], int]
+        self, library: Library, settings: RocketMQSettings, on_message: Callable[[Body, str, int], int]
     ) -> None:
         self._library = library
         self._on_message = on_message

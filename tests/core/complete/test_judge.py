@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.complete import Verdict, judge
-from airflow_provider_outbound.core.complete.judge import Known, ended_jobs, unlisted_jobs
+from airflow_provider_outbound.core.complete.judge import Known, ended_jobs
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 
@@ -77,7 +77,3 @@ def test_an_answer_without_progress_decides_nothing() -> None:
     known = Known(total=1, terminal=1, unlisted=0, expected=1, deliberate=True, assigning=False, gave_up=False)
 
     assert judge(known, JobGroup(job_group_id="g", status=JobGroupStatus.COMPLETED)) is Verdict.WAIT
-
-
-def test_only_words_we_do_not_have_are_unlisted() -> None:
-    assert unlisted_jobs({"Succeeded": 3, "Executing": 2, "Unknown": 5, "Archived": 4}) == 4

@@ -100,7 +100,7 @@ def test_a_job_that_ran_again_is_a_new_revision_with_the_later_outcome(ledger: L
         pytest.param(b'{"order": 1}', "groupId is missing", id="another-product"),
         pytest.param(body(id="a\x00b"), "id is not an identifier", id="nul-in-id"),
         pytest.param(b'{"eventType": 5, "groupId": "g", "id": "j"}', "eventType is missing", id="type"),
-        pytest.param(b"[" * 100_000, "not JSON", id="deep"),
+        pytest.param(b"[" * 100_000, "JSON nested more than 64 deep", id="deep"),
     ],
 )
 def test_what_cannot_be_read_is_kept_and_the_rest_goes_on(ledger: Ledger, poison: bytes, reason: str) -> None:
