@@ -61,6 +61,8 @@ def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
         pytest.param({"late": {"seconds": 0.3, "probability": 0.3}}, id="acts-late"),
         pytest.param({"partial_batch": {"probability": 0.4}}, id="accepted-in-part"),
         pytest.param({"throttle": {"probability": 0.4}}, id="throttled"),
+        pytest.param({"throttle_503": {"probability": 0.4}}, id="throttled-with-503-acted"),
+        pytest.param({"throttle_503": {"probability": 0.4, "acts": False}}, id="throttled-with-503-not-acted"),
         pytest.param({"html": {"probability": 0.3}}, id="html"),
         pytest.param({"status_500": {"probability": 0.15}, "status_503": {"probability": 0.15}}, id="5xx"),
         pytest.param({"reset": {"probability": 0.3}}, id="reset"),
