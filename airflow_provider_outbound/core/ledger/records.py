@@ -81,6 +81,8 @@ class Standing(StrEnum):
     UNRESOLVED = "unresolved"
     #: In the group, or on its way there, by another assignment or under another reference.
     DUPLICATE = "duplicate"
+    #: Left unresolved by another task, which has not finished and does not work now: it may be taken over.
+    LEFT = "left"
     #: The reference is known with another number.
     CONFLICT = "conflict"
     #: It may be sent, but for the number of calls its person has had; see :class:`CallCap`.
@@ -160,6 +162,25 @@ class OpenAssignment:
     assignment_id: str
     lease_until: datetime
     settle_seconds: int
+
+
+@attrs.frozen(kw_only=True)
+class UndecidedAssignment:
+    """Another task's assignment with requests in doubt, or under way."""
+
+    assignment_id: str
+    task_key: TaskKey
+    owner: str
+    #: Whether the owner is a process that settles what the task left.
+    is_settling: bool
+    #: Whether the task gave it up.
+    is_abandoned: bool
+    #: Whether nobody works on it: its lease has ended, or its task gave it up.
+    is_over: bool
+    lease_until: datetime
+    settle_seconds: int
+    #: When the last of these requests was journalled.
+    sent_at: datetime
 
 
 @attrs.frozen(kw_only=True)
