@@ -45,7 +45,8 @@ class AssignOptions:
     :param batch_size: Contacts in one request.
     :param max_parallel_requests: Requests at a time, at most.
     :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
-    :param on_unresolved: What to do with contacts that did not appear: ``resend``, or ``hold`` and report them.
+    :param on_unresolved: What to do with contacts that did not appear: ``resend``, and fail if they are not accepted
+        then; or ``hold`` and report them.
     :param excluded: Numbers that must not be called, E.164.
     :param allowed: If not ``None``, nobody else is called; E.164.
     :param max_jobs: Most contacts that this assignment brings into the group; ``None`` for any number.

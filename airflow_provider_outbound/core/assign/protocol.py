@@ -244,7 +244,7 @@ class _Run:
         if not self._ledger.jobs.has_left(self._lease.assignment):
             return found
         if not self._source.is_repeatable:
-            names = ", ".join(f"{key.task_id} of run {key.run_id} of DAG {key.dag_id}" for key in died)
+            names = ", ".join(map(str, died))
             raise AssignmentUnresolvedError(
                 f"job group {self._lease.assignment.job_group_id}: another task ended without finishing and left"
                 f" contacts unresolved, perhaps some of these; clear {names}, or run this task again"

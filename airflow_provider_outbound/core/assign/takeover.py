@@ -41,11 +41,9 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
         for other in jobs.undecided(lease.assignment):
             if other.assignment_id not in first and not other.is_over:
                 log.info(
-                    "Job group %s: task %s of run %s of DAG %s has contacts under way; waiting to see whether it works",
+                    "Job group %s: %s has contacts under way; waiting to see whether it works",
                     reader.job_group_id,
-                    other.task_key.task_id,
-                    other.task_key.run_id,
-                    other.task_key.dag_id,
+                    other.task_key,
                 )
             seen = first.setdefault(other.assignment_id, other)
             if other.is_over or other.is_settling:
@@ -69,7 +67,7 @@ def _settle(reader: GroupReader, lease: Lease, other: UndecidedAssignment) -> No
     held = lease.borrow(other)
     if held is None:
         return
-    log.info("Job group %s: settling what task %s left", reader.job_group_id, other.task_key.task_id)
+    log.info("Job group %s: settling what %s left", reader.job_group_id, other.task_key)
     with held:
         try:
             # Its process may have sent until its lease ended.

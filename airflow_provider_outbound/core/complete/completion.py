@@ -133,11 +133,13 @@ class Completion:
         self, counted: Mapping[str, Any], observed: Mapping[str, Any], *, mismatch: bool, timed_out: bool = False
     ) -> Summary:
         # Of a group that has ended, a status we have no word for is final too.
-        completed = counted["completed"] + (0 if timed_out else unlisted_jobs(counted["by_status"]))
+        unlisted = 0 if timed_out else unlisted_jobs(counted["by_status"])
+        completed = counted["completed"] + unlisted
         return {
             "job_group_id": self.job_group_id,
             **counted,
             "completed": completed,
+            "other": counted["other"] + unlisted,
             "answer_rate": round(counted["answered"] / completed, 4) if completed else 0.0,
             "mismatch": mismatch,
             "timed_out": timed_out,

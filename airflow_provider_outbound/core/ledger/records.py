@@ -24,6 +24,10 @@ class TaskKey:
     task_id: str
     map_index: int = -1
 
+    def __str__(self) -> str:
+        index = "" if self.map_index < 0 else f" (map index {self.map_index})"
+        return f"task {self.task_id}{index} of run {self.run_id} of DAG {self.dag_id}"
+
     @property
     def run_key(self) -> str:
         """Identity of what this task makes: the same for every try and in every ledger. 32 hexadecimal digits."""

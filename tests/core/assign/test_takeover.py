@@ -173,7 +173,7 @@ def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign, number
         return campaign.assign(source, key=NEXT, guard=guard, on_invalid="skip")
 
     if not is_repeatable:
-        with pytest.raises(AssignmentUnresolvedError, match="clear died of run run of DAG dag, or run this task again"):
+        with pytest.raises(AssignmentUnresolvedError, match="clear task died of run run of DAG dag, or run"):
             assign()
     result = assign()
 
