@@ -160,6 +160,8 @@ class _Run:
         self._source = source
         self._options = options
         self._author_guard = guard
+        #: Whether contacts were taken over that this task has not looked for yet.
+        self._has_adopted = False
         self._group: JobGroup | None = None
         self._reader = GroupReader(
             client=client, ledger=ledger, job_group_id=request.job_group_id, instance_id=request.instance_id
@@ -187,7 +189,10 @@ class _Run:
             by_phone=self._options.dedupe_by == "phone",
         )
         settle_others(self._reader, self._lease)
-        may_resend = self._scan_again()
+        may_resend = True
+        if assignment.reopened and jobs.unresolved(assignment):
+            # Those of an earlier try may have come up since.
+            may_resend = self._reader.scan()
         found = self._send() if surveyed is None or jobs.has_left(assignment) else surveyed
         self._settle(may_resend=may_resend)
         if died := settle_others(self._reader, self._lease):
@@ -228,17 +233,6 @@ class _Run:
             result.unresolved,
         )
 
-    def _scan_again(self) -> bool:
-        """
-        Read the group once more if contacts in it are unresolved: those may have come up since.
-
-        :return: Whether absence from the group is certain.
-        """
-        jobs, assignment = self._ledger.jobs, self._lease.assignment
-        if jobs.has_left(assignment) or (assignment.reopened and jobs.unresolved(assignment)):
-            return self._reader.scan()
-        return True
-
     def _take_over_late(self, found: Survey, died: list[TaskKey]) -> Survey:
         """Take over what tasks left that died while this one worked."""
         if not self._ledger.jobs.has_left(self._lease.assignment):
@@ -249,9 +243,8 @@ class _Run:
                 f"job group {self._lease.assignment.job_group_id}: another task ended without finishing and left"
                 f" contacts unresolved, perhaps some of these; clear {names}, or run this task again"
             )
-        may_resend = self._scan_again()
         found = self._send()
-        self._settle(may_resend=may_resend)
+        self._settle(may_resend=True)
         return found
 
     def _send(self) -> Survey:
@@ -263,6 +256,7 @@ class _Run:
             # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
             contacts = stack.enter_context(closing(iter(intake)))
             self._sender.send(left.without(contacts))
+        self._has_adopted = left.adopted > 0
         found = Survey.of(intake, valid=intake.fresh, pending=0)
         return attrs.evolve(
             found,
@@ -278,6 +272,9 @@ class _Run:
         """Settle doubt; send once more what never arrived; settle what that left."""
         jobs, assignment = self._ledger.jobs, self._lease.assignment
         is_certain = self._settle_once() and may_resend
+        if self._has_adopted:
+            # Whoever settled those did it some time ago, and perhaps from a listing that was not complete.
+            is_certain = self._reader.scan() and is_certain
         absent = jobs.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
             return
@@ -305,6 +302,7 @@ class _Left:
         self._assignment = assignment
         self._options = options
         self._left: list[Candidate] = []
+        self.adopted = 0
         #: Those that were no longer there to be taken.
         self.lost = 0
 
@@ -322,6 +320,7 @@ class _Left:
     def _adopt(self) -> None:
         if self._left:
             adopted = self._ledger.jobs.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
+            self.adopted += adopted
             self.lost += len(self._left) - adopted
             log.info(
                 "Job group %s: took over %d contacts that another task left", self._assignment.job_group_id, adopted

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.assign import abandon
+from airflow_provider_outbound.core.assign.intake import CHUNK
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact
@@ -179,6 +180,26 @@ def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign, number
 
     assert campaign.each_once(contacts)
     assert (result.read, result.assigned, result.duplicates) == (30, 27, 3)
+
+
+def test_what_another_task_gave_up_too_early_is_looked_for_before_it_is_sent(campaign, numbers, die):
+    """That task believed that none of them arrived; it ends while this one works, after this one read the group."""
+    contacts = numbers(CHUNK + 20)
+    campaign.assign(contacts[:1])
+    died = threading.Event()
+
+    def guard(_group: Any) -> None:
+        if not died.is_set():
+            died.set()
+            dead = die(contacts[-10:], arrived=4)
+            jobs = campaign.ledger.jobs
+            jobs.mark_unresolved(dead, [doubt.reference_id for doubt in jobs.in_doubt(dead)])
+            jobs.renew(dead, 0)
+
+    result = campaign.assign(contacts, key=NEXT, guard=guard, batch_size=25, settle_seconds=3.0)
+
+    assert campaign.each_once(contacts)
+    assert (result.assigned + result.duplicates, result.unresolved) == (len(contacts), 0)
 
 
 def at_once(tasks: int, assign: Any) -> list[Any]:
