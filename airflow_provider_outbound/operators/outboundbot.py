@@ -243,7 +243,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param strategy: When to dial these contacts, instead of the group's strategy.
     :param calling_numbers: Numbers to call these contacts from.
     :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
-    :param on_unresolved: What to do with contacts that did not appear: ``resend``, or ``hold`` and report them.
+    :param on_unresolved: What to do with contacts that did not appear: ``resend``, and fail if they are not accepted
+        then; or ``hold`` and report them: this task succeeds, and the sensor ends as its ``on_unresolved_jobs`` says.
     :param max_run_age: How long after the DAG run was due people may still be called.
     :param allow_backfill: Whether a backfill may call people.
     :return: ``job_group_id``, ``read``, ``assigned`` (now in the group), ``newly_assigned``, ``duplicates``,
@@ -386,7 +387,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             if is_last_try(context):
                 abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)
             raise
-        self.log.info("Job group %s: %d of %d contacts are assigned", job_group_id, result.assigned, result.read)
+        self.log.info("Job group %s: %s", job_group_id, result)
         return result.to_dict()
 
     def _dry_run(self, context: Context, source: ContactSource, options: AssignOptions) -> dict[str, Any]:
@@ -396,7 +397,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         found = given.get("job_group_id") if isinstance(given, Mapping) else given
         with self.open_ledger() as ledger:
             checked = survey(ledger, task_key(context), str(found or "dry-run"), source, options)
-        self.log.warning("Dry run: %d of %d contacts could be assigned; nothing was sent", checked.valid, checked.read)
+        self.log.warning("Dry run: %s; nothing was sent", checked)
         return {
             "job_group_id": found,
             DRY_RUN: True,

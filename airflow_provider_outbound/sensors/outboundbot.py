@@ -37,6 +37,7 @@ TIMEOUT_MARGIN = timedelta(hours=2)
 CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
 _ON_TIMEOUT = ("fail", "partial", "cancel")
 _ON_CANCELLED = ("fail", "succeed")
+_ON_UNRESOLVED_JOBS = ("fail", "accept")
 
 
 class OutboundBotJobCompleteSensor(BaseSensorOperator):
@@ -44,11 +45,11 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     Wait until every job of a group has ended, without holding a worker.
 
     Returns ``job_group_id``, ``total``, ``completed``, ``succeeded``, ``failed``, ``cancelled``, ``answered``,
-    ``unanswered``, ``not_dialled``, ``answer_rate`` (answered of completed), ``by_status``, ``by_failure_reason``,
-    ``by_call_status`` (of each job's last call), ``started_at``, ``ended_at`` (ISO 8601, UTC), ``recovered`` (results
-    that came from the API and not by a message), ``unresolved`` (contacts of which nobody knows whether they were
-    assigned; not part of the total), ``mismatch`` (the service ended otherwise than assigned), ``timed_out`` and
-    ``group_cancelled``.
+    ``unanswered``, ``not_dialled``, ``other`` (these four add up to ``completed``), ``answer_rate`` (answered of
+    completed), ``by_status``, ``by_failure_reason``, ``by_call_status`` (of each job's last call), ``started_at``,
+    ``ended_at`` (ISO 8601, UTC), ``recovered`` (results that came from the API and not by a message), ``unresolved``
+    (contacts whose status is unknown: they may or may not have been assigned; not part of the total), ``mismatch``
+    (the service ended otherwise than assigned), ``timed_out`` and ``group_cancelled``.
 
     :param job_group_id: The group, or what the operator that made it returned. Templated.
     :param expected_jobs: How many jobs the group must have, where others than this ledger's tasks assign.
@@ -59,6 +60,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
     :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: as much, with the rest cancelled.
     :param on_cancelled: ``fail`` or ``succeed`` if the whole group was cancelled; single jobs may always be.
+    :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example those that the
+        assigning task was asked to hold.
     :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits, by marking it failed or
         successful; clearing it ends nothing. Before Airflow 3.3 a deferred task cannot know.
     """
@@ -85,6 +88,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         timeout: timedelta | float | None = None,
         on_timeout: str = "fail",
         on_cancelled: str = "fail",
+        on_unresolved_jobs: str = "fail",
         cancel_on_kill: bool = False,
         mode: str = "reschedule",
         **kwargs: Any,
@@ -101,6 +105,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.wait_timeout = timeout
         self.on_timeout = on_timeout
         self.on_cancelled = on_cancelled
+        self.on_unresolved_jobs = on_unresolved_jobs
         self.cancel_on_kill = cancel_on_kill
 
     def execute(self, context: Context) -> Any:
@@ -228,6 +233,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         for name, value, allowed in (
             ("on_timeout", self.on_timeout, _ON_TIMEOUT),
             ("on_cancelled", self.on_cancelled, _ON_CANCELLED),
+            ("on_unresolved_jobs", self.on_unresolved_jobs, _ON_UNRESOLVED_JOBS),
         ):
             if value not in allowed:
                 raise OutboundBotConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
@@ -261,14 +267,9 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     def _finish(self, summary: Summary) -> Summary:
         """Report a group that has ended; refuse one that the author does not accept."""
-        self.log.info(
-            "Job group %s: all %d jobs complete: %d answered, %d unanswered, %d not dialled",
-            self._group_id,
-            summary["completed"],
-            summary["answered"],
-            summary["unanswered"],
-            summary["not_dialled"],
-        )
+        from airflow_provider_outbound.core.complete import describe
+
+        self.log.info("Job group %s: %s", self._group_id, describe(summary))
         if summary["unresolved"]:
             self.log.warning(
                 "Job group %s: of %d contacts nobody knows whether they were assigned",
@@ -284,6 +285,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 f"job group {self._group_id} was cancelled, with {summary['cancelled']} of {summary['total']} jobs"
                 " still to do; on_cancelled='succeed' accepts that"
             )
+        return self._assigned(summary)
+
+    def _assigned(self, summary: Summary) -> Summary:
+        """Refuse the end of a group whose contacts were not all assigned."""
+        from airflow_provider_outbound.core.complete import check_assigned
+
+        check_assigned(self.hook.ledger, summary, accept_unresolved=self.on_unresolved_jobs == "accept")
         return summary
 
     def _time_out(self) -> Summary:
@@ -305,7 +313,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             summary["completed"],
             summary["total"],
         )
-        return summary
+        return self._assigned(summary)
 
     def _cancel(self, completion: Completion) -> None:
         if not completion.cancel():

@@ -70,6 +70,15 @@ class Parameters:
 Payload = dict[str, Any]
 
 
+def _as_shown(cloud: Cloud, rows: list[dict[str, Any]], action: str) -> list[dict[str, Any]]:
+    """Jobs with their numbers as the service shows them: masked, or without their plus, if a fault says so."""
+    if cloud.faults.strikes("numbers_masked", action=action):
+        return [answers.change_numbers(row, answers.masked) for row in rows]
+    if cloud.faults.strikes("plus_dropped", action=action):
+        return [answers.change_numbers(row, lambda number: number.removeprefix("+")) for row in rows]
+    return rows
+
+
 def _completed(cloud: Cloud, group: Group, action: str) -> int:
     if cloud.faults.strikes("completed_counts_ended", action=action):
         return sum(group.counts[status] for status in ENDED)
@@ -160,6 +169,7 @@ def list_jobs_by_group(cloud: Cloud, parameters: Parameters) -> Payload:
         answers.job_answer(job, instance_id=cloud.options.instance_id, with_calls=False)
         for job in answers.page(jobs, number, size)
     ]
+    rows = _as_shown(cloud, rows, "ListJobsByGroup")
     return {"Jobs": {"List": rows, "PageNumber": number, "PageSize": size, "TotalCount": len(jobs)}}
 
 
@@ -185,7 +195,7 @@ def query_jobs_with_result(cloud: Cloud, parameters: Parameters) -> Payload:
                 del row["LatestTask"]
     return {
         "Jobs": {
-            "List": rows,
+            "List": _as_shown(cloud, rows, "QueryJobsWithResult"),
             "PageNumber": number,
             "PageSize": size,
             "PageCount": -(-len(jobs) // size),
@@ -203,12 +213,13 @@ def list_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
     if len(ids) > 99:  # the documented limit
         raise Refusal(400, "InvalidParameter", f"JobId holds {len(ids)} ids; at most 99 are allowed.")
     jobs = [cloud.jobs[job_id] for job_id in ids if job_id in cloud.jobs]
-    return {"Jobs": [_job_with_calls(cloud, job) for job in jobs]}
+    return {"Jobs": _as_shown(cloud, [_job_with_calls(cloud, job) for job in jobs], "ListJobs")}
 
 
 def describe_job(cloud: Cloud, parameters: Parameters) -> Payload:
     """DescribeJob"""
-    return {"Job": _job_with_calls(cloud, cloud.job(parameters.require("JobId")))}
+    (shown,) = _as_shown(cloud, [_job_with_calls(cloud, cloud.job(parameters.require("JobId")))], "DescribeJob")
+    return {"Job": shown}
 
 
 def _job_with_calls(cloud: Cloud, job: Job) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_outbound.simulator.messages import milliseconds
@@ -230,6 +230,21 @@ def result_row(job: Job) -> dict[str, Any]:
             latest["HangUpDirection"] = "client" if "Client" in call.status else "ivr"
     answer["LatestTask"] = latest
     return answer
+
+
+def masked(number: str) -> str:
+    """A number as services show it to those who may not see it: ``138****8000``."""
+    return f"{number[:3]}****{number[-4:]}"
+
+
+def change_numbers(answer: Any, change: Callable[[str], str]) -> Any:
+    """An answer with every contact's number changed."""
+    if isinstance(answer, dict):
+        return {
+            key: change(value) if key in ("PhoneNumber", "CalledNumber") else change_numbers(value, change)
+            for key, value in answer.items()
+        }
+    return [change_numbers(item, change) for item in answer] if isinstance(answer, list) else answer
 
 
 def page(rows: Sequence[Any], number: int, size: int) -> Sequence[Any]:

@@ -132,7 +132,11 @@ class Api:
                 self._later(late.seconds, action, values)
                 return _Dropped(reset=False)
             unsuccessful = self.cloud.faults.strikes("success_false", action=action)
-            payload = {} if unsuccessful and not unsuccessful.acts else act(self.cloud, action, values)
+            throttled = self.cloud.faults.strikes("throttle_503", action=action)
+            acts = all(fault is None or fault.acts for fault in (unsuccessful, throttled))
+            payload = act(self.cloud, action, values) if acts else {}
+            if throttled:
+                raise Refusal(503, "Throttling.User", "Request was denied due to user flow control.")
         except Refusal as refusal:
             return self._refused(refusal)
         except RecursionError:

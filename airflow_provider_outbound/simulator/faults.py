@@ -12,6 +12,7 @@ API, before acting
 API, after acting
     ``answer_lost``: the connection closes unanswered. ``late`` (``seconds``): it closes, then the cloud acts.
     ``success_false`` (``acts``, default true): HTTP 200 with ``Success: false``.
+    ``throttle_503`` (``acts``, default true): HTTP 503 with the code Throttling.User, as of a gateway that gave up.
     ``partial_batch``: a random part of the jobs is accepted, then HTTP 500.
     ``ids_shuffled``: AssignJobs' job ids come in random order.
 Listings
@@ -19,6 +20,7 @@ Listings
     ``listing_reshuffle``: every request draws a new order.
     ``latest_task_missing``: QueryJobsWithResult says nothing of the contact and call of a job that was never called;
     whether the service does is not documented.
+    ``numbers_masked``: phone numbers show as ``138****8000``. ``plus_dropped``: they show without their ``+``.
     ``completed_counts_ended``: TotalCompleted counts every ended job instead of the succeeded ones; the service's
     documents do not say which of the two it is.
 Messages (``event_types``: which; default all)
@@ -51,11 +53,14 @@ _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "answer_lost": None,
     "late": None,
     "success_false": None,
+    "throttle_503": None,
     "partial_batch": _ACTING,
     "ids_shuffled": _ACTING,
     "listing_lag": None,
     "listing_reshuffle": _LISTINGS,
     "latest_task_missing": None,
+    "numbers_masked": None,
+    "plus_dropped": None,
     "completed_counts_ended": None,
     "messages_doubled": None,
     "messages_late": None,
@@ -84,7 +89,7 @@ class Fault:
     probability: float = 1.0
     actions: frozenset[str] | None = None
     seconds: float = 0.0
-    #: Whether ``success_false`` acts before it answers.
+    #: Whether ``success_false`` and ``throttle_503`` act before they answer.
     acts: bool = True
     #: Whether a doubled message gets an event time of its own.
     new_event_time: bool = False

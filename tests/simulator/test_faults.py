@@ -72,6 +72,38 @@ def test_a_late_request_acts_after_its_connection_is_gone(simulator: Any, sdk: A
 
 
 @pytest.mark.parametrize(("acts", "jobs"), [(True, 20), (False, 0)])
+def test_throttling_may_be_answered_with_http_503(simulator: Any, sdk: Any, group: str, acts: bool, jobs: int) -> None:
+    simulator.faults(throttle_503={"times": 1, "acts": acts})
+
+    with pytest.raises(ServerException) as error:
+        sdk.assign(group, *NUMBERS)
+
+    assert (error.value.http_status, error.value.get_error_code()) == (503, "Throttling.User")
+    assert _jobs(simulator) == jobs
+
+
+@pytest.mark.parametrize(
+    ("fault", "shown"),
+    [
+        pytest.param("numbers_masked", {"138****8000", "+44****3456"}, id="masked"),
+        pytest.param("plus_dropped", {"13800138000", "447911123456"}, id="plus-dropped"),
+    ],
+)
+def test_numbers_show_in_another_form(simulator: Any, sdk: Any, group: str, fault: str, shown: set[str]) -> None:
+    ids = sdk.assign(group, "13800138000", "+447911123456")
+    simulator.faults(**{fault: True})
+
+    by_group = sdk("ListJobsByGroup", JobGroupId=group, PageNumber=1, PageSize=5)["Jobs"]["List"]
+    results = sdk("QueryJobsWithResult", JobGroupId=group, PageNumber=1, PageSize=5)["Jobs"]["List"]
+    by_id = sdk("ListJobs", JobIds=ids)["Jobs"]
+    single = [sdk("DescribeJob", JobId=job_id)["Job"] for job_id in ids]
+
+    for jobs in (by_group, by_id, single):
+        assert {job["Contacts"][0]["PhoneNumber"] for job in jobs} == shown
+    assert {job["LatestTask"]["Contact"]["PhoneNumber"] for job in results} == shown
+
+
+@pytest.mark.parametrize(("acts", "jobs"), [(True, 20), (False, 0)])
 def test_success_may_be_false_with_http_200(simulator: Any, sdk: Any, group: str, acts: bool, jobs: int) -> None:
     simulator.faults(success_false={"times": 1, "acts": acts})
 

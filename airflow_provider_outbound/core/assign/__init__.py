@@ -9,7 +9,9 @@ settled by reading the group's jobs, with nothing in flight.
 from __future__ import annotations
 
 from airflow_provider_outbound.core.assign.groups import GroupSpec, create_group
-from airflow_provider_outbound.core.assign.protocol import AssignOptions, AssignResult, Survey, abandon, assign, survey
+from airflow_provider_outbound.core.assign.options import AssignOptions
+from airflow_provider_outbound.core.assign.protocol import abandon, assign, survey
+from airflow_provider_outbound.core.assign.results import AssignResult, Survey
 from airflow_provider_outbound.core.assign.sender import Request
 
 __all__ = [

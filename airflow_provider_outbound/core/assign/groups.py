@@ -133,14 +133,13 @@ def _create(
                 min_concurrency=spec.min_concurrency,
                 instance_id=instance_id,
             )
-        except OutboundBotThrottlingError as error:
-            if error.in_doubt or refusals >= _MAX_REFUSALS:
-                raise
-            time.sleep(min(20.0, 0.25 * 2**refusals) * random.uniform(0.75, 1.25))
-            refusals += 1
         except OutboundBotError as error:
             if not error.in_doubt:
-                raise
+                if not isinstance(error, OutboundBotThrottlingError) or refusals >= _MAX_REFUSALS:
+                    raise
+                time.sleep(min(20.0, 0.25 * 2**refusals) * random.uniform(0.75, 1.25))
+                refusals += 1
+                continue
             log.warning("The group may or may not have been created; looking for it: %s", error)
             found = _look_for(client, key, instance_id, settle_seconds)
             if found is not None:

@@ -23,6 +23,8 @@ Identify = Callable[[Contact], Candidate]
 
 #: Rows looked up in the ledger at a time.
 CHUNK = 400
+#: Standings of contacts that come into the group by this assignment.
+_NEW = (Standing.FRESH, Standing.LEFT)
 #: Rejects repeated in an error message.
 _SHOWN = 3
 
@@ -71,7 +73,7 @@ class Intake:
         self.first_rejects: list[Reject] = []
 
     def __iter__(self) -> Generator[tuple[Candidate, Standing]]:
-        """Each contact that this assignment has or may have in the group, once, with its standing."""
+        """Each contact that this assignment has or may have in the group, or may take over, once, with its standing."""
         with closing(Seen(unique_phone=self._dedupe_by == "phone")) as seen:
             contacts = iter(self._wanted())
             while chunk := list(islice(contacts, CHUNK)):
@@ -82,10 +84,10 @@ class Intake:
                         self._conflict(candidate)
                     elif standing is Standing.DUPLICATE:
                         self.duplicates += 1
-                    elif standing is Standing.CAPPED or (standing is Standing.FRESH and self.fresh == self._most):
+                    elif standing is Standing.CAPPED or (standing in _NEW and self.fresh == self._most):
                         self.capped += 1
                     else:
-                        self.fresh += standing is Standing.FRESH
+                        self.fresh += standing in _NEW
                         yield candidate, standing
 
     def summary_of_rejects(self) -> str:

@@ -11,7 +11,7 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-from airflow_provider_outbound.core.ledger import Assignment, Ledger, TaskKey
+from airflow_provider_outbound.core.ledger import Assignment, Ledger, TaskKey, UndecidedAssignment
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError, LedgerUnavailableError
 
 #: Seconds an assignment stays taken after the process that holds it has died.
@@ -69,6 +69,20 @@ class Lease:
             lease = cls(ledger, assignment, seconds=seconds, request_seconds=request_seconds)
             lease._renewed_at = moment
             return lease
+
+    def borrow(self, other: UndecidedAssignment) -> Lease | None:
+        """
+        The lease of another task's assignment, as long as this one.
+
+        :return: ``None`` if somebody else has it by now.
+        """
+        moment = _Moment()
+        borrowed = self._ledger.jobs.borrow(other, self.assignment.job_group_id, self._seconds)
+        if borrowed is None:
+            return None
+        lease = Lease(self._ledger, borrowed, seconds=self._seconds, request_seconds=self._request_seconds)
+        lease._renewed_at = moment
+        return lease
 
     def __enter__(self) -> Self:
         self._thread.start()

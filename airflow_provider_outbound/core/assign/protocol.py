@@ -6,25 +6,26 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, Literal
 
 import attrs
-from attrs.validators import optional
 
-from airflow_provider_outbound.core.assign.intake import DedupeBy, Identify, Intake, RejectsFile
+from airflow_provider_outbound.core.assign.intake import CHUNK, Identify, Intake, RejectsFile
 from airflow_provider_outbound.core.assign.lease import LEASE_SECONDS, Lease, own_name
+from airflow_provider_outbound.core.assign.options import AssignOptions
+from airflow_provider_outbound.core.assign.results import AssignResult, Survey
 from airflow_provider_outbound.core.assign.scan import GroupReader, settle
 from airflow_provider_outbound.core.assign.sender import Request, Sender
+from airflow_provider_outbound.core.assign.takeover import settle_others
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST, OutboundBotClient
-from airflow_provider_outbound.core.contacts import ContactSource, PathLike
-from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate, Ledger, Standing, TaskKey
+from airflow_provider_outbound.core.contacts import ContactSource
+from airflow_provider_outbound.core.ledger import Assignment, Candidate, Ledger, Standing, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
+    AssignmentUnresolvedError,
     JobGroupPurgedError,
     LeaseHeldError,
     LeaseLostError,
-    OutboundBotConfigError,
     OutboundBotContactsError,
 )
 
@@ -32,112 +33,6 @@ from airflow_provider_outbound.exceptions import (
 Guard = Callable[[JobGroup], None]
 
 log = logging.getLogger(__name__)
-
-
-def _within(least: float, most: float, *, whole: bool = False) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        kinds = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-            kind = "a whole number" if whole else "a number"
-            raise OutboundBotConfigError(f"{attribute.name}: {value!r} is not {kind} from {least:g} to {most:g}")
-
-    return check
-
-
-def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in words:
-            raise OutboundBotConfigError(f"{attribute.name}: {value!r} is none of {', '.join(map(repr, words))}")
-
-    return check
-
-
-@attrs.frozen(kw_only=True)
-class AssignOptions:
-    """
-    How to assign.
-
-    :param dedupe_by: What must not be twice in the group: the number, or the caller's reference id.
-    :param on_invalid: ``fail``: read the whole source before sending, and send nothing if a row is no contact;
-        ``skip``: leave such rows out.
-    :param batch_size: Contacts in one request.
-    :param max_parallel_requests: Requests at a time, at most.
-    :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
-    :param on_unresolved: What to do with contacts that did not appear: ``resend``, or ``hold`` and report them.
-    :param excluded: Numbers that must not be called, E.164.
-    :param allowed: If not ``None``, nobody else is called; E.164.
-    :param max_jobs: Most contacts that this assignment brings into the group; ``None`` for any number.
-    :param cap: How often one person may be called.
-    :param rejects_path: Where to write the rows that are no contacts, numbers masked.
-    :param lease_seconds: How long the assignment stays taken after the process died.
-    :raises OutboundBotConfigError: a value is out of range.
-    """
-
-    dedupe_by: DedupeBy = attrs.field(default="phone", validator=_one_of("phone", "reference_id"))
-    on_invalid: Literal["fail", "skip"] = attrs.field(default="fail", validator=_one_of("fail", "skip"))
-    batch_size: int = attrs.field(default=25, validator=_within(1, MAX_JOBS_PER_REQUEST, whole=True))
-    max_parallel_requests: int = attrs.field(default=8, validator=_within(1, 64, whole=True))
-    settle_seconds: float = attrs.field(default=120.0, validator=_within(0, 3600))
-    on_unresolved: Literal["resend", "hold"] = attrs.field(default="resend", validator=_one_of("resend", "hold"))
-    excluded: frozenset[str] = attrs.field(default=frozenset(), repr=False)
-    allowed: frozenset[str] | None = attrs.field(default=None, repr=False)
-    max_jobs: int | None = attrs.field(default=None, validator=optional(_within(1, 1_000_000_000, whole=True)))
-    cap: CallCap | None = None
-    rejects_path: PathLike | None = None
-    lease_seconds: float = LEASE_SECONDS
-
-
-@attrs.frozen(kw_only=True)
-class AssignResult:
-    """What an assignment came to. ``read`` is the sum of what is now in the group, left out, or unresolved."""
-
-    job_group_id: str
-    read: int
-    #: Now in the group by this assignment, earlier tries included.
-    assigned: int
-    newly_assigned: int
-    duplicates: int
-    excluded: int
-    #: Left out because of ``max_jobs``, or because their persons have had their calls.
-    capped: int
-    rejected: int
-    #: Contacts whose fate could not be established.
-    unresolved: int
-    rejects_path: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a task returns it."""
-        return attrs.asdict(self)
-
-
-@attrs.frozen(kw_only=True)
-class Survey:
-    """A source, read and checked; nothing was sent."""
-
-    read: int
-    valid: int
-    #: Those of the valid ones that have yet to come into the group, or may have to.
-    pending: int
-    duplicates: int
-    excluded: int
-    #: Those of the excluded ones that are not among the connection's ``allowed_phone_numbers``.
-    not_allowed: int
-    capped: int
-    rejected: int
-
-    @classmethod
-    def of(cls, intake: Intake, *, valid: int, pending: int) -> Survey:
-        """What an intake counted."""
-        return cls(
-            read=intake.read,
-            valid=valid,
-            pending=pending,
-            duplicates=intake.duplicates,
-            excluded=intake.excluded,
-            not_allowed=intake.not_allowed,
-            capped=intake.capped,
-            rejected=intake.rejected,
-        )
 
 
 def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSource, options: AssignOptions) -> Survey:
@@ -166,7 +61,7 @@ def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSourc
             f"{intake.rejected} of {intake.read} contacts cannot be used: {intake.summary_of_rejects()}. "
             'Nobody was called. Mend them, or pass on_invalid="skip"'
         )
-    pending = standings[Standing.FRESH] + standings[Standing.DOUBT]
+    pending = standings[Standing.FRESH] + standings[Standing.DOUBT] + standings[Standing.LEFT]
     return Survey.of(intake, valid=standings.total(), pending=pending)
 
 
@@ -191,6 +86,8 @@ def assign(
         more).
     :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused for good.
+    :raises AssignmentUnresolvedError: contacts that were to be sent again were not accepted; the next call goes on
+        with them.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
@@ -266,6 +163,8 @@ class _Run:
         self._source = source
         self._options = options
         self._author_guard = guard
+        #: Whether contacts were taken over that this task has not looked for yet.
+        self._has_adopted = False
         self._group: JobGroup | None = None
         self._reader = GroupReader(
             client=client, ledger=ledger, job_group_id=request.job_group_id, instance_id=request.instance_id
@@ -286,55 +185,93 @@ class _Run:
 
     def run(self, surveyed: Survey | None) -> AssignResult:
         jobs, assignment = self._ledger.jobs, self._lease.assignment
-        before = jobs.count_in_group(assignment)
-        self._group = self._reader.reconcile()
+        before, _ = jobs.count_settled(assignment)
+        self._group = self._reader.reconcile(
+            self._lease,
+            settle_seconds=self._options.settle_seconds,
+            by_phone=self._options.dedupe_by == "phone",
+        )
+        settle_others(self._reader, self._lease)
         may_resend = True
         if assignment.reopened and jobs.unresolved(assignment):
             # Those of an earlier try may have come up since.
             may_resend = self._reader.scan()
-        found = surveyed or self._send()
+        found = self._send() if surveyed is None or jobs.has_left(assignment) else surveyed
         self._settle(may_resend=may_resend)
-        assigned, unresolved = jobs.count_in_group(assignment), len(jobs.unresolved(assignment))
+        if died := settle_others(self._reader, self._lease):
+            found = self._take_over_late(found, died)
+        assigned, unresolved = jobs.count_settled(assignment)
+        path = self._options.rejects_path
+        result = AssignResult(
+            job_group_id=assignment.job_group_id,
+            read=found.read,
+            assigned=assigned,
+            newly_assigned=max(0, assigned - before),
+            duplicates=found.duplicates,
+            excluded=found.excluded,
+            capped=found.capped,
+            rejected=found.rejected,
+            unresolved=unresolved,
+            rejects_path=None if path is None else str(path),
+        )
+        self._report(result, found)
+        return result
+
+    def _report(self, result: AssignResult, found: Survey) -> None:
         if found.not_allowed:
             log.warning(
                 "%d contacts were left out: they are not among the connection's allowed_phone_numbers",
                 found.not_allowed,
             )
-        if unresolved:
-            log.error(
-                "Job group %s: %d contacts are unresolved: whether they will be called could not be established",
-                assignment.job_group_id,
-                unresolved,
+        if not result.unresolved:
+            return
+        if self._options.on_unresolved == "resend":
+            raise AssignmentUnresolvedError(
+                f"job group {result.job_group_id}: {result}. The service gave no usable answer for the unresolved ones"
+                " and does not list them; a retry of this task sends them again, on_unresolved='hold' leaves them"
             )
-        path = self._options.rejects_path
-        return AssignResult(
-            job_group_id=assignment.job_group_id,
-            read=found.read,
-            assigned=assigned,
-            newly_assigned=max(0, assigned - before),
-            duplicates=found.duplicates + self._sender.lost_races,
-            excluded=found.excluded,
-            capped=found.capped + self._sender.capped,
-            rejected=found.rejected,
-            unresolved=unresolved,
-            rejects_path=None if path is None else str(path),
+        log.error(
+            "Job group %s: %d contacts are unresolved: whether they will be called could not be established",
+            result.job_group_id,
+            result.unresolved,
         )
 
+    def _take_over_late(self, found: Survey, died: list[TaskKey]) -> Survey:
+        """Take over what tasks left that died while this one worked."""
+        if not self._ledger.jobs.has_left(self._lease.assignment):
+            return found
+        if not self._source.is_repeatable:
+            names = ", ".join(map(str, died))
+            raise AssignmentUnresolvedError(
+                f"job group {self._lease.assignment.job_group_id}: another task ended without finishing and left"
+                f" contacts unresolved, perhaps some of these; clear {names}, or run this task again"
+            )
+        found = self._send()
+        self._settle(may_resend=True)
+        return found
+
     def _send(self) -> Survey:
+        """Read the source, send what is new, take over what other tasks left."""
         strict = self._options.on_invalid == "fail"
+        left = _Left(self._ledger, self._lease.assignment, self._options)
         with ExitStack() as stack:
             intake = _intake(self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict)
             # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
             contacts = stack.enter_context(closing(iter(intake)))
             try:
-                self._sender.send(candidate for candidate, standing in contacts if standing is Standing.FRESH)
+                self._sender.send(left.without(contacts))
             except OutboundBotContactsError as error:
                 raise OutboundBotContactsError(f"{error}. {self._what_was_sent()}") from None
-        return Survey.of(intake, valid=intake.fresh, pending=0)
+        self._has_adopted = left.adopted > 0
+        found = Survey.of(intake, valid=intake.fresh, pending=0)
+        return attrs.evolve(
+            found,
+            duplicates=found.duplicates + self._sender.lost_races + left.lost,
+            capped=found.capped + self._sender.capped,
+        )
 
     def _what_was_sent(self) -> str:
-        jobs, assignment = self._ledger.jobs, self._lease.assignment
-        assigned, unresolved = jobs.count_in_group(assignment), len(jobs.unresolved(assignment))
+        assigned, unresolved = self._ledger.jobs.count_settled(self._lease.assignment)
         if not assigned and not unresolved:
             return "Nobody was called"
         doubt = f", and {unresolved} more may be" if unresolved else ""
@@ -351,6 +288,9 @@ class _Run:
         """Settle doubt; send once more what never arrived; settle what that left."""
         jobs, assignment = self._ledger.jobs, self._lease.assignment
         is_certain = self._settle_once() and may_resend
+        if self._has_adopted:
+            # Whoever settled those did it some time ago, and perhaps from a listing that was not complete.
+            is_certain = self._reader.scan() and is_certain
         absent = jobs.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
             return
@@ -368,6 +308,40 @@ class _Run:
             since=self._sender.doubt_since,
             settle_seconds=self._options.settle_seconds,
         )
+
+
+class _Left:
+    """Adopts those of a source's contacts that other tasks left."""
+
+    def __init__(self, ledger: Ledger, assignment: Assignment, options: AssignOptions) -> None:
+        self._ledger = ledger
+        self._assignment = assignment
+        self._options = options
+        self._left: list[Candidate] = []
+        self.adopted = 0
+        #: Those that were no longer there to be taken.
+        self.lost = 0
+
+    def without(self, contacts: Iterator[tuple[Candidate, Standing]]) -> Iterator[Candidate]:
+        """The contacts that are to be sent, as they come; those that were left are adopted on the way."""
+        for candidate, standing in contacts:
+            if standing is Standing.FRESH:
+                yield candidate
+            elif standing is Standing.LEFT:
+                self._left.append(candidate)
+                if len(self._left) == CHUNK:
+                    self._adopt()
+        self._adopt()
+
+    def _adopt(self) -> None:
+        if self._left:
+            adopted = self._ledger.jobs.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
+            self.adopted += adopted
+            self.lost += len(self._left) - adopted
+            log.info(
+                "Job group %s: took over %d contacts that another task left", self._assignment.job_group_id, adopted
+            )
+            self._left = []
 
 
 def _stored(ledger: Ledger, assignment: Assignment, references: list[str]) -> Iterator[Candidate]:

@@ -15,6 +15,7 @@ from airflow_provider_outbound.core.assign.lease import Lease
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
 
 #: A listing whose pages are drawn from a changing order is read again until all its jobs were met.
 MAX_PASSES = 20
@@ -23,6 +24,8 @@ _SCANS = 2
 #: Scans that may fail to be complete before what is in doubt stays so.
 _INCOMPLETE_SCANS = 5
 _LONGEST_WAIT = 15.0
+#: Seconds between two scans of a group that was not listed whole.
+_RESCAN_PAUSE = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +71,65 @@ class GroupReader:
                     return False
         return False
 
-    def reconcile(self) -> JobGroup:
-        """Bring the ledger up to the API if that has more jobs than the ledger knows, or others wrote to the group."""
+    def reconcile(self, lease: Lease, *, settle_seconds: float, by_phone: bool) -> JobGroup:
+        """
+        Bring the ledger up to the API if that has more jobs than the ledger knows, or if another ledger wrote to the
+        group: then only after ``settle_seconds``, in which the service lists what that ledger sent last.
+
+        :param by_phone: Whether jobs are recognised by their numbers.
+        :raises OutboundBotConfigError: another ledger's jobs cannot be recognised, for their numbers are masked.
+        :raises OutboundBotAnswerError: the service does not list the whole group.
+        """
         group = self.describe()
-        known = self.ledger.jobs.counts(self.job_group_id)
         is_ours = ledger_of(group.description) in (None, self.ledger.ledger_id)
-        if group.progress is None or group.progress.total > known.total or not is_ours:
-            log.info("Job group %s has jobs the ledger does not know; reading them", self.job_group_id)
-            self.scan()
+        if not is_ours:
+            self._wait_for_listing(lease, settle_seconds)
+        elif group.progress is not None and group.progress.total <= self.ledger.jobs.counts(self.job_group_id).total:
+            return group
+        log.info("Job group %s may have jobs the ledger does not know; reading them", self.job_group_id)
+        self._scan_whole(group if is_ours else None, lease)
+        if not is_ours and by_phone and self.ledger.jobs.has_nameless_jobs(self.job_group_id):
+            raise OutboundBotConfigError(
+                f"job_group_id: job group {self.job_group_id} has jobs of another ledger whose numbers the service"
+                " does not show in full, so whether they are these contacts is not known; create another job group, or"
+                " use the ledger that assigned them. Nobody was called"
+            )
         return group
+
+    def _scan_whole(self, group: JobGroup | None, lease: Lease) -> None:
+        """
+        Scan until the listing was complete.
+
+        :param group: If given, it is enough that the ledger has as many rows as the group has jobs: other tasks of the
+            ledger may be adding more meanwhile, so that no listing of it is complete.
+        """
+        for scan in range(_INCOMPLETE_SCANS):
+            if scan:
+                lease.check()
+                time.sleep(_RESCAN_PAUSE)
+            if self.scan():
+                return
+            if group is not None and group.progress is not None:
+                known = self.ledger.jobs.counts(self.job_group_id)
+                if group.progress.total <= known.total + known.in_doubt + known.unresolved:
+                    return
+        raise OutboundBotAnswerError(
+            "ListJobsByGroup",
+            "IncompleteListing",
+            f"the service does not list the whole job group {self.job_group_id}, so who was assigned to it is not"
+            " known; try again later. Nobody was called",
+        )
+
+    def _wait_for_listing(self, lease: Lease, settle_seconds: float) -> None:
+        log.warning(
+            "Job group %s was filled by another ledger; waiting %g s until the service lists all that it sent",
+            self.job_group_id,
+            settle_seconds,
+        )
+        until = time.monotonic() + settle_seconds
+        while (left := until - time.monotonic()) > 0:
+            lease.check()
+            time.sleep(min(left, 1.0))
 
 
 def settle(reader: GroupReader, lease: Lease, *, since: datetime, settle_seconds: float) -> bool:

@@ -84,9 +84,9 @@ class Sender:
         self._said_at = time.monotonic()
         #: When the last request in doubt ended, by the ledger's clock.
         self.doubt_since = since
-        #: Candidates that turned out to be another assignment's.
+        #: Candidates of the last :meth:`send` that turned out to be another assignment's.
         self.lost_races = 0
-        #: Candidates whose persons have had their calls by now.
+        #: Those of the last :meth:`send` whose persons have had their calls by now.
         self.capped = 0
 
     def send(self, candidates: Iterable[Candidate]) -> None:
@@ -96,6 +96,7 @@ class Sender:
         :raises OutboundBotError: the first failure that sending again would not mend.
         """
         self._backlog = Backlog()
+        self.lost_races = self.capped = 0
         try:
             # Leaving the pool waits for what is in flight.
             with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:

@@ -23,7 +23,8 @@ from airflow_provider_outbound.exceptions import (
 )
 
 #: Codes by which the gateway says that it passed no request on. A code is a refusal if it is listed here, or begins
-#: with a listed code and a dot (``NotExist`` stands for ``NotExist.JobGroup``), and the HTTP status is 4xx. A wrong
+#: with a listed code and a dot (``NotExist`` stands for ``NotExist.JobGroup``), and the HTTP status is 4xx: behind a
+#: 5xx, or in the body of a 200, stands somebody who may have passed the request on, whatever the code says. A wrong
 #: entry may call somebody twice, a missing one only costs a look at the group's listing, so what is not certain is left
 #: out: SignatureNonceUsed too, for a nonce is sent once, and was used only if the same request has arrived before.
 #: Source: general RPC error table, OutboundBot's error codes per action.
@@ -47,8 +48,6 @@ REFUSALS = frozenset(
 )
 #: ``MissingInstanceId`` and its like: "{Name} is mandatory for this action."
 _MISSING = re.compile(r"Missing[A-Z]\w*")
-#: Throttling is answered with 400 or 429, by some gateways with 503.
-_THROTTLING_STATUSES = (429, 503)
 
 _AUTHENTICATION = (
     "Forbidden",
@@ -106,7 +105,7 @@ def from_code(
     refused = (_begins(name, REFUSALS) or _MISSING.fullmatch(name) is not None) and 400 <= status < 500
     kind: type[OutboundBotApiError] = OutboundBotApiError
     if _begins(name, ("Throttling",)):
-        kind, refused = OutboundBotThrottlingError, refused or status in _THROTTLING_STATUSES
+        kind = OutboundBotThrottlingError
     elif _begins(name, ("NotExist",)):
         kind = OutboundBotNotFoundError
     elif _begins(name, _AUTHENTICATION):

@@ -133,12 +133,15 @@ class Completion:
     ) -> Summary:
         # Of a group that has ended, a status we have no word for is final too.
         counts = dict(counted)
-        completed = counts["completed"] + (0 if timed_out else counts["unlisted"])
-        del counts["unlisted"]
+        unlisted = counts.pop("unlisted")
+        if timed_out:
+            unlisted = 0
+        completed = counts["completed"] + unlisted
         return {
             "job_group_id": self.job_group_id,
             **counts,
             "completed": completed,
+            "other": counts["other"] + unlisted,
             "answer_rate": round(counts["answered"] / completed, 4) if completed else 0.0,
             "mismatch": mismatch,
             "timed_out": timed_out,

@@ -31,6 +31,7 @@ from airflow_provider_outbound.core.ledger.records import (
     RecordedCall,
     Standing,
     TaskKey,
+    UndecidedAssignment,
     Unfinished,
 )
 from airflow_provider_outbound.core.ledger.retention import Purge
@@ -61,6 +62,7 @@ __all__ = [
     "RecordedCall",
     "Standing",
     "TaskKey",
+    "UndecidedAssignment",
     "Unfinished",
     "examine",
     "open_ledger",

@@ -14,12 +14,14 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
+from airflow_provider_outbound.core.ledger.listed_numbers import complete_number, is_same_number
 from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.core.ledger.statements import chunks, insert_of
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job
-from airflow_provider_outbound.core.models.phone import holds_number, normalise_or_digits
+from airflow_provider_outbound.core.models.phone import holds_number
+from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -75,7 +77,7 @@ class FactWriter:
         self._by_job_id: dict[tuple[str, str], JobFacts] = {}
         self._by_phone: dict[tuple[str, str], JobFacts] = {}
         self._stored: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self._phone_keys: dict[str, str] = {}
+        self._phone_keys: dict[str, str | None] = {}
         self._calls: dict[str, dict[str, Call]] = defaultdict(dict)
         self._new_calls: dict[tuple[str, str], tuple[str, Call]] = {}
 
@@ -109,12 +111,14 @@ class FactWriter:
         return ours, len(touched) - ours
 
     def _phone_key(self, fact: Event | Job) -> str | None:
-        number = fact.phone_number
-        if not number:
+        """``None`` if the fact does not tell whose number it is: no number, or a masked one."""
+        text = fact.phone_number
+        if not text:
             return None
-        if number not in self._phone_keys:
-            self._phone_keys[number] = self._database.identity.phone_key(normalise_or_digits(number))
-        return self._phone_keys[number]
+        if text not in self._phone_keys:
+            number = complete_number(text)
+            self._phone_keys[text] = None if number is None else self._database.identity.phone_key(number)
+        return self._phone_keys[text]
 
     def _load(self, facts: Sequence[tuple[str, Event | Job]], phones: Sequence[str | None]) -> None:
         """Read the rows that the facts may be about: by job id, and the others' by reference, and then by number."""
@@ -172,15 +176,25 @@ class FactWriter:
         known = self._by_job_id.get((group_id, fact.job_id))
         if known is not None:
             return known
-        candidates = (
-            self._by_reference.get((group_id, fact.reference_id or "")),
-            self._by_phone.get((group_id, phone_key or "")),
-        )
-        for row in candidates:
-            # A row that has another job already is another job, whoever made the second one.
-            if row is not None and row.job_id is None and phone_key in (None, row.phone_key):
-                return row
-        return None
+        # A row that has another job already is another job, whoever made the second one.
+        row = self._by_reference.get((group_id, fact.reference_id or ""))
+        if row is not None and row.job_id is None and self._can_be(row, fact, phone_key):
+            return row
+        row = self._by_phone.get((group_id, phone_key or ""))
+        return row if row is not None and row.job_id is None else None
+
+    def _can_be(self, row: JobFacts, fact: Event | Job, phone_key: str | None) -> bool:
+        """Whether a fact with a row's reference is about its contact, and not about another person's job."""
+        if phone_key in (None, row.phone_key):
+            return True
+        if row.assignment_id is None or row.contact is None:
+            return False
+        # The reference is ours, so the service may write the number as it likes, but not name another one.
+        try:
+            sent = self._database.vault.decrypt_json(row.contact)["e164"]
+        except LedgerKeyError:
+            return False
+        return is_same_number(fact.phone_number or "", sent)
 
     def _kept_reference(self, fact: Event | Job) -> str | None:
         """The reference of a job that others assigned, as the ledger may hold it: without a number."""
@@ -215,7 +229,7 @@ class FactWriter:
             row.contact = self._database.vault.encrypt_json(
                 {
                     "phone_number": fact.phone_number,
-                    "e164": normalise_or_digits(fact.phone_number),
+                    "e164": complete_number(fact.phone_number) or fact.phone_number,
                     "name": fact.name,
                     "honorific": fact.honorific,
                     "role": None,

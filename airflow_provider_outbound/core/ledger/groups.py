@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     GroupState,
     JobGroupRecord,
-    JobState,
     OpenAssignment,
     TaskKey,
 )
@@ -25,9 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
 #: States of an assignment.
-OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
-#: How the names of owners begin that settle what others left.
-_SETTLER = "settler:"
+OPEN, SEALED, ABANDONED = "open", "sealed", "abandoned"
 
 _groups = schema.job_groups.c
 # The words of the partial indexes, literally: a planner does not see them through parameters.
@@ -204,7 +200,7 @@ class Groups:
                 ).one()
                 if row.state == OPEN and row.owner != owner and row.lease_until > now:
                     raise LeaseHeldError(row.lease_until)
-                was_sealed = row.state == _SEALED
+                was_sealed = row.state == SEALED
                 connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
             self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
         return Assignment(
@@ -257,7 +253,7 @@ class Groups:
         :param count: Jobs that it has in the group.
         :raises LeaseLostError: another process owns it.
         """
-        self._end(assignment, state=_SEALED, sealed_count=count)
+        self._end(assignment, state=SEALED, sealed_count=count)
 
     def abandon(self, assignment: Assignment) -> None:
         """
@@ -265,51 +261,7 @@ class Groups:
 
         :raises LeaseLostError: another process owns it.
         """
-        self._end(assignment, state=_ABANDONED)
-
-    def take_over(self, job_group_id: str, *, dead_for: float, lease_seconds: float) -> list[Assignment]:
-        """
-        Take the leases of dead assignments, so that no late try of their task sends while its doubts are settled.
-
-        Those whose last request could still appear in a listing are left to a later look.
-
-        :param dead_for: Seconds since the end of the lease of an open assignment that make it a dead one. One that its
-            own task gave up, with jobs in doubt, is dead as soon as its lease is over.
-        :param lease_seconds: How long the leases live unless they are renewed.
-        """
-        table, jobs = schema.assignments.c, schema.jobs.c
-        doubtful = and_(
-            jobs.assignment_id == table.assignment_id, jobs.state.in_((JobState.SENDING, JobState.IN_DOUBT))
-        )
-        unfinished = select(
-            schema.assignments,
-            exists().where(doubtful).label("has_doubt"),
-            select(func.max(jobs.sent_at)).where(doubtful).scalar_subquery().label("sent_at"),
-        ).where(table.job_group_id == job_group_id, table.state.in_((OPEN, _ABANDONED)))
-
-        def dead(connection: Connection) -> list[Row[Any]]:
-            now = self._database.time(connection)
-            return [row for row in connection.execute(unfinished) if _is_dead(row, now, dead_for)]
-
-        with self._database.read() as connection:
-            if not dead(connection):
-                return []
-        owner = f"{_SETTLER}{uuid.uuid4().hex}"
-        with self._database.write() as connection:
-            rows = dead(connection)
-            lease_until = self._database.time(connection) + timedelta(seconds=lease_seconds)
-            for row in rows:
-                connection.execute(
-                    update(schema.assignments)
-                    .where(table.assignment_id == row.assignment_id)
-                    .values(state=OPEN, owner=owner, lease_until=lease_until)
-                )
-        return [
-            Assignment(
-                assignment_id=row.assignment_id, job_group_id=job_group_id, owner=owner, reopened=True, was_sealed=False
-            )
-            for row in rows
-        ]
+        self._end(assignment, state=ABANDONED)
 
     def _end(self, assignment: Assignment, **values: Any) -> None:
         table = schema.assignments
@@ -323,7 +275,7 @@ class Groups:
         with self._database.read() as connection:
             group = connection.execute(_STATE, {"group": job_group_id}).one_or_none()
             rows = connection.execute(_ASSIGNMENTS, {"group": job_group_id}).all()
-        sealed = [row for row in rows if row.state == _SEALED]
+        sealed = [row for row in rows if row.state == SEALED]
         return GroupState(
             known=group is not None,
             changed=group.changed if group else 0,
@@ -335,7 +287,7 @@ class Groups:
                 if row.state == OPEN
             ),
             sealed_assignments=len(sealed),
-            abandoned_assignments=sum(row.state == _ABANDONED for row in rows),
+            abandoned_assignments=sum(row.state == ABANDONED for row in rows),
             sealed=sum(row.sealed_count or 0 for row in sealed),
             has_doubt=bool(group and group.doubt),
             has_unfinished=bool(group and group.unfinished),
@@ -397,17 +349,6 @@ class Groups:
         with self._database.read() as connection:
             row = connection.execute(select(schema.job_groups).where(condition)).one_or_none()
         return None if row is None else _group(row)
-
-
-def _is_dead(row: Row[Any], now: datetime, dead_for: float) -> bool:
-    if row.state == _ABANDONED and not row.has_doubt:
-        return False
-    # A task that gave up, and a settler that died itself, leave nobody to wait for.
-    patience = 0.0 if row.state == _ABANDONED or row.owner.startswith(_SETTLER) else dead_for
-    if row.lease_until + timedelta(seconds=patience) > now:
-        return False
-    sent_at: datetime | None = row.sent_at
-    return sent_at is None or sent_at + timedelta(seconds=row.settle_seconds) <= now
 
 
 def _group(row: Row[Any]) -> JobGroupRecord:

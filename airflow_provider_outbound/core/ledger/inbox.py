@@ -68,7 +68,7 @@ class Inbox:
                 return self._record(connection, [message], instance_ids)
         except LedgerError:
             raise
-        except Exception as error:  # noqa: BLE001 - else it would come again for ever
+        except Exception as error:
             if isinstance(error, DBAPIError) and self._database.translate(error) is not None:
                 # The database is at fault, not the message.
                 raise

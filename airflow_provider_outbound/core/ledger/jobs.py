@@ -120,9 +120,10 @@ class Jobs(Journal):
         What a campaign came to, in counts.
 
         :return: ``total``, ``completed``, ``succeeded``, ``failed``, ``cancelled``, ``answered``, ``unanswered``,
-            ``not_dialled``, ``by_status``, ``by_failure_reason``, ``by_call_status`` (of the last call),
-            ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``), ``recovered``, ``unresolved``, and ``unlisted``:
-            jobs that are not completed, whose last status is a word that is not listed.
+            ``not_dialled``, ``other`` (these four add up to ``completed``), ``by_status``, ``by_failure_reason``,
+            ``by_call_status`` (of the last call), ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``),
+            ``recovered``, ``unresolved``, and ``unlisted``: jobs that are not completed, whose last status is a word
+            that is not listed.
         """
         with self._database.read() as connection:
             found = connection.execute(_SUMMARY, {"group": job_group_id}).all()
@@ -149,6 +150,7 @@ class Jobs(Journal):
             "answered": outcomes[Outcome.ANSWERED],
             "unanswered": outcomes[Outcome.UNANSWERED],
             "not_dialled": outcomes[Outcome.NOT_DIALLED],
+            "other": outcomes[Outcome.OTHER],
             "by_status": _sorted(by_status),
             "by_failure_reason": _sorted(by_reason),
             "by_call_status": _sorted(by_call),

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Row, exists, func, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.caps import count_calls
-from airflow_provider_outbound.core.ledger.groups import Groups
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     Begun,
@@ -25,6 +24,7 @@ from airflow_provider_outbound.core.ledger.records import (
 )
 from airflow_provider_outbound.core.ledger.schema import UNIQUE_PHONE
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
+from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
 from airflow_provider_outbound.exceptions import LeaseLostError
@@ -38,7 +38,7 @@ _UNKNOWN = (JobState.SENDING, JobState.IN_DOUBT)
 _jobs = schema.jobs.c
 
 
-class Journal(Groups):
+class Journal(Takeovers):
     """Reads and writes of the journal's half of ``jobs``."""
 
     def classify(
@@ -55,14 +55,16 @@ class Journal(Groups):
         :return: One standing for each candidate, in their order.
         """
         with self._database.read() as connection:
-            known = _Known(self._rows(connection, assignment.job_group_id, candidates))
+            known = self._known(connection, assignment, candidates)
             standings = [known.standing(assignment, candidate, dedupe_by)[0] for candidate in candidates]
             if cap is None:
                 return standings
             since = self._database.time(connection) - cap.period
             calls = count_calls(connection, [candidate.phone_key for candidate in candidates], since)
+        # A row that was left counts for one call itself.
+        own = {Standing.FRESH: 0, Standing.LEFT: 1}
         return [
-            Standing.CAPPED if standing is Standing.FRESH and calls[candidate.phone_key] >= cap.most else standing
+            Standing.CAPPED if standing in own and calls[candidate.phone_key] - own[standing] >= cap.most else standing
             for candidate, standing in zip(candidates, standings, strict=True)
         ]
 
@@ -149,7 +151,7 @@ class Journal(Groups):
         group_id = assignment.job_group_id
         mine: dict[str, Candidate] = {}
         capped = 0
-        known = _Known(self._rows(connection, group_id, candidates))
+        known = self._known(connection, assignment, candidates)
         calls: Counter[str] = Counter()
         if cap is not None:
             # Counted under the writers' lock: two groups that meet on a person cannot both take the last call.
@@ -188,6 +190,34 @@ class Journal(Groups):
             written, _ = self._insert(connection, assignment, [*fresh.values()], now, dedupe_by)
             mine |= {candidate.reference_id: candidate for candidate in written}
         return Begun(candidates=list(mine.values()), capped=capped)
+
+    def adopt(self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy) -> int:
+        """
+        Take over contacts that other tasks left unresolved: from now on they are this assignment's unresolved ones.
+
+        :param candidates: Contacts whose standing was ``LEFT``.
+        :return: How many of them were still there to be taken.
+        :raises LeaseLostError: the lease ended; nothing was written.
+        """
+        adopted = 0
+        with self._database.write() as connection:
+            self.check_lease(connection, assignment)
+            known = self._known(connection, assignment, candidates, for_update=True)
+            for candidate in candidates:
+                standing, row = known.standing(assignment, candidate, dedupe_by)
+                if row is None or standing is not Standing.LEFT:
+                    continue
+                adopted += connection.execute(
+                    update(schema.jobs)
+                    .where(
+                        _jobs.job_group_id == assignment.job_group_id,
+                        _jobs.reference_id == row.reference_id,
+                        _jobs.assignment_id == row.assignment_id,
+                        _jobs.state == JobState.UNRESOLVED,
+                    )
+                    .values(assignment_id=assignment.assignment_id, contact=self._seal_contact(candidate))
+                ).rowcount
+        return adopted
 
     def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:
         """
@@ -264,6 +294,14 @@ class Journal(Groups):
         with self._database.read() as connection:
             return bool(connection.execute(select(exists().where(_jobs.job_group_id == job_group_id))).scalar_one())
 
+    def has_nameless_jobs(self, job_group_id: str) -> bool:
+        """Whether others assigned jobs to the group whose numbers are not known."""
+        nameless = exists().where(
+            _jobs.job_group_id == job_group_id, _jobs.assignment_id.is_(None), _jobs.phone_key.is_(None)
+        )
+        with self._database.read() as connection:
+            return bool(connection.execute(select(nameless)).scalar_one())
+
     def count_held(self, assignment: Assignment) -> int:
         """Jobs that this assignment has in the group, or may have there."""
         with self._database.read() as connection:
@@ -273,14 +311,16 @@ class Journal(Groups):
                 .where(_jobs.assignment_id == assignment.assignment_id, _jobs.state != JobState.REFUSED)
             ).scalar_one()
 
-    def count_in_group(self, assignment: Assignment) -> int:
-        """Jobs that this assignment has in the group."""
+    def count_settled(self, assignment: Assignment) -> tuple[int, int]:
+        """Jobs that this assignment has in the group, and its unresolved ones, at one moment."""
         with self._database.read() as connection:
-            return connection.execute(
-                select(func.count())
-                .select_from(schema.jobs)
-                .where(_jobs.assignment_id == assignment.assignment_id, _jobs.state == JobState.ACCEPTED)
-            ).scalar_one()
+            rows = connection.execute(
+                select(_jobs.state, func.count().label("jobs"))
+                .where(_jobs.assignment_id == assignment.assignment_id)
+                .group_by(_jobs.state)
+            )
+            counts = {row.state: int(row.jobs) for row in rows}
+        return counts.get(JobState.ACCEPTED, 0), counts.get(JobState.UNRESOLVED, 0)
 
     def _seal_contact(self, candidate: Candidate) -> bytes:
         contact = candidate.contact
@@ -312,6 +352,19 @@ class Journal(Groups):
                 .values(state=state)
             )
 
+    def _known(
+        self,
+        connection: Connection,
+        assignment: Assignment,
+        candidates: Sequence[Candidate],
+        *,
+        for_update: bool = False,
+    ) -> _Known:
+        rows = self._rows(connection, assignment.job_group_id, candidates)
+        others = {row.assignment_id for row in rows if row.state == JobState.UNRESOLVED and row.assignment_id}
+        others.discard(assignment.assignment_id)
+        return _Known(rows, self._idle(connection, others, for_update=for_update))
+
     def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
         found: list[Any] = []
         for part in chunks(candidates):
@@ -335,7 +388,8 @@ class Journal(Groups):
 class _Known:
     """Rows that a batch of candidates could meet."""
 
-    def __init__(self, rows: Iterable[Row[Any]]) -> None:
+    def __init__(self, rows: Iterable[Row[Any]], idle: frozenset[str]) -> None:
+        self._idle = idle
         self._by_reference: dict[str, Row[Any]] = {}
         self._by_phone: dict[str, Row[Any]] = {}
         for row in rows:
@@ -355,7 +409,8 @@ class _Known:
         if row is None or row.state == JobState.REFUSED:
             return Standing.FRESH, row
         if row.assignment_id != assignment.assignment_id:
-            return Standing.DUPLICATE, row
+            is_left = row.state == JobState.UNRESOLVED and row.assignment_id in self._idle
+            return Standing.LEFT if is_left else Standing.DUPLICATE, row
         return _OWN[row.state], row
 
 

@@ -24,6 +24,10 @@ class TaskKey:
     task_id: str
     map_index: int = -1
 
+    def __str__(self) -> str:
+        index = "" if self.map_index < 0 else f" (map index {self.map_index})"
+        return f"task {self.task_id}{index} of run {self.run_id} of DAG {self.dag_id}"
+
     @property
     def run_key(self) -> str:
         """Identity of what this task makes: the same for every try and in every ledger. 32 hexadecimal digits."""
@@ -81,6 +85,8 @@ class Standing(StrEnum):
     UNRESOLVED = "unresolved"
     #: In the group, or on its way there, by another assignment or under another reference.
     DUPLICATE = "duplicate"
+    #: Left unresolved by another task, which has not finished and does not work now: it may be taken over.
+    LEFT = "left"
     #: The reference is known with another number.
     CONFLICT = "conflict"
     #: It may be sent, but for the number of calls its person has had; see :class:`CallCap`.
@@ -160,6 +166,25 @@ class OpenAssignment:
     assignment_id: str
     lease_until: datetime
     settle_seconds: int
+
+
+@attrs.frozen(kw_only=True)
+class UndecidedAssignment:
+    """Another task's assignment with requests in doubt, or under way."""
+
+    assignment_id: str
+    task_key: TaskKey
+    owner: str
+    #: Whether the owner is a process that settles what the task left.
+    is_settling: bool
+    #: Whether the task gave it up.
+    is_abandoned: bool
+    #: Whether nobody works on it: its lease has ended, or its task gave it up.
+    is_over: bool
+    lease_until: datetime
+    settle_seconds: int
+    #: When the last of these requests was journalled.
+    sent_at: datetime
 
 
 @attrs.frozen(kw_only=True)

@@ -9,8 +9,9 @@ from airflow_provider_outbound.core.assign import AssignOptions, GroupSpec, Requ
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
+from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
 
-#: Exit code of a try that succeeded and reported contacts as unresolved.
+#: Exit code of a try that failed because contacts stayed unresolved.
 UNRESOLVED = 3
 
 
@@ -23,18 +24,19 @@ def run_create(shared: dict[str, Any], keys: list[str]) -> None:
 def run_assign(shared: dict[str, Any], keys: list[str], map_index: int, contacts: list[Any]) -> None:
     """One mapped task that assigns its part."""
     logging.disable(logging.ERROR)
-    with open_ledger(shared["ledger_url"], keys) as ledger:
-        result = assign(
-            _client(shared),
-            ledger,
-            TaskKey("dag", "run", "assign", map_index),
-            from_items(contacts),
-            request=Request(job_group_id=_create(shared, ledger).job_group_id),
-            options=AssignOptions(**shared["options"]),
-            guard=lambda _: None,
-        )
-    if result.unresolved:
-        raise SystemExit(UNRESOLVED)
+    try:
+        with open_ledger(shared["ledger_url"], keys) as ledger:
+            assign(
+                _client(shared),
+                ledger,
+                TaskKey("dag", "run", "assign", map_index),
+                from_items(contacts),
+                request=Request(job_group_id=_create(shared, ledger).job_group_id),
+                options=AssignOptions(**shared["options"]),
+                guard=lambda _: None,
+            )
+    except AssignmentUnresolvedError:
+        raise SystemExit(UNRESOLVED) from None
 
 
 def _create(shared: dict[str, Any], ledger: Any) -> Any:

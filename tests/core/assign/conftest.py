@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from airflow_provider_outbound.core.assign import AssignOptions, AssignResult, R
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import Ledger, TaskKey, open_ledger
+from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
 from airflow_provider_outbound.simulator.testing import Simulator
 
 KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
@@ -49,6 +51,13 @@ class Campaign:
             options=AssignOptions(**{**fitting, **options}),
             guard=guard or (lambda _: None),
         )
+
+    def finish(self, contacts: Any, *, tries: int = 8, **options: Any) -> AssignResult:
+        """Try until a try leaves nothing unresolved, as Airflow does: what is sent again may fail again."""
+        for _ in range(tries - 1):
+            with suppress(AssignmentUnresolvedError):
+                return self.assign(contacts, **options)
+        return self.assign(contacts, **options)
 
     def jobs_per_number(self) -> Counter[str]:
         """How many jobs each number has, by the simulator's own account."""

@@ -61,6 +61,8 @@ def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
         pytest.param({"late": {"seconds": 0.3, "probability": 0.3}}, id="acts-late"),
         pytest.param({"partial_batch": {"probability": 0.4}}, id="accepted-in-part"),
         pytest.param({"throttle": {"probability": 0.4}}, id="throttled"),
+        pytest.param({"throttle_503": {"probability": 0.4}}, id="throttled-with-503-acted"),
+        pytest.param({"throttle_503": {"probability": 0.4, "acts": False}}, id="throttled-with-503-not-acted"),
         pytest.param({"html": {"probability": 0.3}}, id="html"),
         pytest.param({"status_500": {"probability": 0.15}, "status_503": {"probability": 0.15}}, id="5xx"),
         pytest.param({"reset": {"probability": 0.3}}, id="reset"),
@@ -71,6 +73,7 @@ def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
         pytest.param(
             {"answer_lost": {"probability": 0.4}, "listing_reshuffle": True}, id="lost-and-listing-in-changing-order"
         ),
+        pytest.param({"answer_lost": {"probability": 0.4}, "numbers_masked": True}, id="lost-and-numbers-masked"),
         pytest.param(
             {"answer_lost": {"probability": 0.2}, "reset": {"probability": 0.2}, "throttle": {"probability": 0.2}},
             id="lost-reset-and-throttled",
@@ -85,16 +88,22 @@ def test_no_number_twice_and_none_missing(campaign, numbers, faults: dict[str, A
     }
     campaign.simulator.faults(**acting)
 
-    # What is sent again at the end may fail again; the next try of the task settles that.
-    for _ in range(8):
-        result = campaign.assign(contacts, settle_seconds=1.5)
-        if not result.unresolved:
-            break
+    result = campaign.finish(contacts, settle_seconds=1.5)
 
     assert campaign.each_once(contacts)
     assert (result.assigned, result.unresolved) == (130, 0)
     struck = campaign.simulator.state()["faults"]
     assert all(fault["struck"] for fault in struck.values()), struck
+
+
+def test_numbers_abroad_that_show_without_their_plus_are_called_once(campaign):
+    contacts = ["+447911123456", "+14155552671", "+85291234567"]
+    campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "times": 1}, plus_dropped=True)
+
+    result = campaign.assign(contacts)
+
+    assert (result.assigned, result.unresolved) == (3, 0)
+    assert campaign.each_once(contacts)
 
 
 def test_a_group_larger_than_a_page_is_read_whole_although_its_order_changes(campaign, numbers):

@@ -75,9 +75,11 @@ class Plan:
             "html": {"actions": both, "probability": rng.uniform(0.02, 0.2)},
             "reset": {"actions": both, "probability": rng.uniform(0.02, 0.3)},
             "success_false": {"actions": both, "probability": rng.uniform(0.02, 0.2), "acts": chance(0.5)},
+            "throttle_503": {"actions": both, "probability": rng.uniform(0.02, 0.2), "acts": chance(0.5)},
             "ids_shuffled": {},
             "listing_lag": {"seconds": rng.uniform(0.1, LAG)},
             "listing_reshuffle": {},
+            "numbers_masked": {},
         }
         return cls(
             faults={name: fault for name, fault in menu.items() if chance(0.35)},

@@ -54,7 +54,7 @@ def test_a_group_is_found_although_its_creation_was_not_recorded(create, campaig
     assert len(campaign.simulator.state()["groups"]) == 1
 
 
-@pytest.mark.parametrize("fault", ["answer_lost", "late", "success_false"])
+@pytest.mark.parametrize("fault", ["answer_lost", "late", "success_false", "throttle_503"])
 def test_an_answer_that_got_lost_makes_no_second_group(create, campaign, fault):
     times = {"actions": ["CreateJobGroup"], "times": 1} | ({"seconds": 0.3} if fault == "late" else {})
     campaign.simulator.faults(**{fault: times})

@@ -114,6 +114,30 @@ def test_killed_workers_leave_no_number_twice_and_none_missing(simulator_factory
     assert any(item.kills for item in rounds)
 
 
+def test_another_run_calls_whom_a_killed_worker_left(simulator_factory, processes, tmp_path):
+    """Not a retry: the killed task never runs again."""
+    simulator = simulator_factory(latency=0.3)
+    simulator.faults(reset={"actions": ["AssignJobs"], "probability": 0.4})
+    item = Round(simulator, processes, tmp_path, random.Random(1), 0)
+    killed = item.start("killed")
+    until = time.monotonic() + 30
+    while simulator.state()["requests"].get("AssignJobs", 0) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    killed.kill()
+    killed.join(60)
+    simulator.faults()
+    with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [KEY]) as ledger:
+        assert ledger.jobs.counts(item.job_group_id).in_doubt
+
+    successor = item.start("another run")
+    successor.join(60)
+
+    assert successor.exitcode == 0
+    jobs = simulator.state()["jobs_per_number"]
+    assert Counter({number: len(ids) for number, ids in jobs.items()}) == Counter(dict.fromkeys(item.contacts, 1))
+
+
 def test_two_tasks_with_the_same_contacts_share_them(simulator_factory, processes, tmp_path):
     simulator = simulator_factory(latency=0.02)
     simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 0.2})

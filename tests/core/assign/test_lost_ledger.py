@@ -11,7 +11,9 @@ import attrs
 import pytest
 from cryptography.fernet import Fernet
 
+from airflow_provider_outbound.core.assign import GroupSpec, create_group
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
+from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
 
 KEY = Fernet.generate_key().decode()
 
@@ -20,7 +22,9 @@ KEY = Fernet.generate_key().decode()
 def assign_with(campaign, tmp_path):
     """Assigns with a ledger that is opened for one try only, as a task does."""
 
-    def assign(contacts, *, path: Path = tmp_path / "mine.db", keys=(KEY,), **options):
+    default = campaign
+
+    def assign(contacts, *, path: Path = tmp_path / "mine.db", keys=(KEY,), campaign=default, **options):
         with open_ledger(f"sqlite:///{path}", keys) as ledger:
             return attrs.evolve(campaign, ledger=ledger).assign(contacts, **options)
 
@@ -55,6 +59,68 @@ def test_a_lost_ledger_calls_nobody_again(campaign, numbers, assign_with, tmp_pa
 
     assert campaign.each_once(contacts)
     assert (result.newly_assigned, result.duplicates) == (15, 25)
+
+
+def test_a_lost_ledger_calls_nobody_again_while_the_listing_lags(campaign, numbers, assign_with, tmp_path):
+    """The group was made by a task of the ledger that is lost, and lists nothing yet."""
+    contacts = numbers(30)
+    campaign = marked(campaign, tmp_path)
+    campaign.simulator.faults(listing_lag={"seconds": 2.0})
+    assign_with(contacts[:25], campaign=campaign)
+
+    result = assign_with(contacts, campaign=campaign, path=tmp_path / "new.db", settle_seconds=2.5)
+
+    assert campaign.each_once(contacts)
+    assert (result.newly_assigned, result.duplicates) == (5, 25)
+
+
+def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(campaign, numbers, assign_with, tmp_path):
+    campaign = marked(campaign, tmp_path)
+    assign_with(numbers(10), campaign=campaign)
+    requests = campaign.simulator.state()["requests"]["AssignJobs"]
+
+    class Longer(list):
+        """Jobs whose listing counts one more than it shows."""
+
+        def __len__(self) -> int:
+            return super().__len__() + 1
+
+    def hide_one(cloud) -> None:
+        group = cloud.groups[campaign.job_group_id]
+        group.jobs = Longer(group.jobs)
+
+    campaign.simulator.run(hide_one)
+
+    with pytest.raises(OutboundBotAnswerError, match=r"does not list the whole job group .* Nobody was called"):
+        assign_with(numbers(12), campaign=campaign, path=tmp_path / "new.db", settle_seconds=0)
+
+    assert campaign.simulator.state()["requests"]["AssignJobs"] == requests
+
+
+def test_a_lost_ledger_whose_jobs_show_masked_calls_nobody(campaign, numbers, assign_with, tmp_path):
+    """Neither the references nor the numbers tell who was called."""
+    campaign = marked(campaign, tmp_path)
+    assign_with(numbers(10), campaign=campaign)
+    campaign.simulator.faults(numbers_masked=True)
+
+    with pytest.raises(OutboundBotConfigError, match=r"job_group_id: .* jobs of another ledger .* Nobody was called"):
+        assign_with(numbers(12), campaign=campaign, path=tmp_path / "new.db")
+
+    assert campaign.each_once(numbers(10))
+
+
+def marked(campaign, tmp_path):
+    """The campaign in a group that carries the mark of the first ledger."""
+    with open_ledger(f"sqlite:///{tmp_path}/mine.db", (KEY,)) as ledger:
+        group = create_group(
+            campaign.client,
+            ledger,
+            TaskKey("dag", "run", "create"),
+            lambda: GroupSpec(name="marked", script_id=campaign.simulator.script_id),
+            instance_id=campaign.simulator.instance_id,
+            settle_seconds=1.0,
+        )
+    return attrs.evolve(campaign, job_group_id=group.job_group_id)
 
 
 def test_two_ledgers_that_take_turns_on_one_group(campaign, numbers, assign_with, tmp_path):

@@ -42,3 +42,12 @@ def test_jobs_that_were_never_called_are_found_by_their_ids(campaign: Any, messa
 
     assert (summary["total"], summary["completed"], summary["mismatch"]) == (80, 80, False)
     assert campaign.ledger.jobs.counts(campaign.job_group_id).foreign == 0
+
+
+def test_jobs_whose_numbers_show_masked_are_counted_once(campaign: Any) -> None:
+    campaign.simulator.faults(numbers_masked=True, messages_withheld=True)
+    campaign.assign(3)
+
+    summary = campaign.wait(campaign.completion(messages=False))
+
+    assert (summary["total"], summary["completed"], summary["mismatch"]) == (3, 3, False)

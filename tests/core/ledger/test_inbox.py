@@ -145,7 +145,7 @@ def test_a_message_settles_doubt(ledger: Ledger, candidates: Callable[[int], lis
     ledger.inbox.record(incoming(told))
 
     assert ledger.jobs.in_doubt(assignment) == []
-    assert ledger.jobs.count_in_group(assignment) == 1
+    assert ledger.jobs.count_settled(assignment)[0] == 1
     assert [(row.job_id, row.is_foreign) for row in results(ledger)] == [("job-7", False)]
 
 

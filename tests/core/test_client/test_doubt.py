@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client.errors import REFUSALS, from_code
 from airflow_provider_outbound.exceptions import (
     OutboundBotAnswerError,
     OutboundBotApiError,
@@ -104,7 +107,10 @@ HTML = b"<html><body>413 Request Entity Too Large 13800000001</body></html>"
         pytest.param(400, {"Code": "Throttling"}, OutboundBotThrottlingError, False, id="throttling"),
         pytest.param(400, {"Code": "Throttling.Api"}, OutboundBotThrottlingError, False, id="throttling-api"),
         pytest.param(429, {"Code": "Throttling.User"}, OutboundBotThrottlingError, False, id="throttling-429"),
-        pytest.param(503, {"Code": "Throttling.User"}, OutboundBotThrottlingError, False, id="throttling-503"),
+        pytest.param(503, {"Code": "Throttling.User"}, OutboundBotThrottlingError, True, id="throttling-503"),
+        pytest.param(
+            200, {**OK, "Success": False, "Code": "Throttling"}, OutboundBotThrottlingError, True, id="throttling-200"
+        ),
         pytest.param(500, {"Code": "Throttling.User"}, OutboundBotThrottlingError, True, id="throttling-500"),
         pytest.param(400, {"Code": "ThrottlingOfSomeKind"}, OutboundBotApiError, True, id="almost-throttling"),
         pytest.param(404, {"Code": "NotExist.JobGroup"}, OutboundBotNotFoundError, False, id="no-group"),
@@ -182,6 +188,19 @@ def test_only_known_refusals_are_refusals(
     assert len(scripted.requests) == 1
     assert "\n" not in str(caught.value)
     assert "13800000001" not in str(caught.value)
+
+
+@given(
+    code=st.sampled_from(
+        [*sorted(REFUSALS), "Throttling.User", "NotExist.JobGroup", "MissingJobsJson", "InternalError"]
+    ),
+    status=st.integers(min_value=100, max_value=599),
+)
+@settings(max_examples=300, deadline=None, print_blob=True)
+def test_no_code_is_a_refusal_outside_4xx(code: str, status: int) -> None:
+    error = from_code("AssignJobs", code, http_status=status)
+
+    assert error.in_doubt is (code == "InternalError" or status // 100 != 4)
 
 
 @pytest.mark.parametrize(

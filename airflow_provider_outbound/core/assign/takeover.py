@@ -1,0 +1,80 @@
+"""
+What other tasks left undecided in a group: settled here, so that this task can take over the contacts on its list.
+
+A task that works renews its lease, or goes on sending; its contacts are its own. One that does neither until its lease
+is over is dead, or between two tries.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from airflow_provider_outbound.core.assign.lease import Lease
+from airflow_provider_outbound.core.assign.scan import GroupReader, settle
+from airflow_provider_outbound.core.ledger import TaskKey, UndecidedAssignment
+from airflow_provider_outbound.exceptions import LeaseLostError
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+log = logging.getLogger(__name__)
+
+
+def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
+    """
+    Settle what dead tasks left in doubt in the group; wait until it is clear which ones are dead.
+
+    Rows that the service does not list are unresolved afterwards, and can be taken over. Nothing of this task may be
+    in flight.
+
+    :param lease: This task's own.
+    :return: The tasks that left something.
+    :raises LeaseLostError: another process took this task over.
+    """
+    jobs = reader.ledger.jobs
+    first: dict[str, UndecidedAssignment] = {}
+    dead: dict[str, TaskKey] = {}
+    pause = _FIRST_PAUSE
+    while True:
+        lease.check()
+        is_waiting = False
+        for other in jobs.undecided(lease.assignment):
+            if other.assignment_id not in first and not other.is_over:
+                log.info(
+                    "Job group %s: %s has contacts under way; waiting to see whether it works",
+                    reader.job_group_id,
+                    other.task_key,
+                )
+            seen = first.setdefault(other.assignment_id, other)
+            if other.is_over or other.is_settling:
+                dead[other.assignment_id] = other.task_key
+            if other.is_over:
+                _settle(reader, lease, other)
+            if other.is_over or other.is_settling or not _has_moved(seen, other):
+                is_waiting = True
+        if not is_waiting:
+            return list(dead.values())
+        time.sleep(pause)
+        pause = min(_LONGEST_PAUSE, pause * 2)
+
+
+def _has_moved(before: UndecidedAssignment, now: UndecidedAssignment) -> bool:
+    """Whether an assignment was worked on meanwhile."""
+    return (before.owner, before.lease_until, before.sent_at) != (now.owner, now.lease_until, now.sent_at)
+
+
+def _settle(reader: GroupReader, lease: Lease, other: UndecidedAssignment) -> None:
+    held = lease.borrow(other)
+    if held is None:
+        return
+    log.info("Job group %s: settling what %s left", reader.job_group_id, other.task_key)
+    with held:
+        try:
+            # Its process may have sent until its lease ended.
+            since = min(max(other.sent_at, other.lease_until), reader.ledger.now())
+            settle(reader, held, since=since, settle_seconds=other.settle_seconds)
+        finally:
+            try:
+                reader.ledger.jobs.hand_back(held.assignment, other)
+            except LeaseLostError as error:
+                log.warning("Job group %s: %s", reader.job_group_id, error)

@@ -1,0 +1,137 @@
+"""An assignment that did not do what it was asked fails, and what it reports adds up."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
+
+COUNTS = ("assigned", "duplicates", "excluded", "capped", "rejected", "unresolved")
+
+
+def adds_up(result: Any) -> bool:
+    """Whether the counts, and those of the sentence, add up to the number of contacts read."""
+    read, *parts = map(int, re.findall(r"\d+", str(result).partition(";")[0]))
+    counted = sum(getattr(result, name) for name in COUNTS)
+    return counted == sum(parts) == read == result.read
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("status_500", id="500"),
+        pytest.param("status_503", id="503"),
+        pytest.param("reset", id="reset"),
+        pytest.param("html", id="html"),
+    ],
+)
+def test_a_service_that_is_down_for_longer_than_it_may_be_is_no_success(campaign, numbers, fault):
+    contacts = numbers(12)
+    campaign.simulator.faults(**{fault: {"actions": ["AssignJobs"]}})
+
+    with pytest.raises(AssignmentUnresolvedError, match="12 contacts read: 0 assigned, 12 unresolved") as caught:
+        campaign.assign(contacts, settle_seconds=0.3)
+
+    assert "a retry of this task sends them again" in str(caught.value)
+    # Nobody who waits may believe that the assignment is finished.
+    assert len(campaign.ledger.jobs.state(campaign.job_group_id).open_assignments) == 1
+    campaign.simulator.faults()
+    result = campaign.assign(contacts)
+    assert (result.assigned, result.newly_assigned, result.unresolved) == (12, 12, 0)
+    assert campaign.each_once(contacts)
+
+
+def test_some_of_whom_the_service_took_are_kept_by_the_try_that_fails(campaign, numbers):
+    contacts = numbers(20)
+    campaign.assign(contacts[:10])
+    campaign.simulator.faults(status_500={"actions": ["AssignJobs"]})
+
+    with pytest.raises(AssignmentUnresolvedError, match="20 contacts read: 10 assigned, 10 unresolved"):
+        campaign.assign(contacts, settle_seconds=0.3)
+
+    campaign.simulator.faults()
+    assert campaign.assign(contacts).newly_assigned == 10
+    assert campaign.each_once(contacts)
+
+
+def test_a_group_that_is_never_listed_whole_sends_nobody_again_and_fails(campaign, numbers):
+    contacts = numbers(5)
+    campaign.simulator.faults(reset={"actions": ["AssignJobs"]})
+    campaign.assign(contacts, settle_seconds=0.2, on_unresolved="hold")
+    requests = campaign.simulator.state()["requests"]["AssignJobs"]
+    # As many jobs as the listing counts are never met.
+    campaign.simulator.run(lambda cloud: _hide_last(cloud, campaign.job_group_id))
+
+    with pytest.raises(AssignmentUnresolvedError, match="5 contacts read: 0 assigned, 5 unresolved"):
+        campaign.assign(contacts, settle_seconds=0.2)
+
+    assert campaign.simulator.state()["requests"]["AssignJobs"] == requests
+
+
+def _hide_last(cloud: Any, group_id: str) -> None:
+    group = cloud.groups[group_id]
+
+    class Longer(list):  # a listing whose total is one more than its jobs
+        def __len__(self) -> int:
+            return super().__len__() + 1
+
+    group.jobs = Longer(group.jobs)
+
+
+def test_what_the_author_asked_to_hold_is_a_success(campaign, numbers):
+    campaign.simulator.faults(status_500={"actions": ["AssignJobs"]})
+
+    result = campaign.assign(numbers(7), settle_seconds=0.2, on_unresolved="hold")
+
+    assert (result.assigned, result.unresolved) == (0, 7)
+    assert adds_up(result)
+
+
+@settings(max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_sum_adds_up(campaign, data):
+    """Over lists with duplicates, exclusions, rejects, limits and lost answers, in several tries."""
+    draw = data.draw
+    people = [f"139{index:08d}" for index in range(30)]
+    tries = [
+        draw(st.lists(st.sampled_from([*people, "nonsense", {"name": "nobody"}]), min_size=1, max_size=40))
+        for _ in range(2)
+    ]
+    group = campaign.client.create_job_group(job_group_name="sums", script_id=campaign.simulator.script_id)
+    campaign.job_group_id = group.job_group_id
+    options = {
+        "on_invalid": "skip",
+        "on_unresolved": "hold",
+        "settle_seconds": 0.05,
+        "excluded": frozenset(f"+86{number}" for number in draw(st.lists(st.sampled_from(people), max_size=5))),
+        "max_jobs": draw(st.none() | st.integers(1, 20)),
+    }
+
+    for index, contacts in enumerate(tries):
+        probability = draw(st.sampled_from([0.0, 0.5]))
+        campaign.simulator.faults(
+            reset={"actions": ["AssignJobs"], "probability": probability},
+            answer_lost={"actions": ["AssignJobs"], "probability": probability},
+        )
+        result = campaign.assign(contacts, key=TaskKey("dag", "run", f"t{index}"), **options)
+        assert adds_up(result), result
+        assert result.read == len(contacts)
+    campaign.simulator.faults()
+
+
+def test_contacts_of_an_earlier_try_that_are_not_read_any_more_are_named(campaign, numbers):
+    campaign.assign(numbers(10))
+
+    result = campaign.assign(numbers(15)[5:], excluded=frozenset({f"+86{numbers(6)[5]}"}))
+
+    assert (result.read, result.assigned, result.excluded, result.not_read) == (10, 15, 1, 6)
+    assert str(result) == (
+        "10 contacts read: 15 assigned, 1 excluded; 6 of these were assigned by an earlier try and are not among those"
+        " read now"
+    )
