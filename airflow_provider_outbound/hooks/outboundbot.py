@@ -273,6 +273,11 @@ def _calling_hours(fields: Fields) -> CallingHours | None:
 def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
     value = fields.structure("allowed_phone_numbers")
     if value is None:
+        if fields.is_blank("allowed_phone_numbers"):
+            raise fields.wrong(
+                "allowed_phone_numbers", "is an empty text", "give [] if nobody may be called, or leave it out"
+            )
+        # Null is what Airflow's form writes into a field that nobody filled in.
         return None
     if isinstance(value, str | int) and not isinstance(value, bool):
         value = str(value).split(",")
@@ -282,6 +287,10 @@ def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
 
     allowed, failure = set(), None
     for position, number in enumerate(value, start=1):
+        if not isinstance(number, str | int) or isinstance(number, bool):
+            raise fields.wrong(
+                "allowed_phone_numbers", f"entry {position} is a {type(number).__name__}", "give numbers as people dial"
+            )
         try:
             allowed.add(normalise(number).e164)
         except ValueError as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
@@ -103,12 +102,7 @@ class OutboundBotOperator(BaseOperator):
             XComArg.apply_upstream_relationship(self, items)
 
     def open_ledger(self) -> Ledger:
-        """
-        The ledger, to be used in a ``with`` statement.
-
-        :raises OutboundBotConfigError: tasks run on several machines, and the ledger is a file of this one.
-        """
-        config.check_shared_ledger(config.load(), config.executor())
+        """The ledger, to be used in a ``with`` statement."""
         return self.hook.ledger
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
