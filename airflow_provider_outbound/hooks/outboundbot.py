@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -70,8 +71,9 @@ class ConnectionSettings:
 
         connection = fields.connection
         host = (connection.host or "").strip().rstrip("/")
-        # An endpoint with a scheme of its own may carry its port already.
-        endpoint = f"{host}:{connection.port}" if host and connection.port else host
+        # A host may carry its port already; the form has a field for it too.
+        has_port = re.search(r":\d+\Z", host) is not None
+        endpoint = f"{host}:{connection.port}" if host and connection.port and not has_port else host
         client = ClientSettings(
             access_key_id=(connection.login or "").strip(),
             access_key_secret=(connection.password or "").strip(),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from itertools import count
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -54,6 +55,69 @@ def write_csv(path, rows):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return str(path)
+
+
+WRITINGS = [
+    "{}",
+    " +86 {} ",
+    "0086-{}",
+    "{}.0",
+]
+FORMS = ["list", "tuple", "dicts", "numbers", "frame", "templates", "params", "csv", "jsonl", "folder", "both"]
+
+
+def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
+    """Arguments by which exactly these numbers are excluded."""
+    written = [writing.format(number) for number in numbers]
+    folder.mkdir()
+    if form in ("list", "tuple"):
+        return {"exclude": {"list": list, "tuple": tuple}[form](written)}
+    if form == "dicts":
+        return {"exclude": [{"手机号": number, "why": "asked"} for number in written]}
+    if form == "numbers":
+        return {"exclude": [int(number) for number in numbers]}
+    if form == "frame":
+        return {"exclude": pd.DataFrame({"Mobile No.": written}), "exclude_columns": {"phone": "Mobile No."}}
+    if form == "templates":
+        places = range(len(written))
+        return {"exclude": [f"{{{{ params.dnc[{place}] }}}}" for place in places], "params": {"dnc": written}}
+    if form == "params":
+        return {"exclude": "{{ params.dnc }}", "params": {"dnc": written}, "native": True}
+    if form == "jsonl":
+        path = folder / "dnc.jsonl"
+        path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in written))
+        return {"exclude_path": "{{ params.folder }}/dnc.jsonl", "params": {"folder": str(folder)}}
+    path = write_csv(folder / "dnc.csv", [["phone"], *([number] for number in written)])
+    if form == "both":
+        write_csv(folder / "dnc.csv", [["phone"], *([number] for number in written[1:])])
+        return {"exclude_path": path, "exclude": written[:1]}
+    return {"exclude_path": path if form == "csv" else str(folder)}
+
+
+@given(
+    form=st.sampled_from(FORMS),
+    writing=st.sampled_from(WRITINGS),
+    places=st.sets(st.integers(0, len(NUMBERS) - 1), max_size=len(NUMBERS) - 1),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nobody_on_the_list_is_called_in_whatever_form_it_comes(
+    simulator, context, assign, tmp_path_factory, form, writing, places
+):
+    excluded = [NUMBERS[place] for place in places]
+    run_id = str(tmp_path_factory.mktemp("forms"))
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(
+        context("create", run_id=run_id)
+    )
+
+    result = assign(
+        **in_form(form, excluded, writing, Path(run_id, "lists")),
+        job_group_id=group,
+        context_more=context("assign", run_id=run_id),
+    )
+
+    jobs = simulator.state()["groups"][group["job_group_id"]]["jobs"]
+    assert sorted(job["phone_number"] for job in jobs) == sorted(set(NUMBERS) - set(excluded))
+    assert result["excluded"] == len(excluded)
 
 
 @pytest.mark.parametrize("value", [None, "", "None", " "], ids=["none", "nothing", "the-word", "blank"])
