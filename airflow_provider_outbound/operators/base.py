@@ -89,6 +89,17 @@ class OutboundBotOperator(BaseOperator):
         self.instance_id = instance_id
         self.outboundbot_conn_id = outboundbot_conn_id
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As Airflow's, but contacts are veiled: a mapped operator is stored with all its arguments."""
+        from airflow.sdk.definitions.xcom_arg import XComArg
+
+        for field in cls.veiled_fields:
+            # Of outputs of tasks among them Airflow must know.
+            if field in kwargs and not any(XComArg.iter_xcom_references(kwargs[field])):
+                kwargs[field] = veil(kwargs[field])
+        return super().partial(**kwargs)
+
     @cached_property
     def hook(self) -> OutboundBotHook:
         """The hook of the connection."""

@@ -71,7 +71,7 @@ def _of_results(operator: OutboundBotAssignJobsOperator, context: Context) -> Co
     only = operator.only
     if operator.is_named("only", context) and (why := _why_missing(only)):
         raise OutboundBotContactsError(
-            f"only: {why}, which would call everybody in the group again; say only=None in the DAG file if that is"
+            f"only: {why}, which would call everybody in the group again; pass only=None in the DAG file if that is"
             " meant. Nobody was called"
         )
     # A hook, and so a ledger, of its own: it is read while contacts are assigned.
@@ -115,7 +115,7 @@ def _excluded_by(operator: OutboundBotAssignJobsOperator, label: str, context: C
             operator.log.warning("%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why)
             return None
         raise OutboundBotContactsError(
-            f"{label}: {why}, so whoever it means might be called; mend it, or pass on_missing_exclusions='ignore' if"
+            f"{label}: {why}, so whoever it means might be called; fix it, or pass on_missing_exclusions='ignore' if"
             " there may be no such list. Nobody was called"
         )
     how: dict[str, Any] = {"default_region": operator.default_region}

@@ -249,6 +249,21 @@ def test_an_empty_list_of_allowed_numbers_in_any_form_allows_nobody(set_connecti
     assert OutboundBotHook().allowed_phone_numbers == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        pytest.param("", 443, "https://outboundbot.cn-shanghai.aliyuncs.com", id="port-of-the-regions-endpoint"),
+        pytest.param("api.example.com", 443, "https://api.example.com:443", id="host-and-port"),
+        pytest.param("api.example.com", 0, "https://api.example.com", id="port-0"),
+        pytest.param("http://127.0.0.1:8180/", 443, "http://127.0.0.1:8180", id="a-host-with-its-port"),
+    ],
+)
+def test_the_port_of_the_form_goes_with_the_host(set_connection: SetConnection, host: str, port: int, url: str) -> None:
+    set_connection(host=host, port=port)
+
+    assert OutboundBotHook().settings.client.url == url
+
+
 def test_an_empty_list_of_allowed_numbers_allows_nobody(set_connection: SetConnection) -> None:
     set_connection(extra={"allowed_phone_numbers": []})
 

@@ -321,6 +321,21 @@ def test_only_that_renders_to_nothing_does_not_mean_everybody(simulator, assign,
             assign(contacts=None, contacts_from=group, only="{{ params.none }}", params={"none": None}, native=native)
 
 
+def test_a_mapped_operator_is_stored_without_its_contacts():
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with DAG("stored", schedule=None) as dag:
+        OutboundBotAssignJobsOperator.partial(task_id="mapped", contacts=NUMBERS[:2], exclude=NUMBERS[2:3]).expand(
+            job_group_id=["1", "2"]
+        )
+        OutboundBotAssignJobsOperator(task_id="plain", job_group_id="1", contacts=NUMBERS[3:5], exclude=NUMBERS[5:])
+
+    stored = json.dumps(DagSerialization.to_dict(dag))
+
+    assert not [number for number in NUMBERS if number in stored]
+    assert "<2 contacts>" in stored
+
+
 class TestRendering:
     """What the DAG file says literally is rendered; what comes from a task is not."""
 
