@@ -53,7 +53,8 @@ def read_contacts(operator: OutboundBotAssignJobsOperator, context: Context) -> 
         )
     (label,) = named
     if why := _why_missing(given[label]):
-        raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts. Nobody was called")
+        hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
+        raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
     if label == "contacts_from":
         return _of_results(operator, context)
     how: dict[str, Any] = {
