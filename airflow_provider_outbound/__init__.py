@@ -102,13 +102,14 @@ def _outboundbot_connection() -> dict[str, Any]:
             ),
         },
         "ui-field-behaviour": {
-            "hidden-fields": ["schema", "port"],
+            # Airflow's button for trying a connection refuses one whose port is hidden, and so was never stored.
+            "hidden-fields": ["schema"],
             "relabeling": {
                 "login": "AccessKey id",
                 "password": "AccessKey secret",
                 "host": "Endpoint",
             },
-            "placeholders": {"host": "empty: the region's endpoint"},
+            "placeholders": {"host": "empty: the region's endpoint", "port": "443"},
         },
     }
 
@@ -136,7 +137,7 @@ def _rocketmq_connection() -> dict[str, Any]:
         "ui-field-behaviour": {
             "hidden-fields": ["schema"],
             "relabeling": {"host": "Endpoints", "login": "User name"},
-            "placeholders": {"host": "one host, or several as host:port;host:port"},
+            "placeholders": {"host": "one host, or several as host:port;host:port", "port": "8081"},
         },
     }
 

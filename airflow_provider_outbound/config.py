@@ -20,6 +20,8 @@ DEFAULT_RECONCILE_INTERVAL = 300.0
 #: Databases by the scheme of their URL.
 _DATABASES = ("sqlite", "postgresql")
 _LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
+#: What Airflow gives for [core] fernet_key before it has written its first airflow.cfg.
+_NO_KEY_YET = "{FERNET_KEY}"
 _MAKE_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
@@ -48,20 +50,23 @@ def load() -> Settings:
     Read the section.
 
     :raises OutboundBotConfigError: an option cannot be used; the message names it, its value unless that is a secret,
-        and the mend.
+        and the fix. So do a ledger that depends on the working directory, and one that only this machine sees where
+        tasks run on others too.
     """
-    return Settings(
+    settings = Settings(
         ledger_url=_ledger_url(_get("ledger_url")),
         ledger_keys=_ledger_keys(),
         collector=_collector(_get("collector")),
         reconcile_interval=_reconcile_interval(_get("reconcile_interval")),
         retention_days=_retention_days(_get("retention_days")),
     )
+    check_shared_ledger(settings.ledger_url, executor())
+    return settings
 
 
 def default_ledger_url() -> str:
     """The ledger used where none is configured: a file in AIRFLOW_HOME."""
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser().absolute()
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
     return f"sqlite:///{home}/outbound_ledger.db"
 
 
@@ -70,25 +75,58 @@ def executor() -> str:
     return _get("executor", "core") or "LocalExecutor"
 
 
-def check_shared_ledger(settings: Settings, executor: str) -> None:
+def check_shared_ledger(ledger_url: str, executor: str) -> None:
     """
-    Refuse the default ledger where tasks may run on several machines: each would have its own, and know nothing of the
-    calls of the others.
+    Refuse a ledger in a SQLite file where tasks may run on several machines: each would have its own, and know nothing
+    of the calls of the others. SQLite on a network's file system locks too little to be an exception.
 
     :param executor: Value of ``[core] executor``; several, comma separated, each perhaps with an alias or a team.
-    :raises OutboundBotConfigError: an executor is not local and the ledger is the default file.
+    :raises OutboundBotConfigError: an executor is not local and the ledger is a SQLite file.
     """
-    if settings.ledger_url != default_ledger_url():
+    if not ledger_url.startswith("sqlite"):
         return
     # "LocalExecutor", "alias:module.Class", "Class;team=Class,alias:Class"
     for part in re.split("[,;]", executor):
         name = re.split("[=:.]", part)[-1].strip()
         if name and name not in _LOCAL_EXECUTORS:
             raise OutboundBotConfigError(
-                f"[outbound] ledger_url is the default, a file on this machine, and [core] executor {name} runs tasks "
-                "on others too, which could call people twice; set it to a database that all share, e.g. "
+                f"[outbound] ledger_url is a SQLite file, which is on one machine, and [core] executor {name} runs"
+                " tasks on others too, which could call people twice; set it to a database that all share, e.g. "
                 "postgresql+psycopg://user:password@host/database"
             )
+
+
+def check_ledger_url(value: str, name: str = "[outbound] ledger_url") -> str:
+    """
+    Refuse a URL that is not one place, whatever the working directory.
+
+    :param name: What errors call it.
+    :return: The URL.
+    :raises OutboundBotConfigError: it is no database of the ledger's, or one in memory, or a relative path.
+    """
+    scheme, found, rest = value.partition("://")
+    if not found or scheme.partition("+")[0] not in _DATABASES or (not rest and not scheme.startswith("sqlite")):
+        # The URL may hold a password, so it is not repeated.
+        raise OutboundBotConfigError(
+            f"{name} is not the URL of a database the ledger can use; give one such as "
+            "sqlite:////var/lib/airflow/outbound_ledger.db or postgresql+psycopg://user:password@host/database"
+        )
+    if not scheme.startswith("sqlite"):
+        return value
+    path, _, query = rest.removeprefix("/").partition("?")
+    file = path.removeprefix("file:")
+    if file in ("", ":memory:") or "mode=memory" in query:
+        raise OutboundBotConfigError(
+            f"{name} is a database in memory, which forgets who was called; give the path of a file, "
+            "e.g. sqlite:////var/lib/airflow/outbound_ledger.db"
+        )
+    if not rest.startswith("/") or not file.startswith("/"):
+        absolute = Path(os.path.expanduser(file)).absolute()  # noqa: PTH111 - leaves an unknown user as it is
+        raise OutboundBotConfigError(
+            f"{name} is a relative path: each working directory would have a ledger of its own, and call people again;"
+            f" write it with four slashes, from the root: {scheme}:///{absolute}"
+        )
+    return value
 
 
 def _get(option: str, section: str = SECTION) -> str:
@@ -101,21 +139,7 @@ def _get(option: str, section: str = SECTION) -> str:
 
 
 def _ledger_url(value: str) -> str:
-    if not value:
-        return default_ledger_url()
-    scheme, found, rest = value.partition("://")
-    if not found or not rest or scheme.partition("+")[0] not in _DATABASES:
-        # The URL may hold a password, so it is not repeated.
-        raise OutboundBotConfigError(
-            "[outbound] ledger_url is not the URL of a database the ledger can use; give one such as "
-            "sqlite:////var/lib/airflow/outbound_ledger.db or postgresql+psycopg://user:password@host/database"
-        )
-    if scheme.startswith("sqlite") and rest in ("/", "/:memory:"):
-        raise OutboundBotConfigError(
-            "[outbound] ledger_url is a database in memory, which forgets who was called; give the path of a file, "
-            "e.g. sqlite:////var/lib/airflow/outbound_ledger.db"
-        )
-    return value
+    return check_ledger_url(value) if value else check_ledger_url(default_ledger_url(), "AIRFLOW_HOME")
 
 
 def _ledger_keys() -> tuple[str, ...]:
@@ -124,6 +148,13 @@ def _ledger_keys() -> tuple[str, ...]:
     if not keys:
         source = "[core] fernet_key"
         keys = _split(_get("fernet_key", "core"))
+        if keys == (_NO_KEY_YET,):
+            home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+            raise OutboundBotConfigError(
+                f"Airflow is not configured here: there is no airflow.cfg in {home}, and so no key; set AIRFLOW_HOME to"
+                " the folder that has it, or make one with: airflow db migrate. A machine that only collects needs"
+                " none: set OUTBOUND_LEDGER_URL and OUTBOUND_LEDGER_KEY, to the same values as all others"
+            )
     if not keys:
         raise OutboundBotConfigError(
             f"[outbound] ledger_key and [core] fernet_key are both empty, and the ledger keeps phone numbers only "

@@ -44,7 +44,8 @@ def contacts_for_asset() -> None:
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"asset-{run}.csv")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
@@ -80,7 +81,15 @@ def campaign_on_asset() -> None:
         job_group_id=create.output,
         path=f"{FOLDER}/asset-{{{{ run_id | replace(':', '-') }}}}.jsonl",
     )
-    assign >> wait >> export
+
+    @task
+    def delete_contacts() -> None:
+        """Delete the list once it is assigned: all that is needed of it is in the ledger."""
+        for event in get_current_context()["triggering_asset_events"][CONTACTS]:
+            Path(event.extra["path"]).unlink(missing_ok=True)
+
+    assign >> [wait, delete_contacts()]
+    wait >> export
 
 
 contacts_for_asset()

@@ -14,6 +14,7 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import Asset, Param, dag, get_current_context, task
 
@@ -44,7 +45,8 @@ def campaign_with_results() -> None:
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"to-follow-up-{run}.csv")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
@@ -54,13 +56,21 @@ def campaign_with_results() -> None:
             )
         return str(path)
 
-    OutboundBotCampaignTaskGroup(
+    @task
+    def delete_contacts(path: Any) -> None:
+        """Delete the list as soon as it is assigned; clearing a task that reads it writes it again."""
+        Path(path).unlink(missing_ok=True)
+
+    contacts_path = write_contacts()
+    contacts_path.as_setup()
+    campaign = OutboundBotCampaignTaskGroup(
         strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
-        contacts_path=write_contacts(),
+        contacts_path=contacts_path,
         deferrable=True,
         path=f"{FOLDER}/to-follow-up-{{{{ run_id | replace(':', '-') }}}}.jsonl",
         outlets=[RESULTS],
     )
+    campaign.assign >> delete_contacts(contacts_path).as_teardown()
 
 
 @dag(

@@ -13,6 +13,7 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 
@@ -53,7 +54,8 @@ def nightly_campaign() -> None:
         every = (f"+1{area}55501{last:02}" for area in range(201, 990) for last in range(100))
         valid = (number for number in every if phonenumbers.is_valid_number(phonenumbers.parse(number)))
         path = Path(FOLDER, f"contacts-{run}.csv")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number", "name", "segment"])
@@ -63,12 +65,19 @@ def nightly_campaign() -> None:
                 )
         return str(path)
 
+    @task
+    def delete_contacts(path: Any) -> None:
+        """Delete the list as soon as it is assigned; clearing a task that reads it writes it again."""
+        Path(path).unlink(missing_ok=True)
+
+    contacts_path = write_contacts()
+    contacts_path.as_setup()
     create = OutboundBotCreateJobGroupOperator(
         task_id="create",
         strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
     )
     assign = OutboundBotAssignJobsOperator(
-        task_id="assign", job_group_id=create.output, contacts_path=write_contacts(), on_invalid="skip"
+        task_id="assign", job_group_id=create.output, contacts_path=contacts_path, on_invalid="skip"
     )
     wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=create.output, deferrable=True)
     export = OutboundBotExportResultsOperator(
@@ -84,6 +93,7 @@ def nightly_campaign() -> None:
         only="unanswered",
         include_phone_number=True,
     )
+    assign >> delete_contacts(contacts_path).as_teardown()
     assign >> wait >> export >> follow_up
 
 

@@ -11,6 +11,7 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task, task_group
 
@@ -49,7 +50,8 @@ def parallel_segments() -> None:
         segments = []
         for number, script_id in enumerate(context["params"]["scripts"]):
             path = Path(FOLDER, f"segment-{number}-{run}.csv")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
             with path.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(["reference_id", "phone_number"])
@@ -58,6 +60,12 @@ def parallel_segments() -> None:
                     writer.writerow([f"segment-{number}-{last:03}", f"+1{202 + number}55501{last:02}"])
             segments.append({"script_id": script_id, "contacts_path": str(path)})
         return segments
+
+    @task
+    def delete_contacts(segments: Any) -> None:
+        """Delete the lists once they are phoned; clearing a task that reads them writes them again."""
+        for segment in segments:
+            Path(segment["contacts_path"]).unlink(missing_ok=True)
 
     @task_group
     def segment(script_id: str, contacts_path: str) -> None:
@@ -77,7 +85,9 @@ def parallel_segments() -> None:
         )
         assign >> wait >> export
 
-    segment.expand_kwargs(write_segments())
+    segments = write_segments()
+    segments.as_setup()
+    segment.expand_kwargs(segments) >> delete_contacts(segments).as_teardown()
 
 
 parallel_segments()

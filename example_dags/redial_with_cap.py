@@ -14,6 +14,7 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 
@@ -53,7 +54,8 @@ def redial_with_cap() -> None:
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"redial-contacts-{run}.csv")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
@@ -64,11 +66,18 @@ def redial_with_cap() -> None:
             )
         return str(path)
 
+    @task
+    def delete_contacts(path: Any) -> None:
+        """Delete the list as soon as it is assigned; clearing a task that reads it writes it again."""
+        Path(path).unlink(missing_ok=True)
+
+    contacts_path = write_contacts()
+    contacts_path.as_setup()
     first = OutboundBotCreateJobGroupOperator(task_id="create", strategy=strategy(FIRST))
     assign = OutboundBotAssignJobsOperator(
         task_id="assign",
         job_group_id=first.output,
-        contacts_path=write_contacts(),
+        contacts_path=contacts_path,
         max_calls_per_contact=3,
         period=timedelta(days=7),
     )
@@ -90,6 +99,7 @@ def redial_with_cap() -> None:
         job_group_id=second.output,
         path=f"{FOLDER}/redial-{{{{ run_id | replace(':', '-') }}}}.jsonl",
     )
+    assign >> delete_contacts(contacts_path).as_teardown()
     assign >> wait >> second >> assign_again >> wait_again >> export
 
 

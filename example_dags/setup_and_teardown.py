@@ -13,6 +13,7 @@ import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 
@@ -47,7 +48,8 @@ def setup_and_teardown() -> None:
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"teardown-{run}.csv")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
@@ -56,12 +58,19 @@ def setup_and_teardown() -> None:
                 writer.writerow([f"person-{index:05}", f"+1{212 + index // 100}55501{index % 100:02}"])
         return str(path)
 
+    @task
+    def delete_contacts(path: Any) -> None:
+        """Delete the list as soon as it is assigned; clearing a task that reads it writes it again."""
+        Path(path).unlink(missing_ok=True)
+
+    contacts_path = write_contacts()
+    contacts_path.as_setup()
     create = OutboundBotCreateJobGroupOperator(
         task_id="create",
         strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
     )
     assign = OutboundBotAssignJobsOperator(
-        task_id="assign", job_group_id=create.output, contacts_path=write_contacts(), on_invalid="skip"
+        task_id="assign", job_group_id=create.output, contacts_path=contacts_path, on_invalid="skip"
     )
     wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=create.output, deferrable=True)
     export = OutboundBotExportResultsOperator(
@@ -70,6 +79,7 @@ def setup_and_teardown() -> None:
         path=f"{FOLDER}/teardown-{{{{ run_id | replace(':', '-') }}}}.jsonl",
     )
     cancel = OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=create.output, all_jobs=True, deferrable=True)
+    assign >> delete_contacts(contacts_path).as_teardown()
     assign >> wait >> export >> cancel.as_teardown(setups=create)
 
 

@@ -60,6 +60,15 @@ def test_the_form_shows_every_field_the_hook_reads(manager: Any, hook: Any) -> N
     assert manager.field_behaviours[hook.conn_type]["hidden_fields"]
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_port_can_be_stored_without_which_airflows_button_refuses(manager: Any, hook: Any) -> None:
+    """The button sends 0 for a port that is not stored, and Airflow takes that for another server's."""
+    behaviour = manager.field_behaviours[hook.conn_type]
+
+    assert "port" not in behaviour["hidden_fields"]
+    assert behaviour["placeholders"]["port"].isdecimal()
+
+
 def test_the_token_is_hidden_in_the_form(manager: Any) -> None:
     assert manager.connection_form_widgets["extra__outboundbot__security_token"].is_sensitive
 

@@ -133,12 +133,6 @@ def _versions() -> Finding:
 
 
 def _configuration(settings: Settings) -> Finding:
-    from airflow_provider_outbound import config
-
-    try:
-        config.check_shared_ledger(settings, config.executor())
-    except OutboundBotError as error:
-        return Finding("configuration", State.WRONG, str(error))
     collector = {
         "embedded": "the first trigger of a triggerer starts the collector",
         "external": "a service has to run: outbound collect",

@@ -72,19 +72,36 @@ def _list(arguments: argparse.Namespace) -> int:
         hook = _hook(arguments)
         with hook.ledger as ledger:
             records = ledger.jobs.list_job_groups()[: arguments.limit]
-            rows = [_row(hook, record) for record in records]
+            no_api = _why_no_api(hook)
+            rows = [_row(hook, record, no_api) for record in records]
     if arguments.json:
         print(json.dumps(rows, ensure_ascii=False))
     else:
         _print_table(rows)
     failed = [row for row in rows if row["error"]]
+    if no_api and failed:
+        print(f"outbound: the API was not asked of {len(failed)} job groups: {no_api}", file=sys.stderr)
+        return 1
     for row in failed:
         print(f"outbound: {row['job_group_id']}: {row['error']}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _row(hook: OutboundBotHook, record: JobGroupRecord) -> dict[str, Any]:
-    """What is known of a group; ``api`` is ``None`` if it was not asked, or did not answer."""
+def _why_no_api(hook: OutboundBotHook) -> str:
+    """What is wrong with the connection, for the ledger can be shown without one; empty if nothing is."""
+    try:
+        _ = hook.settings
+    except OutboundBotConfigError as error:
+        return str(error)
+    return ""
+
+
+def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str, Any]:
+    """
+    What is known of a group; ``api`` is ``None`` if it was not asked, or did not answer.
+
+    :param no_api: Why it cannot be asked.
+    """
     from airflow_provider_outbound.core.steer import is_over
 
     key = record.task_key
@@ -104,6 +121,8 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord) -> dict[str, Any]:
     }
     if is_over(state):
         return {**row, "status": "Cancelled" if state.observed.get("cancelled") else "Completed"}
+    if no_api:
+        return {**row, "error": no_api}
     try:
         group = _describe(hook, record)
     except OutboundBotError as error:
@@ -207,7 +226,7 @@ def _hook(arguments: argparse.Namespace) -> OutboundBotHook:
 
     read_airflow_connections()
     hook = OutboundBotHook(arguments.outboundbot_conn_id)
-    if hook.dry_run and arguments.command != "groups":
+    if arguments.command != "groups" and hook.dry_run:
         raise OutboundBotConfigError(
             f"connection {arguments.outboundbot_conn_id!r} says dry_run, so nothing is sent; name another by"
             " --outboundbot-conn-id"

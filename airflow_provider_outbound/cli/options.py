@@ -23,13 +23,17 @@ def ledger_location(args: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
     """
     Where the ledger is, and its keys, newest first; see :data:`LEDGER_HELP`.
 
-    :raises OutboundBotConfigError: Airflow's configuration had to be read, and is wrong.
+    :raises OutboundBotConfigError: the URL cannot be used, or Airflow's configuration had to be read, and is wrong.
     """
+    from airflow_provider_outbound import config
+
     url = args.ledger_url or os.environ.get("OUTBOUND_LEDGER_URL", "")
     keys = tuple(key.strip() for key in os.environ.get("OUTBOUND_LEDGER_KEY", "").split(",") if key.strip())
+    if url:
+        config.check_ledger_url(url, "ledger_url (--ledger-url or OUTBOUND_LEDGER_URL)")
+        if url.startswith("sqlite"):
+            config.check_shared_ledger(url, config.executor())
     if not (url and keys):
-        from airflow_provider_outbound import config
-
         configured = config.load()
         url, keys = url or configured.ledger_url, keys or configured.ledger_keys
     return url, keys

@@ -40,6 +40,11 @@ class Fields:
         value = self._extra.get(name)
         return None if isinstance(value, str) and not value.strip() else value
 
+    def is_blank(self, name: str) -> bool:
+        """Whether an extra field is a text without anything in it."""
+        value = self._extra.get(name)
+        return isinstance(value, str) and not value.strip()
+
     def text(self, name: str, default: str = "") -> str:
         """A text, without surrounding blanks."""
         value = self.value(name)

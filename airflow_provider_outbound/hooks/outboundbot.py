@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -70,8 +71,9 @@ class ConnectionSettings:
 
         connection = fields.connection
         host = (connection.host or "").strip().rstrip("/")
-        # An endpoint with a scheme of its own may carry its port already.
-        endpoint = f"{host}:{connection.port}" if host and connection.port else host
+        # A host may carry its port already; the form has a field for it too.
+        has_port = re.search(r":\d+\Z", host) is not None
+        endpoint = f"{host}:{connection.port}" if host and connection.port and not has_port else host
         client = ClientSettings(
             access_key_id=(connection.login or "").strip(),
             access_key_secret=(connection.password or "").strip(),
@@ -273,6 +275,11 @@ def _calling_hours(fields: Fields) -> CallingHours | None:
 def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
     value = fields.structure("allowed_phone_numbers")
     if value is None:
+        if fields.is_blank("allowed_phone_numbers"):
+            raise fields.wrong(
+                "allowed_phone_numbers", "is an empty text", "give [] if nobody may be called, or leave it out"
+            )
+        # Null is what Airflow's form writes into a field that nobody filled in.
         return None
     if isinstance(value, str | int) and not isinstance(value, bool):
         value = str(value).split(",")
@@ -282,6 +289,10 @@ def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
 
     allowed, failure = set(), None
     for position, number in enumerate(value, start=1):
+        if not isinstance(number, str | int) or isinstance(number, bool):
+            raise fields.wrong(
+                "allowed_phone_numbers", f"entry {position} is a {type(number).__name__}", "give numbers as people dial"
+            )
         try:
             allowed.add(normalise(number).e164)
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 
@@ -15,6 +16,8 @@ from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_
 _EXTRA = ("transport", "topic", "consumer_group", "namespace", "tag", "tls", "librocketmq", "instance_id")
 #: Where a RocketMQ 5 proxy and a 4.x name server listen unless told otherwise.
 _PORTS = {"grpc": 8081, "remoting": 9876}
+#: Alibaba Cloud's own brokers listen there, by either transport.
+_ALIYUN_HOSTS, _ALIYUN_PORT = ".rmq.aliyuncs.com", 8080
 #: Seconds to wait for a broker when a connection is tried out.
 _TEST_TIMEOUT = 5.0
 
@@ -82,9 +85,8 @@ class RocketMQHook(BaseHook):
 def _settings(fields: Fields) -> RocketMQSettings:
     connection = fields.connection
     transport = fields.text("transport", "grpc")
-    port = connection.port or _PORTS.get(transport, 8081)
-    hosts = [host.strip() for host in (connection.host or "").split(";") if host.strip()]
-    endpoints = tuple(host if ":" in host else f"{host}:{port}" for host in hosts)
+    hosts = [host.strip() for host in (connection.host or "").split(";")]
+    endpoints = tuple(_endpoint(host, connection.port, transport) for host in hosts if host)
     for name in ("topic", "consumer_group"):
         if not fields.text(name):
             raise fields.wrong(name, "is missing", "put it into the connection's extra")
@@ -97,8 +99,8 @@ def _settings(fields: Fields) -> RocketMQSettings:
             namespace=fields.text("namespace"),
             tag=fields.text("tag", "*"),
             tls=fields.flag("tls", default=True),
-            username=connection.login or "",
-            password=connection.password or "",
+            username=(connection.login or "").strip(),
+            password=(connection.password or "").strip(),
             librocketmq=fields.text("librocketmq") or None,
             instance_ids=_instance_ids(fields),
         )
@@ -115,6 +117,19 @@ def _instance_ids(fields: Fields) -> tuple[str, ...]:
     if not value or not all(isinstance(name, str) and name.strip() for name in value):
         raise fields.wrong("instance_id", f"is {value!r}", "give the id of a bot instance, or a list of them")
     return tuple(dict.fromkeys(name.strip() for name in value))
+
+
+def _endpoint(host: str, port: int | None, transport: str) -> str:
+    """
+    ``HOST:PORT`` of an endpoint as a console shows it, perhaps with ``http://`` before it and a slash behind it.
+
+    The scheme says nothing of TLS: Alibaba Cloud's console shows it before addresses that are no HTTP at all.
+    """
+    address = re.sub(r"\Ahttps?://", "", host, flags=re.IGNORECASE).rstrip("/")
+    if ":" in address:
+        return address
+    usual = _ALIYUN_PORT if address.lower().endswith(_ALIYUN_HOSTS) else _PORTS.get(transport, 8081)
+    return f"{address}:{port or usual}"
 
 
 def _trouble(endpoint: str, tls: bool) -> str | None:

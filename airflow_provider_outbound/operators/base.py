@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
+from airflow_provider_outbound.operators.literals import came_from_task, render_literal
 
 if TYPE_CHECKING:
     import jinja2
@@ -30,13 +30,15 @@ DRY_RUN = "dry_run"
 
 class Veiled:
     """
-    Contacts on their way through Airflow, which stores and logs what it renders: it gets to see their number.
+    Contacts on their way through Airflow, which stores and logs what it renders: it sees only how many they are.
 
-    :param items: What the author passed, rendered.
+    :param items: What the author passed.
+    :param is_data: Whether there is nothing in it to render: it was rendered, or comes from a task.
     """
 
-    def __init__(self, items: Any) -> None:
+    def __init__(self, items: Any, *, is_data: bool = False) -> None:
         self.items = items
+        self.is_data = is_data
 
     def __repr__(self) -> str:
         if isinstance(self.items, Sized) and not isinstance(self.items, str | bytes | Mapping):
@@ -47,15 +49,14 @@ class Veiled:
     __str__ = __repr__
 
     def __deepcopy__(self, _memo: Any) -> Veiled:
-        return Veiled(self.items)
+        return Veiled(self.items, is_data=self.is_data)
 
 
 def veil(items: Any) -> Any:
-    """Veil plain contacts; what is still to be rendered stays as it is, so that Airflow finds the tasks it names."""
+    """Veil contacts; a template, and the output of a task as a whole, stay as they are: they show no contact."""
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    is_plain = isinstance(items, Iterable) and not isinstance(items, str | XComArg)
-    return Veiled(items) if is_plain and not any(XComArg.iter_xcom_references(items)) else items
+    return Veiled(items) if isinstance(items, Iterable) and not isinstance(items, str | XComArg) else items
 
 
 def is_asset(value: Any) -> bool:
@@ -88,18 +89,31 @@ class OutboundBotOperator(BaseOperator):
         self.instance_id = instance_id
         self.outboundbot_conn_id = outboundbot_conn_id
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """As Airflow's, but contacts are veiled: a mapped operator is stored with all its arguments."""
+        from airflow.sdk.definitions.xcom_arg import XComArg
+
+        for field in cls.veiled_fields:
+            # Of outputs of tasks among them Airflow must know.
+            if field in kwargs and not any(XComArg.iter_xcom_references(kwargs[field])):
+                kwargs[field] = veil(kwargs[field])
+        return super().partial(**kwargs)
+
     @cached_property
     def hook(self) -> OutboundBotHook:
         """The hook of the connection."""
         return OutboundBotHook(self.outboundbot_conn_id)
 
-    def open_ledger(self) -> Ledger:
-        """
-        The ledger, to be used in a ``with`` statement.
+    def depend_on(self, items: Any) -> None:
+        """Let this task run after those whose outputs are among veiled contacts, where Airflow does not find them."""
+        from airflow.sdk.definitions.xcom_arg import XComArg
 
-        :raises OutboundBotConfigError: tasks run on several machines, and the ledger is a file of this one.
-        """
-        config.check_shared_ledger(config.load(), config.executor())
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            XComArg.apply_upstream_relationship(self, items)
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, to be used in a ``with`` statement."""
         return self.hook.ledger
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
@@ -118,12 +132,36 @@ class OutboundBotOperator(BaseOperator):
         """Render as Airflow does, except that contacts are veiled and strategies are left alone."""
         from airflow_provider_outbound.core.models.strategy import Strategy
 
-        if isinstance(content, Strategy | Veiled) or is_asset(content):
+        if isinstance(content, Veiled):
+            return self._render_veiled(content, context, jinja_env, seen_oids or set())
+        if isinstance(content, Strategy) or is_asset(content):
             # Airflow would take a strategy's method resolve() for its own.
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
         rendered = super().render_template(content, context, jinja_env, seen_oids)
-        return Veiled(rendered) if is_veiled and rendered is not None else rendered
+        return Veiled(rendered, is_data=True) if is_veiled and rendered is not None else rendered
+
+    def _render_veiled(
+        self, veiled: Veiled, context: Context, jinja_env: jinja2.Environment | None, seen_oids: set[int]
+    ) -> Veiled:
+        """
+        Render what the DAG file says literally; outputs of tasks are data.
+
+        :param seen_oids: What Airflow has looked up already, for a mapped operator.
+        """
+        if veiled.is_data or id(veiled.items) in seen_oids:
+            return veiled
+        map_index = context["ti"].map_index
+        fields = [field for field in self.veiled_fields if getattr(self, field) is veiled]
+        if any(came_from_task(self, field, map_index) for field in fields):
+            return veiled
+        env = jinja_env or self.get_template_env()
+        as_airflow = super().render_template
+
+        def render(text: str) -> Any:
+            return as_airflow(text, context, env)
+
+        return Veiled(render_literal(veiled.items, render, context, env), is_data=True)
 
 
 def task_key(context: Context) -> TaskKey:

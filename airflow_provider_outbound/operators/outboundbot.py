@@ -22,6 +22,7 @@ from airflow_provider_outbound.operators.base import (
     veil,
 )
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
+from airflow_provider_outbound.operators.literals import EXCLUSIONS, NOT_GIVEN, SOURCES, came_from_task
 from airflow_provider_outbound.operators.results import (
     OutboundBotDownloadRecordingsOperator,
     OutboundBotExportResultsOperator,
@@ -226,12 +227,17 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param only: Which of its ended jobs; of ``unanswered`` nobody is taken of whom the ledger knows that they are on a
         block list.
     :param columns: Source column by what it holds (phone, name, honorific, role, reference_id); the usual English and
-        Chinese names need not be told, and all other columns become extras.
+        Chinese names need not be told, and all other columns become extras. They hold for exclusions too, where these
+        have such columns.
     :param encoding: Of the file.
     :param default_region: Country of numbers written without a country code.
     :param dedupe_by: What must not be twice in the group: ``phone``, or ``reference_id``.
     :param exclude: Numbers, or contacts, that must not be called; from what ``contacts`` can be.
     :param exclude_path: The same from files.
+    :param exclude_columns: As ``columns``, for exclusions only; each must be there.
+    :param on_missing_exclusions: ``fail``: call nobody if an exclusion that the DAG file names does not exist: a
+        template rendered to None or nothing, a task returned None or was skipped, there is no such file; ``ignore``:
+        call without it, and log that. One that exists must be readable either way, and may be empty.
     :param on_invalid: ``fail``: call nobody if a row is no contact; ``skip``: leave such rows out.
     :param on_empty: ``skip`` this task if there is no row at all, or ``fail``.
     :param rejects_path: CSV of the rows that are no contacts, numbers masked.
@@ -262,6 +268,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         "columns",
         "exclude",
         "exclude_path",
+        "exclude_columns",
         "rejects_path",
         "strategy",
         "calling_numbers",
@@ -287,8 +294,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         encoding: str = "utf-8-sig",
         default_region: str = "CN",
         dedupe_by: Literal["phone", "reference_id"] = "phone",
-        exclude: Any = None,
-        exclude_path: Any = None,
+        exclude: Any = NOT_GIVEN,
+        exclude_path: Any = NOT_GIVEN,
+        exclude_columns: Mapping[str, str] | None = None,
+        on_missing_exclusions: Literal["fail", "ignore"] = "fail",
         on_invalid: Literal["fail", "skip"] = "fail",
         on_empty: Literal["skip", "fail"] = "skip",
         rejects_path: Any = None,
@@ -317,8 +326,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.encoding = encoding
         self.default_region = default_region
         self.dedupe_by = dedupe_by
-        self.exclude = veil(exclude)
-        self.exclude_path = exclude_path
+        self.exclude = None if exclude is NOT_GIVEN else veil(exclude)
+        self.exclude_path = None if exclude_path is NOT_GIVEN else exclude_path
+        self.exclude_columns = exclude_columns
+        self.on_missing_exclusions = on_missing_exclusions
         self.on_invalid = on_invalid
         self.on_empty = on_empty
         self.rejects_path = rejects_path
@@ -333,6 +344,16 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.on_unresolved = on_unresolved
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
+        #: Lists that the DAG file names, though a template or a task may turn them into nothing.
+        self.named = frozenset(name for name in (*SOURCES, "only", *EXCLUSIONS) if getattr(self, name) is not None)
+        #: Arguments that are None by name, which a mapped task's output may have been.
+        self.given_as_none = frozenset(
+            name
+            for name, value in (("only", only), ("exclude", exclude), ("exclude_path", exclude_path))
+            if value is None
+        )
+        for items in (contacts, exclude):
+            self.depend_on(items)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign what is not assigned yet."""
@@ -346,6 +367,12 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         job_group_id = named_group(self.job_group_id)
         with self.open_ledger() as ledger:
             return self._assign(context, ledger, job_group_id, source, options)
+
+    def is_named(self, field: str, context: Context) -> bool:
+        """Whether the DAG file names a list, whatever it has turned into."""
+        if field in self.named:
+            return True
+        return field in self.given_as_none and came_from_task(self, field, context["ti"].map_index)
 
     def _assign(
         self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions

@@ -6,7 +6,8 @@ Imported when a task runs: parsing a DAG does not need it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.base import Veiled, as_path, is_asset, named_group
 from airflow_provider_outbound.operators.databases import connect
+from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 #: Rows of a query held at a time.
 _BATCH = 1000
+_PATTERN = re.compile(r"[*?[]")
 
 
 def read_contacts(operator: OutboundBotAssignJobsOperator, context: Context) -> ContactSource:
@@ -42,43 +45,150 @@ def read_contacts(operator: OutboundBotAssignJobsOperator, context: Context) -> 
 
     :raises OutboundBotContactsError: they name none, more than one source, or one that cannot be read.
     """
-    contacts, path, sql = operator.contacts, operator.contacts_path, operator.contacts_sql
-    if sum(given is not None for given in (contacts, path, sql, operator.contacts_from)) != 1:
+    given = {name: getattr(operator, name) for name in SOURCES}
+    named = [name for name, value in given.items() if value is not None or name in operator.named]
+    if len(named) != 1:
         raise OutboundBotContactsError(
-            "contacts: give one of contacts, contacts_path, contacts_sql and contacts_from; a task that returned"
-            " nothing gives none"
+            f"contacts: give one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}, not {len(named)} of them."
+            " Nobody was called"
         )
-    if operator.contacts_from is not None:
-        # A hook, and so a ledger, of its own: it is read while contacts are assigned.
-        return from_results(
-            lambda: OutboundBotHook(operator.outboundbot_conn_id).ledger,
-            named_group(operator.contacts_from),
-            operator.only,
+    (label,) = named
+    if why := _why_missing(given[label]):
+        hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
+        raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
+    if label == "contacts_from":
+        return _of_results(operator, context)
+    how: dict[str, Any] = {
+        "columns": _columns(operator.columns, "columns"),
+        "default_region": operator.default_region,
+    }
+    if label == "contacts_sql":
+        return ContactSource([_Query(operator.contacts_sql, operator.sql_conn_id)], **how)
+    if label == "contacts_path":
+        return from_path(as_path(operator.contacts_path, label), encoding=operator.encoding, **how)
+    return _of_argument(operator.contacts, label, operator.encoding, context, how)
+
+
+def _of_results(operator: OutboundBotAssignJobsOperator, context: Context) -> ContactSource:
+    only = operator.only
+    if operator.is_named("only", context) and (why := _why_missing(only)):
+        raise OutboundBotContactsError(
+            f"only: {why}, which would call everybody in the group again; pass only=None in the DAG file if that is"
+            " meant. Nobody was called"
         )
-    how: dict[str, Any] = {"columns": operator.columns, "default_region": operator.default_region}
-    if sql is not None:
-        return ContactSource([_Query(sql, operator.sql_conn_id)], **how)
-    if path is not None:
-        return from_path(as_path(path, "contacts_path"), encoding=operator.encoding, **how)
-    return _of_argument(contacts, "contacts", operator.encoding, context, how)
+    # A hook, and so a ledger, of its own: it is read while contacts are assigned.
+    return from_results(
+        lambda: OutboundBotHook(operator.outboundbot_conn_id).ledger, named_group(operator.contacts_from), only
+    )
 
 
 def read_exclusions(operator: OutboundBotAssignJobsOperator, context: Context) -> frozenset[str]:
     """
     The numbers that must not be called, in E.164.
 
-    :raises OutboundBotContactsError: one of them cannot be read.
+    :raises OutboundBotConfigError: ``on_missing_exclusions`` or ``exclude_columns`` cannot be used.
+    :raises OutboundBotContactsError: a list that is named does not exist, or one of its numbers cannot be read.
     """
+    if operator.on_missing_exclusions not in ("fail", "ignore"):
+        raise OutboundBotConfigError(
+            f"on_missing_exclusions: {operator.on_missing_exclusions!r} is neither 'fail' nor 'ignore'."
+            " Nobody was called"
+        )
+    named = [label for label in EXCLUSIONS if operator.is_named(label, context) or getattr(operator, label) is not None]
+    if operator.exclude_columns is not None and not named:
+        raise OutboundBotConfigError(
+            "exclude_columns: there are no exclusions that have columns; pass exclude or exclude_path too."
+            " Nobody was called"
+        )
     excluded: frozenset[str] = frozenset()
-    how: dict[str, Any] = {"default_region": operator.default_region}
-    if operator.exclude is not None:
-        source = _of_argument(operator.exclude, "exclude", operator.encoding, context, how)
-        excluded |= read_excluded(source, "exclude")
-    if operator.exclude_path is not None:
-        path = as_path(operator.exclude_path, "exclude_path")
-        source = from_path(path, encoding=operator.encoding, label="exclude_path", **how)
-        excluded |= read_excluded(source, "exclude_path")
+    for label in named:
+        numbers = _excluded_by(operator, label, context)
+        if numbers is not None:
+            operator.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
+            excluded |= numbers
     return excluded
+
+
+def _excluded_by(operator: OutboundBotAssignJobsOperator, label: str, context: Context) -> frozenset[str] | None:
+    """The numbers of one argument; ``None`` if it means nothing that exists, and the author accepts that."""
+    value = getattr(operator, label)
+    if why := _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else ""):
+        if operator.on_missing_exclusions == "ignore":
+            operator.log.warning("%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why)
+            return None
+        raise OutboundBotContactsError(
+            f"{label}: {why}, so whoever it means might be called; fix it, or pass on_missing_exclusions='ignore' if"
+            " there may be no such list. Nobody was called"
+        )
+    how: dict[str, Any] = {"default_region": operator.default_region}
+    if label == "exclude_path":
+        source = from_path(as_path(value, label), encoding=operator.encoding, label=label, **how)
+    else:
+        source = _of_argument(value, label, operator.encoding, context, how)
+    source.be_exclusions(
+        columns=_columns(operator.columns, "columns"),
+        exclude_columns=_columns(operator.exclude_columns, "exclude_columns"),
+    )
+    return read_excluded(source, label)
+
+
+def _why_missing(value: Any) -> str:
+    """Why an argument that was given means no list, in words; empty if it means one."""
+    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+    items = value.items if isinstance(value, Veiled) else value
+    if items is None:
+        return "empty: its task returned nothing or was skipped, or its template rendered to None"
+    if isinstance(items, str) and items.strip() in ("", "None"):
+        return f"empty: its template rendered to {items.strip() or 'nothing'}"
+    if isinstance(items, LazyXComSequence) and not len(items):
+        return "empty: no instance of its mapped task returned anything"
+    return ""
+
+
+def _why_no_file(path: Any, label: str) -> str:
+    """
+    Why a path names no file, in words; empty if it names one.
+
+    :raises OutboundBotContactsError: that cannot be found out, or the path is a template.
+    """
+    shown = redact(str(path))
+    if "{{" in shown or "{%" in shown:
+        raise OutboundBotContactsError(f"{label}: {shown} is a template that was not rendered. Nobody was called")
+    if not hasattr(path, "stat"):
+        return ""
+    try:
+        try:
+            # Asked for itself: exists() of an object store takes "access denied" for "not there".
+            path.stat()
+        except FileNotFoundError:
+            if not _PATTERN.search(str(path)):
+                return f"there is no file {shown}"
+            base = next(folder for folder in path.parents if not _PATTERN.search(str(folder)))
+            pattern = str(path)[len(str(base)) :].lstrip("/")
+            return "" if _has_file(base, base.glob(pattern)) else f"no file matches {shown}"
+        return "" if not path.is_dir() or _has_file(path, path.rglob("*")) else f"there is no file in {shown}"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutboundBotContactsError(f"{label}: {shown} cannot be read: {reason}. Nobody was called") from None
+
+
+def _has_file(base: Any, found: Iterable[Any]) -> bool:
+    """Whether there is a file among ``found`` that is not hidden, as readers of folders mean it."""
+    above = len(str(base).rstrip("/"))
+    return any(
+        not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/")) and file.is_file()
+        for file in found
+    )
+
+
+def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
+    if columns is None or isinstance(columns, Mapping):
+        return columns
+    raise OutboundBotConfigError(
+        f"{label}: a {type(columns).__name__} is not a dictionary; give for example {{'phone': 'Mobile No.'}}."
+        " Nobody was called"
+    )
 
 
 def oldest_event(contacts: Any, context: Context) -> datetime | None:
@@ -129,7 +239,7 @@ class _Query:
     name = ""
     is_repeatable = True
 
-    def __init__(self, sql: str, conn_id: str | None) -> None:
+    def __init__(self, sql: Any, conn_id: str | None) -> None:
         if not isinstance(sql, str) or not sql.strip():
             raise OutboundBotConfigError("contacts_sql: empty; pass a SELECT statement")
         if not conn_id:

@@ -115,6 +115,27 @@ def test_groups_are_listed_with_what_ledger_and_api_count(
         assert {name, f"run-of-{name}"} <= set(line.split())
 
 
+def test_without_a_connection_the_ledgers_groups_are_listed_and_what_was_not_asked_is_said_once(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended, *others = campaign("spring", 2), campaign("summer"), campaign("autumn")
+    end(cloud, ended)
+    monkeypatch.delenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT")
+
+    assert main(["groups", "--json", "--outboundbot-conn-id", "nowhere"]) == 1
+    output = capsys.readouterr()
+
+    rows = {row["job_group_id"]: row for row in json.loads(output.out)}
+    assert set(rows) == {ended, *others}
+    assert [rows[group]["ledger"]["total"] for group in others] == [3, 3]
+    assert (rows[ended]["status"], rows[ended]["error"]) == ("Completed", None)
+    (line,) = output.err.splitlines()
+    assert "the API was not asked of 2 job groups: connection 'nowhere' does not exist" in line
+
+
 def test_a_ledger_without_groups_lists_none(cloud: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["groups", "--json"]) == 0
     assert capsys.readouterr().out == "[]\n"

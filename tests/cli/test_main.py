@@ -64,7 +64,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         pytest.param("starlette", "simulate", "simulator", id="simulate"),
         pytest.param(
             "rocketmq",
-            "collect --endpoint grpc://127.0.0.1:1 --topic t --group g --no-tls --ledger-url sqlite:///ledger.db",
+            "collect --endpoint grpc://127.0.0.1:1 --topic t --group g --no-tls --ledger-url sqlite:////nowhere/ledger.db",
             "grpc",
             id="collect",
         ),

@@ -202,13 +202,66 @@ def test_a_field_that_cannot_be_used_is_refused_by_name(
 @pytest.mark.parametrize("value", ["", "  ", None])
 def test_an_empty_field_of_the_form_is_an_absent_one(set_connection: SetConnection, value: Any) -> None:
     set_connection(
-        extra=dict.fromkeys(("region_id", "read_timeout", "dry_run", "calling_hours", "allowed_phone_numbers"), value)
+        extra={
+            **dict.fromkeys(("region_id", "read_timeout", "dry_run", "calling_hours"), value),
+            "allowed_phone_numbers": None,
+        }
     )
 
     hook = OutboundBotHook()
 
     assert (hook.settings.client.region_id, hook.settings.client.read_timeout) == ("cn-shanghai", 10.0)
     assert (hook.dry_run, hook.calling_hours, hook.allowed_phone_numbers) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param("", "is an empty text; give \\[\\] if nobody may be called", id="nothing"),
+        pytest.param("  ", "is an empty text", id="blank"),
+        pytest.param(False, "is a bool", id="false"),
+        pytest.param(0, "entry 1 is", id="zero"),
+        pytest.param(1.5, "is a float", id="float"),
+        pytest.param([None], "entry 1 is a NoneType", id="null-in-it"),
+        pytest.param([["13800000001"]], "entry 1 is a list", id="list-in-it"),
+        pytest.param([{"phone": "13800000001"}], "entry 1 is a dict", id="dictionary-in-it"),
+        pytest.param([True], "entry 1 is a bool", id="true-in-it"),
+        pytest.param(["13800000001", ""], "entry 2 is empty", id="empty-in-it"),
+        pytest.param("13800000001,", "entry 2 is empty", id="comma"),
+        pytest.param("['13800000001'", "is not valid JSON", id="half-a-list"),
+    ],
+)
+def test_a_list_of_allowed_numbers_that_cannot_be_read_is_refused(
+    set_connection: SetConnection, value: Any, words: str
+) -> None:
+    set_connection(extra={"allowed_phone_numbers": value})
+
+    with pytest.raises(OutboundBotConfigError, match=rf"allowed_phone_numbers {words}") as caught:
+        _ = OutboundBotHook().allowed_phone_numbers
+
+    assert "13800000001" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [[], "[]"])
+def test_an_empty_list_of_allowed_numbers_in_any_form_allows_nobody(set_connection: SetConnection, value: Any) -> None:
+    set_connection(extra={"allowed_phone_numbers": value})
+
+    assert OutboundBotHook().allowed_phone_numbers == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        pytest.param("", 443, "https://outboundbot.cn-shanghai.aliyuncs.com", id="port-of-the-regions-endpoint"),
+        pytest.param("api.example.com", 443, "https://api.example.com:443", id="host-and-port"),
+        pytest.param("api.example.com", 0, "https://api.example.com", id="port-0"),
+        pytest.param("http://127.0.0.1:8180/", 443, "http://127.0.0.1:8180", id="a-host-with-its-port"),
+    ],
+)
+def test_the_port_of_the_form_goes_with_the_host(set_connection: SetConnection, host: str, port: int, url: str) -> None:
+    set_connection(host=host, port=port)
+
+    assert OutboundBotHook().settings.client.url == url
 
 
 def test_an_empty_list_of_allowed_numbers_allows_nobody(set_connection: SetConnection) -> None:

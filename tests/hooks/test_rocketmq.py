@@ -55,6 +55,38 @@ def test_tls_and_the_usual_port_unless_told_otherwise(set_connection: SetConnect
     assert (settings.endpoints, settings.tls, settings.tag) == (("mq.example.com:8081",), True, "*")
 
 
+RMQ = "rmq-cn-abc.cn-shanghai.rmq.aliyuncs.com"
+
+
+@pytest.mark.parametrize("transport", [{}, {"transport": "remoting", "tls": False}], ids=["grpc", "remoting"])
+@pytest.mark.parametrize(
+    ("host", "port", "endpoints"),
+    [
+        pytest.param(f"http://{RMQ}:8080", None, (f"{RMQ}:8080",), id="as-the-console-shows-it"),
+        pytest.param(f" HTTPS://{RMQ}:8080/ ", None, (f"{RMQ}:8080",), id="slash-and-blanks"),
+        pytest.param(RMQ, None, (f"{RMQ}:8080",), id="no-port"),
+        pytest.param(RMQ, 0, (f"{RMQ}:8080",), id="port-0"),
+        pytest.param(f"{RMQ}/", 9999, (f"{RMQ}:9999",), id="port-of-its-own"),
+        pytest.param(f"http://a.{RMQ}:1; {RMQ.upper()};", None, (f"a.{RMQ}:1", f"{RMQ.upper()}:8080"), id="several"),
+        pytest.param("http://mq.example.com:8081/", None, ("mq.example.com:8081",), id="elsewhere"),
+    ],
+)
+def test_an_endpoint_is_understood_as_a_console_shows_it(
+    set_connection: SetConnection, host: str, port: int | None, endpoints: tuple[str, ...], transport: dict[str, Any]
+) -> None:
+    set_connection(host=host, port=port, extra=transport)
+
+    assert RocketMQHook().settings().endpoints == endpoints
+
+
+def test_blanks_around_login_and_password_are_not_theirs(set_connection: SetConnection) -> None:
+    set_connection(login=" me ", password="\tword\n")
+
+    settings = RocketMQHook().settings()
+
+    assert (settings.username, settings.password) == ("me", "word")
+
+
 def test_a_trigger_looks_up_without_blocking(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ROCKETMQ_DEFAULT", simulator.connections["AIRFLOW_CONN_ROCKETMQ_DEFAULT"])
 
@@ -78,7 +110,10 @@ def test_a_trigger_looks_up_without_blocking(simulator: Simulator, monkeypatch: 
         pytest.param({"extra": {"transport": "remoting"}}, "set tls to false", id="remoting-with-tls"),
         pytest.param({"extra": {"tls": "perhaps"}}, "tls is 'perhaps'", id="tls"),
         pytest.param({"host": ""}, "endpoints are missing", id="no-host"),
-        pytest.param({"host": "http://x"}, "'http://x' is not HOST:PORT", id="url"),
+        pytest.param({"host": "http://x/path"}, "'x/path:8081' is not HOST:PORT", id="url-with-a-path"),
+        pytest.param({"host": "grpc://x:1"}, "'grpc://x:1' is not HOST:PORT", id="other-scheme"),
+        pytest.param({"host": "http://"}, "':8081' is not HOST:PORT", id="scheme-alone"),
+        pytest.param({"host": "http://me:word@x:1"}, "is not HOST:PORT", id="user"),
         pytest.param({"conn_type": "kafka"}, "of type 'kafka'", id="type"),
         pytest.param({"extra": {"instance_id": []}}, "instance_id is []", id="no-instance"),
         pytest.param({"extra": {"instance_id": ["a", ""]}}, "instance_id is ['a', '']", id="empty-instance"),

@@ -65,6 +65,24 @@ def test_each_argument_reaches_the_tasks_that_know_it():
     assert campaign.tooltip == "Spring"
 
 
+def test_exclusions_are_named_to_a_campaign_as_to_its_assignment():
+    with DAG("exclusions", schedule=None):
+        campaign = OutboundBotCampaignTaskGroup(
+            strategy=ALL_DAY,
+            contacts_path="contacts.csv",
+            exclude=None,
+            exclude_path="{{ params.dnc }}",
+            exclude_columns={"phone": "Refused"},
+            on_missing_exclusions="ignore",
+            path="results.jsonl",
+        )
+
+    assert campaign.assign.named >= {"contacts_path", "exclude_path"}
+    assert "exclude" not in campaign.assign.named
+    assert campaign.assign.exclude_columns == {"phone": "Refused"}
+    assert campaign.assign.on_missing_exclusions == "ignore"
+
+
 @pytest.mark.parametrize("name", ["contact_path", "retries", "job_group_id"])
 def test_an_argument_that_no_task_knows_is_an_error(name):
     with (

@@ -37,6 +37,11 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "reference_id": ("referenceid",),
 }
 
+_UNRENDERED = (
+    "its number is a template that was not rendered: Airflow renders what the DAG file says, not what a task, a file or"
+    " a query gives"
+)
+
 #: Longest reference id: it is a key in the ledger.
 MAX_REFERENCE_LENGTH = 128
 
@@ -109,15 +114,26 @@ class ContactSource:
         self, parts: Sequence[Rows], *, columns: Mapping[str, str] | None = None, default_region: str = "CN"
     ) -> None:
         self._parts = parts
-        self._columns = dict(columns or {})
+        self._columns = _checked_columns(columns, "columns")
+        self._optional_columns: dict[str, str] = {}
+        self._columns_argument = "columns"
         self._default_region = _checked_region(default_region)
         #: What :meth:`is_empty` took out of a source that can be read only once.
         self._begun: Iterator[Contact | Reject] | None = None
-        unknown = set(self._columns) - set(COLUMN_NAMES)
-        if unknown:
-            raise OutboundBotContactsError(
-                f"columns: {min(unknown)!r} is none of {', '.join(COLUMN_NAMES)}; all other columns become extras"
-            )
+
+    def be_exclusions(
+        self, *, columns: Mapping[str, str] | None = None, exclude_columns: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        Find the columns as those of a list that belongs to another one, and is told apart by name in errors.
+
+        :param columns: Those of the other list; they hold where they exist.
+        :param exclude_columns: This list's own; they must exist.
+        :raises OutboundBotContactsError: one of them names something a contact has not.
+        """
+        self._optional_columns = _checked_columns(columns, "columns")
+        self._columns = _checked_columns(exclude_columns, "exclude_columns")
+        self._columns_argument = "exclude_columns"
 
     @property
     def is_repeatable(self) -> bool:
@@ -185,16 +201,18 @@ class ContactSource:
     def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
         """Which column holds what."""
         refuse_twins(names)
-        fields = {field: name for field, name in self._columns.items() if name in names}
-        taken = set(self._columns.values())
+        optional = {field: name for field, name in self._optional_columns.items() if name in names}
+        columns = optional | self._columns
+        fields = {field: name for field, name in columns.items() if name in names}
+        taken = set(columns.values())
         for field, known in COLUMN_NAMES.items():
-            if field in self._columns:
+            if field in columns:
                 continue
             found = [name for name in names if _plain(name) in known and name not in taken]
             if len(found) > 1:
                 raise OutboundBotContactsError(
-                    f"columns: {found[0]!r} and {found[1]!r} both look like the {field}; "
-                    f"say which: columns={{'{field}': {found[0]!r}}}"
+                    f"{self._columns_argument}: {found[0]!r} and {found[1]!r} both look like the {field}; "
+                    f"say which: {self._columns_argument}={{'{field}': {found[0]!r}}}"
                 )
             if found:
                 fields[field] = found[0]
@@ -217,11 +235,14 @@ class ContactSource:
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(
             f"{label}: {wanted} among {', '.join(map(redact, names))}; "
-            "name the one that is meant: columns={'phone': 'NAME OF THE COLUMN'}"
+            f"name the one that is meant: {self._columns_argument}={{'phone': 'NAME OF THE COLUMN'}}"
         )
 
     def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
         number = None if plan.phone is None else values[plan.phone]
+        if isinstance(number, str) and "{" in number and ("{{" in number or "{%" in number):
+            # Masked, it would say nothing.
+            return Reject(row=row, number="", reason=_UNRENDERED)
         try:
             return Contact(
                 phone=read_number(number, self._default_region),
@@ -366,6 +387,16 @@ def _column_name(key: Any) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _checked_columns(columns: Mapping[str, str] | None, label: str) -> dict[str, str]:
+    checked = dict(columns or {})
+    unknown = set(checked) - set(COLUMN_NAMES)
+    if unknown:
+        raise OutboundBotContactsError(
+            f"{label}: {min(unknown)!r} is none of {', '.join(COLUMN_NAMES)}; all other columns become extras"
+        )
+    return checked
 
 
 def _checked_region(region: str) -> str:

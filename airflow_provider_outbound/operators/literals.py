@@ -1,0 +1,90 @@
+"""
+What a DAG file says literally is rendered; what comes from a task, a file or a query is data and never is.
+
+Contacts are hidden from Airflow, which therefore cannot do either by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Number
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import BaseOperator, Context
+
+
+#: Arguments of which one says where contacts come from, and those that say who must not be called.
+SOURCES = ("contacts", "contacts_path", "contacts_sql", "contacts_from")
+EXCLUSIONS = ("exclude", "exclude_path")
+
+
+class NotGiven:
+    """The default of an argument where ``None`` may come from a mapped task's output, and then is no default."""
+
+    def __repr__(self) -> str:
+        return "NOT_GIVEN"
+
+
+NOT_GIVEN = NotGiven()
+
+
+def came_from_task(operator: BaseOperator, field: str, map_index: int | None) -> bool:
+    """
+    Whether a mapped operator was given an argument by a task, and not by the DAG file.
+
+    The operator that runs is made of the mapped one with plain values, which do not show where they come from.
+    """
+    dag = operator.get_dag()
+    mapped = dag.task_dict.get(operator.task_id) if dag is not None else None
+    source = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if source is None or field in getattr(mapped, "partial_kwargs", ()):
+        return False
+    if isinstance(source, Mapping):  # .expand(contacts=…)
+        return _is_reference(source.get(field))
+    if isinstance(source, list | tuple):  # .expand_kwargs([{…}, task.output])
+        return not isinstance(source[map_index or 0], Mapping)
+    return True
+
+
+def render_literal(value: Any, render: Callable[[str], Any], context: Context, env: jinja2.Environment) -> Any:
+    """
+    Render the texts in a value that stands in the DAG file, as deep as lists, tuples, sets and dictionaries go.
+
+    Outputs of tasks in it are looked up and left as they are.
+
+    :param render: Renders one text as Airflow does.
+    """
+
+    def walk(item: Any) -> Any:
+        if isinstance(item, str):
+            return _text(item, render, context, env)
+        if _is_reference(item):
+            return item.resolve(context)
+        if isinstance(item, dict):
+            return {key: walk(cell) for key, cell in item.items()}
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            return type(item)(*map(walk, item))
+        if type(item) in (list, tuple, set, frozenset):
+            return type(item)(map(walk, item))
+        return item
+
+    return walk(value)
+
+
+def _text(text: str, render: Callable[[str], Any], context: Context, env: jinja2.Environment) -> Any:
+    marks = (env.variable_start_string, env.block_start_string, env.comment_start_string)
+    if not any(mark in text for mark in marks):
+        return text
+    rendered = render(text)
+    if isinstance(rendered, Number):
+        # With render_template_as_native_obj "+12025550123" becomes a number: without its plus it is another person's.
+        return "".join(map(str, env.from_string(text).generate(context)))
+    return rendered
+
+
+def _is_reference(value: Any) -> bool:
+    """Whether Airflow looks the value up when the task runs; its type says so, for a frame has columns of any name."""
+    return callable(getattr(type(value), "resolve", None)) and not isinstance(value, PathLike)
