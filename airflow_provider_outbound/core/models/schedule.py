@@ -91,12 +91,10 @@ class Schedule:
         opened = (window.span(day, self.zone) for day, window in self._open())
         pieces = [piece for span in opened for piece in _cut_at_midnight(span) if self._touches(piece)]
         found = attrs.evolve(self, zone=SERVICE_ZONE, windows=_times_of_day(pieces), repeat_days=self._days_of(pieces))
+        # Nothing is missing, for every part of a window was taken; what is not meant may have come with it.
         extra = first_uncovered(found.spans(), self.spans())
-        missing = first_uncovered(self.spans(), found.spans())
         if extra is not None:
-            self._refuse(f"would dial from {_there(extra)} as well, which is {self._here(extra)}")
-        if missing is not None:
-            self._refuse(f"would not dial from {_there(missing)}, which is {self._here(missing)}")
+            self._refuse(extra)
         return found
 
     def _touches(self, span: Span) -> bool:
@@ -127,11 +125,13 @@ class Schedule:
             return frozenset(day.isoweekday() % 7 for day in days)
         return frozenset(day.day for day in days) if self.repeat_by == RepeatBy.MONTH else frozenset()
 
-    def _refuse(self, difference: str) -> NoReturn:
+    def _refuse(self, extra: Span) -> NoReturn:
         windows = ", ".join(map(str, self.windows))
+        begin, end = (moment.astimezone(SERVICE_ZONE) for moment in extra)
         reason = self._change_of_clocks() or (
-            f"the nearest one {difference}; write the windows and days as they are in {SERVICE_ZONE.key}, or give one "
-            "strategy for each part"
+            f"the nearest one would dial from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} as well, which is "
+            f"{begin.astimezone(self.zone):%Y-%m-%d %H:%M} in {self.zone.key}; write the windows and days as they are "
+            f"in {SERVICE_ZONE.key}, or give one strategy for each part"
         )
         raise OutboundBotConfigError(
             f"working_time: the service reads times and days in {SERVICE_ZONE.key}, where no single strategy dials at "
@@ -152,14 +152,6 @@ class Schedule:
                 )
             before[window] = day, there
         return None
-
-    def _here(self, span: Span) -> str:
-        return f"{span[0].astimezone(self.zone):%Y-%m-%d %H:%M} in {self.zone.key}"
-
-
-def _there(span: Span) -> str:
-    begin, end = (moment.astimezone(SERVICE_ZONE) for moment in span)
-    return f"{begin:%Y-%m-%d %H:%M} to {end:%H:%M} ({SERVICE_ZONE.key})"
 
 
 def _cut_at_midnight(span: Span) -> Iterator[Span]:
