@@ -1,4 +1,4 @@
-"""On which days and at which instants is dialled, and the same said in the service's own zone."""
+"""When a strategy dials: days and times in its own zone, instants, and days and times as the service reads them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_outbound.core.models.windows import (
 )
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
-#: Every day until the end is looked at, so there must be an end to that.
+#: Each day until the end is checked, so the number of days has a limit.
 LONGEST = timedelta(days=3660)
 _DAY = timedelta(days=1)
 
@@ -43,8 +43,8 @@ class Schedule:
     """
     Windows of days, in one zone, between two instants.
 
-    What the service does with ``Once`` between a start and an end that are days apart is not documented. Here it dials
-    on each of these days: if it dials on the first alone, that is part of it, so that whatever is allowed stays so.
+    What the service does with ``Once`` if start and end are days apart is not documented. This class assumes that it
+    dials on each of these days. If it dials on the first day only, it dials at fewer of the instants that were checked.
 
     :param windows: In order.
     :param repeat_days: With ``Week`` and ``Month``; empty: every day.
@@ -69,7 +69,7 @@ class Schedule:
 
     def spans(self) -> Iterator[Span]:
         """
-        The instants at which may be dialled, in order, joined.
+        The instants at which the robot may dial, in order, as few spans as possible.
 
         :raises OutboundBotConfigError: a window begins or ends at a time that a change of clocks skips or repeats, or
             the schedule is longer than :data:`LONGEST`.
@@ -79,19 +79,19 @@ class Schedule:
 
     def in_service_zone(self) -> Schedule:
         """
-        The schedule that the service reads in its own zone, and that dials at the same instants.
+        The schedule in the service's zone that dials at the same instants.
 
         Times and days move together. The result is compared with this schedule over its whole length.
 
-        :raises OutboundBotConfigError: there is none: the zone changes its clocks meanwhile, or the days do not move
-            as a whole.
+        :raises OutboundBotConfigError: there is none, because the zone changes its clocks in between, or because
+            windows and days do not move as a whole.
         """
         if self.zone.key == SERVICE_ZONE.key:
             return self
         opened = (window.span(day, self.zone) for day, window in self._open())
         pieces = [piece for span in opened for piece in _cut_at_midnight(span) if self._touches(piece)]
         found = attrs.evolve(self, zone=SERVICE_ZONE, windows=_times_of_day(pieces), repeat_days=self._days_of(pieces))
-        # Nothing is missing, for every part of a window was taken; what is not meant may have come with it.
+        # Every part of every window is in it. It may dial at other instants as well.
         extra = first_uncovered(found.spans(), self.spans())
         if extra is not None:
             self._refuse(extra)
@@ -166,7 +166,7 @@ def _cut_at_midnight(span: Span) -> Iterator[Span]:
 
 def _times_of_day(spans: list[Span]) -> tuple[Window, ...]:
     """Windows of the service's day that cover the given spans, each within one day; joined where they overlap."""
-    # All on one day of no change of clocks, which stands for any day.
+    # One day stands for all of them: the service's zone does not change its clocks.
     any_day = date(2020, 1, 1)
     there = sorted(
         Window.between(begin.astimezone(SERVICE_ZONE), end.astimezone(SERVICE_ZONE)).span(any_day, SERVICE_ZONE)

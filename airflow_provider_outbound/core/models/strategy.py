@@ -42,7 +42,7 @@ class ResolvedStrategy:
         return json.dumps(self.wire, ensure_ascii=False, separators=(",", ":"))
 
 
-#: Years in which any zone has any day.
+#: First and last year of a time; nearer to the limits of ``datetime``, a conversion to another zone may overflow.
 _CALENDAR = (1970, 9000)
 
 
@@ -61,7 +61,7 @@ def _aware(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> N
 
 
 def _utc(moment: datetime) -> datetime:
-    # Python compares two times of one zone as they stand on the wall, whatever the clocks do between them.
+    # Python compares two times of one zone by the clock on the wall, even where it was set back between them.
     return moment.astimezone(UTC)
 
 
@@ -86,11 +86,9 @@ def _repeat_days(value: Any) -> tuple[int, ...]:
         raise OutboundBotConfigError(f"repeat_days: {value!r} is not a list of numbers such as [1, 2, 3, 4, 5]")
     days = tuple(value)
     for day in days:
-        # A bool and the members of calendar.Day are integers too, and do not mean what the service means.
+        # A bool and a calendar.Day are integers too. The first is a mistake, and the second counts from Monday.
         if type(day) is not int:
-            raise OutboundBotConfigError(
-                f"repeat_days: {day!r} is not a whole number; 0 is Sunday, or 1 a month's first"
-            )
+            raise OutboundBotConfigError(f"repeat_days: {day!r} is not a plain whole number; 0 is Sunday, 1 Monday")
     return days
 
 

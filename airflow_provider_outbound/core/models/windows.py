@@ -23,7 +23,7 @@ Span = tuple[datetime, datetime]
 
 @attrs.frozen(kw_only=True)
 class Window:
-    """Times of one day between which phones may ring. An ``end`` of midnight is the end of the day, ``24:00``."""
+    """Times of one day between which phones may ring. An ``end`` of midnight means the end of the day, ``24:00``."""
 
     begin: time
     end: time
@@ -87,7 +87,7 @@ class Window:
                 )
 
     def _edges(self, day: date) -> tuple[datetime, datetime]:
-        # Times on the wall: a zone makes instants of them.
+        # Without a zone: what a clock on the wall shows.
         last_day = day + _DAY if self.end == MIDNIGHT else day
         return datetime.combine(day, self.begin), datetime.combine(last_day, self.end)
 
@@ -112,7 +112,7 @@ def _is_end_of_day(value: Any) -> bool:
 
 def _time_of_day(value: Any, field: str) -> time:
     hint = f'{field}: {value!r} is not a time of day such as "09:00"'
-    # A bare number is no text: YAML reads 20:00 as 1200, which is noon to Python.
+    # A number is refused: YAML reads 20:00 as the number 1200, and Python reads the text 1200 as noon.
     if _is_end_of_day(value) or not isinstance(value, time | str):
         raise OutboundBotConfigError(hint)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.models.strategy import Strategy, resolve_strategy
+from airflow_provider_outbound.core.models.windows import Window
 from airflow_provider_outbound.core.rules import CallingHours
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.simulator.strategy import parse_strategy
@@ -175,6 +177,19 @@ def test_calling_hours_of_any_zone_hold_at_every_instant(plan: Plan, data: Any, 
         assert broken or changes_clocks(zone, plan.start, plan.end)
     else:
         assert not broken
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.one_of(st.text("0123456789:T.,+-Z ", max_size=10), st.from_regex(r"[0-2]?\d[:.]?\d{2}", fullmatch=True)))
+def test_a_time_of_day_is_read_as_it_is_written_or_refused(text: str) -> None:
+    try:
+        window = Window.parse((text, "24:00"), "working_time")
+    except OutboundBotConfigError:
+        return
+
+    digits = re.fullmatch(r"T?(\d\d)(?::?(\d\d))?(?::?(\d\d)(?:[.,]0+)?)?", text.strip())
+    assert digits is not None
+    assert f"{window.begin:%H%M%S}" == "".join(part or "00" for part in digits.groups())
 
 
 NEW_YORK = "America/New_York"
@@ -387,9 +402,9 @@ def test_a_dictionary_that_cannot_be_understood_is_refused(change: dict[str, Any
         pytest.param({"working_time": [("09:00:00.5", "10:00")]}, "fraction of a second", id="fraction"),
         pytest.param({"working_time": [("09:00", "24:00"), ("20:00", "21:00")]}, "overlap", id="overlap"),
         pytest.param({"repeat_days": "1"}, "repeat_days: '1' is not a list", id="text"),
-        pytest.param({"repeat_days": ["1"]}, "repeat_days: '1' is not a whole number", id="text-in-a-list"),
-        pytest.param({"repeat_days": [True]}, "repeat_days: True is not a whole number", id="bool"),
-        pytest.param({"repeat_days": [1.0]}, "repeat_days: 1.0 is not a whole number", id="float"),
+        pytest.param({"repeat_days": ["1"]}, "repeat_days: '1' is not a plain whole number", id="text-in-a-list"),
+        pytest.param({"repeat_days": [True]}, "repeat_days: True is not a plain whole number", id="bool"),
+        pytest.param({"repeat_days": [1.0]}, "repeat_days: 1.0 is not a plain whole number", id="float"),
         pytest.param({"repeat_days": None}, "repeat_days: None is not a list", id="nothing"),
         pytest.param({"repeat_days": [7]}, "numbers from 0 to 6", id="seven"),
         pytest.param(
