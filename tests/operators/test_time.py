@@ -103,8 +103,8 @@ def test_calling_hours_of_a_zone_with_another_date_hold(simulator, connection, c
 
 
 def test_the_hours_end_a_group_that_dials_at_once(simulator_factory, connection, context):
-    simulator = simulator_factory(concurrency=1, call_seconds=8)
-    end = datetime.now(noon()).replace(microsecond=0) + timedelta(seconds=30)
+    simulator = simulator_factory(concurrency=1, call_seconds=60)
+    end = datetime.now(noon()).replace(microsecond=0) + timedelta(minutes=5)
     connection(hours_until(end), host=simulator.api)
 
     group = at_once().execute(context("create"))
