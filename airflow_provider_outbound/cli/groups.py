@@ -205,7 +205,7 @@ def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str
 
     def check(group: JobGroup) -> None:
         if order.action is Action.RESUME:
-            from airflow_provider_outbound.operators.guards import check_hours, window_of
+            from airflow_provider_outbound.core.rules import check_hours, window_of
 
             check_hours(hook.calling_hours, window_of(group), datetime.now(UTC))
 

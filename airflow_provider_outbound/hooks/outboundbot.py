@@ -23,7 +23,7 @@ from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
-    from airflow_provider_outbound.core.models.calling_hours import CallingHours
+    from airflow_provider_outbound.core.rules import CallingHours
 
 _EXTRA = (
     "region_id",
@@ -267,7 +267,7 @@ def _calling_hours(fields: Fields) -> CallingHours | None:
     value = fields.structure("calling_hours")
     if value is None:
         return None
-    from airflow_provider_outbound.core.models.calling_hours import CallingHours
+    from airflow_provider_outbound.core.rules import CallingHours
 
     return fields.named(lambda: CallingHours.parse(value))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sized
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.contacts import PathLike
     from airflow_provider_outbound.core.ledger import Ledger, TaskKey
 
+#: How late a run may be and still call people.
+MAX_RUN_AGE = timedelta(hours=12)
+#: Types of DAG runs that somebody triggered, and gave a logical date or none.
+_TRIGGERED = frozenset({"manual", "operator_triggered", "asset_materialization"})
 #: In a task's result: nothing was sent, because the connection says ``dry_run``.
 DRY_RUN = "dry_run"
 
@@ -175,11 +179,17 @@ def task_key(context: Context) -> TaskKey:
 
 def run_at(context: Context) -> datetime:
     """
-    The moment the DAG run stands for: when it was due.
+    The moment the DAG run stands for. ``max_run_age`` counts from it, and its date is the run's day of a strategy.
 
-    Scheduled: the end of its data interval. Manual and by assets: when it was triggered, unless a date was given.
+    * A run that the scheduler made, also of a backfill or by assets: when it was due (``run_after``), which for a data
+      interval is its end.
+    * A run that a person, the REST API or another DAG triggered: its logical date if it was given one, whether past or
+      to come (``airflow dags trigger --logical-date 2026-11-01``, ``"logical_date": "…"``), else when it was triggered.
     """
-    moment: datetime = context["dag_run"].run_after
+    run = context["dag_run"]
+    moment: datetime = run.run_after
+    if str(getattr(run.run_type, "value", run.run_type)) in _TRIGGERED:
+        moment = getattr(run, "logical_date", None) or moment
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.exceptions import (
+    OutboundBotConfigError,
+    OutboundBotContactsError,
+    OutboundBotWrongTimeError,
+)
 from airflow_provider_outbound.operators.base import (
     DRY_RUN,
+    MAX_RUN_AGE,
     OutboundBotOperator,
     as_path,
     is_backfill,
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import CallCap, Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy
-    from airflow_provider_outbound.operators.guards import RunGuard
+    from airflow_provider_outbound.core.rules import RunGuard
 
 __all__ = [
     "OutboundBotAssignJobsOperator",
@@ -54,8 +60,6 @@ __all__ = [
     "OutboundBotSuspendJobsOperator",
 ]
 
-#: How late a run may be and still call people.
-MAX_RUN_AGE = timedelta(hours=12)
 #: Seconds in which the service lists what it was asked for.
 SETTLE_SECONDS = 120.0
 
@@ -67,7 +71,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
     :param job_group_name: Shown in the console, with a short identity behind it; default: the DAG's id.
     :param script_id: Script that the robot speaks; default: the connection's.
     :param strategy: When to dial: a :class:`Strategy`, or a dictionary in the API's form.
-    :param start_immediately: Dial as soon as there are contacts, at whatever time of day; instead of ``strategy``.
+    :param start_immediately: Dial as soon as there are contacts, instead of ``strategy``: until what is left of today's
+        ``calling_hours`` of the connection is over, in their zone, or at whatever time of day if it has none.
     :param recall_strategy: Which dead lines not to redial: a :class:`RecallStrategy`, or its arguments as a dictionary.
     :param calling_numbers: Numbers to call from; default: all of the instance.
     :param recall_calling_numbers: Numbers to redial from.
@@ -75,7 +80,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
     :param ringing_duration: Seconds to let it ring.
     :param min_concurrency: Calls at a time that are guaranteed.
     :param description: Shown in the console, with the identity behind it.
-    :param max_run_age: How long after the DAG run was due people may still be called.
+    :param max_run_age: How long after the moment that the DAG run stands for people may still be called; see
+        :func:`~airflow_provider_outbound.operators.base.run_at`.
     :param allow_backfill: Whether a backfill may call people.
     :return: ``job_group_id``, ``job_group_name``, ``instance_id``, ``starts_at``, ``ends_at`` (ISO 8601, or ``None``).
     """
@@ -163,8 +169,9 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.assign import GroupSpec
         from airflow_provider_outbound.core.models.strategy import RecallStrategy
 
-        strategy = self._resolved(run_at(context))
-        _guard(self, context).check(strategy)
+        rules = _guard(self, context)
+        strategy = self._resolved(rules)
+        rules.check(strategy)
         script_id = self.script_id or self.hook.script_id
         if not script_id:
             raise OutboundBotConfigError(
@@ -196,17 +203,17 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             min_concurrency=_positive(self.min_concurrency, "min_concurrency", least=0),
         )
 
-    def _resolved(self, moment: datetime) -> ResolvedStrategy | None:
+    def _resolved(self, rules: RunGuard) -> ResolvedStrategy | None:
         if (self.strategy is None) != self.start_immediately:
             raise OutboundBotConfigError(
                 "strategy: give a window, for example Strategy(working_time=[('09:00', '12:00')]), "
                 "or start_immediately=True to dial at once at whatever time of day; one of the two. Nobody was called"
             )
         if self.strategy is None:
-            return None
+            return rules.at_once()
         from airflow_provider_outbound.core.models.strategy import resolve_strategy
 
-        return resolve_strategy(self.strategy, run_at=moment, now=datetime.now(UTC))
+        return resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
 
 
 class OutboundBotAssignJobsOperator(OutboundBotOperator):
@@ -246,12 +253,14 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param period: How far back calls count.
     :param batch_size: Contacts in a request, up to 99; fewer are sent at a time if they are long.
     :param max_parallel_requests: Requests at a time; fewer while the service throttles.
-    :param strategy: When to dial these contacts, instead of the group's strategy.
+    :param strategy: When to dial these contacts, instead of the group's strategy; default for a group of
+        ``start_immediately`` that has no window: what is left of today's ``calling_hours`` of the connection.
     :param calling_numbers: Numbers to call these contacts from.
     :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
     :param on_unresolved: What to do with contacts that did not appear: ``resend``, and fail if they are not accepted
         then; or ``hold`` and report them: this task succeeds, and the sensor ends as its ``on_unresolved_jobs`` says.
-    :param max_run_age: How long after the DAG run was due people may still be called.
+    :param max_run_age: How long after the moment that the DAG run stands for people may still be called; see
+        :func:`~airflow_provider_outbound.operators.base.run_at`.
     :param allow_backfill: Whether a backfill may call people.
     :return: ``job_group_id``, ``read``, ``assigned`` (now in the group), ``newly_assigned``, ``duplicates``,
         ``excluded``, ``capped``, ``rejected``, ``unresolved``, ``rejects_path``.
@@ -381,7 +390,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
         from airflow_provider_outbound.core.assign import Request, abandon, assign
         from airflow_provider_outbound.core.models.strategy import resolve_strategy
-        from airflow_provider_outbound.operators.guards import check_group_window
+        from airflow_provider_outbound.core.rules import check_group_window
         from airflow_provider_outbound.operators.sources import oldest_event
 
         record = ledger.jobs.get_job_group(job_group_id)
@@ -395,7 +404,11 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         key = task_key(context)
         try:
             if self.strategy is not None:
-                strategy = resolve_strategy(self.strategy, run_at=run_at(context), now=datetime.now(UTC))
+                strategy = resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
+            elif is_own and record is not None and record.ends_at is None:
+                # Its group dials at once. Outside the hours there is nothing left of them, and the guard refuses.
+                with suppress(OutboundBotWrongTimeError):
+                    strategy = rules.at_once()
             result = assign(
                 self.hook.client,
                 ledger,
@@ -484,7 +497,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
 
 def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOperator, context: Context) -> RunGuard:
-    from airflow_provider_outbound.operators.guards import RunGuard
+    from airflow_provider_outbound.core.rules import RunGuard
 
     return RunGuard(
         run_at=run_at(context),

@@ -11,7 +11,14 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
-from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group, text_list
+from airflow_provider_outbound.operators.base import (
+    MAX_RUN_AGE,
+    OutboundBotOperator,
+    is_backfill,
+    named_group,
+    run_at,
+    text_list,
+)
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
 if TYPE_CHECKING:
@@ -66,13 +73,13 @@ class SteerJobsOperator(OutboundBotOperator):
         self.timeout = timeout
         self.poll_interval = poll_interval
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Context) -> dict[str, Any]:
         """Act, then wait for the effect."""
-        return self._steer()
+        return self._steer(context)
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002 - Airflow passes it
+        context: Context,
         event: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """
@@ -81,23 +88,23 @@ class SteerJobsOperator(OutboundBotOperator):
         :param event: See :class:`OutboundBotJobsSteeredTrigger`; ``None`` from a triggerer that lost it.
         """
         if event is None:
-            return self._steer()
+            return self._steer(context)
         if event["status"] == "error":
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
         return self._result(self._order())
 
-    def check(self, group: JobGroup) -> None:
+    def check(self, group: JobGroup, context: Context) -> None:
         """Refuse what must not be done now."""
 
-    def _steer(self) -> dict[str, Any]:
+    def _steer(self, context: Context) -> dict[str, Any]:
         order = self._order()
         if self.hook.dry_run:
             raise AirflowSkipException("dry run: nothing was sent")
         with self.open_ledger() as ledger:
             if not order.is_empty:
-                order.send(self.hook.client, ledger, self.check)
+                order.send(self.hook.client, ledger, lambda group: self.check(group, context))
                 order = order.by_job_id(self.hook.client, ledger)
         if self.wait_for_completion and not order.is_empty:
             self._wait(order)
@@ -171,16 +178,33 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
     """
     Let suspended jobs go on.
 
-    Arguments and result are those of :class:`SteerJobsOperator`.
+    Other arguments and the result are those of :class:`SteerJobsOperator`.
+
+    :param max_run_age: How long after the moment that the DAG run stands for people may still be called.
+    :param allow_backfill: Whether a backfill may call people.
     """
 
     action = "resume"
 
-    def check(self, group: JobGroup) -> None:
-        """Resumed jobs are dialled, so the connection's calling hours apply."""
-        from airflow_provider_outbound.operators.guards import check_hours, window_of
+    def __init__(self, *, max_run_age: timedelta = MAX_RUN_AGE, allow_backfill: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_run_age = max_run_age
+        self.allow_backfill = allow_backfill
 
-        check_hours(self.hook.calling_hours, window_of(group), datetime.now(UTC))
+    def check(self, group: JobGroup, context: Context) -> None:
+        """Resumed jobs are dialled, so the rules about late runs and the connection's calling hours apply."""
+        from airflow_provider_outbound.core.rules import RunGuard, check_hours, window_of
+
+        now = datetime.now(UTC)
+        rules = RunGuard(
+            run_at=run_at(context),
+            max_run_age=self.max_run_age,
+            is_backfill=is_backfill(context),
+            allow_backfill=self.allow_backfill,
+            hours=self.hook.calling_hours,
+        )
+        rules.check_run(now)
+        check_hours(rules.hours, window_of(group), now)
 
 
 class OutboundBotCancelJobsOperator(SteerJobsOperator):

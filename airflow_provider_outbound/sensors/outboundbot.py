@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import (
@@ -40,6 +40,10 @@ _ON_CANCELLED = ("fail", "succeed")
 _ON_UNRESOLVED_JOBS = ("fail", "accept")
 
 
+class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
+    """A sensor's ``timeout`` is over. Airflow does not try a sensor again that timed out."""
+
+
 class OutboundBotJobCompleteSensor(BaseSensorOperator):
     """
     Wait until every job of a group has ended, without holding a worker.
@@ -58,6 +62,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     :param rocketmq_conn_id: Connection to the messages; ``None`` to ask the API alone. Templated.
     :param deferrable: Wait in the triggerer. Otherwise ``mode`` says how to wait, ``reschedule`` unless given.
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
+        A sensor that timed out is not tried again, whatever its ``retries``, as Airflow's own.
     :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: as much, with the rest cancelled.
     :param on_cancelled: ``fail`` or ``succeed`` if the whole group was cancelled; single jobs may always be.
     :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example those that the
@@ -299,7 +304,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         completion = self._completion
         if self.on_timeout == "fail":
             summary = completion.summary(timed_out=True)
-            raise JobGroupTimeoutError(
+            raise OutboundBotSensorTimeoutError(
                 f"job group {self._group_id}: {summary['completed']} of {summary['total']} jobs were complete when"
                 " the time was over; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
             )

@@ -230,6 +230,27 @@ def test_nobody_is_called_outside_the_calling_hours_by_resuming(
     assert "Paused" in statuses(cloud, group_id)
 
 
+@pytest.mark.parametrize(("window", "code"), [(["00:00", "24:00"], 0), (["00:00", "23:59"], 1)])
+def test_a_group_without_a_window_is_not_resumed_into_the_night(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    window: list[str],
+    code: int,
+) -> None:
+    group_id = campaign("one")
+    assert main(["suspend", group_id]) == 0
+    connection = json.loads(cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"]["calling_hours"] = {"timezone": "Pacific/Auckland", "windows": [window]}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+
+    assert main(["resume", group_id]) == code
+
+    assert ("calling_hours" in capsys.readouterr().err) == bool(code)
+    assert ("Paused" in statuses(cloud, group_id)) == bool(code)
+
+
 def _never(connection: dict[str, Any]) -> dict[str, Any]:
     """With calling hours that are not now, whenever the test runs."""
     from datetime import datetime

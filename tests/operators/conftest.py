@@ -46,6 +46,7 @@ def context() -> Callable[..., Any]:
         run_id: str = "run",
         run_after: datetime | None = None,
         run_type: str = "scheduled",
+        logical_date: datetime | None = None,
         try_number: int = 1,
         max_tries: int = 0,
         map_index: int = -1,
@@ -58,7 +59,7 @@ def context() -> Callable[..., Any]:
             try_number=try_number,
             max_tries=max_tries,
         )
-        run = SimpleNamespace(run_after=run_after or datetime.now(UTC), run_type=run_type)
+        run = SimpleNamespace(run_after=run_after or datetime.now(UTC), run_type=run_type, logical_date=logical_date)
         return {"ti": ti, "dag_run": run, "outlet_events": {}}
 
     return make

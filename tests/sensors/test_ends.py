@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from airflow_provider_outbound.exceptions import JobGroupFailedError, JobGroupTimeoutError
+from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
 RunSensor = Callable[..., tuple[str, Any]]
 
@@ -306,3 +308,24 @@ def test_an_api_that_does_not_answer_is_survived_from_the_first_look_on(campaign
     campaign.simulator.faults()
 
     assert waiting.execute({})["completed"] == 3
+
+
+@ways
+def test_a_wait_that_timed_out_is_not_tried_again(
+    campaign: Any, run_dag: Callable[..., Any], way: dict[str, Any]
+) -> None:
+    _tomorrow(campaign, 1)
+    with DAG(f"timed_out_{time.monotonic_ns()}") as dag:
+        OutboundBotJobCompleteSensor(
+            task_id="wait",
+            job_group_id=campaign.job_group_id,
+            timeout=1,
+            poke_interval=0.5,
+            retries=2,
+            retry_delay=0.1,
+            **way,
+        )
+
+    task = run_dag(dag).get_task_instance("wait")
+
+    assert (str(task.state), task.try_number) == ("failed", 1)

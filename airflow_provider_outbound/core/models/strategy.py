@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from itertools import pairwise
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import attrs
 
 from airflow_provider_outbound.core.models.enums import OpenEnum
+from airflow_provider_outbound.core.models.schedule import REPEAT_DAYS, RepeatBy, Schedule
+from airflow_provider_outbound.core.models.windows import MIDNIGHT, SERVICE_ZONE, Window, parse_windows, parse_zone
 from airflow_provider_outbound.core.models.wire import to_milliseconds
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
-
-#: The service reads times of day in this zone; its documents name no other.
-SERVICE_ZONE = ZoneInfo("Asia/Shanghai")
-
-
-class RepeatBy(OpenEnum):
-    """How often the window of a strategy returns. Source: ``CreateJobGroup``, StrategyJson."""
-
-    ONCE = "Once"
-    DAY = "Day"
-    WEEK = "Week"
-    MONTH = "Month"
 
 
 class Routing(OpenEnum):
@@ -37,50 +26,6 @@ class Routing(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Window:
-    """Times of day between which phones may ring, of one day: ``begin`` is before ``end``."""
-
-    begin: time
-    end: time
-
-    @classmethod
-    def parse(cls, value: Any, field: str) -> Self:
-        """
-        Read ``("09:00", "12:00")``; seconds are optional.
-
-        :param field: Name of the argument, for the error.
-        :raises OutboundBotConfigError: not two times of day, or they are not in order.
-        """
-        if isinstance(value, Window):
-            return cls(begin=value.begin, end=value.end)
-        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
-            raise OutboundBotConfigError(f'{field}: {value!r} is not a pair such as ("09:00", "12:00")')
-        begin, end = (_time_of_day(part, field) for part in value)
-        if begin >= end:
-            raise OutboundBotConfigError(
-                f"{field}: {begin:%H:%M:%S} is not before {end:%H:%M:%S}; write a window across midnight as two"
-            )
-        return cls(begin=begin, end=end)
-
-    def contains(self, other: Window) -> bool:
-        """Whether ``other`` lies within this window."""
-        return self.begin <= other.begin and other.end <= self.end
-
-    def __str__(self) -> str:
-        return f"{self.begin:%H:%M}-{self.end:%H:%M}"
-
-
-def _time_of_day(value: Any, field: str) -> time:
-    try:
-        parsed = value if isinstance(value, time) else time.fromisoformat(str(value).strip())
-    except ValueError:
-        raise OutboundBotConfigError(f'{field}: {value!r} is not a time of day such as "09:00"') from None
-    if parsed.tzinfo is not None:
-        raise OutboundBotConfigError(f"{field}: {value!r} has a zone; say it once, as timezone=")
-    return parsed.replace(microsecond=0)
-
-
-@attrs.frozen(kw_only=True)
 class ResolvedStrategy:
     """A strategy with its days filled in, ready to be sent."""
 
@@ -88,9 +33,8 @@ class ResolvedStrategy:
     wire: Mapping[str, Any]
     starts_at: datetime
     ends_at: datetime
-    #: Windows of each day, in the zone below; empty: any time of day.
-    windows: tuple[Window, ...]
-    zone: tzinfo
+    #: When it dials, as the service reads it.
+    schedule: Schedule
 
     @property
     def json(self) -> str:
@@ -98,33 +42,27 @@ class ResolvedStrategy:
         return json.dumps(self.wire, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse_windows(value: Any) -> tuple[Window, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise OutboundBotConfigError(
-            f'working_time: {value!r} is not a list of windows such as [("09:00", "12:00")]; '
-            "nobody is called without a window"
-        )
-    windows = tuple(sorted((Window.parse(item, "working_time") for item in value), key=lambda window: window.begin))
-    for earlier, later in pairwise(windows):
-        if later.begin < earlier.end:
-            raise OutboundBotConfigError(f"working_time: {earlier} and {later} overlap; write them as one")
-    return windows
-
-
-def parse_zone(value: Any) -> ZoneInfo:
-    if isinstance(value, ZoneInfo):
-        return value
-    try:
-        return ZoneInfo(str(value))
-    except (KeyError, ValueError, OSError):
-        raise OutboundBotConfigError(
-            f'timezone: {value!r} is not the name of a time zone such as "Asia/Shanghai"'
-        ) from None
+#: First and last year of a time; nearer to the limits of ``datetime``, a conversion to another zone may overflow.
+_CALENDAR = (1970, 9000)
 
 
 def _aware(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> None:
-    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+    if value is None:
+        return
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         raise OutboundBotConfigError(f"{attribute.name}: {value!r} has no zone; give an aware datetime")
+    if not _CALENDAR[0] <= value.year <= _CALENDAR[1]:
+        raise OutboundBotConfigError(f"{attribute.name}: {value.isoformat()} is too far away; give a nearer time")
+    if _utc(value).astimezone(value.tzinfo).replace(tzinfo=None) != value.replace(tzinfo=None):
+        raise OutboundBotConfigError(
+            f"{attribute.name}: {value.isoformat()} does not exist: the clocks of {value.tzinfo} skip it. "
+            "Choose a time outside that hour"
+        )
+
+
+def _utc(moment: datetime) -> datetime:
+    # Python compares two times of one zone by the clock on the wall, even where it was set back between them.
+    return moment.astimezone(UTC)
 
 
 def _at_least_one(_: Any, attribute: attrs.Attribute[Any], value: int | None) -> None:
@@ -133,12 +71,25 @@ def _at_least_one(_: Any, attribute: attrs.Attribute[Any], value: int | None) ->
 
 
 def _whole_minutes(_: Any, attribute: attrs.Attribute[Any], value: timedelta | None) -> None:
-    if value is not None and (not isinstance(value, timedelta) or value < timedelta(minutes=1) or value.seconds % 60):
+    if value is not None and (
+        not isinstance(value, timedelta) or value < timedelta(minutes=1) or value % timedelta(minutes=1)
+    ):
         raise OutboundBotConfigError(f"{attribute.name}: {value!r} is not a timedelta of whole minutes, 1 or more")
 
 
 def _repeat_by(value: Any) -> RepeatBy | None:
     return RepeatBy.parse(value)
+
+
+def _repeat_days(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise OutboundBotConfigError(f"repeat_days: {value!r} is not a list of numbers such as [1, 2, 3, 4, 5]")
+    days = tuple(value)
+    for day in days:
+        # A bool and a calendar.Day are integers too. The first is a mistake, and the second counts from Monday.
+        if type(day) is not int:
+            raise OutboundBotConfigError(f"repeat_days: {day!r} is not a plain whole number; 0 is Sunday, 1 Monday")
+    return days
 
 
 def _routing(value: Any) -> Routing | None:
@@ -150,15 +101,21 @@ class Strategy:
     """
     When, how often and from which number the robot may dial.
 
+    The service reads times of day, weekdays and days of the month in Asia/Shanghai alone. A strategy in another zone is
+    converted whole, for every date that it covers; if no strategy of the service dials at the same instants, because
+    the zone changes its clocks or because part of a window falls on another day there, it is refused.
+
     Source: ``CreateJobGroup`` and ``AssignJobs`` (2019-12-26), StrategyJson; guide, "创建任务组".
 
-    :param working_time: Windows of each day, times of day in ``timezone``: ``[("09:00", "12:00")]``.
-    :param timezone: Name of the zone of those times and of "the run's day".
+    :param working_time: Windows of each day, times of day in ``timezone``: ``[("09:00", "12:00")]``. ``24:00`` ends a
+        day; the service stops at 23:59:59 of its own day. A time that a change of clocks skips or repeats is refused.
+    :param timezone: Name of the zone of those times, of ``repeat_days`` and of "the run's day".
     :param start: First moment; default: the first window of the run's day.
-    :param end: Last moment; default: the end of the last window of the run's day.
-    :param max_attempts_per_day: Calls a day for one number.
+    :param end: Last moment, within ten years; default: the end of the last window of the run's day.
+    :param max_attempts_per_day: Calls a day for one number. The service's day is that of Asia/Shanghai.
     :param min_attempt_interval: Time between two calls to one number, whole minutes.
-    :param repeat_by: :class:`RepeatBy` or its text.
+    :param repeat_by: :class:`RepeatBy` or its text. Without it, and with ``Once`` and ``Day``, every day from start to
+        end; the service's documents do not say whether it takes ``Once`` for the first of these days alone.
     :param repeat_days: With ``Week`` 0 (Sunday) to 6, with ``Month`` 1 to 31.
     :param routing: :class:`Routing` or its text.
     :raises OutboundBotConfigError: a value is out of range, or a window is none.
@@ -171,12 +128,11 @@ class Strategy:
     max_attempts_per_day: int | None = attrs.field(default=None, validator=_at_least_one)
     min_attempt_interval: timedelta | None = attrs.field(default=None, validator=_whole_minutes)
     repeat_by: RepeatBy | None = attrs.field(default=None, converter=_repeat_by)
-    repeat_days: tuple[int, ...] = attrs.field(default=(), converter=tuple)
+    repeat_days: tuple[int, ...] = attrs.field(default=(), converter=_repeat_days)
     routing: Routing | None = attrs.field(default=None, converter=_routing)
 
     def __attrs_post_init__(self) -> None:
-        limits = {RepeatBy.WEEK: range(7), RepeatBy.MONTH: range(1, 32)}
-        allowed = limits.get(self.repeat_by) if self.repeat_by is not None else None
+        allowed = REPEAT_DAYS.get(self.repeat_by) if self.repeat_by is not None else None
         if self.repeat_by is not None and not self.repeat_by.is_known:
             raise OutboundBotConfigError(
                 f"repeat_by: {str(self.repeat_by)!r} is none of {', '.join(member.value for member in RepeatBy)}"
@@ -191,7 +147,7 @@ class Strategy:
             raise OutboundBotConfigError(
                 f"repeat_days: {list(self.repeat_days)} must hold numbers from {allowed[0]} to {allowed[-1]}"
             )
-        if self.start is not None and self.end is not None and self.start >= self.end:
+        if self.start is not None and self.end is not None and _utc(self.start) >= _utc(self.end):
             raise OutboundBotConfigError(f"end: {self.end.isoformat()} is not after start {self.start.isoformat()}")
         if self.repeat_by not in (None, RepeatBy.ONCE) and self.end is None:
             raise OutboundBotConfigError("end: a strategy that repeats needs one")
@@ -202,70 +158,52 @@ class Strategy:
 
         :param run_at: Moment the DAG run stands for, aware; its day in :attr:`timezone` is the run's day.
         :param now: Aware.
-        :raises OutboundBotConfigError: no window is left before the end.
+        :raises OutboundBotConfigError: no window is left before the end, or no single strategy of the service dials at
+            these times.
         """
-        day = run_at.astimezone(self.timezone).date()
-        starts_at = self.start or self._at(day, self.working_time[0].begin)
-        ends_at = self.end or self._at(day, self.working_time[-1].end)
-        if starts_at >= ends_at:
-            raise OutboundBotConfigError(f"end: {ends_at.isoformat()} is not after the start {starts_at.isoformat()}")
-        _refuse_past(ends_at, now)
-        starts_at = max(starts_at, now)
-        if not self._has_window(starts_at, ends_at):
-            begin, end = (moment.astimezone(self.timezone) for moment in (starts_at, ends_at))
-            raise OutboundBotConfigError(
-                f"working_time: no window of {', '.join(map(str, self.working_time))} ({self.timezone.key}) lies "
-                f"between {begin:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M}"
-            )
+        schedule = self._schedule(run_at, now)
+        there = schedule.in_service_zone()
         wire: dict[str, Any] = {
-            "name": f"airflow {day.isoformat()}",
-            "startTime": to_milliseconds(starts_at),
-            "endTime": to_milliseconds(ends_at),
+            "name": f"airflow {run_at.astimezone(self.timezone).date().isoformat()}",
+            "startTime": to_milliseconds(there.starts_at),
+            "endTime": to_milliseconds(there.ends_at),
             "repeatBy": str(self.repeat_by or RepeatBy.ONCE),
-            "workingTime": [
-                {"beginTime": f"{window.begin:%H:%M:%S}", "endTime": f"{window.end:%H:%M:%S}"}
-                for window in self._service_windows(day)
-            ],
+            "workingTime": _wire_windows(there.windows),
         }
         if self.max_attempts_per_day is not None:
             wire["maxAttemptsPerDay"] = self.max_attempts_per_day
         if self.min_attempt_interval is not None:
             wire["minAttemptInterval"] = int(self.min_attempt_interval.total_seconds() // 60)
-        if self.repeat_days:
-            wire["repeatDays"] = [str(repeat_day) for repeat_day in self.repeat_days]
+        if there.repeat_days:
+            wire["repeatDays"] = [str(day) for day in sorted(there.repeat_days)]
         if self.routing is not None:
             wire["routingStrategy"] = str(self.routing)
-        return ResolvedStrategy(
-            wire=wire, starts_at=starts_at, ends_at=ends_at, windows=self.working_time, zone=self.timezone
+        return ResolvedStrategy(wire=wire, starts_at=there.starts_at, ends_at=there.ends_at, schedule=there)
+
+    def _schedule(self, run_at: datetime, now: datetime) -> Schedule:
+        """When to dial, from now on."""
+        day = run_at.astimezone(self.timezone).date()
+        first, last = self.working_time[0], self.working_time[-1]
+        if self.start is None:
+            first.check_edges(day, self.timezone, "working_time")
+        if self.end is None:
+            last.check_edges(day, self.timezone, "working_time")
+        starts_at = first.span(day, self.timezone)[0] if self.start is None else _utc(self.start)
+        ends_at = last.span(day, self.timezone)[1] if self.end is None else _utc(self.end)
+        if starts_at >= ends_at:
+            begin, end = (moment.astimezone(self.timezone).isoformat() for moment in (starts_at, ends_at))
+            raise OutboundBotConfigError(f"end: {end} is not after the start {begin}")
+        _refuse_past(ends_at.astimezone(self.timezone), now)
+        schedule = Schedule(
+            windows=self.working_time,
+            zone=self.timezone,
+            starts_at=max(starts_at, _utc(now)),
+            ends_at=ends_at,
+            repeat_by=self.repeat_by,
+            repeat_days=frozenset(self.repeat_days),
         )
-
-    def _at(self, day: date, moment: time) -> datetime:
-        return datetime.combine(day, moment, self.timezone)
-
-    def _has_window(self, starts_at: datetime, ends_at: datetime) -> bool:
-        day = starts_at.astimezone(self.timezone).date()
-        # A week and a day cover every window once, whatever its weekday.
-        for offset in range(8):
-            for window in self.working_time:
-                begin = self._at(day + timedelta(days=offset), window.begin)
-                end = self._at(day + timedelta(days=offset), window.end)
-                if max(begin, starts_at) < min(end, ends_at):
-                    return True
-        return False
-
-    def _service_windows(self, day: date) -> tuple[Window, ...]:
-        """Windows as the service reads times of day, cut at its midnight."""
-        found: list[Window] = []
-        for window in self.working_time:
-            begin = self._at(day, window.begin).astimezone(SERVICE_ZONE)
-            end = self._at(day, window.end).astimezone(SERVICE_ZONE)
-            if begin.date() == end.date():
-                found.append(Window(begin=begin.time(), end=end.time()))
-                continue
-            found.append(Window(begin=begin.time(), end=time(23, 59, 59)))
-            if end.time() > time(0):
-                found.append(Window(begin=time(0), end=end.time()))
-        return tuple(sorted(found, key=lambda window: window.begin))
+        _refuse_idle(schedule)
+        return schedule
 
 
 @attrs.frozen(kw_only=True)
@@ -301,11 +239,40 @@ def _refuse_past(ends_at: datetime, now: datetime) -> None:
         )
 
 
+def _refuse_idle(schedule: Schedule) -> None:
+    if next(schedule.spans(), None) is not None:
+        return
+    begin, end = (moment.astimezone(schedule.zone) for moment in (schedule.starts_at, schedule.ends_at))
+    days = f" on days {sorted(schedule.repeat_days)} of the {schedule.repeat_by}" if schedule.repeat_days else ""
+    raise OutboundBotConfigError(
+        f"working_time: no window of {', '.join(map(str, schedule.windows))} ({schedule.zone.key}){days} lies "
+        f"between {begin:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M}. Nobody was called"
+    )
+
+
+def _wire_windows(windows: Iterable[Window]) -> list[dict[str, str]]:
+    """
+    Write windows of the service's day.
+
+    Whether the service reads 24:00:00 is not documented, so a day ends at its last second.
+    """
+    # A window of that second alone would begin where it ends.
+    items = [{"beginTime": f"{window.begin:%H:%M:%S}", "endTime": _wire_end(window)} for window in windows]
+    found = [item for item in items if item["beginTime"] != item["endTime"]]
+    if not found:
+        raise OutboundBotConfigError("working_time: no window is longer than a second. Nobody was called")
+    return found
+
+
+def _wire_end(window: Window) -> str:
+    return "23:59:59" if window.end == MIDNIGHT else f"{window.end:%H:%M:%S}"
+
+
 def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime, now: datetime) -> ResolvedStrategy:
     """
     Fill in a strategy's days, or check one in the API's own form.
 
-    A dictionary passes through unchanged after its window was checked.
+    A dictionary passes through after its window was checked; only its times of day are written as the service does.
 
     :param strategy: :class:`Strategy`, or a dictionary with ``workingTime``, ``startTime``, ``endTime`` (ms) …
     :param run_at: Moment the DAG run stands for, aware.
@@ -321,24 +288,78 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
     working_time = strategy.get("workingTime")
     if not isinstance(working_time, list) or not working_time:
         raise OutboundBotConfigError("strategy: workingTime is missing; nobody is called without a window")
-    windows = parse_windows([_api_window(item) for item in working_time])
-    moments: list[datetime] = []
-    for key in ("startTime", "endTime"):
-        value = strategy.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 10**11:
-            raise OutboundBotConfigError(f"strategy: {key}: {value!r} is not a time in epoch milliseconds")
-        moments.append(datetime.fromtimestamp(value / 1000, UTC))
-    starts_at, ends_at = moments
+    windows = parse_windows([_api_window(item) for item in working_time], "strategy: workingTime")
+    starts_at, ends_at = (_api_moment(strategy, key) for key in ("startTime", "endTime"))
     if starts_at >= ends_at:
         raise OutboundBotConfigError("strategy: endTime is not after startTime")
     _refuse_past(ends_at, now)
-    wire = strategy if "repeatBy" in strategy else {**strategy, "repeatBy": str(RepeatBy.ONCE)}
-    return ResolvedStrategy(wire=wire, starts_at=starts_at, ends_at=ends_at, windows=windows, zone=SERVICE_ZONE)
+    repeat_by, repeat_days = _api_repeats(strategy)
+    schedule = Schedule(
+        windows=windows,
+        zone=SERVICE_ZONE,
+        starts_at=max(starts_at, _utc(now)),
+        ends_at=ends_at,
+        repeat_by=repeat_by,
+        repeat_days=repeat_days,
+    )
+    _refuse_idle(schedule)
+    wire = {"repeatBy": str(RepeatBy.ONCE), **strategy, "workingTime": _wire_windows(windows)}
+    return ResolvedStrategy(wire=wire, starts_at=starts_at, ends_at=ends_at, schedule=schedule)
 
 
 def _api_window(item: Any) -> tuple[str, str]:
-    if not isinstance(item, Mapping) or "beginTime" not in item or "endTime" not in item:
+    if not isinstance(item, Mapping) or set(item) != {"beginTime", "endTime"}:
         raise OutboundBotConfigError(
             f'strategy: workingTime: {item!r} is not {{"beginTime": "09:00:00", "endTime": "12:00:00"}}'
         )
-    return str(item["beginTime"]), str(item["endTime"])
+    return item["beginTime"], item["endTime"]
+
+
+def _api_moment(strategy: Mapping[str, Any], key: str) -> datetime:
+    value = strategy.get(key)
+    try:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 10**11:
+            raise ValueError
+        moment = datetime.fromtimestamp(value / 1000, UTC)
+        if moment.year > _CALENDAR[1]:
+            raise ValueError
+    except (ValueError, OverflowError, OSError):
+        raise OutboundBotConfigError(f"strategy: {key}: {value!r} is not a time in epoch milliseconds") from None
+    return moment
+
+
+def _api_repeats(strategy: Mapping[str, Any]) -> tuple[RepeatBy, frozenset[int]]:
+    """``repeatBy`` and ``repeatDays``; the service's own documents write the words in lower case as well."""
+    given = strategy.get("repeatBy", RepeatBy.ONCE)
+    repeat_by = RepeatBy.parse(str(given).capitalize()) if isinstance(given, str) else None
+    if repeat_by is None or not repeat_by.is_known:
+        raise OutboundBotConfigError(
+            f"strategy: repeatBy: {given!r} is none of {', '.join(member.value for member in RepeatBy)}"
+        )
+    if repeat_by not in REPEAT_DAYS:
+        return repeat_by, frozenset()
+    days = parse_repeat_days(strategy.get("repeatDays"), repeat_by)
+    if not days:
+        allowed = REPEAT_DAYS[repeat_by]
+        raise OutboundBotConfigError(
+            f"strategy: repeatDays: {strategy.get('repeatDays')!r} is not a list of days from {allowed[0]} to "
+            f"{allowed[-1]}, which repeatBy {repeat_by!s} needs"
+        )
+    return repeat_by, days
+
+
+def parse_repeat_days(value: Any, repeat_by: RepeatBy) -> frozenset[int]:
+    """
+    Read ``repeatDays`` as the API has them, numbers or text.
+
+    :return: Empty if they are not all days of ``repeat_by``.
+    """
+    items = value if isinstance(value, list | tuple) else ()
+    days = {_day_number(item) for item in items}
+    return frozenset(days) if days <= set(REPEAT_DAYS.get(repeat_by, ())) else frozenset()
+
+
+def _day_number(item: Any) -> int:
+    if isinstance(item, str) and item.isascii() and item.isdecimal():
+        return int(item)
+    return item if type(item) is int else -1

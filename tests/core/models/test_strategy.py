@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_outbound.core.models.calling_hours import CallingHours, refuse_late_run
 from airflow_provider_outbound.core.models.strategy import RecallStrategy, Strategy, resolve_strategy
+from airflow_provider_outbound.core.rules import CallingHours, refuse_late_run
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 
 #: 08:30 on a Monday in Shanghai.
@@ -44,7 +44,7 @@ def test_the_days_are_filled_in_when_the_task_runs() -> None:
 def test_times_of_another_zone_reach_the_service_as_its_own_cut_at_its_midnight() -> None:
     strategy = Strategy(working_time=[("00:30", "12:00")], timezone="Asia/Tokyo")
 
-    wire = strategy.resolve(run_at=MORNING, now=MORNING).wire
+    wire = strategy.resolve(run_at=MORNING, now=MORNING - timedelta(hours=12)).wire
 
     assert wire["workingTime"] == [
         {"beginTime": "00:00:00", "endTime": "11:00:00"},
@@ -128,16 +128,16 @@ def test_a_window_outside_calling_hours_is_refused(windows: list[tuple[str, str]
     strategy = Strategy(working_time=windows)
 
     with pytest.raises(OutboundBotWrongTimeError, match=words):
-        hours.check(strategy.resolve(run_at=MORNING, now=MORNING - timedelta(hours=2)))
+        hours.check(strategy.resolve(run_at=MORNING, now=MORNING - timedelta(hours=2)).schedule)
 
 
 def test_a_window_inside_calling_hours_passes_unless_the_day_is_a_holiday() -> None:
     allowed = {"windows": [["09:00", "20:00"]]}
     resolved = Strategy(working_time=WINDOWS).resolve(run_at=MORNING, now=MORNING)
 
-    CallingHours.parse(allowed).check(resolved)
+    CallingHours.parse(allowed).check(resolved.schedule)
     with pytest.raises(OutboundBotWrongTimeError, match="holiday"):
-        CallingHours.parse({**allowed, "holidays": ["2026-11-23"]}).check(resolved)
+        CallingHours.parse({**allowed, "holidays": ["2026-11-23"]}).check(resolved.schedule)
     with pytest.raises(OutboundBotWrongTimeError):
         CallingHours.parse(allowed).check_now(MORNING)
 

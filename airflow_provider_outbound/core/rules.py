@@ -1,0 +1,352 @@
+"""
+Nobody is called at the wrong time: calling hours, the age of a run, backfills, and the window of a group.
+
+All times are compared as instants, whatever zones they were written in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.models.schedule import RepeatBy, Schedule
+from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy, parse_repeat_days
+from airflow_provider_outbound.core.models.windows import (
+    MIDNIGHT,
+    SERVICE_ZONE,
+    Span,
+    Window,
+    first_uncovered,
+    merge,
+    parse_windows,
+    parse_zone,
+)
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
+
+_ALL_DAY = (Window(begin=MIDNIGHT, end=MIDNIGHT),)
+_DAY = timedelta(days=1)
+#: How far ahead a group without an end is judged: a year has every holiday and every change of clocks.
+_FORESEEN = timedelta(days=366)
+#: The clock of the browser in which a run was triggered may be fast.
+_CLOCKS_DIFFER = timedelta(minutes=15)
+
+
+@attrs.frozen(kw_only=True)
+class CallingHours:
+    """
+    When anybody may be called by a connection at all.
+
+    :param windows: Times of day, in ``timezone``.
+    :param holidays: Days without calls, in ``timezone``.
+    """
+
+    windows: tuple[Window, ...]
+    timezone: ZoneInfo
+    holidays: frozenset[date] = frozenset()
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """
+        Read the connection's extra field ``calling_hours``.
+
+        :param value: ``{"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], "holidays": ["2026-10-01"]}``.
+            A window that ends at ``24:00`` or ``23:59:59`` ends with the day.
+        :raises OutboundBotConfigError: it is not of that form.
+        """
+        if not isinstance(value, Mapping) or "windows" not in value:
+            raise OutboundBotConfigError(
+                'calling_hours: not of the form {"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], '
+                '"holidays": ["2026-10-01"]}'
+            )
+        unknown = set(value) - {"timezone", "windows", "holidays"}
+        if unknown:
+            raise OutboundBotConfigError(f"calling_hours: unknown field {min(unknown)!r}")
+        windows = parse_windows(value["windows"], "calling_hours: windows")
+        return cls(
+            windows=tuple(_to_end_of_day(window) for window in windows),
+            timezone=parse_zone(value.get("timezone", SERVICE_ZONE.key), "calling_hours: timezone"),
+            holidays=_holidays(value.get("holidays")),
+        )
+
+    def spans(self, since: datetime, until: datetime) -> Iterator[Span]:
+        """The instants at which people may be called, in order; where clocks change, those that every reading has."""
+        return merge(span for day in self._days(since, until) for span in self._spans_of(day))
+
+    def check(self, schedule: Schedule) -> None:
+        """
+        Refuse to dial outside these hours.
+
+        :raises OutboundBotWrongTimeError: an instant of the schedule is outside, or on a holiday.
+        """
+        spans = self.spans(schedule.starts_at, schedule.ends_at)
+        outside = first_uncovered(schedule.spans(), spans)
+        if outside is None:
+            return
+        begin, end = (moment.astimezone(self.timezone) for moment in outside)
+        if begin.date() in self.holidays:
+            raise OutboundBotWrongTimeError(
+                f"nobody is called on {begin:%Y-%m-%d} ({self.timezone.key}): a holiday of the connection's "
+                "calling_hours"
+            )
+        raise OutboundBotWrongTimeError(
+            f"dialling from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} ({self.timezone.key}) leaves the "
+            f"connection's calling_hours {', '.join(map(str, self.windows))}; nobody was called"
+        )
+
+    def check_now(self, now: datetime) -> None:
+        """
+        Refuse to dial at this moment.
+
+        :raises OutboundBotWrongTimeError: ``now`` is outside.
+        """
+        self.check(_at_any_time(now, now + timedelta(seconds=1)))
+
+    def rest_of_day(self, now: datetime) -> ResolvedStrategy:
+        """
+        What is left of today's hours, as a strategy: the service ends with them.
+
+        :raises OutboundBotWrongTimeError: ``now`` is outside.
+        """
+        self.check_now(now)
+        strategy = Strategy(working_time=self.windows, timezone=self.timezone, start=now).resolve(run_at=now, now=now)
+        self.check(strategy.schedule)
+        return strategy
+
+    def _days(self, since: datetime, until: datetime) -> Iterator[date]:
+        # A day more on each side, for clocks that are set back across midnight.
+        day = since.astimezone(self.timezone).date() - _DAY
+        last = until.astimezone(self.timezone).date() + _DAY
+        while day <= last:
+            yield day
+            day += _DAY
+
+    def _spans_of(self, day: date) -> Iterator[Span]:
+        if day not in self.holidays:
+            for window in self.windows:
+                yield window.certain_span(day, self.timezone)
+
+
+def _to_end_of_day(window: Window) -> Window:
+    return attrs.evolve(window, end=MIDNIGHT) if window.end == time(23, 59, 59) else window
+
+
+def _holidays(value: Any) -> frozenset[date]:
+    days = () if value is None else value
+    try:
+        if not isinstance(days, list | tuple):
+            raise ValueError  # noqa: TRY004 - the same message
+        return frozenset(date.fromisoformat(str(day)) for day in days)
+    except ValueError:
+        raise OutboundBotConfigError('calling_hours: holidays must be a list of dates such as "2026-10-01"') from None
+
+
+def _at_any_time(since: datetime, until: datetime) -> Schedule:
+    return Schedule(windows=_ALL_DAY, zone=SERVICE_ZONE, starts_at=since.astimezone(UTC), ends_at=until.astimezone(UTC))
+
+
+@attrs.frozen(kw_only=True)
+class RunGuard:
+    """
+    The time rules of one task.
+
+    :param run_at: The moment that the DAG run stands for, aware.
+    :param max_run_age: How long after that dialling is still meant.
+    :param event_at: When the oldest asset event was recorded that the contacts come from; it may have queued for long.
+    :param hours: The connection's; ``None`` for any time.
+    """
+
+    run_at: datetime
+    max_run_age: timedelta
+    is_backfill: bool
+    allow_backfill: bool
+    hours: CallingHours | None
+    event_at: datetime | None = None
+    #: Schedules that were found within the hours; what is left of one later is within them, too.
+    _within_hours: set[Schedule] = attrs.field(factory=set, init=False, eq=False, repr=False)
+
+    def check(self, strategy: ResolvedStrategy | None) -> None:
+        """
+        Refuse to dial.
+
+        :param strategy: When will be dialled; ``None``: at once.
+        :raises OutboundBotWrongTimeError: the run is late, early or a backfill, its window is over, or the time is
+            outside the calling hours.
+        """
+        now = datetime.now(UTC)
+        self.check_run(now)
+        if strategy is None:
+            refuse_early_run(self.run_at, now)
+        elif strategy.ends_at <= now:
+            raise OutboundBotWrongTimeError(
+                f"the strategy's window was over at {strategy.ends_at.isoformat(timespec='minutes')}; nobody was called"
+            )
+        self._check_hours(strategy, now)
+
+    def _check_hours(self, strategy: ResolvedStrategy | None, now: datetime) -> None:
+        # Asked before each request, and a strategy may last for years.
+        key = None if strategy is None else attrs.evolve(strategy.schedule, starts_at=strategy.schedule.ends_at)
+        if key in self._within_hours:
+            return
+        check_hours(self.hours, strategy, now)
+        if key is not None:
+            self._within_hours.add(key)
+
+    def check_run(self, now: datetime) -> None:
+        """
+        Refuse to dial from a run that stands for another time.
+
+        :raises OutboundBotWrongTimeError: the run is late or a backfill, and the author did not allow it.
+        """
+        if not isinstance(self.max_run_age, timedelta):
+            raise OutboundBotConfigError(
+                f"max_run_age: {self.max_run_age!r} is no timedelta; pass for example timedelta(hours=12)"
+            )
+        for moment, what in ((self.run_at, "this run was due"), (self.event_at, "its asset event was recorded")):
+            refuse_late_run(
+                run_at=moment,
+                now=now,
+                max_run_age=self.max_run_age,
+                is_backfill=self.is_backfill,
+                allow_backfill=self.allow_backfill,
+                what=what,
+            )
+
+    def at_once(self) -> ResolvedStrategy | None:
+        """
+        The strategy of a group that dials at once: what is left of today's calling hours, so that it ends with them.
+
+        :return: ``None`` if the connection has no calling hours.
+        :raises OutboundBotWrongTimeError: the moment the run stands for is still to come, or it is outside the hours.
+        """
+        now = datetime.now(UTC)
+        self.check_run(now)
+        refuse_early_run(self.run_at, now)
+        return None if self.hours is None else self.hours.rest_of_day(now)
+
+
+def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, now: datetime) -> None:
+    """
+    Refuse dialling outside the connection's hours.
+
+    :param strategy: When will be dialled; ``None``: from now on, with no end.
+    :raises OutboundBotWrongTimeError: as :meth:`CallingHours.check`.
+    """
+    if hours is None:
+        return
+    if strategy is None:
+        hours.check_now(now)
+        schedule = _at_any_time(now, now + _FORESEEN)
+    else:
+        schedule = strategy.schedule
+    # What is over is not dialled any more.
+    schedule = attrs.evolve(schedule, starts_at=max(schedule.starts_at, now.astimezone(UTC)))
+    try:
+        hours.check(schedule)
+    except OutboundBotWrongTimeError as error:
+        if strategy is not None:
+            raise
+        raise OutboundBotWrongTimeError(
+            f"the job group has no window, so it would go on outside calling_hours: {error}; assign with strategy="
+        ) from None
+
+
+def refuse_late_run(
+    *,
+    run_at: datetime | None,
+    now: datetime,
+    max_run_age: timedelta,
+    is_backfill: bool,
+    allow_backfill: bool,
+    what: str = "this run was due",
+) -> None:
+    """
+    Refuse to dial from a run that stands for an earlier time.
+
+    :param run_at: Moment the DAG run stands for, aware; ``None`` if it stands for no moment.
+    :param max_run_age: How long after that moment dialling is still meant.
+    :param what: What happened at that moment, for the error.
+    :raises OutboundBotWrongTimeError: the run is a backfill, or late, and the author did not allow it.
+    """
+    if is_backfill and not allow_backfill:
+        raise OutboundBotWrongTimeError("a backfill calls nobody; pass allow_backfill=True if it should")
+    if run_at is None or is_backfill:
+        return
+    if now.astimezone(UTC) - run_at.astimezone(UTC) > max_run_age:
+        raise OutboundBotWrongTimeError(
+            f"{what} at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}; "
+            "nobody was called"
+        )
+
+
+def refuse_early_run(run_at: datetime, now: datetime) -> None:
+    """
+    Refuse to dial at once from a run that stands for a time to come.
+
+    :raises OutboundBotWrongTimeError: ``run_at`` is not yet.
+    """
+    if run_at.astimezone(UTC) - now.astimezone(UTC) > _CLOCKS_DIFFER:
+        raise OutboundBotWrongTimeError(
+            f"this run stands for {run_at.isoformat(timespec='minutes')}, which is still to come, and would dial at "
+            "once; nobody was called. Trigger it without a logical date, or give a strategy"
+        )
+
+
+def window_of(group: JobGroup) -> ResolvedStrategy | None:
+    """
+    When a group dials, as the API reports it.
+
+    Days that the API does not report, or that cannot be read, count as every day.
+
+    :return: ``None`` if it dials at once.
+    :raises OutboundBotWrongTimeError: its window cannot be read.
+    """
+    if group.starts_at is None or group.ends_at is None:
+        return None
+    strategy = group.raw.get("Strategy")
+    strategy = strategy if isinstance(strategy, Mapping) else {}
+    try:
+        windows = [
+            Window.parse((item.get("BeginTime"), item.get("EndTime")), "WorkingTime")
+            for item in strategy.get("WorkingTime") or ()
+        ]
+    except (OutboundBotConfigError, AttributeError, TypeError) as error:
+        raise OutboundBotWrongTimeError(
+            f"job group {group.job_group_id}: its window cannot be read ({error}); nobody was called. Pass a strategy"
+        ) from None
+    # The API answers in lower case.
+    repeat_by = RepeatBy.parse(str(strategy.get("RepeatBy") or "").capitalize())
+    schedule = Schedule(
+        windows=tuple(sorted(windows, key=lambda window: window.begin)) or _ALL_DAY,
+        zone=SERVICE_ZONE,
+        starts_at=max(group.starts_at, datetime.now(UTC)),
+        ends_at=group.ends_at,
+        repeat_by=repeat_by,
+        repeat_days=frozenset() if repeat_by is None else parse_repeat_days(strategy.get("RepeatDays"), repeat_by),
+    )
+    return ResolvedStrategy(wire={}, starts_at=group.starts_at, ends_at=group.ends_at, schedule=schedule)
+
+
+def check_group_window(group: JobGroup, *, is_own: bool) -> ResolvedStrategy | None:
+    """
+    Refuse to add contacts to a group whose window nobody chose, or is over.
+
+    :param is_own: Whether a task of this ledger created it, and so its author chose.
+    :raises OutboundBotWrongTimeError: as said; names the group and the fix.
+    """
+    window = window_of(group)
+    if window is None and not is_own:
+        raise OutboundBotWrongTimeError(
+            f"job group {group.job_group_id} has no window and would dial at once; pass strategy, or create it with "
+            "OutboundBotCreateJobGroupOperator(start_immediately=True). Nobody was called"
+        )
+    if window is not None and window.ends_at <= datetime.now(UTC):
+        raise OutboundBotWrongTimeError(
+            f"job group {group.job_group_id}: its window was over at {window.ends_at.isoformat(timespec='minutes')}; "
+            "nobody was called. Create a new group, or pass a strategy"
+        )
+    return window
