@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,8 +25,12 @@ from airflow_provider_outbound.exceptions import JobGroupPurgedError, LeaseHeldE
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
+log = logging.getLogger(__name__)
+
 #: States of an assignment.
 OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
+#: No lease was longer in versions that did not note its length, seconds.
+_LONGEST_LEASE = 600.0
 #: How the names of owners begin that settle what others left.
 _SETTLER = "settler:"
 
@@ -180,6 +185,7 @@ class Groups:
                 "state": OPEN,
                 "owner": owner,
                 "lease_until": now + timedelta(seconds=lease_seconds),
+                "lease_seconds": lease_seconds,
                 "settle_seconds": round(settle_seconds),
             }
             made = connection.execute(
@@ -197,16 +203,20 @@ class Groups:
                 .on_conflict_do_nothing()
                 .returning(table.c.assignment_id)
             ).scalar_one_or_none()
-            was_sealed = False
+            was_sealed, held_until = False, None
             if made is None:
                 row = connection.execute(
                     select(table).where(table.c.assignment_id == assignment_id).with_for_update()
                 ).one()
                 if row.state == OPEN and row.owner != owner and row.lease_until > now:
-                    raise LeaseHeldError(row.lease_until)
-                was_sealed = row.state == _SEALED
-                connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
-            self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
+                    held_until = _bound_lease(connection, row, now)
+                else:
+                    was_sealed = row.state == _SEALED
+                    connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
+            if held_until is None:
+                self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
+        if held_until is not None:
+            raise LeaseHeldError(held_until)
         return Assignment(
             assignment_id=assignment_id,
             job_group_id=job_group_id,
@@ -227,7 +237,7 @@ class Groups:
             connection.execute(
                 update(table)
                 .where(table.c.assignment_id == assignment.assignment_id)
-                .values(lease_until=now + timedelta(seconds=lease_seconds))
+                .values(lease_until=now + timedelta(seconds=lease_seconds), lease_seconds=lease_seconds)
             )
 
     def check_lease(self, connection: Connection, assignment: Assignment) -> Any:
@@ -291,6 +301,7 @@ class Groups:
             now = self._database.time(connection)
             return [row for row in connection.execute(unfinished) if _is_dead(row, now, dead_for)]
 
+        self._bound_leases(job_group_id)
         with self._database.read() as connection:
             if not dead(connection):
                 return []
@@ -302,7 +313,7 @@ class Groups:
                 connection.execute(
                     update(schema.assignments)
                     .where(table.assignment_id == row.assignment_id)
-                    .values(state=OPEN, owner=owner, lease_until=lease_until)
+                    .values(state=OPEN, owner=owner, lease_until=lease_until, lease_seconds=lease_seconds)
                 )
         return [
             Assignment(
@@ -310,6 +321,19 @@ class Groups:
             )
             for row in rows
         ]
+
+    def _bound_leases(self, job_group_id: str) -> None:
+        """See :func:`_bound_lease`: of a dead assignment, for nobody else will shorten its lease."""
+        table = schema.assignments.c
+        held = select(schema.assignments).where(table.job_group_id == job_group_id, table.state == OPEN)
+        with self._database.read() as connection:
+            now = self._database.time(connection)
+            if not any(_is_too_long(row, now) for row in connection.execute(held)):
+                return
+        with self._database.write() as connection:
+            now = self._database.time(connection)
+            for row in connection.execute(held).all():
+                _bound_lease(connection, row, now)
 
     def _end(self, assignment: Assignment, **values: Any) -> None:
         table = schema.assignments
@@ -397,6 +421,36 @@ class Groups:
         with self._database.read() as connection:
             row = connection.execute(select(schema.job_groups).where(condition)).one_or_none()
         return None if row is None else _group(row)
+
+
+def _is_too_long(row: Row[Any], now: datetime) -> bool:
+    """Whether a lease ends later than it can: the clock has been set back since it was written."""
+    longest = _LONGEST_LEASE if row.lease_seconds is None else row.lease_seconds
+    return bool(row.lease_until > now + timedelta(seconds=longest))
+
+
+def _bound_lease(connection: Connection, row: Row[Any], now: datetime) -> datetime:
+    """
+    Shorten a lease to its whole length from now, if the clock has been set back since it was written.
+
+    Whoever holds it counts its length by clocks of its own, and from an earlier moment.
+
+    :return: When it ends.
+    """
+    until: datetime = row.lease_until
+    if not _is_too_long(row, now):
+        return until
+    longest = _LONGEST_LEASE if row.lease_seconds is None else row.lease_seconds
+    until = now + timedelta(seconds=longest)
+    table = schema.assignments
+    connection.execute(update(table).where(table.c.assignment_id == row.assignment_id).values(lease_until=until))
+    log.warning(
+        "Job group %s: the clock was set back: the lease of an assignment, which ended at %s, ends at %s",
+        row.job_group_id,
+        row.lease_until.isoformat(timespec="seconds"),
+        until.isoformat(timespec="seconds"),
+    )
+    return until
 
 
 def _is_dead(row: Row[Any], now: datetime, dead_for: float) -> bool:
