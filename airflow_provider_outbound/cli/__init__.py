@@ -4,8 +4,9 @@
 Each command is a module with ``configure(subparsers)``, which adds a parser and says what runs it. Those modules import
 what they need when they run, so that ``outbound --help`` is quick and no command needs another's extra.
 
-Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C. A command does its work whatever becomes
-of its output; output that cannot be written is an error, unless it goes into a pipe whose reader has read enough.
+Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C. A command does its work whatever
+becomes of its output; output that cannot be written is an error, unless it goes into a pipe whose reader has read
+enough.
 """
 
 from __future__ import annotations

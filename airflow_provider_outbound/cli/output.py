@@ -85,7 +85,7 @@ def lasting_output() -> Iterator[LastingStream]:
     before = sys.stdout, sys.stderr
     output, errors = LastingStream(sys.stdout), LastingStream(sys.stderr)
     policies = [_escape(stream) for stream in before]
-    sys.stdout, sys.stderr = output, errors  # type: ignore[assignment]  # as good as a text stream
+    sys.stdout, sys.stderr = output, errors
     try:
         yield output
     finally:

@@ -83,7 +83,7 @@ def undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
         signal.SIGHUP: signal.SIG_IGN,
         # Python's own setting, which a parent process may have changed: a closed pipe is an error, and not the end.
         signal.SIGPIPE: signal.SIG_IGN,

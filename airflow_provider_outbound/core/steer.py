@@ -117,7 +117,9 @@ class Order:
                 raise
             # An answer that cannot be used must not let phones go on ringing.
             why = error if isinstance(error, OutboundBotError) else type(error).__name__
-            log.warning("Job group %s: %s is sent although its state is unknown: %s", self.job_group_id, self.action, why)
+            log.warning(
+                "Job group %s: %s is sent although its state is unknown: %s", self.job_group_id, self.action, why
+            )
             return False
         if group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0:
             return True

@@ -1,4 +1,4 @@
-"""The kill switch does its work whatever becomes of its output, its terminal or one group; and every command ends well."""
+"""The kill switch does its work whatever becomes of its output, its terminal or one group; every command ends well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Campaigns:
 @pytest.fixture
 def campaigns(
     simulator_factory: Callable[..., Simulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Campaigns]:
+) -> Campaigns:
     cloud = simulator_factory(concurrency=1, clock_speed=0, latency=0.05)
     for name, value in cloud.connections.items():
         monkeypatch.setenv(name, value)
@@ -68,7 +68,7 @@ def campaigns(
             ]
             hook.client.assign_jobs(job_group_id=group.job_group_id, jobs=jobs)
             groups.append(group.job_group_id)
-    yield Campaigns(cloud, groups)
+    return Campaigns(cloud, groups)
 
 
 def ended(process: subprocess.Popen[Any]) -> tuple[int, str, str]:
@@ -223,7 +223,8 @@ def test_the_same_under_airflow(campaigns: Campaigns) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
-    assert campaigns.cancelled() == GROUPS
-    assert process.returncode == 0
     assert process.stderr is not None
+    err = process.stderr.read().decode()
     process.stderr.close()
+    assert campaigns.cancelled() == GROUPS
+    assert process.returncode == 0, err

@@ -2,8 +2,8 @@
 Retention: what is over for long is purged, in small transactions, while others go on writing.
 
 A purged group leaves a tombstone, its row in ``job_groups``: its task finds the group again and makes no second one,
-its late messages are counted and not kept, and whoever wants to call or wait by it is refused. That somebody must not be
-contacted is remembered for longer than the rows that say so.
+its late messages are counted and not kept, and whoever wants to call or wait by it is refused. That somebody must not
+be contacted is remembered for longer than the rows that say so.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _OF_GROUP = (
 
 
 _STILL_DIALLED = (
-    "has jobs that are not finished and may still be dialled: cancel them (outbound cancel) and wait for the group with a"
-    " sensor; a day after its window ended or it was cancelled, it is purged without that"
+    "has jobs that are not finished and may still be dialled: cancel them (outbound cancel) and wait for the group with"
+    " a sensor; a day after its window ended or it was cancelled, it is purged without that"
 )
 
 

@@ -49,11 +49,21 @@ def check_group(ledger: Ledger, job_group_id: str) -> None:
     :raises JobGroupUnknownError: it does not know the group.
     :raises JobGroupPurgedError: the group's rows were purged.
     """
-    record = ledger.jobs.get_job_group(job_group_id)
-    if record is None:
+    if not check_not_purged(ledger, job_group_id):
         raise JobGroupUnknownError(job_group_id)
-    if record.purged_at is not None:
+
+
+def check_not_purged(ledger: Ledger, job_group_id: str) -> bool:
+    """
+    Make sure that nothing was forgotten of a group.
+
+    :return: Whether the ledger knows the group.
+    :raises JobGroupPurgedError: its rows were purged.
+    """
+    record = ledger.jobs.get_job_group(job_group_id)
+    if record is not None and record.purged_at is not None:
         raise JobGroupPurgedError(job_group_id, record.purged_at)
+    return record is not None
 
 
 def needs_details(only: str | None) -> bool:

@@ -359,3 +359,21 @@ def test_the_ledger_can_be_read_by_another_process_meanwhile(
     tell(1)
     with open_ledger(str(ledger.engine.url), [key]) as other:
         assert export(other, GROUP, tmp_path / "r.csv")["rows"] == 1
+
+
+def test_who_may_read_a_file_is_kept_and_numbers_are_for_their_owner_alone(
+    ledger: Ledger, tell: Callable[..., None], tmp_path: Path
+) -> None:
+    tell(1)
+    (tmp_path / "kept.csv").touch()
+    (tmp_path / "kept.csv").chmod(0o600)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "kept.csv")
+
+    export(ledger, GROUP, tmp_path / "link.csv")
+    for suffix in ("csv", "jsonl.gz", "parquet"):
+        export(ledger, GROUP, tmp_path / f"numbers.{suffix}", include_phone_number=True)
+        assert (tmp_path / f"numbers.{suffix}").stat().st_mode & 0o777 == 0o600
+
+    assert (tmp_path / "kept.csv").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(rows_of(tmp_path / "kept.csv")) == 1
