@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,25 +70,22 @@ def test_the_owner_and_the_group_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_file_whose_owner_cannot_be_kept_is_not_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    tmp_path.chmod(0o777)
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            os.setgid(2345)
-            os.setuid(1234)
-            write(path)
-        except OutboundBotConfigError as error:
-            code = 0 if "belongs to user 0" in str(error) else 2
-        finally:
-            os._exit(code)
+def test_a_file_whose_owner_cannot_be_kept_is_not_replaced() -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from airflow_provider_outbound.core.files import atomic_write\n"
+        "os.setgroups([]); os.setgid(2345); os.setuid(1234)\n"
+        "with atomic_write(Path(sys.argv[1])) as file: file.write(b'new')"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o777)
+        path = Path(folder, "file")
+        path.write_bytes(b"old")
+        command = [sys.executable, "-c", program, str(path)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+        assert "cannot be written: it belongs to user 0 and group 0" in ended.stderr
+        assert path.read_bytes() == b"old"
+        assert list(Path(folder).iterdir()) == [path]
 
 
 def test_a_link_stays_a_link_and_its_target_is_replaced_whole(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.leases import bound_lease, is_too_long
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     GroupState,
@@ -25,12 +25,8 @@ from airflow_provider_outbound.exceptions import JobGroupPurgedError, LeaseHeldE
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
-log = logging.getLogger(__name__)
-
 #: States of an assignment.
 OPEN, _SEALED, _ABANDONED = "open", "sealed", "abandoned"
-#: No lease was longer in versions that did not note its length, seconds.
-_LONGEST_LEASE = 600.0
 #: How the names of owners begin that settle what others left.
 _SETTLER = "settler:"
 
@@ -209,7 +205,7 @@ class Groups:
                     select(table).where(table.c.assignment_id == assignment_id).with_for_update()
                 ).one()
                 if row.state == OPEN and row.owner != owner and row.lease_until > now:
-                    held_until = _bound_lease(connection, row, now)
+                    held_until = bound_lease(connection, row, now)
                 else:
                     was_sealed = row.state == _SEALED
                     connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
@@ -323,17 +319,17 @@ class Groups:
         ]
 
     def _bound_leases(self, job_group_id: str) -> None:
-        """See :func:`_bound_lease`: of a dead assignment, for nobody else will shorten its lease."""
+        """See :func:`bound_lease`: of a dead assignment, for nobody else will shorten its lease."""
         table = schema.assignments.c
         held = select(schema.assignments).where(table.job_group_id == job_group_id, table.state == OPEN)
         with self._database.read() as connection:
             now = self._database.time(connection)
-            if not any(_is_too_long(row, now) for row in connection.execute(held)):
+            if not any(is_too_long(row, now) for row in connection.execute(held)):
                 return
         with self._database.write() as connection:
             now = self._database.time(connection)
             for row in connection.execute(held).all():
-                _bound_lease(connection, row, now)
+                bound_lease(connection, row, now)
 
     def _end(self, assignment: Assignment, **values: Any) -> None:
         table = schema.assignments
@@ -421,36 +417,6 @@ class Groups:
         with self._database.read() as connection:
             row = connection.execute(select(schema.job_groups).where(condition)).one_or_none()
         return None if row is None else _group(row)
-
-
-def _is_too_long(row: Row[Any], now: datetime) -> bool:
-    """Whether a lease ends later than it can: the clock has been set back since it was written."""
-    longest = _LONGEST_LEASE if row.lease_seconds is None else row.lease_seconds
-    return bool(row.lease_until > now + timedelta(seconds=longest))
-
-
-def _bound_lease(connection: Connection, row: Row[Any], now: datetime) -> datetime:
-    """
-    Shorten a lease to its whole length from now, if the clock has been set back since it was written.
-
-    Whoever holds it counts its length by clocks of its own, and from an earlier moment.
-
-    :return: When it ends.
-    """
-    until: datetime = row.lease_until
-    if not _is_too_long(row, now):
-        return until
-    longest = _LONGEST_LEASE if row.lease_seconds is None else row.lease_seconds
-    until = now + timedelta(seconds=longest)
-    table = schema.assignments
-    connection.execute(update(table).where(table.c.assignment_id == row.assignment_id).values(lease_until=until))
-    log.warning(
-        "Job group %s: the clock was set back: the lease of an assignment, which ended at %s, ends at %s",
-        row.job_group_id,
-        row.lease_until.isoformat(timespec="seconds"),
-        until.isoformat(timespec="seconds"),
-    )
-    return until
 
 
 def _is_dead(row: Row[Any], now: datetime, dead_for: float) -> bool:

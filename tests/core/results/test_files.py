@@ -21,7 +21,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pyarrow import parquet
 
-from airflow_provider_outbound.core.ledger import JobDetails, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import JobDetails, JobGroupRecord, Ledger, open_ledger
 from airflow_provider_outbound.core.results import COLUMNS, export
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -44,6 +44,7 @@ ALL_SUFFIXES = pytest.mark.parametrize("suffix", ["csv", "jsonl", "ndjson", "csv
 def test_parquet_has_the_same_types_whatever_is_in_it(
     ledger: Ledger, tell: Callable[..., None], tmp_path: Path
 ) -> None:
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="nobody"))
     export(ledger, "nobody", tmp_path / "empty.parquet")
     tell(1, call="SucceededFinish", extras={"city": "杭州", "note": "13800000001"})
     result = next(iter(ledger.jobs.iter_results(GROUP)))
