@@ -137,14 +137,22 @@ def _follow(
             try:
                 size += future.result()
             except RecordingUnavailableError as error:
-                reasons[wanted.stem] = error.reason
+                _note(reasons, wanted, error.reason)
                 watched.put_off(wanted)
             else:
                 watched.has(wanted)
         for wanted in downloads.overdue():
-            reasons[wanted.stem] = TOO_SLOW
+            _note(reasons, wanted, TOO_SLOW)
             watched.put_off(wanted)
     return size
+
+
+def _note(reasons: dict[str, str], wanted: Wanted, reason: str) -> None:
+    """Keep why a recording is not there; that its time was up says less than what was met before."""
+    if reason == TOO_SLOW:
+        reasons.setdefault(wanted.stem, reason)
+    else:
+        reasons[wanted.stem] = reason
 
 
 def _getter(

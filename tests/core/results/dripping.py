@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 @contextmanager
-def dripping_server(seconds: float = 0.1) -> Iterator[str]:
-    """Its address; whatever is asked for, bytes come for ever, one in so many seconds."""
-    stop = threading.Event()
+def dripping_server(seconds: float = 0.1) -> Iterator[tuple[str, threading.Event]]:
+    """Its address, and whether it was asked; whatever is asked for, bytes come for ever, one in so many seconds."""
+    stop, asked = threading.Event(), threading.Event()
 
     class Dripping(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -22,6 +22,7 @@ def dripping_server(seconds: float = 0.1) -> Iterator[str]:
             self.send_header("Content-Length", "1000000")
             self.end_headers()
             self.wfile.write(b"RIFF")
+            asked.set()
             try:
                 while not stop.wait(seconds):
                     self.wfile.write(b"\0")
@@ -36,7 +37,7 @@ def dripping_server(seconds: float = 0.1) -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://127.0.0.1:{server.server_port}", asked
         finally:
             stop.set()
             server.shutdown()

@@ -248,54 +248,57 @@ def tell_of_one(ledger: Any, url: str) -> None:
 
 
 @pytest.fixture
-def dripping(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address of a server whose recordings never end."""
+def dripping(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, threading.Event]]:
+    """Address of a server whose recordings never end, and whether it was asked for one."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    with importlib.import_module("dripping").dripping_server() as api:
-        yield api
+    with importlib.import_module("dripping").dripping_server() as server:
+        yield server
 
 
 def client_of(api: str) -> OutboundBotClient:
     return OutboundBotClient(ClientSettings(access_key_id="k", access_key_secret="s", endpoint=api, instance_id="i"))
 
 
-def test_a_server_that_drips_bytes_does_not_hold_back_the_end(ledger: Any, tmp_path: Path, dripping: str) -> None:
+def test_a_server_that_drips_bytes_does_not_hold_back_the_end(
+    ledger: Any, tmp_path: Path, dripping: tuple[str, threading.Event]
+) -> None:
     """It would come for a day, and no timeout of a socket notices."""
-    tell_of_one(ledger, f"{dripping}/x.wav")
+    tell_of_one(ledger, f"{dripping[0]}/x.wav")
 
-    result = download_recordings(ledger, client_of(dripping), "g", tmp_path / "r", timeout=2.0, poll_interval=0.1)
+    result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", timeout=2.0, poll_interval=0.1)
 
     assert (result["downloaded"], result["missing"]) == (0, 1)
     assert not [path for path in tmp_path.glob("r/*") if not path.name.startswith(".")]
 
 
 def test_a_download_that_is_given_up_makes_room_for_others(
-    ledger: Any, tmp_path: Path, dripping: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ledger: Any,
+    tmp_path: Path,
+    dripping: tuple[str, threading.Event],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(recordings, "DOWNLOAD_SECONDS", 0.5)
-    tell_of_one(ledger, f"{dripping}/x.wav")
+    tell_of_one(ledger, f"{dripping[0]}/x.wav")
     options = {"timeout": 4.0, "poll_interval": 0.1, "max_parallel_requests": 1}
 
-    result = download_recordings(ledger, client_of(dripping), "g", tmp_path / "r", **options)
+    result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", **options)
 
     assert result["missing"] == 1
     assert "1 recordings are missing: 1 × it comes too slowly" in caplog.text
 
 
 def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
-    ledger: Any, tmp_path: Path, dripping: str, key: str
+    ledger: Any, tmp_path: Path, dripping: tuple[str, threading.Event], key: str
 ) -> None:
-    tell_of_one(ledger, f"{dripping}/x.wav")
-    arguments = (f"sqlite:///{tmp_path}/ledger.db", key, dripping, "g", str(tmp_path / "r"))
+    tell_of_one(ledger, f"{dripping[0]}/x.wav")
+    arguments = (f"sqlite:///{tmp_path}/ledger.db", key, dripping[0], "g", str(tmp_path / "r"))
     command = [sys.executable, str(Path(__file__).parent / "dripping.py"), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         assert process.stdout.readline()
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("r/.*.part")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert dripping[1].wait(60)
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(60) == 3
