@@ -94,7 +94,8 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None stands for one that was not installed by Python, and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
