@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.follow_up import follow_up, from_results
-from airflow_provider_outbound.core.ledger import Incoming, Ledger
+from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus
 from airflow_provider_outbound.core.results import COLUMNS, enrich, export, iter_results
 from airflow_provider_outbound.exceptions import JobGroupPurgedError, JobGroupUnknownError, OutboundBotConfigError
@@ -120,7 +120,10 @@ def test_an_unknown_format_is_refused(ledger: Ledger, tmp_path: Path) -> None:
         export(ledger, GROUP, tmp_path / "r.xlsx")
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_words(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_in_words(
+    ledger: Ledger, tell: Callable[..., None], tmp_path: Path
+) -> None:
+    tell(1)
     (tmp_path / "file").touch()
 
     with pytest.raises(OutboundBotConfigError, match="cannot be written: "):
@@ -197,6 +200,7 @@ def test_the_outcomes_add_up_to_the_jobs(
     number: int,
 ) -> None:
     group = f"g-{number}-{len(list(tmp_path.glob('*.jsonl')))}"
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group))
     for index, (status, reason, call) in enumerate(jobs):
         tell(index, group=group, status=status, reason=reason, call=call)
     path = tmp_path / f"{len(list(tmp_path.glob('*.jsonl')))}.jsonl"
