@@ -17,6 +17,7 @@ Every error this package raises on purpose.
     * LedgerAccessError               its database refuses this user, or is not a ledger
     * LedgerVersionError              its schema is newer than this package
     * LedgerKeyError                  a row cannot be decrypted with the keys given
+    * JobGroupUnknownError            the ledger does not know the group
     * JobGroupPurgedError             the group's rows were purged: it is over
     * LeaseHeldError                  another process still owns this assignment
     * LeaseLostError                  another process owns this assignment now
@@ -191,6 +192,24 @@ class LeaseHeldError(LedgerError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.until,)
+
+
+class JobGroupUnknownError(LedgerError):
+    """
+    The ledger does not know the group: nothing was assigned to it, and nobody waited for it, with this ledger.
+
+    :param job_group_id: The group.
+    """
+
+    def __init__(self, job_group_id: str) -> None:
+        self.job_group_id = job_group_id
+        super().__init__(
+            f"job group {job_group_id}: the ledger does not know it; check the id, and whether [outbound] ledger_url"
+            " names the ledger of its campaign. Of a group that others assign to, wait with a sensor first"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.job_group_id,)
 
 
 class JobGroupPurgedError(LedgerError):

@@ -4,7 +4,9 @@
 Each command is a module with ``configure(subparsers)``, which adds a parser and says what runs it. Those modules import
 what they need when they run, so that ``outbound --help`` is quick and no command needs another's extra.
 
-Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C. A command does its work whatever
+becomes of its output; output that cannot be written is an error, unless it goes into a pipe whose reader has read
+enough.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from airflow_provider_outbound import __version__
+from airflow_provider_outbound.cli.output import LastingStream, lasting_output
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "doctor", "bench")
@@ -30,7 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: Arguments without the program's name; default: those of the process.
     :return: Exit code.
     """
-    return run(_parser().parse_args(argv))
+    with lasting_output() as output:
+        try:
+            arguments = _parser().parse_args(argv)
+        except SystemExit as ended:
+            # Help was asked for, or wrong usage is explained.
+            if not ended.code and (code := _code(0, output)):
+                raise SystemExit(code) from None
+            raise
+        return _run(arguments, output)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,6 +50,23 @@ def run(arguments: argparse.Namespace) -> int:
 
     :return: Exit code.
     """
+    with lasting_output() as output:
+        return _run(arguments, output)
+
+
+def _run(arguments: argparse.Namespace, output: LastingStream) -> int:
+    return _code(_run_command(arguments), output)
+
+
+def _code(code: int, output: LastingStream) -> int:
+    """The exit code of a command that ended with ``code``, by what became of its output."""
+    output.flush()
+    if code == 0 and output.failure is not None:
+        return _fail(f"standard output cannot be written: {output.failure}")
+    return code
+
+
+def _run_command(arguments: argparse.Namespace) -> int:
     try:
         return int(arguments.run(arguments))
     except OutboundBotError as error:

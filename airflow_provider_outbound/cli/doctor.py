@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
+from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _examine(arguments: argparse.Namespace) -> int:
             if not arguments.json:
                 _show(finding)
     if arguments.json:
-        print(json.dumps([attrs.asdict(finding) for finding in findings], ensure_ascii=False))
+        print_json([attrs.asdict(finding) for finding in findings])
     wrong = [finding.name for finding in findings if finding.state is State.WRONG]
     if wrong:
         print(f"outbound: wrong: {', '.join(dict.fromkeys(wrong))}", file=sys.stderr)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
+from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _ACTIONS = {
 _ALL = """\
 --all means every group of this ledger that has not ended. A call on the line is spoken to its end. Tasks that are still
 assigning go on adding contacts, which will be called: pause or fail them first (airflow dags pause DAG).
+Every group is tried, whatever becomes of another one, of the output or of the terminal. Exit code 0 means that all are
+done; Ctrl-C says which are not.
 """
 #: What the API counts.
 _COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
@@ -75,7 +78,7 @@ def _list(arguments: argparse.Namespace) -> int:
             no_api = _why_no_api(hook)
             rows = [_row(hook, record, no_api) for record in records]
     if arguments.json:
-        print(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
     else:
         _print_table(rows)
     failed = [row for row in rows if row["error"]]
@@ -125,8 +128,8 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str
         return {**row, "error": no_api}
     try:
         group = _describe(hook, record)
-    except OutboundBotError as error:
-        return {**row, "error": str(error)}
+    except Exception as error:  # noqa: BLE001 - the other groups are to be seen
+        return {**row, "error": words_of(error)}
     return {**row, "status": str(group.status) if group.status else None, "api": _counts(group)}
 
 
@@ -150,31 +153,22 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _steer(arguments: argparse.Namespace) -> int:
-    hook = _hook(arguments)
-    failed = 0
-    with hook.ledger:
-        records = list(_chosen(hook, arguments))
-        if not records:
-            print("no job group is under way")
-            return 0
-        if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
-            print("nothing was done")
-            return 1
-        for record in records:
-            try:
-                counts = _act(hook, arguments.action, record)
-            except OutboundBotError as error:
-                failed += 1
-                print(f"outbound: {record.job_group_id}: {error}", file=sys.stderr)
-            else:
-                told = ", ".join(f"{name} {counts[name]}" for name in _COUNTS)
-                print(f"{record.job_group_id}: {arguments.action}: {told}")
-    return 1 if failed else 0
+    with undisturbed():
+        hook = _hook(arguments)
+        with hook.ledger:
+            records = {record.job_group_id: record for record in _chosen(hook, arguments)}
+            if not records:
+                print("no job group is under way")
+                return 0
+            if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
+                print("nothing was done")
+                return 1
+            sweep = Sweep(action=arguments.action, group_ids=list(records))
+            return sweep.run(lambda group_id: _act(hook, arguments.action, records[group_id]))
 
 
 def _chosen(hook: OutboundBotHook, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
     from airflow_provider_outbound.core.ledger import JobGroupRecord
-    from airflow_provider_outbound.core.steer import is_over
 
     jobs = hook.ledger.jobs
     if not arguments.all:
@@ -182,8 +176,18 @@ def _chosen(hook: OutboundBotHook, arguments: argparse.Namespace) -> Iterator[Jo
             yield jobs.get_job_group(job_group_id) or JobGroupRecord(job_group_id=job_group_id)
         return
     for record in jobs.list_job_groups():
-        if not is_over(jobs.state(record.job_group_id)):
+        if not _is_over(hook, record):
             yield record
+
+
+def _is_over(hook: OutboundBotHook, record: JobGroupRecord) -> bool:
+    from airflow_provider_outbound.core.steer import is_over
+
+    try:
+        return is_over(hook.ledger.jobs.state(record.job_group_id))
+    except Exception as error:  # noqa: BLE001 - what the ledger cannot tell of one group must not spare any
+        print(f"outbound: {record.job_group_id}: {words_of(error)}; taken for under way", file=sys.stderr)
+        return False
 
 
 def _agrees(action: str, count: int) -> bool:
@@ -191,7 +195,8 @@ def _agrees(action: str, count: int) -> bool:
     question = f"{words[0].upper()}{words[1:]} all jobs of {count} job group{'' if count == 1 else 's'}? [y/N] "
     try:
         return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
+    except (EOFError, OSError):
+        # Nobody is there, or the terminal is gone.
         print()
         return False
 
@@ -210,7 +215,13 @@ def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str
             check_hours(hook.calling_hours, window_of(group), datetime.now(UTC))
 
     order.send(hook.client, hook.ledger, check)
-    return _counts(order.describe(hook.client))
+    try:
+        return _counts(order.describe(hook.client))
+    except Exception as error:
+        raise OutboundBotError(
+            f"{action} was sent, but what became of it cannot be read: {words_of(error)}; look again with: outbound"
+            " groups"
+        ) from error
 
 
 def _describe(hook: OutboundBotHook, record: JobGroupRecord) -> JobGroup:

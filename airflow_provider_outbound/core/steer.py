@@ -16,7 +16,12 @@ import attrs
 from airflow_provider_outbound.core.client.api import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
-from airflow_provider_outbound.exceptions import OutboundBotApiError, OutboundBotError, OutboundBotThrottlingError
+from airflow_provider_outbound.exceptions import (
+    OutboundBotApiError,
+    OutboundBotError,
+    OutboundBotNotFoundError,
+    OutboundBotThrottlingError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -81,10 +86,7 @@ class Order:
         :param check: Raises what forbids to act on the group now; not asked about one that has ended.
         :raises OutboundBotNotFoundError: there is no such group.
         """
-        group = self.describe(client)
-        has_ended = group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0
-        if not has_ended:
-            check(group)
+        has_ended = self._has_ended(client, check)
         act = {
             Action.SUSPEND: client.suspend_jobs,
             Action.RESUME: client.resume_jobs,
@@ -104,6 +106,25 @@ class Order:
             from airflow_provider_outbound.core.complete import note_cancelled
 
             note_cancelled(ledger, self.job_group_id)
+
+    def _has_ended(self, client: OutboundBotClient, check: Callable[[JobGroup], None]) -> bool:
+        try:
+            group = self.describe(client)
+        except OutboundBotNotFoundError:
+            raise
+        except Exception as error:
+            if self.action is Action.RESUME:
+                raise
+            # An answer that cannot be used must not let phones go on ringing.
+            why = error if isinstance(error, OutboundBotError) else type(error).__name__
+            log.warning(
+                "Job group %s: %s is sent although its state is unknown: %s", self.job_group_id, self.action, why
+            )
+            return False
+        if group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0:
+            return True
+        check(group)
+        return False
 
     def by_job_id(self, client: OutboundBotClient, ledger: Ledger) -> Order:
         """The same order with job ids instead of reference ids, as :meth:`remaining` needs it."""

@@ -166,6 +166,7 @@ class OutboundBotHook(BaseHook):
             call status of the service, or ``tag:NAME=VALUE``, for which the API is asked where the ledger does not know
             the tags yet.
         :raises OutboundBotConfigError: ``only`` is unknown; raised at once.
+        :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
         """
         from airflow_provider_outbound.core.results import iter_results
 
@@ -183,8 +184,10 @@ class OutboundBotHook(BaseHook):
         :param job_group_id: The group.
         :param name: Name of the follow-up, yours to choose: ``text-message``.
         :param only: As :meth:`iter_results` takes it; ``None`` for all that ended. ``unanswered`` never gives anybody
-            of whom the ledger knows, by any group, that they are on a block list, and nobody who was not dialled.
+            of whom the ledger knows, by any group, that they are or were on a block list (``outbound ledger allow``
+            takes that back), and nobody who was not dialled.
         :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
+        :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
         """
         from airflow_provider_outbound.core.follow_up import follow_up
 

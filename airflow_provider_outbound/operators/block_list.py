@@ -19,7 +19,8 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
     Put people of a job group on the bot instance's block list: the service calls them no more.
 
     Every number is sent once, however often the task is tried; what the block list holds already stays. Numbers go
-    from the ledger to the API, and nowhere else.
+    from the ledger to the API, and nowhere else. Follow-ups of the unanswered and ``contacts_from`` leave these people
+    out from then on, whichever bot is to call, until ``outbound ledger allow`` takes it back.
 
     :param job_group_id: The group, or what another of our tasks returned.
     :param only: Who: jobs that ended with this outcome, status, failure reason, call status or tag, as in

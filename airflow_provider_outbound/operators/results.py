@@ -23,7 +23,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
     Write one row a job of a group, what came of it, into a file or into a table of a database.
 
     The columns and their types are those of :mod:`airflow_provider_outbound.core.results`. A file appears when it is
-    whole, and replaces an older one. A table is written in one transaction; a row of a job that is there already is
+    whole, and replaces an older one, whose mode, owner and link it keeps; a new one with numbers is readable by its
+    owner alone. A table is written in one transaction; a row of a job that is there already is
     replaced, and rows of jobs that ``only`` leaves out stay as they are. A job that ran again has a higher
     ``revision`` in the next export.
 
@@ -37,7 +38,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
     :param only: Only jobs with this outcome (``answered``, ``unanswered``, ``not_dialled``, ``other``), ``failed``
         ones, those with this status, failure reason or call status of the service, or ``tag:NAME=VALUE``: those whose
         conversation gave this tag this value (``tag:NAME``: any).
-    :param include_phone_number: Write numbers and names too.
+    :param include_phone_number: Write numbers and names too. Without it, those of an earlier export are cleared in the
+        rows of a table that are written.
     :param enrich: Ask the API first for tags, durations, hang-up side and end of the conversation of answered jobs:
         one request a job, once; a retry goes on where the last try stopped. ``only="tag:…"`` asks by itself.
     :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts``; asset events of ``outlets`` carry them.
@@ -116,8 +118,9 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
     Fetch the recording of each answered call of a group, as soon as the service has it.
 
     Run it after the campaign, or beside it: it holds a worker until every answered call of a group that has ended has
-    its recording, or until ``timeout``. Files are named by ids, ``JOB_TASK.wav``, and appear when they are whole; those
-    that are there already are not fetched again. Notices that never came are made up for by asking the API.
+    its recording, or until ``timeout``. Files are named by ids, ``JOB_TASK.wav``, appear when they are whole, and are
+    readable by their owner alone; recordings that are there already are not fetched again. Notices that never came are
+    made up for by asking the API.
 
     :param job_group_id: The group, or what another of our tasks returned.
     :param path: Folder for the files, on this machine or, with a scheme, in a store.

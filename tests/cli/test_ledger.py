@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +16,10 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import make_url, text, update
+from sqlalchemy import func, make_url, select, text, update
 
 from airflow_provider_outbound.cli import main
+from airflow_provider_outbound.core.follow_up import follow_up
 from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, open_ledger, schema
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job
@@ -516,3 +519,72 @@ def test_a_newer_ledger_is_left_alone(ledger: Ledger, outbound: Callable[..., tu
     code, out = outbound("migrate")
 
     assert (code, "9999 is newer" in out) == (1, True)
+
+
+def test_a_group_that_dials_is_not_purged_by_name(ledger: Ledger, outbound: Callable[..., tuple[int, str]]) -> None:
+    store(ledger, message("g1", 1), message("g1", 2, eventType="Dialing", status="Executing"))
+
+    code, out = outbound("purge", "--group", "g1")
+
+    assert code == 1
+    assert "job group g1 has jobs that are not finished and may still be dialled" in out
+    assert ledger.jobs.summary("g1")["total"] == 2
+
+
+def test_a_purge_that_finishes_an_interrupted_one_says_so(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]]
+) -> None:
+    store(ledger, message("g1", 1), message("g1", 2))
+    # As a killed purge leaves it: the tombstone is made, and no row is deleted yet.
+    with ledger.write() as connection:
+        connection.execute(update(schema.job_groups).values(purged_at=ledger.time(connection)))
+
+    dry = outbound("purge", "--group", "g1", "--dry-run")
+    done = outbound("purge", "--group", "g1")
+
+    assert (dry[0], "4 rows of 1 job groups whose purge was interrupted would be purged: g1" in dry[1]) == (0, True)
+    assert (done[0], "4 rows of 1 job groups whose purge was interrupted purged: g1" in done[1]) == (0, True)
+    code, out = outbound("purge", "--group", "g1")
+    assert (code, "was purged at" in out) == (1, True)
+
+
+def allow(outbound: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, text: str) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    return outbound("allow")
+
+
+def test_a_refusal_is_taken_back_by_the_number_on_standard_input(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job in (1, 2):
+        refused = {"status": "Failed", "failureReason": "ContactBlockList"}
+        unanswered = {"status": "Failed", "tasks": [{"id": f"call-{job}", "status": "NoAnswer"}]}
+        store(ledger, message("g1", job, **unanswered), message("g2", job, **refused))
+    given = lambda: [row.reference_id for row in follow_up(ledger, "g1", uuid.uuid4().hex)]  # noqa: E731
+    assert given() == []
+
+    code, out = allow(outbound, monkeypatch, "139 0000 0001\n\n13911112222\n")
+
+    assert (code, out) == (0, "1 of 2 people may be contacted again; nothing was known against the others\n")
+    assert given() == ["ref-1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("", "no number was given", id="nothing"),
+        pytest.param("13900000001\n13900000002 13900000003\n", "standard input, line 2: ", id="two"),
+        pytest.param("13900000001\nnobody\n", "standard input, line 2: ", id="text"),
+    ],
+)
+def test_nobody_is_allowed_by_what_is_not_a_list_of_numbers(
+    ledger: Ledger, outbound: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    store(ledger, message("g2", 1, status="Failed", failureReason="ContactBlockList"))
+
+    code, out = allow(outbound, monkeypatch, text)
+
+    assert (code, words in out, "Nobody was allowed" in out) == (1, True, True)
+    assert "139000" not in out
+    with ledger.read() as connection:
+        assert connection.execute(select(func.count()).select_from(schema.handled)).scalar_one() == 0

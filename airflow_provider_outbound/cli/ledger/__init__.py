@@ -1,5 +1,6 @@
 """
-``outbound ledger``: look at the ledger, bring its schema up, purge what is over, deal with unreadable messages.
+``outbound ledger``: look at the ledger, bring its schema up, purge what is over, let people be contacted
+again, deal with unreadable messages.
 
 Each subcommand is a module with ``configure(subparsers)``.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-SUBCOMMANDS = ("status", "migrate", "purge", "quarantine")
+SUBCOMMANDS = ("status", "migrate", "purge", "allow", "quarantine")
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

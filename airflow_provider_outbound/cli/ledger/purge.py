@@ -20,11 +20,12 @@ Delete contacts, results, calls, recordings and events of job groups to which no
 events as old that every cursor has passed. Works in small transactions, so collectors and tasks go on meanwhile.
 
 Of a purged group a tombstone stays, so that clearing its tasks calls nobody again. Passed over, and said so: groups
-that somebody may wait for, that have an assignment open, or events that a cursor has yet to read.
+that somebody may wait for, that have an assignment open, jobs that may still be dialled, or events that a cursor has
+yet to read. A purge that was interrupted is finished by the next one.
 --cursor drops the cursor of a subscription whose trigger is gone for good, and purges nothing else: events are kept
 for it no longer.
 What is purged is not remembered: max_calls_per_contact counts only what is kept, so keep rows for longer than its
-period."""
+period. Who must not be contacted stays known, by a keyed hash of the number; see: outbound ledger allow."""
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +35,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--older-than-days",
         type=_days,
         metavar="N",
-        help="default: [outbound] retention_days; with --group: however young",
+        help="default: [outbound] retention_days; with --group: 0",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--group", metavar="ID", help="this job group alone")
@@ -101,6 +102,15 @@ def _show(purge: Purge, *, dry_run: bool) -> None:
         for kept in purge.passed_over:
             table.add_row(escape(kept.job_group_id), escape(kept.dag_id or ""), "", escape(f"kept: it {kept.reason}"))
         console.print(table)
+    if purge.finished:
+        rows = sum(group.rows for group in purge.finished)
+        console.print(
+            f"{rows} rows of {len(purge.finished)} job groups whose purge was interrupted {done}:"
+            f" {' '.join(group.job_group_id for group in purge.finished)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(
         f"{len(purge.purged)} job groups {done}, {len(purge.passed_over)} kept, {purge.events} other events {done}",
         highlight=False,

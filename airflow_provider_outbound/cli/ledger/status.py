@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
+from airflow_provider_outbound.cli.output import print_json
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Health
@@ -36,7 +36,7 @@ def _status(args: argparse.Namespace) -> int:
         health = examine(ledger)
         shown = ledger.engine.url.render_as_string(hide_password=True)
     if args.json:
-        print(json.dumps(_as_json(health, shown), ensure_ascii=False))
+        print_json(_as_json(health, shown))
     else:
         _print(health, shown)
     return 0

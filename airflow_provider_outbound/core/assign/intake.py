@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from io import TextIOWrapper
 from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Reject
+from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.ledger import Candidate, Standing
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import mask
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 DedupeBy = Literal["phone", "reference_id"]
 Classify = Callable[[Sequence[Candidate]], list[Standing]]
@@ -174,20 +175,17 @@ class Seen:
 
 
 class RejectsFile:
-    """Rejected rows as CSV, numbers masked; written anew by each try."""
+    """Rejected rows as CSV, numbers masked, readable by their owner alone; written anew by each try."""
 
     def __init__(self, path: PathLike) -> None:
         self._path = path
+        self._opened = ExitStack()
         self._file: Any = None
         self._writer: Any = None
 
     def __enter__(self) -> Self:
-        try:
-            self._file = TextIOWrapper(self._path.open("wb"), encoding="utf-8", newline="")
-        except OSError as error:
-            raise OutboundBotConfigError(
-                f"rejects_path: {self._path} cannot be written: {error.strerror or type(error).__name__}"
-            ) from None
+        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path:"))
+        self._file = TextIOWrapper(opened, encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(("row", "phone_number", "reason", "file", "line"))
         return self
@@ -199,4 +197,7 @@ class RejectsFile:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # It is put into place however the task ends: those whose task fails want it most.
+        with self._opened.pop_all():
+            self._file.flush()
+            self._file.detach()

@@ -420,7 +420,8 @@ def note_cancelled(ledger: Ledger, job_group_id: str) -> None:
     The service calls a group cancelled too, but not where some of its jobs had ended before, as far as is known.
     """
     observed = ledger.jobs.state(job_group_id).observed
-    ledger.jobs.save_observed(job_group_id, {**observed, "cancelled": True})
+    now = ledger.now().isoformat()
+    ledger.jobs.save_observed(job_group_id, {**observed, "cancelled": True, "cancelled_at": now})
 
 
 def _is_assigning(state: GroupState) -> bool:

@@ -21,6 +21,8 @@ def from_results(
     """
     Contacts of a group's ended jobs, with the names, extras and reference ids that they had there.
 
+    Whoever is on a block list, by all that the ledger knows, is left out, whatever ``only`` is.
+
     :param open_ledger: Opens the ledger for one reading; it is closed after that.
     :param only: As in :func:`~airflow_provider_outbound.core.follow_up.follow_up`.
     """
@@ -42,7 +44,7 @@ class _Results:
     def __iter__(self) -> Iterator[tuple[int, Contact | Reject]]:
         row = 0
         with self._open_ledger() as ledger:
-            for page in ended_jobs(ledger, self._job_group_id, self._only):
+            for page in ended_jobs(ledger, self._job_group_id, self._only, to_call=True):
                 for row, result in enumerate(page, start=row + 1):  # noqa: B020 - counted over all pages
                     yield row, _contact(row, result)
 

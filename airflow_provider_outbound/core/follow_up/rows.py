@@ -43,8 +43,9 @@ def follow_up(
     :param name: Name of the follow-up, yours to choose: ``text-message``.
     :param only: As in :func:`~airflow_provider_outbound.core.results.iter_results`; ``None`` for all that ended. Of
         ``unanswered`` (and NoAnswer, Busy, NotConnected, PoweredOff) those are left out of whom the ledger knows, by
-        this or another group, that they are on a block list.
+        this or another group, that they are or were on a block list; ``outbound ledger allow`` takes that back.
     :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
     """
     from airflow_provider_outbound.core.ledger.follow_ups import OWN_NAMES
 
@@ -72,14 +73,18 @@ def unhandled(ledger: Ledger, job_group_id: str, name: str, only: str | None) ->
     return (row for page in pages for row in ledger.follow_ups.unhandled(name, job_group_id, page))
 
 
-def ended_jobs(ledger: Ledger, job_group_id: str, only: str | None) -> Iterator[list[JobResult]]:
+def ended_jobs(
+    ledger: Ledger, job_group_id: str, only: str | None, *, to_call: bool = False
+) -> Iterator[list[JobResult]]:
     """
     Ended jobs of a group, some at a time; of those to be contacted again, whoever may be.
 
+    :param to_call: Whether they are to be called, whatever ``only`` is.
     :raises OutboundBotConfigError: ``only`` is unknown; at once.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
     """
     results = (result for result in iter_results(ledger, job_group_id, only) if result.has_ended)
     pages = iter(lambda: list(islice(results, PAGE)), [])
-    if only not in _UNREACHED:
+    if not to_call and only not in _UNREACHED:
         return pages
     return (ledger.follow_ups.without_blocked(job_group_id, page) for page in pages)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, delete, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import JobResult
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
-from airflow_provider_outbound.core.models.enums import DO_NOT_CONTACT_FAILURE_REASONS, CallStatus
+from airflow_provider_outbound.core.models.enums import (
+    DO_NOT_CONTACT_FAILURE_REASONS,
+    CallStatus,
+    FailureReason,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -21,13 +24,37 @@ if TYPE_CHECKING:
 OWN_NAMES = "outbound:"
 #: Follow-up of those who were put on the block list; a bot instance follows.
 BLOCK_LIST = f"{OWN_NAMES}block_list:"
+#: Follow-up of those whose refusal was taken back: it holds for what the job had told by then.
+TAKEN_BACK = f"{OWN_NAMES}taken_back"
+#: Rows read at a time.
+_PAGE = 500
 
 _jobs = schema.jobs.c
 _handled = schema.handled.c
+_refusals = schema.refusals.c
+_taken_back = schema.handled.alias("taken_back")
+
+_REFUSED = or_(
+    _jobs.failure_reason.in_(DO_NOT_CONTACT_FAILURE_REASONS), _jobs.call_status == CallStatus.CONTACT_BLOCK_LIST
+)
+#: That a number is not in service is no refusal of a person's.
+_OF_A_PERSON = or_(
+    _jobs.failure_reason.in_(DO_NOT_CONTACT_FAILURE_REASONS - {FailureReason.EMPTY_NUMBER}),
+    _jobs.call_status == CallStatus.CONTACT_BLOCK_LIST,
+)
+_SAVED = (
+    select(_handled.name)
+    .where(
+        _handled.job_group_id == _jobs.job_group_id,
+        _handled.reference_id == _jobs.reference_id,
+        _handled.name.startswith(BLOCK_LIST, autoescape=True),
+    )
+    .exists()
+)
 
 
 class FollowUps:
-    """Reads and writes of ``handled``."""
+    """Reads and writes of ``handled`` and ``refusals``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,6 +77,76 @@ class FollowUps:
                     ]
                 )
                 connection.execute(statement.on_conflict_do_nothing())
+            if name.startswith(BLOCK_LIST):
+                self._refuse(connection, results)
+
+    def _refuse(self, connection: Connection, results: Sequence[JobResult]) -> None:
+        """Remember whom we put on a block list; that an earlier refusal was taken back does not count any more."""
+        references: dict[str, list[str]] = defaultdict(list)
+        for result in results:
+            references[result.job_group_id].append(result.reference_id)
+        for job_group_id, ids in references.items():
+            for part in chunks(ids):
+                here = _jobs.job_group_id == job_group_id, _jobs.reference_id.in_(part)
+                self._keep(connection, list(connection.execute(select(_jobs.phone_key).where(*here)).scalars()))
+                connection.execute(
+                    delete(schema.handled).where(
+                        _handled.job_group_id == job_group_id,
+                        _handled.reference_id.in_(part),
+                        _handled.name == TAKEN_BACK,
+                    )
+                )
+
+    def _keep(self, connection: Connection, phone_keys: Sequence[str | None]) -> None:
+        rows = [{"phone_key": key, "refused_at": self._database.time(connection)} for key in set(phone_keys) if key]
+        if rows:
+            connection.execute(insert(connection, schema.refusals).values(rows).on_conflict_do_nothing())
+
+    def keep_refusals(self, job_group_id: str) -> None:
+        """Remember those of a group's persons who must not be contacted, before its rows are deleted."""
+        after = ""
+        while True:
+            statement = (
+                _with_taken_back(_jobs.reference_id)
+                .where(_jobs.job_group_id == job_group_id, _jobs.reference_id > after, or_(_OF_A_PERSON, _SAVED))
+                .order_by(_jobs.reference_id)
+                .limit(_PAGE)
+            )
+            with self._database.read() as connection:
+                rows = connection.execute(statement).all()
+            kept = [row.phone_key for row in rows if _holds(row)]
+            if kept:
+                with self._database.write() as connection:
+                    self._keep(connection, kept)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1].reference_id
+
+    def take_back(self, phone_keys: Sequence[str]) -> int:
+        """
+        Let persons be contacted again, whatever the ledger has known against it until now.
+
+        :return: How many of them could not be contacted.
+        """
+        found: set[str] = set()
+        with self._database.write() as connection:
+            now = self._database.time(connection)
+            for part in chunks(sorted(set(phone_keys))):
+                kept = delete(schema.refusals).where(_refusals.phone_key.in_(part)).returning(_refusals.phone_key)
+                found.update(connection.execute(kept).scalars())
+                for row in list(_refused_jobs(connection, part)):
+                    found.add(row.phone_key)
+                    statement = insert(connection, schema.handled).values(
+                        job_group_id=row.job_group_id,
+                        reference_id=row.reference_id,
+                        name=TAKEN_BACK,
+                        revision=_revision(row),
+                        handled_at=now,
+                    )
+                    changed = {"revision": statement.excluded.revision, "handled_at": now}
+                    keys = ["job_group_id", "reference_id", "name"]
+                    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+        return len(found)
 
     def unhandled(self, name: str, job_group_id: str, results: Sequence[JobResult]) -> list[JobResult]:
         """Those jobs of a group that the follow-up is not done with."""
@@ -67,51 +164,54 @@ class FollowUps:
         Those jobs of a group whose persons may be contacted, by all that the ledger knows of them.
 
         Left out is whoever was refused for a reason that forbids to contact them, by whichever job of whichever group,
-        or was put on the block list by us, unless the job in question began after that: then they were off it again.
+        or was put on the block list by us, until :meth:`take_back`. A call that somebody got later takes nothing back:
+        another bot has a block list of its own, and the clocks of two machines cannot tell which came first.
         """
-        begun: dict[str, list[tuple[str, datetime | None]]] = defaultdict(list)
+        references: dict[str, list[str]] = defaultdict(list)
         blocked: set[str] = set()
         with self._database.read() as connection:
             for part in chunks([result.reference_id for result in results]):
                 rows = connection.execute(
-                    select(
-                        _jobs.reference_id,
-                        _jobs.phone_key,
-                        func.coalesce(_jobs.started_at, _jobs.sent_at, type_=schema.UtcDateTime).label("begun"),
-                    ).where(
+                    select(_jobs.reference_id, _jobs.phone_key).where(
                         _jobs.job_group_id == job_group_id,
                         _jobs.reference_id.in_(part),
                         _jobs.phone_key.is_not(None),
                     )
                 )
                 for row in rows:
-                    begun[row.phone_key].append((row.reference_id, row.begun))
-            for phone_key, moment in _blocks(connection, list(begun)):
-                for reference_id, at in begun[phone_key]:
-                    # What has no time counts: to leave somebody out in vain is the lesser mistake.
-                    if moment is None or at is None or moment >= at:
-                        blocked.add(reference_id)
+                    references[row.phone_key].append(row.reference_id)
+            for part in chunks(list(references)):
+                kept = select(_refusals.phone_key).where(_refusals.phone_key.in_(part))
+                refused = {*connection.execute(kept).scalars()}
+                refused |= {row.phone_key for row in _refused_jobs(connection, part)}
+                blocked.update(reference for key in refused for reference in references[key])
         return [result for result in results if result.reference_id not in blocked]
 
 
-def _blocks(connection: Connection, phone_keys: Sequence[str]) -> Iterator[tuple[str, datetime | None]]:
-    """Whose numbers may not be contacted, and as of when it is known."""
-    refused = or_(
-        _jobs.failure_reason.in_(DO_NOT_CONTACT_FAILURE_REASONS), _jobs.call_status == CallStatus.CONTACT_BLOCK_LIST
+def _with_taken_back(*columns: Any) -> Any:
+    """Jobs, each with its revision when a refusal was taken back, if one was."""
+    same_job = and_(
+        _taken_back.c.job_group_id == _jobs.job_group_id,
+        _taken_back.c.reference_id == _jobs.reference_id,
+        _taken_back.c.name == TAKEN_BACK,
     )
-    saved = and_(
-        _handled.job_group_id == _jobs.job_group_id,
-        _handled.reference_id == _jobs.reference_id,
-        _handled.name.startswith(BLOCK_LIST, autoescape=True),
+    return select(_jobs.phone_key, _jobs.completions, _taken_back.c.revision, *columns).select_from(
+        schema.jobs.outerjoin(_taken_back, same_job)
     )
-    moment: Any = func.coalesce(
-        _handled.handled_at, _jobs.ended_at, _jobs.started_at, _jobs.sent_at, type_=schema.UtcDateTime
-    )
-    for part in chunks(phone_keys):
-        for index in (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE):
-            rows = connection.execute(
-                select(_jobs.phone_key, moment.label("moment"))
-                .select_from(schema.jobs.outerjoin(schema.handled, saved))
-                .where(index, _jobs.phone_key.in_(part), or_(refused, _handled.name.is_not(None)))
-            )
-            yield from ((row.phone_key, row.moment) for row in rows)
+
+
+def _refused_jobs(connection: Connection, phone_keys: Sequence[str]) -> Iterator[Any]:
+    """Jobs that forbid to contact one of these persons."""
+    for index in (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE):
+        statement = _with_taken_back(_jobs.job_group_id, _jobs.reference_id).where(
+            index, _jobs.phone_key.in_(phone_keys), or_(_REFUSED, _SAVED)
+        )
+        yield from (row for row in connection.execute(statement) if _holds(row))
+
+
+def _holds(row: Any) -> bool:
+    return row.revision is None or row.revision < _revision(row)
+
+
+def _revision(row: Any) -> int:
+    return max(1, len(row.completions or ()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, bindparam, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.leases import bound_lease
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     GroupState,
@@ -176,6 +177,7 @@ class Groups:
                 "state": OPEN,
                 "owner": owner,
                 "lease_until": now + timedelta(seconds=lease_seconds),
+                "lease_seconds": lease_seconds,
                 "settle_seconds": round(settle_seconds),
             }
             made = connection.execute(
@@ -193,16 +195,20 @@ class Groups:
                 .on_conflict_do_nothing()
                 .returning(table.c.assignment_id)
             ).scalar_one_or_none()
-            was_sealed = False
+            was_sealed, held_until = False, None
             if made is None:
                 row = connection.execute(
                     select(table).where(table.c.assignment_id == assignment_id).with_for_update()
                 ).one()
                 if row.state == OPEN and row.owner != owner and row.lease_until > now:
-                    raise LeaseHeldError(row.lease_until)
-                was_sealed = row.state == SEALED
-                connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
-            self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
+                    held_until = bound_lease(connection, row, now)
+                else:
+                    was_sealed = row.state == SEALED
+                    connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
+            if held_until is None:
+                self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
+        if held_until is not None:
+            raise LeaseHeldError(held_until)
         return Assignment(
             assignment_id=assignment_id,
             job_group_id=job_group_id,
@@ -223,7 +229,7 @@ class Groups:
             connection.execute(
                 update(table)
                 .where(table.c.assignment_id == assignment.assignment_id)
-                .values(lease_until=now + timedelta(seconds=lease_seconds))
+                .values(lease_until=now + timedelta(seconds=lease_seconds), lease_seconds=lease_seconds)
             )
 
     def check_lease(self, connection: Connection, assignment: Assignment) -> Any:

@@ -31,10 +31,10 @@ class Ledger(Database):
         self.inbox = Inbox(self, self.jobs)
         self.turns = Turns(self)
         self.quarantine = Quarantine(self, self.inbox)
-        self.retention = Retention(self, self.jobs)
         self.details = Details(self)
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)
+        self.retention = Retention(self, self.jobs, self.follow_ups)
 
 
 def open_ledger(url: str, keys: Sequence[str]) -> Ledger:

@@ -2,7 +2,8 @@
 Retention: what is over for long is purged, in small transactions, while others go on writing.
 
 A purged group leaves a tombstone, its row in ``job_groups``: its task finds the group again and makes no second one,
-its late messages are counted and not kept, and whoever wants to call or wait by it is refused.
+its late messages are counted and not kept, and whoever wants to call or wait by it is refused. That somebody must not
+be contacted is remembered for longer than the rows that say so.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.groups import OPEN
 from airflow_provider_outbound.core.ledger.statements import chunks
-from airflow_provider_outbound.exceptions import LedgerError
+from airflow_provider_outbound.exceptions import JobGroupUnknownError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
     from airflow_provider_outbound.core.ledger.groups import Groups
 
 #: Rows deleted in one transaction: others wait for its commit.
@@ -29,13 +31,25 @@ BATCH = 500
 #: Somebody may still wait for a group that was looked at so recently and is not known to be complete: a waiter looks
 #: once in ``reconcile_interval``, a day at most, unless its triggerer is down.
 WAITED_FOR = timedelta(days=1)
+#: Calls on the line are over so long after the end of a group's window, or after it was cancelled.
+ON_THE_LINE = timedelta(days=1)
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
-#: Whatever is about one group; in this order, so that no row points to one that is gone.
-_OF_GROUP = tuple(
-    table
-    for table in reversed(schema.metadata.sorted_tables)
-    if "job_group_id" in table.c and table is not schema.job_groups
+#: Whatever is about one group; in this order, so that no row points to one that is gone. What was taken back goes last:
+#: a purge that is killed must not leave a refusal without it.
+_OF_GROUP = (
+    *(
+        table
+        for table in reversed(schema.metadata.sorted_tables)
+        if "job_group_id" in table.c and table not in (schema.job_groups, schema.handled)
+    ),
+    schema.handled,
+)
+
+
+_STILL_DIALLED = (
+    "has jobs that are not finished and may still be dialled: cancel them (outbound cancel) and wait for the group with"
+    " a sensor; a day after its window ended or it was cancelled, it is purged without that"
 )
 
 
@@ -61,11 +75,22 @@ class PassedOver:
 
 
 @attrs.frozen(kw_only=True)
+class FinishedGroup:
+    """A group whose purge had been interrupted, and was finished."""
+
+    job_group_id: str
+    #: Rows that were left.
+    rows: int
+
+
+@attrs.frozen(kw_only=True)
 class Purge:
     """What a purge did, or would do."""
 
     purged: tuple[PurgedGroup, ...]
     passed_over: tuple[PassedOver, ...]
+    #: What an earlier purge had begun.
+    finished: tuple[FinishedGroup, ...] = ()
     #: Rows of ``events`` that every cursor has passed, of groups that stay.
     events: int
 
@@ -73,30 +98,33 @@ class Purge:
 class Retention:
     """Purges the rows of groups and events that are old enough."""
 
-    def __init__(self, database: Database, groups: Groups) -> None:
+    def __init__(self, database: Database, groups: Groups, follow_ups: FollowUps) -> None:
         self._database = database
         self._groups = groups
+        self._follow_ups = follow_ups
 
     def purge(self, older_than: timedelta, *, job_group_id: str | None = None, dry_run: bool = False) -> Purge:
         """
         Purge groups to which nothing happened for so long, and events that came before and every cursor has passed.
 
         Others may write all the while, and this process may be killed: the next purge goes on where it stopped. A group
-        is passed over while somebody may wait for it, assigns to it, or has yet to read its events. Given up jobs of
-        unknown fate are purged too: nobody can send them again, for the group is a tombstone.
+        is passed over while somebody may wait for it, assigns to it, or has yet to read its events, and while its jobs
+        may still be dialled: whoever stops all groups would not find it. Given up jobs of unknown fate are purged too
+        once nothing has happened for a day: nobody can send them again, for the group is a tombstone.
 
         :param older_than: How long ago the last thing happened.
         :param job_group_id: Purge this group alone, and no events of others.
         :param dry_run: Only say what would be done.
-        :raises LedgerError: the ledger does not know the group.
+        :raises JobGroupUnknownError: the ledger does not know the group.
         """
         before = self._database.now() - older_than
-        if not dry_run:
-            for left in self._left_over():
-                self._empty(left)
+        finished = tuple(self._finish(group_id, dry_run=dry_run) for group_id in self._left_over(job_group_id))
+        done = {group.job_group_id for group in finished}
         purged: list[PurgedGroup] = []
         passed_over: list[PassedOver] = []
         for group in self._candidates(before, job_group_id):
+            if group.job_group_id in done:
+                continue
             found = self._examine(group, before)
             if isinstance(found, PurgedGroup) and not dry_run:
                 found = self._bury(group, found)
@@ -113,7 +141,7 @@ class Retention:
             events = self._forget_events(before, [group.job_group_id for group in purged], dry_run=dry_run)
         if self._database.is_sqlite and not dry_run:
             self._empty_log()
-        return Purge(purged=tuple(purged), passed_over=tuple(passed_over), events=events)
+        return Purge(purged=tuple(purged), passed_over=tuple(passed_over), finished=finished, events=events)
 
     def forgotten_since(self, since: datetime) -> int:
         """How many purged groups may have called people after ``since``: those calls are not counted any more."""
@@ -134,7 +162,7 @@ class Retention:
         with self._database.read() as connection:
             rows = list(connection.execute(statement))
         if job_group_id is not None and not rows:
-            raise LedgerError(f"job group {job_group_id}: the ledger does not know it")
+            raise JobGroupUnknownError(job_group_id)
         return rows
 
     def _examine(self, group: Row[Any], before: datetime) -> PurgedGroup | _Kept:
@@ -161,12 +189,35 @@ class Retention:
             ).one()
         moments = (group.created_at, group.ends_at, assigned, last_event, last_call)
         last_at = max(moment for moment in moments if moment is not None)
+        if obstacle is None and self._may_be_dialled(group, last_at):
+            obstacle = _STILL_DIALLED
         if last_at > before:
             what = "its window ends" if last_at == group.ends_at else "something happened to it"
             return _Kept(f"is too young: {what} at {_moment(last_at)}", young=True)
         if obstacle is not None:
             return _Kept(obstacle)
         return PurgedGroup(job_group_id=group.job_group_id, dag_id=group.dag_id, last_at=last_at, jobs=jobs)
+
+    def _may_be_dialled(self, group: Row[Any], last_at: datetime) -> bool:
+        """Whether jobs of the group are unfinished, as far as is known, and nothing says that they are over."""
+        here = _jobs.job_group_id == group.job_group_id
+        with self._database.read() as connection:
+            now = self._database.time(connection)
+            unfinished = connection.execute(select(exists().where(here, schema.UNFINISHED))).scalar()
+            doubtful = connection.execute(select(exists().where(here, schema.DOUBTFUL))).scalar()
+            sent_at = connection.execute(select(func.max(_jobs.sent_at)).where(here)).scalar()
+        if not unfinished and not (doubtful and last_at + ON_THE_LINE > now):
+            return False
+        state = self._groups.state(group.job_group_id)
+        confirmed = state.observed.get("confirmed")
+        if confirmed is not None and confirmed["of"] == [state.sealed_assignments, state.sealed]:
+            return False
+        ends = [] if group.ends_at is None else [group.ends_at]
+        if "cancelled_at" in state.observed:
+            cancelled_at = datetime.fromisoformat(state.observed["cancelled_at"])
+            # Of what was assigned after that, nobody has cancelled anything.
+            ends += [cancelled_at] if sent_at is None or sent_at <= cancelled_at else []
+        return not any(end + ON_THE_LINE <= now for end in ends)
 
     def _obstacle(self, connection: Connection, group: Row[Any]) -> str | None:
         """Why a group must stay for now, by a handful of look-ups."""
@@ -212,19 +263,29 @@ class Retention:
             self._groups.touch(connection, group.job_group_id, self._database.take_sequence(connection, 1))
         return found
 
-    def _left_over(self) -> list[str]:
+    def _left_over(self, job_group_id: str | None) -> list[str]:
         """Purged groups of which rows are left, because a purge was killed, or an older version wrote them since."""
         rows_left = or_(*(exists().where(table.c.job_group_id == _groups.job_group_id) for table in _OF_GROUP))
+        statement = select(_groups.job_group_id).where(_groups.purged_at.is_not(None), rows_left)
+        if job_group_id is not None:
+            statement = statement.where(_groups.job_group_id == job_group_id)
         with self._database.read() as connection:
-            return list(
-                connection.execute(
-                    select(_groups.job_group_id).where(_groups.purged_at.is_not(None), rows_left)
-                ).scalars()
-            )
+            return list(connection.execute(statement).scalars())
 
-    def _empty(self, job_group_id: str) -> None:
-        for table in _OF_GROUP:
-            self._delete(table, table.c.job_group_id == job_group_id)
+    def _finish(self, job_group_id: str, *, dry_run: bool) -> FinishedGroup:
+        """Delete what is left of a purged group; if it is a dry run, only count it."""
+        if not dry_run:
+            return FinishedGroup(job_group_id=job_group_id, rows=self._empty(job_group_id))
+        counts = [
+            select(func.count()).select_from(table).where(table.c.job_group_id == job_group_id) for table in _OF_GROUP
+        ]
+        with self._database.read() as connection:
+            rows = sum(connection.execute(count).scalar_one() for count in counts)
+        return FinishedGroup(job_group_id=job_group_id, rows=rows)
+
+    def _empty(self, job_group_id: str) -> int:
+        self._follow_ups.keep_refusals(job_group_id)
+        return sum(self._delete(table, table.c.job_group_id == job_group_id) for table in _OF_GROUP)
 
     def _forget_events(self, before: datetime, but: Sequence[str], *, dry_run: bool) -> int:
         """

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0006"
+REVISION = "0007"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -108,6 +109,8 @@ assignments = Table(
     Column("sealed_count", Integer),
     Column("owner", String(64), nullable=False),
     Column("lease_until", UtcDateTime, nullable=False),
+    #: How long the lease was when it was taken or renewed.
+    Column("lease_seconds", Double),
     Column("settle_seconds", Integer, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
     UniqueConstraint("dag_id", "run_id", "task_id", "map_index", "job_group_id"),
@@ -275,6 +278,8 @@ request_turns = Table(
     Column("name", String(256), primary_key=True),
     #: When the first turn begins that nobody has taken.
     Column("free_at", UtcDateTime, nullable=False),
+    #: When the last turns were taken: a clock that shows less has been set back since.
+    Column("taken_at", UtcDateTime),
 )
 
 #: Which jobs a follow-up is done with, by the follow-up's name.
@@ -287,4 +292,12 @@ handled = Table(
     #: The job's revision at that time.
     Column("revision", Integer, nullable=False),
     Column("handled_at", UtcDateTime, nullable=False),
+)
+
+#: Who must not be contacted, whatever became of the rows that say why; until it is taken back by name.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("phone_key", String(32), primary_key=True),
+    Column("refused_at", UtcDateTime, nullable=False),
 )

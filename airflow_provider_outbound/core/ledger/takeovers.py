@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.groups import ABANDONED, OPEN, Groups
+from airflow_provider_outbound.core.ledger.leases import bound_lease, is_too_long
 from airflow_provider_outbound.core.ledger.records import Assignment, JobState, TaskKey, UndecidedAssignment
 
 #: How the names of owners begin that settle what others left.
@@ -44,6 +45,7 @@ class Takeovers(Groups):
             now = self._database.time(connection)
             return [row for row in connection.execute(unfinished) if _is_dead(row, now, dead_for)]
 
+        self._bound_leases(job_group_id)
         with self._database.read() as connection:
             if not dead(connection):
                 return []
@@ -55,7 +57,7 @@ class Takeovers(Groups):
                 connection.execute(
                     update(schema.assignments)
                     .where(_table.assignment_id == row.assignment_id)
-                    .values(state=OPEN, owner=owner, lease_until=lease_until)
+                    .values(state=OPEN, owner=owner, lease_until=lease_until, lease_seconds=lease_seconds)
                 )
         return [
             Assignment(
@@ -66,6 +68,7 @@ class Takeovers(Groups):
 
     def undecided(self, assignment: Assignment) -> list[UndecidedAssignment]:
         """Other assignments to the same group that left requests in doubt, or have some under way."""
+        self._bound_leases(assignment.job_group_id)
         with self._database.read() as connection:
             now = self._database.time(connection)
             rows = connection.execute(
@@ -106,7 +109,12 @@ class Takeovers(Groups):
                     _table.owner == other.owner,
                     _is_idle(now),
                 )
-                .values(state=OPEN, owner=owner, lease_until=now + timedelta(seconds=lease_seconds))
+                .values(
+                    state=OPEN,
+                    owner=owner,
+                    lease_until=now + timedelta(seconds=lease_seconds),
+                    lease_seconds=lease_seconds,
+                )
             )
         if not taken.rowcount:
             return None
@@ -153,6 +161,18 @@ class Takeovers(Groups):
                 .order_by(_table.opened_at)
             ).all()
         return [TaskKey(row.dag_id, row.run_id, row.task_id, row.map_index) for row in rows]
+
+    def _bound_leases(self, job_group_id: str) -> None:
+        """See :func:`bound_lease`: a dead task does not shorten its lease itself."""
+        held = select(schema.assignments).where(_table.job_group_id == job_group_id, _table.state == OPEN)
+        with self._database.read() as connection:
+            now = self._database.time(connection)
+            if not any(is_too_long(row, now) for row in connection.execute(held)):
+                return
+        with self._database.write() as connection:
+            now = self._database.time(connection)
+            for row in connection.execute(held).all():
+                bound_lease(connection, row, now)
 
     def _idle(self, connection: Connection, assignment_ids: set[str], *, for_update: bool = False) -> frozenset[str]:
         """Those assignments that are not finished, and that nobody works on."""

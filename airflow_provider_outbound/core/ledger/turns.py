@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from airflow_provider_outbound.core.ledger.statements import insert
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
+
+log = logging.getLogger(__name__)
 
 
 class Turns:
@@ -27,18 +30,22 @@ class Turns:
         :param name: What is limited: the connection.
         :param count: Turns to take; they are ``1 / per_second`` seconds apart.
         :param per_second: Turns a second.
-        :return: Seconds until the first of them.
+        :return: Seconds until the first of them: one turn at most if the clock has been set back since the last.
         :raises LedgerUnavailableError: the database cannot be reached or written; none were taken.
         """
         table = schema.request_turns
         with self._database.write() as connection:
             now = self._database.time(connection)
-            free_at = connection.execute(select(table.c.free_at).where(table.c.name == name)).scalar()
-            first = now if free_at is None else max(now, free_at)
+            last = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+            first = now if last is None else max(now, last.free_at)
+            was_set_back = last is not None and first > now and (last.taken_at is None or last.taken_at > now)
+            if was_set_back:
+                first = min(first, now + timedelta(seconds=1 / per_second))
             statement = insert(connection, table).values(
-                name=name, free_at=first + timedelta(seconds=count / per_second)
+                name=name, free_at=first + timedelta(seconds=count / per_second), taken_at=now
             )
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["name"], set_={"free_at": statement.excluded.free_at})
-            )
+            changed = {column: statement.excluded[column] for column in ("free_at", "taken_at")}
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
+        if was_set_back:
+            log.warning("The clock was set back since the last request: requests go on at %g a second", per_second)
         return (first - now).total_seconds()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_outbound.core.models.job import Call, Job, last_call
 from airflow_provider_outbound.core.models.wire import MAX_COUNT, text, written
-from airflow_provider_outbound.core.results.only import chooser, lacks_details, needs_details
+from airflow_provider_outbound.core.results.only import check_group, chooser, lacks_details, needs_details
 from airflow_provider_outbound.exceptions import OutboundBotNotFoundError, OutboundBotThrottlingError
 
 if TYPE_CHECKING:
@@ -59,9 +59,11 @@ def enrich(
     :param only: Only of jobs that are meant, see :func:`iter_results`; a tag means all.
     :param instance_id: The group's; ``None`` leaves it to the client.
     :return: How many jobs were asked about.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged.
     :raises OutboundBotError: the API does not answer, or refuses; what came until then is kept.
     """
     matches = chooser(None if needs_details(only) else only)
+    check_group(ledger, job_group_id)
     wanted = (r for r in ledger.jobs.iter_results(job_group_id) if lacks_details(r) and matches(r))
     kept, stop = 0, threading.Event()
     with _Keeper(ledger) as keeper, ThreadPoolExecutor(max_parallel_requests) as pool:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.core.contacts import PathLike
+from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS, to_row
-from airflow_provider_outbound.core.results.files import whole
 from airflow_provider_outbound.core.results.formats import format_of, open_writer
 from airflow_provider_outbound.core.results.only import iter_results
 
@@ -31,7 +31,8 @@ def export(
     include_phone_number: bool = False,
 ) -> dict[str, Any]:
     """
-    Write a group's results; the file appears when it is whole, and replaces an older one.
+    Write a group's results; the file appears when it is whole, and replaces an older one, whose mode, owner and link it
+    keeps. A new file with numbers is readable by its owner alone.
 
     :param path: Where to write. Missing folders are made.
     :param file_format: ``jsonl``, ``csv`` or ``parquet``; ``None``: by the suffix of ``path``.
@@ -39,10 +40,15 @@ def export(
     :param include_phone_number: Write numbers and names too.
     :return: ``path``, ``rows``, and ``counts`` of the rows by outcome.
     :raises OutboundBotConfigError: the format or ``only`` is unknown, or nothing can be written there.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     chosen = format_of(path.name, file_format)
     results = _Counted(iter_results(ledger, job_group_id, only))
-    with whole(path) as file, open_writer(file, path.name, chosen, columns_of(personal=include_phone_number)) as write:
+    columns = columns_of(personal=include_phone_number)
+    with (
+        atomic_write(path, private=include_phone_number) as file,
+        open_writer(file, path.name, chosen, columns) as write,
+    ):
         for result in results:
             write(to_row(result, include_phone_number=include_phone_number))
     results.warn(job_group_id)
@@ -70,6 +76,7 @@ def export_to_table(
     :param include_phone_number: Write numbers and names too.
     :return: ``table``, ``rows``, and ``counts`` of the rows by outcome.
     :raises OutboundBotConfigError: ``only`` is unknown, or the table lacks a column or the key.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     from airflow_provider_outbound.core.results.table import Target
 

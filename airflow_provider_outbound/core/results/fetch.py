@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import socket
 import struct
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from contextvars import ContextVar
@@ -18,13 +20,15 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from airflow_provider_outbound.core.results.files import whole
+from airflow_provider_outbound.core.files import atomic_write
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings
 
 #: The largest recording taken: 256 MiB, more than four hours of uncompressed telephone sound.
 MAX_BYTES = 1 << 28
+#: Why a download was given up.
+TOO_SLOW = "it comes too slowly"
 _CHUNK = 1 << 16
 #: How sound begins, and the suffix that it gets.
 _KINDS = (
@@ -41,6 +45,7 @@ _KINDS = (
 _HEAD = 12
 #: The service's own storage; its internal addresses are private ones.
 _STORAGE = ".aliyuncs.com"
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class RecordingUnavailableError(Exception):
@@ -61,7 +66,7 @@ class Fetcher:
 
     :param settings: Of the client that was given the links: its patience, and whether it speaks TLS.
     :param connections: Kept open at a time.
-    :param go_on: Called now and then; raises to stop.
+    :param go_on: Called now and then, and before a file is put into place; raises to stop.
     """
 
     def __init__(self, settings: ClientSettings, *, connections: int, go_on: Callable[[], None]) -> None:
@@ -82,10 +87,13 @@ class Fetcher:
         """Close the connections."""
         self._session.close()
 
-    def fetch(self, url: str, folder: Any, stem: str) -> int:
+    def fetch(self, url: str, folder: Any, stem: str, *, until: float = math.inf) -> int:
         """
-        Fetch one recording into ``folder``, as ``stem`` with the suffix of what it is.
+        Fetch one recording into ``folder``, as ``stem`` with the suffix of what it is; readable by its owner alone.
 
+        A server that sends a byte now and then may keep the calling thread for longer, but no file appears then.
+
+        :param until: When to give up, on the monotonic clock.
         :return: Its size in bytes.
         :raises RecordingUnavailableError: it is not there, not whole, or no sound; or the link leads elsewhere.
         :raises OutboundBotConfigError: the file cannot be written.
@@ -93,23 +101,30 @@ class Fetcher:
         link = safe_link(url, self._settings.url)
         token = _fetching.set(True)
         try:
-            with closing(self._chunks(link)) as chunks:
+            with closing(self._chunks(link, until)) as chunks:
                 head = b""
                 while len(head) < _HEAD and (chunk := next(chunks, b"")):
                     head += chunk
                 suffix = _suffix(head)
                 size = len(head)
-                with whole(folder / f"{stem}{suffix}") as file:
+                with atomic_write(folder / f"{stem}{suffix}", private=True) as file:
                     file.write(head)
                     for chunk in chunks:
                         file.write(chunk)
                         size += len(chunk)
                     _check_riff(head, size)
+                    # Who has been given up puts nothing into place.
+                    self._check(until)
         finally:
             _fetching.reset(token)
         return size
 
-    def _chunks(self, link: str) -> Generator[bytes, None, None]:
+    def _check(self, until: float) -> None:
+        self._go_on()
+        if time.monotonic() >= until:
+            raise RecordingUnavailableError(TOO_SLOW)
+
+    def _chunks(self, link: str, until: float) -> Generator[bytes, None, None]:
         """The body. Errors of the library are ``OSError`` and quote the link: neither leaves this method."""
         import requests
 
@@ -128,14 +143,15 @@ class Fetcher:
                 declared = response.headers.get("Content-Length", "")
                 got = 0
                 for chunk in response.iter_content(_CHUNK):
-                    self._go_on()
+                    self._check(until)
                     got += len(chunk)
                     if got > MAX_BYTES:
                         raise RecordingUnavailableError(f"it is larger than {MAX_BYTES} bytes")
                     yield chunk
                 if declared.isdigit() and "Content-Encoding" not in response.headers and int(declared) != got:
                     failure = f"{got} of {declared} bytes came"
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, OSError, ValueError) as error:
+            # ValueError: an address that the library below cannot take apart.
             failure = f"its link cannot be followed to the end ({type(error).__name__})"
         if failure:
             raise RecordingUnavailableError(failure)
@@ -146,8 +162,8 @@ def safe_link(url: str, api: str) -> str:
     A link as it may be followed; messages name links too, and whoever can write messages must not choose what this
     machine connects to.
 
-    The host is the API's own, the service's storage, or one with public addresses only. A link without TLS is followed
-    with TLS, unless the API's own address is without.
+    The host is the API's own, the service's storage, or one with public addresses only, whether a proxy is set or not.
+    A link without TLS is followed with TLS, unless the API's own address is without.
 
     :raises RecordingUnavailableError: it leads elsewhere.
     """
@@ -162,22 +178,58 @@ def safe_link(url: str, api: str) -> str:
         return url
     if parts.scheme == "http" and own.scheme == "https":
         parts = parts._replace(scheme="https", netloc=host if port in (None, 80) else parts.netloc)
-    if not host.endswith(_STORAGE) and not _is_public(parts):
-        raise RecordingUnavailableError("its link leads to a private address")
+    if not host.endswith(_STORAGE):
+        _check_host(parts, host)
     return parts.geturl()
 
 
-def _is_public(parts: SplitResult) -> bool:
+def _check_host(parts: SplitResult, host: str) -> None:
+    """Refuse a host that is an IPv6 address, or that this machine finds at an address that is not public."""
+    if ":" in host:
+        # The service names hosts. No library of ours takes all forms of these for what they are.
+        raise RecordingUnavailableError("its link leads to a bare IPv6 address, which may be a private address")
+    try:
+        found = socket.getaddrinfo(host, parts.port or 443, proto=socket.IPPROTO_TCP)
+    except (OSError, UnicodeError):
+        if _has_proxy(parts):
+            # Behind a proxy a machine may know no names: the proxy resolves this one, and decides.
+            return
+        raise RecordingUnavailableError("the host of its link is unknown") from None
+    if not all(_is_public(ipaddress.ip_address(address[0])) for *_, address in found):
+        raise RecordingUnavailableError("its link leads to a private address")
+
+
+def _has_proxy(parts: SplitResult) -> bool:
     from requests.utils import get_environ_proxies
 
-    if get_environ_proxies(parts.geturl()):
-        # The proxy resolves the name, and decides.
-        return True
+    return bool(get_environ_proxies(parts.geturl()))
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address, and the IPv4 address that it may carry inside, is reachable from anywhere."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inside = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if inside is None and address in _NAT64:
+            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inside is not None:
+            return inside.is_global
+    return address.is_global
+
+
+def is_sound(path: Any) -> bool:
+    """
+    Whether a file, local or in a store, is a whole recording as :meth:`Fetcher.fetch` writes them.
+
+    :raises OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
-    except OSError:
-        raise RecordingUnavailableError("the host of its link is unknown") from None
-    return all(ipaddress.ip_address(address[0]).is_global for *_, address in found)
+        _suffix(head)
+        _check_riff(head, path.stat().st_size)
+    except RecordingUnavailableError:
+        return False
+    return True
 
 
 def _suffix(head: bytes) -> str:
@@ -191,6 +243,8 @@ def _check_riff(head: bytes, size: int) -> None:
     """A WAV file says how long it is; one written as it was recorded says nothing: 0 or the largest number."""
     if not head.startswith(b"RIFF"):
         return
+    if len(head) < 8:
+        raise RecordingUnavailableError("it is no sound")
     (declared,) = struct.unpack("<I", head[4:8])
     if declared not in (0, 0xFFFFFFFF) and size < declared + 8:
         raise RecordingUnavailableError(f"{size} of {declared + 8} bytes came")

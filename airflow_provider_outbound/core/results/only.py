@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import JobGroupPurgedError, JobGroupUnknownError, OutboundBotConfigError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
@@ -27,8 +27,11 @@ def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> 
           ``tag:NAME``: any value. Their details must have been fetched, see :func:`enrich`.
     :raises OutboundBotConfigError: ``only`` is none of these, or details are missing; raised at once, before anything
         is given: somebody who asked not to be called must not be left out unnoticed.
+    :raises JobGroupUnknownError: the ledger does not know the group; at once.
+    :raises JobGroupPurgedError: the group's rows were purged; at once.
     """
     matches = chooser(only)
+    check_group(ledger, job_group_id)
     if needs_details(only):
         lacking = sum(lacks_details(result) for result in ledger.jobs.iter_results(job_group_id))
         if lacking:
@@ -37,6 +40,30 @@ def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> 
                 " export with enrich=True first"
             )
     return (result for result in ledger.jobs.iter_results(job_group_id) if matches(result))
+
+
+def check_group(ledger: Ledger, job_group_id: str) -> None:
+    """
+    Make sure that the ledger has a group's results.
+
+    :raises JobGroupUnknownError: it does not know the group.
+    :raises JobGroupPurgedError: the group's rows were purged.
+    """
+    if not check_not_purged(ledger, job_group_id):
+        raise JobGroupUnknownError(job_group_id)
+
+
+def check_not_purged(ledger: Ledger, job_group_id: str) -> bool:
+    """
+    Make sure that nothing was forgotten of a group.
+
+    :return: Whether the ledger knows the group.
+    :raises JobGroupPurgedError: its rows were purged.
+    """
+    record = ledger.jobs.get_job_group(job_group_id)
+    if record is not None and record.purged_at is not None:
+        raise JobGroupPurgedError(job_group_id, record.purged_at)
+    return record is not None
 
 
 def needs_details(only: str | None) -> bool:

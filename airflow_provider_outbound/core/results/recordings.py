@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.core.results.fetch import Fetcher, RecordingUnavailableError
+from airflow_provider_outbound.core.results.downloads import Downloads
+from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError, is_sound
+from airflow_provider_outbound.core.results.only import check_not_purged
 from airflow_provider_outbound.core.results.wanted import Wanted, Watched, passes
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError, OutboundBotNotFoundError
 
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 #: How long a notice may be under way before the API is asked instead, where messages come at all, seconds.
 NOTICE_PATIENCE = 60.0
+#: For one recording, from the first byte sent to the last one received: 256 MiB at 7 Mbit/s.
+DOWNLOAD_SECONDS = 300.0
+#: For those that end just when the time is up.
+_LAST_SECONDS = 0.5
 
 
 def download_recordings(
@@ -39,8 +45,9 @@ def download_recordings(
     """
     Fetch the recording of every answered call of a group into a folder.
 
-    Waits until each has its own and no job of the group is open, or until ``timeout``. A file that is in the folder
-    already is not fetched again. The link comes from the notice, or from the API where none came or it has expired.
+    Waits until each has its own and no job of the group is open, or until ``timeout``. A recording that is in the
+    folder already is not fetched again. The link comes from the notice, or from the API where none came or it has
+    expired.
 
     :param folder: Where to write, local or in a store. Missing folders are made.
     :param instance_id: The group's; ``None`` leaves it to the client.
@@ -50,18 +57,19 @@ def download_recordings(
         notice; at once where no message about the group ever came.
     :return: ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``, ``bytes``.
     :raises OutboundBotConfigError: a file cannot be written.
+    :raises JobGroupPurgedError: the ledger's rows of the group were purged.
     :raises OutboundBotError: the API refuses; files fetched until then stay.
     """
     if isinstance(max_parallel_requests, bool) or max_parallel_requests < 1:
         raise OutboundBotConfigError(f"max_parallel_requests: {max_parallel_requests!r} is not 1 or more")
-    present = _stems(folder)
+    check_not_purged(ledger, job_group_id)
     deadline = time.monotonic() + timeout
     watched = Watched(
         ledger,
         client,
         job_group_id,
         instance_id=instance_id,
-        present=present,
+        present=Present(folder),
         poll_interval=poll_interval,
         notice_patience=notice_patience,
     )
@@ -72,38 +80,19 @@ def download_recordings(
             raise RecordingUnavailableError("time is up")
 
     fetcher = Fetcher(client.settings, connections=max_parallel_requests, go_on=go_on)
-    get = _getter(ledger, client, fetcher, folder, instance_id)
-    size, reasons = 0, dict[str, str]()
-    running: dict[Future[int], Wanted] = {}
+    get = _getter(ledger, client, fetcher, folder, instance_id, go_on)
+    downloads = Downloads(get, most=max_parallel_requests, seconds=DOWNLOAD_SECONDS)
+    reasons: dict[str, str] = {}
     try:
-        with ThreadPoolExecutor(max_parallel_requests) as pool:
-            try:
-                while time.monotonic() < deadline:
-                    watched.look()
-                    for wanted in watched.due(max_parallel_requests - len(running)):
-                        running[pool.submit(get, wanted)] = wanted
-                    if not running and watched.is_over:
-                        break
-                    pause = max(0.0, min(poll_interval, deadline - time.monotonic()))
-                    if not running:
-                        time.sleep(pause)
-                    for future in wait(running, timeout=pause, return_when=FIRST_COMPLETED).done:
-                        wanted = running.pop(future)
-                        try:
-                            size += future.result()
-                        except RecordingUnavailableError as error:
-                            reasons[wanted.stem] = error.reason
-                            watched.put_off(wanted)
-                        else:
-                            watched.has(wanted)
-            finally:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
-            for future, wanted in running.items():
-                if not future.cancelled() and future.exception() is None:
-                    size += future.result()
-                    watched.has(wanted)
+        size = _follow(watched, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
+        stop.set()
+        for wanted, future in downloads.finished(_LAST_SECONDS):
+            if future.exception() is None:
+                size += future.result()
+                watched.has(wanted)
     finally:
+        # Also when the task is to end at once: no download is waited for.
+        stop.set()
         fetcher.close()
     missing = watched.missing
     if missing:
@@ -125,21 +114,68 @@ def download_recordings(
     }
 
 
+def _follow(
+    watched: Watched, downloads: Downloads[Wanted], reasons: dict[str, str], *, deadline: float, poll_interval: float
+) -> int:
+    """
+    Fetch what becomes ready, until nothing is missing or the time is up.
+
+    :param reasons: Gets why a recording is not there, by its stem.
+    :return: Bytes that were fetched.
+    """
+    size = 0
+    while time.monotonic() < deadline:
+        watched.look()
+        for wanted in watched.due(downloads.free):
+            downloads.start(wanted, deadline)
+        if downloads.is_idle and watched.is_over:
+            break
+        pause = max(0.0, min(poll_interval, deadline - time.monotonic()))
+        if downloads.is_idle:
+            time.sleep(pause)
+        for wanted, future in downloads.finished(pause):
+            try:
+                size += future.result()
+            except RecordingUnavailableError as error:
+                _note(reasons, wanted, error.reason)
+                watched.put_off(wanted)
+            else:
+                watched.has(wanted)
+        for wanted in downloads.overdue():
+            _note(reasons, wanted, TOO_SLOW)
+            watched.put_off(wanted)
+    return size
+
+
+def _note(reasons: dict[str, str], wanted: Wanted, reason: str) -> None:
+    """Keep why a recording is not there; that its time was up says less than what was met before."""
+    if reason == TOO_SLOW:
+        reasons.setdefault(wanted.stem, reason)
+    else:
+        reasons[wanted.stem] = reason
+
+
 def _getter(
-    ledger: Ledger, client: OutboundBotClient, fetcher: Fetcher, folder: Any, instance_id: str | None
-) -> Callable[[Wanted], int]:
-    def by_notice(wanted: Wanted) -> int | None:
+    ledger: Ledger,
+    client: OutboundBotClient,
+    fetcher: Fetcher,
+    folder: Any,
+    instance_id: str | None,
+    go_on: Callable[[], None],
+) -> Callable[[Wanted, float], int]:
+    def by_notice(wanted: Wanted, until: float) -> int | None:
         url = ledger.details.recording_url(wanted.task_id) if wanted.has_notice else None
         try:
-            return None if url is None else fetcher.fetch(url, folder, wanted.stem)
+            return None if url is None else fetcher.fetch(url, folder, wanted.stem, until=until)
         except RecordingUnavailableError:
             # Its link may have expired.
             return None
 
-    def get(wanted: Wanted) -> int:
-        size = by_notice(wanted)
+    def get(wanted: Wanted, until: float) -> int:
+        size = by_notice(wanted, until)
         if size is not None:
             return size
+        go_on()
         try:
             found = client.download_recording(task_id=wanted.task_id, instance_id=instance_id)
         except OutboundBotNotFoundError as error:
@@ -150,18 +186,45 @@ def _getter(
             if not passes(error):
                 raise
             raise RecordingUnavailableError(f"the API does not answer ({type(error).__name__})") from None
-        return fetcher.fetch(found.url, folder, wanted.stem)
+        return fetcher.fetch(found.url, folder, wanted.stem, until=until)
 
     return get
 
 
-def _stems(folder: Any) -> set[str]:
-    """What is in the folder, without suffixes; a file that is there is whole."""
-    try:
-        # In a store there is no folder before there is a file in it.
-        found = folder.iterdir() if folder.exists() else ()
-        return {path.name.rpartition(".")[0] for path in found if not path.name.startswith(".")}
-    except OSError as error:
-        raise OutboundBotConfigError(
-            f"path {str(folder)!r} cannot be read: {error.strerror or type(error).__name__}; give a folder"
-        ) from None
+class Present:
+    """
+    Recordings that are in a folder already; anything else of the same name is not one.
+
+    :raises OutboundBotConfigError: the folder cannot be read.
+    """
+
+    def __init__(self, folder: Any) -> None:
+        self._folder = folder
+        self._unseen: dict[str, list[Any]] = defaultdict(list)
+        self._sounds: set[str] = set()
+        with self._errors():
+            # In a store there is no folder before there is a file in it.
+            for path in folder.iterdir() if folder.exists() else ():
+                if not path.name.startswith("."):
+                    self._unseen[path.name.rpartition(".")[0]].append(path)
+
+    def __contains__(self, stem: str) -> bool:
+        for path in self._unseen.pop(stem, ()):
+            with self._errors():
+                if path.is_file() and is_sound(path):
+                    self._sounds.add(stem)
+        return stem in self._sounds
+
+    def add(self, stem: str) -> None:
+        """One that has been fetched."""
+        self._sounds.add(stem)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutboundBotConfigError(
+                f"path {str(self._folder)!r} cannot be read: {error.strerror or type(error).__name__}; give a folder"
+                " whose files this machine may read"
+            ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Date,
     DateTime,
     Double,
     MetaData,
     String,
     Table,
     Text,
+    Time,
     and_,
     delete,
     inspect,
@@ -25,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_outbound.core.results.columns import KEY, KINDS, Kind
+from airflow_provider_outbound.core.results.columns import KEY, KINDS, PERSONAL_COLUMNS, Kind
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Target:
 
     :param connection: Whose database it is in.
     :param name: ``table`` or ``schema.table``.
-    :param columns: What rows hold.
+    :param columns: What rows hold. Numbers and names that the table has beside them are cleared.
     """
 
     def __init__(self, connection: Connection, name: str, columns: Sequence[str]) -> None:
@@ -55,12 +57,17 @@ class Target:
         self._name = name
         self._connection = connection
         self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None)
+        #: Columns of times without a zone: UTC is written there.
+        self._naive: set[str] = set()
+        #: Columns of numbers and names that rows do not have.
+        self._cleared: list[str] = []
 
     def prepare(self) -> None:
         """
         Make the table, or see that it fits; committed.
 
-        :raises OutboundBotConfigError: it lacks a column, or nothing in it makes rows of one job one row.
+        :raises OutboundBotConfigError: it lacks a column, nothing in it makes rows of one job one row, a column of
+            times would not keep them in UTC, or numbers in it cannot be cleared.
         """
         if not self._exists():
             try:
@@ -82,7 +89,8 @@ class Target:
 
     def _check(self) -> None:
         table, inspector = self._table, inspect(self._connection)
-        present = {column["name"].lower() for column in inspector.get_columns(table.name, schema=table.schema)}
+        found = inspector.get_columns(table.name, schema=table.schema)
+        present = {column["name"].lower(): column for column in found}
         lacking = [name for name in table.columns.keys() if name not in present]  # noqa: SIM118 - not a dictionary
         if lacking:
             raise OutboundBotConfigError(
@@ -99,6 +107,42 @@ class Target:
                 " not exist yet"
             )
 
+        self._check_times({name: present[name]["type"] for name in table.columns.keys()})  # noqa: SIM118
+        self._clear({name: column["nullable"] for name, column in present.items()})
+
+    def _check_times(self, types: Mapping[str, Any]) -> None:
+        """See that a time is written as what it is: UTC, whatever the session's zone."""
+        dialect = self._connection.dialect.name
+        if dialect == "sqlite":
+            # It has no type for times: ours writes text without a zone.
+            self._naive = {name for name in types if KINDS[name] is Kind.TIMESTAMP}
+            return
+        for name, found in types.items():
+            if KINDS[name] is not Kind.TIMESTAMP:
+                continue
+            # MySQL moves what it keeps as TIMESTAMP by the session's zone.
+            moves = dialect in ("mysql", "mariadb") and found.__visit_name__ == "TIMESTAMP"
+            if moves or isinstance(found, (Date, Time)):
+                wanted = "DATETIME(3)" if dialect in ("mysql", "mariadb") else "TIMESTAMP WITH TIME ZONE"
+                raise OutboundBotConfigError(
+                    f"table {self._name!r}: column {name} is a {found}, which does not keep the time in UTC; make it"
+                    f" {wanted}. Nothing was written"
+                )
+            if isinstance(found, DateTime) and not found.timezone:
+                self._naive.add(name)
+                self._table.c[name].type = DateTime()
+
+    def _clear(self, nullable: Mapping[str, bool]) -> None:
+        """Numbers and names of an earlier export must not stay in rows that are written without them."""
+        self._cleared = [name for name in PERSONAL_COLUMNS if name in nullable and name not in self._table.c]
+        for name in self._cleared:
+            if not nullable[name]:
+                raise OutboundBotConfigError(
+                    f"table {self._name!r}: column {name} is NOT NULL, so that it cannot be cleared; allow NULL, or"
+                    " export with include_phone_number=True. Nothing was written"
+                )
+            self._table.append_column(_column(name))
+
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         """Insert rows, or put them in the place of those with the same key."""
         iterator = iter(rows)
@@ -106,11 +150,10 @@ class Target:
             self._upsert([self._values(row) for row in part])
 
     def _values(self, row: dict[str, Any]) -> dict[str, Any]:
-        naive = self._connection.dialect.name == "sqlite"
-        return {
-            name: value.replace(tzinfo=None) if naive and KINDS[name] is Kind.TIMESTAMP and value else value
-            for name, value in row.items()
+        values = {
+            name: value.replace(tzinfo=None) if name in self._naive and value else value for name, value in row.items()
         }
+        return values | dict.fromkeys(self._cleared)
 
     def _upsert(self, rows: Sequence[dict[str, Any]]) -> None:
         statement = self._insert_or_update()

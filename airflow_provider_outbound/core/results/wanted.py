@@ -20,6 +20,7 @@ from airflow_provider_outbound.exceptions import (
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
     from airflow_provider_outbound.core.ledger import Ledger, RecordedCall
+    from airflow_provider_outbound.core.results.recordings import Present
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Watched:
         job_group_id: str,
         *,
         instance_id: str | None,
-        present: set[str],
+        present: Present,
         poll_interval: float,
         notice_patience: float,
     ) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, update
 
+from airflow_provider_outbound.core.complete import note_cancelled
 from airflow_provider_outbound.core.ledger import (
     CallCap,
     Candidate,
@@ -468,3 +469,107 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(ledger: Ledger, url: st
     ledger.retention.purge(LIMIT)
 
     assert not any(rows(ledger, "g1").values())
+
+
+def dialling(ledger: Ledger, group: str = "g1", *, ends_at: Any = None) -> None:
+    """A group with a job that has ended, one on the line and one to come."""
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group, run_key=group, task_key=KEY, ends_at=ends_at))
+    ledger.inbox.record([message(group, 1), message(group, 2, kind="Dialing", status="Executing", tasks=[])])
+    ledger.inbox.record([message(group, 3, kind="Dialing", status="Scheduling", tasks=[])])
+
+
+def _end_the_window(ledger: Ledger) -> None:
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() - timedelta(days=2)))
+
+
+def _cancel(ledger: Ledger) -> None:
+    note_cancelled(ledger, "g1")
+    observed = ledger.jobs.state("g1").observed
+    long_ago = (ledger.now() - timedelta(days=2)).isoformat()
+    ledger.jobs.save_observed("g1", {**observed, "cancelled_at": long_ago})
+
+
+def _confirm(ledger: Ledger) -> None:
+    ledger.jobs.save_observed("g1", {"confirmed": {"of": [0, 0], "mismatch": True}})
+
+
+def _end_the_jobs(ledger: Ledger) -> None:
+    ledger.inbox.record([message("g1", 2, at=9), message("g1", 3, at=9)])
+
+
+@pytest.mark.parametrize("age", [timedelta(0), OLD])
+def test_a_group_that_may_still_be_dialled_is_never_purged(ledger: Ledger, age: timedelta) -> None:
+    dialling(ledger)
+    let_time_pass(ledger, age)
+
+    for purge in (
+        ledger.retention.purge(timedelta(0), job_group_id="g1"),
+        ledger.retention.purge(timedelta(0)),
+        ledger.retention.purge(timedelta(0), dry_run=True),
+    ):
+        assert purge.purged == ()
+        assert "has jobs that are not finished" in purge.passed_over[0].reason
+
+    assert rows(ledger, "g1")["jobs"] == 3
+    assert [group.job_group_id for group in ledger.jobs.list_job_groups()] == ["g1"]
+
+
+@pytest.mark.parametrize("act", [_end_the_window, _cancel, _confirm, _end_the_jobs])
+def test_once_nothing_can_be_dialled_it_is_purged(ledger: Ledger, act: Callable[[Ledger], None]) -> None:
+    dialling(ledger)
+    act(ledger)
+
+    assert [group.job_group_id for group in ledger.retention.purge(timedelta(0), job_group_id="g1").purged] == ["g1"]
+
+
+@pytest.mark.parametrize("act", [_cancel, _confirm])
+def test_what_is_assigned_after_that_may_be_dialled_again(
+    ledger: Ledger, candidates: Callable[[int], list[Candidate]], act: Callable[[Ledger], None]
+) -> None:
+    dialling(ledger)
+    act(ledger)
+    assignment = ledger.jobs.open_assignment(
+        TaskKey("dag", "run", "more"), "g1", owner="o", lease_seconds=60, settle_seconds=1
+    )
+    contacts = candidates(1)
+    ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
+    ledger.jobs.record_outcomes(assignment, Outcomes(accepted=[contacts[0].reference_id]))
+    ledger.jobs.seal(assignment, 1)
+
+    purge = ledger.retention.purge(timedelta(0), job_group_id="g1")
+
+    assert "has jobs that are not finished" in purge.passed_over[0].reason
+
+
+def test_an_interrupted_purge_that_is_run_again_says_what_it_did(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention_module, "BATCH", 20)
+    campaign(ledger, "g1", jobs=50)
+    campaign(ledger, "g2", jobs=5)
+    let_time_pass(ledger)
+    deleted = 0
+
+    @event.listens_for(ledger.engine, "after_cursor_execute")
+    def kill(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal deleted
+        if statement.startswith("DELETE"):
+            deleted += cursor.rowcount
+            if deleted > 60:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ledger.retention.purge(LIMIT, job_group_id="g1")
+    event.remove(ledger.engine, "after_cursor_execute", kill)
+    left = sum(rows(ledger, "g1").values())
+    assert left
+    others = rows(ledger, "g2")
+
+    dry = ledger.retention.purge(LIMIT, job_group_id="g1", dry_run=True)
+    again = ledger.retention.purge(LIMIT, job_group_id="g1")
+
+    for purge in (dry, again):
+        assert [(group.job_group_id, group.rows) for group in purge.finished] == [("g1", left)]
+        assert (purge.purged, purge.passed_over) == ((), ())
+    assert not any(rows(ledger, "g1").values())
+    assert rows(ledger, "g2") == others

@@ -21,7 +21,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pyarrow import parquet
 
-from airflow_provider_outbound.core.ledger import JobDetails, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import JobDetails, JobGroupRecord, Ledger, open_ledger
 from airflow_provider_outbound.core.results import COLUMNS, export
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -44,6 +44,7 @@ ALL_SUFFIXES = pytest.mark.parametrize("suffix", ["csv", "jsonl", "ndjson", "csv
 def test_parquet_has_the_same_types_whatever_is_in_it(
     ledger: Ledger, tell: Callable[..., None], tmp_path: Path
 ) -> None:
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="nobody"))
     export(ledger, "nobody", tmp_path / "empty.parquet")
     tell(1, call="SucceededFinish", extras={"city": "杭州", "note": "13800000001"})
     result = next(iter(ledger.jobs.iter_results(GROUP)))
@@ -362,3 +363,21 @@ def test_the_ledger_can_be_read_by_another_process_meanwhile(
     tell(1)
     with open_ledger(str(ledger.engine.url), [key]) as other:
         assert export(other, GROUP, tmp_path / "r.csv")["rows"] == 1
+
+
+def test_who_may_read_a_file_is_kept_and_numbers_are_for_their_owner_alone(
+    ledger: Ledger, tell: Callable[..., None], tmp_path: Path
+) -> None:
+    tell(1)
+    (tmp_path / "kept.csv").touch()
+    (tmp_path / "kept.csv").chmod(0o600)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "kept.csv")
+
+    export(ledger, GROUP, tmp_path / "link.csv")
+    for suffix in ("csv", "jsonl.gz", "parquet"):
+        export(ledger, GROUP, tmp_path / f"numbers.{suffix}", include_phone_number=True)
+        assert (tmp_path / f"numbers.{suffix}").stat().st_mode & 0o777 == 0o600
+
+    assert (tmp_path / "kept.csv").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(rows_of(tmp_path / "kept.csv")) == 1

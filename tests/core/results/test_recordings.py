@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 import wave
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from airflow_provider_outbound.core.results import download_recordings
+from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.ledger import Incoming
+from airflow_provider_outbound.core.results import download_recordings, recordings
 from airflow_provider_outbound.core.results.fetch import RecordingUnavailableError, safe_link
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import JobGroupPurgedError, OutboundBotConfigError
 
 #: Seven answered, three not: see the simulator's table of last digits.
 NUMBERS = [f"138000000{digits:02}" for digits in (0, 1, 2, 3, 40, 41, 54, 60, 80, 89)]
@@ -223,6 +234,145 @@ def test_a_message_cannot_make_this_machine_connect_elsewhere(campaign: Any, tmp
     assert result["downloaded"] == 1  # from the service, whose own link was asked for
     assert not visited
     assert_whole(tmp_path / "r")
+
+
+def tell_of_one(ledger: Any, url: str) -> None:
+    """An answered call, and the notice of its recording."""
+    contact = {"phoneNumber": "13800000001", "referenceId": "r-1"}
+    call = {"id": "call-1", "status": "SucceededFinish", "actualTime": 1_700_000_000_000}
+    event = {"groupId": "g", "id": "job-1", "contacts": [contact], "eventTime": 1_700_000_000_000}
+    ended = {**event, "eventType": "JobComplete", "status": "Succeeded", "tasks": [call]}
+    notice = {**event, "eventType": "RecordingReady", "recording": {"taskId": "call-1", "fileName": "x", "url": url}}
+    bodies = [json.dumps(body).encode() for body in (ended, notice)]
+    ledger.inbox.record([Incoming(body=body, message_id="m", topic="t") for body in bodies])
+
+
+@pytest.fixture
+def dripping(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, threading.Event]]:
+    """Address of a server whose recordings never end, and whether it was asked for one."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    with importlib.import_module("dripping").dripping_server() as server:
+        yield server
+
+
+def client_of(api: str) -> OutboundBotClient:
+    return OutboundBotClient(ClientSettings(access_key_id="k", access_key_secret="s", endpoint=api, instance_id="i"))
+
+
+def test_a_server_that_drips_bytes_does_not_hold_back_the_end(
+    ledger: Any, tmp_path: Path, dripping: tuple[str, threading.Event]
+) -> None:
+    """It would come for a day, and no timeout of a socket notices."""
+    tell_of_one(ledger, f"{dripping[0]}/x.wav")
+
+    result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", timeout=2.0, poll_interval=0.1)
+
+    assert (result["downloaded"], result["missing"]) == (0, 1)
+    assert not [path for path in tmp_path.glob("r/*") if not path.name.startswith(".")]
+
+
+def test_a_download_that_is_given_up_makes_room_for_others(
+    ledger: Any,
+    tmp_path: Path,
+    dripping: tuple[str, threading.Event],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(recordings, "DOWNLOAD_SECONDS", 0.5)
+    tell_of_one(ledger, f"{dripping[0]}/x.wav")
+    options = {"timeout": 4.0, "poll_interval": 0.1, "max_parallel_requests": 1}
+
+    result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", **options)
+
+    assert result["missing"] == 1
+    assert "1 recordings are missing: 1 × it comes too slowly" in caplog.text
+
+
+def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
+    ledger: Any, tmp_path: Path, dripping: tuple[str, threading.Event], key: str
+) -> None:
+    tell_of_one(ledger, f"{dripping[0]}/x.wav")
+    arguments = (f"sqlite:///{tmp_path}/ledger.db", key, dripping[0], "g", str(tmp_path / "r"))
+    command = [sys.executable, str(Path(__file__).parent / "dripping.py"), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        assert dripping[1].wait(60)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(60) == 3
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_only_a_sound_counts_as_a_recording_that_is_there(campaign: Any, tmp_path: Path) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    folder = tmp_path / "r"
+    download(campaign, folder)
+    wanted = expected(campaign)
+    stems = [name.removesuffix(".wav") for name in wanted]
+    for name in wanted[:5]:
+        (folder / name).unlink()
+    (folder / f"{stems[0]}.txt").write_text("notes on this call")
+    (folder / wanted[1]).touch()
+    (folder / wanted[2]).write_bytes(b"RIFF")
+    (folder / wanted[3]).write_bytes((folder / wanted[5]).read_bytes()[:1000])
+    (folder / f"{stems[4]}.mp3").write_bytes(b"ID3" + b"\0" * 100)
+
+    result = download(campaign, folder)
+
+    assert (result["downloaded"], result["present"], result["missing"]) == (4, 3, 0)
+    for name in {*wanted} - {wanted[4]}:
+        with wave.open(str(folder / name)) as sound:
+            assert sound.getnframes() == 2000
+    assert {path.stat().st_mode & 0o077 for path in folder.glob("*.wav")} == {0}
+
+
+def test_recordings_of_a_purged_group_are_a_clear_error(ledger: Any, tmp_path: Path) -> None:
+    tell_of_one(ledger, "http://127.0.0.1:1/x.wav")
+    ledger.retention.purge(timedelta(0), job_group_id="g")
+
+    with pytest.raises(JobGroupPurgedError, match="job group g: its rows were purged"):
+        download_recordings(ledger, client_of("http://127.0.0.1:1"), "g", tmp_path / "r")
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:9"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("[::1]", "[::1]:8443", "[2001:4860:4860::8888]", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "[fe80::1%25eth0]"),
+        *("127.0.0.1", "10.0.0.8", "169.254.169.254", "127.1", "0x7f000001", "017700000001", "localhost", "localhost."),
+        *("[v1.x]", "[::1]x"),
+    ],
+)
+def test_no_private_address_is_followed_whatever_the_proxy(
+    ledger: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, proxy: str | None
+) -> None:
+    for scheme in ("http", "https"):
+        monkeypatch.delenv("no_proxy", raising=False)
+        if proxy is not None:
+            monkeypatch.setenv(f"{scheme}_proxy", proxy)
+        with pytest.raises(RecordingUnavailableError):
+            safe_link(f"{scheme}://{host}/x.wav", "https://outboundbot.cn-shanghai.aliyuncs.com")
+
+
+@given(address=st.ip_addresses())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_address_is_followed_only_if_it_is_public(monkeypatch: pytest.MonkeyPatch, address: Any) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    host = f"[{address}]" if address.version == 6 else str(address)
+    link = f"https://{host}/x.wav"
+
+    if address.version == 4 and address.is_global:
+        assert safe_link(link, "https://o.aliyuncs.com") == link
+    else:
+        with pytest.raises(RecordingUnavailableError):
+            safe_link(link, "https://o.aliyuncs.com")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_outbound.core.ledger import Incoming, Ledger
+from airflow_provider_outbound.core.follow_up import follow_up, from_results
+from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus
-from airflow_provider_outbound.core.results import COLUMNS, export, iter_results
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.core.results import COLUMNS, enrich, export, iter_results
+from airflow_provider_outbound.exceptions import JobGroupPurgedError, JobGroupUnknownError, OutboundBotConfigError
 
 GROUP = "group-1"
 
@@ -117,7 +120,10 @@ def test_an_unknown_format_is_refused(ledger: Ledger, tmp_path: Path) -> None:
         export(ledger, GROUP, tmp_path / "r.xlsx")
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_words(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_in_words(
+    ledger: Ledger, tell: Callable[..., None], tmp_path: Path
+) -> None:
+    tell(1)
     (tmp_path / "file").touch()
 
     with pytest.raises(OutboundBotConfigError, match="cannot be written: "):
@@ -194,6 +200,7 @@ def test_the_outcomes_add_up_to_the_jobs(
     number: int,
 ) -> None:
     group = f"g-{number}-{len(list(tmp_path.glob('*.jsonl')))}"
+    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group))
     for index, (status, reason, call) in enumerate(jobs):
         tell(index, group=group, status=status, reason=reason, call=call)
     path = tmp_path / f"{len(list(tmp_path.glob('*.jsonl')))}.jsonl"
@@ -209,3 +216,30 @@ def test_the_outcomes_add_up_to_the_jobs(
     blocked = {row["reference_id"] for row in rows_of(path) if row["failure_reason"] == "ContactBlockList"}
     assert not blocked & {result.reference_id for result in iter_results(ledger, group, "unanswered")}
     assert all(JobStatus(row["status"]).is_terminal for row in rows_of(path))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda ledger, group, _: iter_results(ledger, group), id="iter"),
+        pytest.param(lambda ledger, group, folder: export(ledger, group, folder / "r.jsonl"), id="export"),
+        pytest.param(lambda ledger, group, _: follow_up(ledger, group, "sms"), id="follow-up"),
+        pytest.param(
+            lambda ledger, group, _: list(from_results(lambda: nullcontext(ledger), group, None)), id="contacts"
+        ),
+        pytest.param(lambda ledger, group, _: enrich(ledger, None, group), id="enrich"),
+    ],
+)
+def test_a_group_that_is_unknown_or_purged_is_the_same_clear_error_everywhere(
+    ledger: Ledger, tell: Callable[..., None], tmp_path: Path, read: Callable[..., Any]
+) -> None:
+    (tmp_path / "r.jsonl").write_text("good\n")
+    tell(1, group="purged")
+    ledger.retention.purge(timedelta(0), job_group_id="purged")
+
+    with pytest.raises(JobGroupUnknownError, match="job group nine: the ledger does not know it; check the id"):
+        read(ledger, "nine", tmp_path)
+    with pytest.raises(JobGroupPurgedError, match="job group purged: its rows were purged"):
+        read(ledger, "purged", tmp_path)
+
+    assert (tmp_path / "r.jsonl").read_text() == "good\n"

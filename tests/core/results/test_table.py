@@ -224,3 +224,69 @@ def many(ledger: Ledger, count: int) -> None:
         for number in range(count)
     ]
     ledger.inbox.record([Incoming(body=json.dumps(event).encode(), message_id="m", topic="t") for event in events])
+
+
+def test_an_export_without_numbers_clears_those_of_an_earlier_one(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine
+) -> None:
+    tell(1, name="Zhang")
+    tell(2, name="Li", status="Failed", reason="NoAnswer", call="NoAnswer")
+    write(ledger, warehouse, include_phone_number=True)
+
+    write(ledger, warehouse, only="unanswered")
+
+    first, second = rows_of(warehouse)
+    assert (first["phone_number"], first["name"]) == ("13800000001", "Zhang")
+    assert (second["phone_number"], second["name"]) == (None, None)
+
+
+def test_numbers_that_cannot_be_cleared_are_refused(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine
+) -> None:
+    tell(1)
+    write(ledger, warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(text("ALTER TABLE results ADD COLUMN phone_number TEXT NOT NULL DEFAULT ''"))
+
+    with pytest.raises(OutboundBotConfigError, match="column phone_number is NOT NULL"):
+        write(ledger, warehouse)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York", "UTC"])
+@pytest.mark.parametrize("kind", ["timestamp", "timestamp with time zone", "timestamp(3)"])
+def test_times_are_utc_whatever_the_columns_and_the_sessions_zone(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine, kind: str, zone: str
+) -> None:
+    if warehouse.dialect.name != "postgresql":
+        pytest.skip("sessions with a zone")
+    tell(1, status="Failed", reason="NoAnswer", call="NoAnswer")
+    write(ledger, warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(text("DELETE FROM results"))
+        for column in ("started_at", "ended_at"):
+            connection.execute(text(f"ALTER TABLE results ALTER {column} TYPE {kind}"))
+        connection.execute(text(f"ALTER DATABASE {warehouse.url.database} SET timezone TO '{zone}'"))
+    warehouse.dispose()
+
+    write(ledger, warehouse)
+
+    with warehouse.begin() as connection:
+        connection.execute(text("SET timezone TO 'UTC'"))
+        begun = connection.execute(
+            text("SELECT to_char(started_at, 'YYYY-MM-DD HH24:MI:SS') FROM results")
+        ).scalar_one()
+    assert begun == "2023-11-14 22:13:20"
+
+
+def test_a_column_that_cannot_hold_a_time_is_refused_with_the_type_to_use(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine
+) -> None:
+    if warehouse.dialect.name != "postgresql":
+        pytest.skip("SQLite has no types for times")
+    tell(1)
+    write(ledger, warehouse)
+    with warehouse.begin() as connection:
+        connection.execute(text("ALTER TABLE results ALTER ended_at TYPE date"))
+
+    with pytest.raises(OutboundBotConfigError, match=r"ended_at is a DATE.* make it TIMESTAMP WITH TIME ZONE"):
+        write(ledger, warehouse)

@@ -1,0 +1,102 @@
+"""One action on many job groups: each is tried, whatever becomes of another one, of the output or of the terminal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import attrs
+
+from airflow_provider_outbound.exceptions import OutboundBotError
+
+#: Exit code of what was stopped by Ctrl-C.
+_STOPPED = 130
+
+
+@attrs.define(kw_only=True)
+class Sweep:
+    """
+    An action on groups, and how far it is.
+
+    :param action: Its name.
+    :param group_ids: The groups, in this order.
+    """
+
+    action: str
+    group_ids: Sequence[str]
+    done: list[str] = attrs.field(factory=list)
+    failed: list[str] = attrs.field(factory=list)
+
+    def run(self, act: Callable[[str], Mapping[str, int]]) -> int:
+        """
+        Try every group, report each on a line of its own, and sum up if there is more to say.
+
+        :param act: Acts on a group; returns its counts afterwards.
+        :return: Exit code: 0 only if every group is done.
+        """
+        try:
+            for group_id in self.group_ids:
+                self._try(group_id, act)
+        except KeyboardInterrupt:
+            left = [group_id for group_id in self.group_ids if group_id not in {*self.done, *self.failed}]
+            print(f"outbound: stopped: {self._summary()}; not done: {' '.join(left)}", file=sys.stderr)
+            return _STOPPED
+        sys.stdout.flush()
+        if getattr(sys.stdout, "was_cut", False):
+            print(f"outbound: {self._summary()}", file=sys.stderr)
+        elif self.failed:
+            print(self._summary())
+        return 1 if self.failed else 0
+
+    def _try(self, group_id: str, act: Callable[[str], Mapping[str, int]]) -> None:
+        try:
+            counts = act(group_id)
+        except Exception as error:  # noqa: BLE001 - the next group must be tried after whatever this one met
+            self.failed.append(group_id)
+            print(f"outbound: {group_id}: {words_of(error)}", file=sys.stderr, flush=True)
+        else:
+            self.done.append(group_id)
+            told = ", ".join(f"{name} {count}" for name, count in counts.items())
+            print(f"{group_id}: {self.action}: {told}", flush=True)
+
+    def _summary(self) -> str:
+        failed = f", failed for {len(self.failed)}: {' '.join(self.failed)}" if self.failed else ""
+        return f"{self.action}: done for {len(self.done)} of {len(self.group_ids)} job groups{failed}"
+
+
+def words_of(error: Exception) -> str:
+    """An error in one line without numbers, whatever it is."""
+    from airflow_provider_outbound.core.models.phone import redact
+
+    if isinstance(error, OutboundBotError):
+        return str(error)
+    return redact(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Go on when the terminal is gone; stop as with Ctrl-C when asked to terminate."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
+        signal.SIGHUP: signal.SIG_IGN,
+        # Python's own setting, which a parent process may have changed: a closed pipe is an error, and not the end.
+        signal.SIGPIPE: signal.SIG_IGN,
+        signal.SIGTERM: _interrupt,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None stands for one that was not installed by Python, and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
