@@ -115,7 +115,7 @@ def test_the_pins_go_with_airflows_fab_provider(tmp_path: Path) -> None:
     pip = [tmp_path / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--dry-run"]
     wanted = [f"{ROOT}[grpc,postgresql]", "apache-airflow-providers-fab"]
 
-    done = subprocess.run([*pip, "-c", ROOT / "constraints.txt", *wanted], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([*pip, "-c", ROOT / "constraints.txt", *wanted], capture_output=True, text=True, timeout=1800)
 
     assert done.returncode == 0, done.stderr
 
