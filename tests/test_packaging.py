@@ -75,6 +75,51 @@ def test_every_direct_dependency_is_pinned() -> None:
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line) for line in lines)
 
 
+def test_the_pythons_of_the_classifiers_are_those_that_are_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    classifiers = {name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)}
+    others = re.search(r"^pythons=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+    assert others
+    assert classifiers == {"3.11", *others[1].split()}
+    assert project["requires-python"] == ">=3.11"
+
+
+#: What ``phonenumbers`` has and ``phonenumberslite`` lacks, and the modules that need it.
+_GEODATA = {"geodata", "carrierdata", "tzdata", "geocoder", "carrier", "timezone"}
+
+_READ_NUMBERS = """
+import sys
+from airflow_provider_outbound.core.models.phone import normalise
+for number in ("+86 138 0000 0000", "010-12345678", "+1 212 555 2368", "+81 3-1234-5678"):
+    normalise(number)
+print(*sorted(name.partition(".")[2] for name in sys.modules if name.startswith("phonenumbers.")))
+"""
+
+
+def test_numbers_are_read_without_tables_of_places_and_carriers() -> None:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", _READ_NUMBERS], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert {"phonenumberslite"} == {name for line in dependencies if (name := line.partition(">")[0])[:5] == "phone"}
+    assert "phonenumberutil" in loaded.stdout
+    assert not _GEODATA & {name.partition(".")[0] for name in loaded.stdout.split()}
+
+
+@pytest.mark.packages
+def test_the_pins_go_with_airflows_fab_provider(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True, timeout=120)
+    pip = [tmp_path / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--dry-run"]
+    wanted = [f"{ROOT}[grpc,postgresql]", "apache-airflow-providers-fab"]
+
+    done = subprocess.run([*pip, "-c", ROOT / "constraints.txt", *wanted], capture_output=True, text=True, timeout=1800)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_readme_and_the_check_script_run_the_same_commands() -> None:
     readme, script = ((ROOT / name).read_text().splitlines() for name in ("README.md", ".ci/run"))
 

@@ -7,10 +7,14 @@ import threading
 from typing import Any
 from urllib.parse import quote
 
+from airflow_provider_outbound import __version__
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.exceptions import OutboundBotAuthenticationError
 
 _SESSION_NAME = "airflow-provider-outbound"
+
+#: Sent with every request. Answers are small: packed, they would only cost time.
+_HEADERS = {"User-Agent": f"airflow-provider-outbound/{__version__}", "Accept-Encoding": "identity"}
 
 
 class Signer:
@@ -29,11 +33,16 @@ class Signer:
         self._provider = None if _is_plain_key(settings) else self._guarded(lambda: _provider(settings))
 
     def sign(self, region_id: str, request: Any) -> tuple[dict[str, str], str]:
-        """Complete ``request``, as ``aliyunsdkcore``'s own signers do."""
+        """
+        Sign a request of the SDK.
+
+        :return: Headers and signed query.
+        """
         key_id, secret, token = self._keys()
         if token:
             request.add_query_param("SecurityToken", token)
-        return request.get_signed_header(region_id, key_id, secret), signed_url(request, region_id, key_id, secret)
+        headers = {**request.get_signed_header(region_id, key_id, secret), **_HEADERS}
+        return headers, signed_query(request, region_id, key_id, secret)
 
     def _keys(self) -> tuple[str, str, str | None]:
         if self._provider is None:
@@ -56,14 +65,14 @@ class Signer:
         return result
 
 
-def signed_url(request: Any, region_id: str, key_id: str, secret: str) -> str:
+def signed_query(request: Any, region_id: str, key_id: str, secret: str) -> str:
     """
     Sign an RPC request with HMAC-SHA1, as ``request.get_url`` does.
 
     That one percent-encodes the parameters three times over, which for a batch of contacts takes most of a request's
     time; once is enough, for what is encoded holds only ``%``, ``=`` and ``&`` that must be encoded again.
 
-    :return: Path and query.
+    :return: The query, without its question mark.
     """
     from aliyunsdkcore.auth.algorithm import sha_hmac1
     from aliyunsdkcore.utils import parameter_helper
@@ -83,10 +92,10 @@ def signed_url(request: Any, region_id: str, key_id: str, secret: str) -> str:
     }
     query = "&".join(f"{_quote(name)}={_quote(str(parameters[name]))}" for name in sorted(parameters))
     again = query.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
-    # The SDK compares this with what a refusal for the signature quotes.
+    # Compared with what a refusal of the signature quotes.
     request.string_to_sign = f"{request.get_method()}&%2F&{again}"
     signature = sha_hmac1.get_sign_string(request.string_to_sign, f"{secret}&")
-    return f"/?{query}&Signature={_quote(signature)}"
+    return f"{query}&Signature={_quote(signature)}"
 
 
 #: Each byte as it stands in a URL; a list, since a tuple's own method is slower to call.

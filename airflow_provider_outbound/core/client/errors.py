@@ -1,17 +1,19 @@
 """
 What an unsuccessful call means: refused, or in doubt.
 
-The SDK's exceptions hold the whole request URL (numbers, names, AccessKey id, signature). Nothing of them passes this
-module but a code, a status, a request id and, of the API's own messages, what is left after redaction.
+An answer may repeat the whole request (numbers, names, AccessKey id, signature). Nothing of it passes this module but a
+code, a status, a request id and, of the API's own messages, what is left after redaction.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.core.models.wire import read_json
 from airflow_provider_outbound.exceptions import (
     OutboundBotAnswerError,
     OutboundBotApiError,
@@ -33,7 +35,7 @@ REFUSALS = frozenset(
         "Forbidden",
         "IncompleteSignature",
         "InvalidAccessKeyId",
-        "InvalidAccessKeySecret",  # the SDK's own name for a SignatureDoesNotMatch caused by the secret
+        "InvalidAccessKeySecret",  # the SDK's name, and ours, for a SignatureDoesNotMatch caused by the secret
         "InvalidApi",
         "InvalidParameter",
         "InvalidSecurityToken",
@@ -67,19 +69,6 @@ _SIGNATURE = ("IncompleteSignature", "InvalidAccessKeySecret", "SignatureDoesNot
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ENCODED = re.compile(r"\S*(?:%[0-9A-Fa-f]{2}|[?&]\w+=)\S*")
-_URL = re.compile(r"url: \S*")
-
-#: Texts of the SDK's one kind of network error, and what they mean.
-_NETWORK = (
-    (("proxyerror", "cannot connect to proxy", "tunnel connection failed"), "the proxy refused or cannot be reached"),
-    (("read timed out", "read operation timed out"), "timed out waiting for the answer"),
-    (("connecttimeout", "connect timeout", "timed out"), "timed out while connecting"),
-    (("getaddrinfo", "name or service", "name resolution", "nodename"), "the host name cannot be resolved"),
-    (("certificate", "ssl", "tls"), "no TLS connection; is the certificate trusted (ALIBABA_CLOUD_CA_BUNDLE)?"),
-    (("connection refused",), "connection refused; is the endpoint right?"),
-    (("unreachable", "no route"), "the network is unreachable"),
-    (("reset", "aborted", "broken", "closed", "without response", "incompleteread"), "connection lost"),
-)
 
 
 def from_code(
@@ -123,42 +112,74 @@ def from_code(
 _SIGNATURE_MEND = "check AccessKey id and secret, and that nothing between here and the API changes requests"
 
 
-def from_sdk(action: str, error: Exception, private: Iterable[str] = ()) -> OutboundBotError:
+def from_answer(
+    action: str, status: int, body: bytes, string_to_sign: str, private: Iterable[str] = ()
+) -> OutboundBotApiError:
     """
-    The error for an exception of the SDK, or for one that escaped from its inside.
+    The error for an answer whose HTTP status is none of success.
 
-    :param error: What was raised. It must not be chained to the result: its text holds the request.
+    :param string_to_sign: What was signed. A refusal of the signature that quotes the same is one of the secret.
     """
-    from aliyunsdkcore.acs_exception.exceptions import ClientException, ServerException
+    answer = read_object(body)
+    if answer is None or "Code" not in answer:
+        return unusable(action, "the answer is not the API's JSON", http_status=status)
+    code, message = answer["Code"], answer.get("Message")
+    if code == "SignatureDoesNotMatch" and isinstance(message, str) and message.endswith(f":{string_to_sign}"):
+        code = "InvalidAccessKeySecret"
+    return from_code(action, code, message, http_status=status, request_id=answer.get("RequestId"), private=private)
 
-    if isinstance(error, OutboundBotError):
-        return error
-    if isinstance(error, ServerException):
-        if error.error_code == "SDK.UnknownServerError":
-            return unusable(action, "the answer is not the API's JSON", http_status=error.http_status)
-        return from_code(
-            action,
-            error.error_code,
-            error.message,
-            http_status=error.http_status,
-            request_id=error.request_id,
-            private=private,
-        )
-    if isinstance(error, ClientException):
-        if error.error_code == "SDK.HttpError":
-            return OutboundBotTransportError(action, _network(str(error)))
-        return unusable(action, f"the SDK gave up with {redact(str(error.error_code))}")
-    hint = ""
-    if isinstance(error, IndexError):
-        # The SDK parses the message of a SignatureDoesNotMatch and trips over one without a colon.
-        hint = "; this is how it fails on some signature errors: check AccessKey id and secret"
-    return unusable(action, f"the SDK could not read the answer ({type(error).__name__}){hint}")
+
+def from_wire(action: str, error: Exception) -> OutboundBotError:
+    """
+    The error for an exception of ``urllib3``, or for one that escaped from its inside.
+
+    :param error: What was raised. It must not be chained to the result: its frames hold the request.
+    """
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, HTTPError | OSError):
+        return OutboundBotTransportError(action, _network(error))
+    return OutboundBotTransportError(action, f"the connection failed ({type(error).__name__})")
+
+
+def _network(error: Exception) -> str:
+    from urllib3 import exceptions as wire
+
+    if isinstance(error, wire.ProxyError):
+        return "the proxy refused or cannot be reached"
+    if isinstance(error, wire.ReadTimeoutError):
+        return "timed out waiting for the answer"
+    if isinstance(error, wire.NameResolutionError):
+        return "the host name cannot be resolved"
+    if isinstance(error, wire.NewConnectionError):
+        if isinstance(error.__cause__, ConnectionRefusedError):
+            return "connection refused; is the endpoint right?"
+        unreachable = getattr(error.__cause__, "errno", None) in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+        return "the network is unreachable" if unreachable else "the connection failed"
+    if isinstance(error, wire.ConnectTimeoutError):
+        return "timed out while connecting"
+    if isinstance(error, wire.SSLError):
+        reason = getattr(error.args[0], "verify_message", "") if error.args else ""
+        detail = f" ({redact(reason)})" if reason else ""
+        return f"no TLS connection{detail}; is the certificate trusted (REQUESTS_CA_BUNDLE)?"
+    if isinstance(error, wire.ProtocolError):
+        return "connection lost"
+    return f"the connection failed ({type(error).__name__})"
 
 
 def unusable(action: str, what: str, *, http_status: int | None = None) -> OutboundBotAnswerError:
     """The error for an answer that says neither yes nor no."""
     status = f" (HTTP {http_status})" if http_status else ""
     return OutboundBotAnswerError(action, "UnusableAnswer", f"{what}{status}", http_status=http_status)
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that ``body`` is, if it is one."""
+    try:
+        value = read_json(body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -185,12 +206,3 @@ def _redacted(message: object, private: Iterable[str]) -> str:
         text = text.replace(secret, "***")
     text = redact(_ENCODED.sub("***", " ".join(text.split())))
     return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-def _network(text: str) -> str:
-    # The URL in the text is anything the request held: it must not be mistaken for a cause.
-    lowered = _URL.sub("", text.lower())
-    for signs, meaning in _NETWORK:
-        if any(sign in lowered for sign in signs):
-            return meaning
-    return "the connection failed"

@@ -9,11 +9,11 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_outbound.core.client.errors import from_code, from_sdk, texts_in, unusable
+from airflow_provider_outbound.core.client.credentials import Signer
+from airflow_provider_outbound.core.client.errors import from_answer, from_code, read_object, texts_in, unusable
 from airflow_provider_outbound.core.client.pace import Pace, TakeTurns
 from airflow_provider_outbound.core.client.settings import ClientSettings
-from airflow_provider_outbound.core.client.transport import last_check, open_sdk_client
-from airflow_provider_outbound.core.models.wire import read_json
+from airflow_provider_outbound.core.client.transport import Wire
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotThrottlingError,
@@ -37,7 +37,7 @@ class Sender:
     def __init__(self, settings: ClientSettings, take_turns: TakeTurns | None = None) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._sdk: Any = None
+        self._connection: tuple[Signer, Wire] | None = None
         self._pace = Pace(settings.max_requests_per_second, take_turns)
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
@@ -59,28 +59,21 @@ class Sender:
         :param parameters: By wire name; ``None`` is left out, a sequence is numbered from 1.
         :return: The answer of a clean success.
         """
-        sdk = self._connected()
-        request = _request(action, parameters, self._settings.url)
+        signer, wire = self._connected()
+        request = _request(action, parameters)
         self._pace.wait()
-        body, failure = b"", None
-        checked = last_check.set(before_request)
-        try:
-            body = sdk.do_action_with_exception(request)
-        except Exception as error:  # noqa: BLE001 - its own errors, and whatever escapes from its parsing of answers
-            failure = from_sdk(action, error, self._private(parameters))
-        finally:
-            last_check.reset(checked)
-        if failure is not None:
-            # Raised out here, so that the SDK's exception, which holds the request, is not its context.
-            raise failure
+        headers, query = signer.sign(self._settings.region_id, request)
+        if before_request is not None:
+            # Asked last: credentials may have to be fetched and parameters to be signed before, which takes its time.
+            before_request()
+        status, body = wire.post(action, headers, query)
+        if not 200 <= status < 300:
+            raise from_answer(action, status, body, request.string_to_sign, self._private(parameters))
         return self._success(action, body, parameters)
 
     def _success(self, action: str, body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            answer = read_json(body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
+        answer = read_object(body)
+        if answer is None:
             raise unusable(action, "the answer is not the API's JSON", http_status=200)
         code, status = answer.get("Code", "OK"), answer.get("HttpStatusCode", 200)
         if _is_true(answer.get("Success")) and code == "OK" and status in (200, "200"):
@@ -96,13 +89,13 @@ class Sender:
             private=self._private(parameters),
         )
 
-    def _connected(self) -> Any:
+    def _connected(self) -> tuple[Signer, Wire]:
         with self._lock:
-            if self._sdk is None:
-                self._sdk = open_sdk_client(self._settings)
-                # The SDK's own __del__ comes too late when the collector frees its sockets before it.
-                weakref.finalize(self, self._sdk.session.close)
-            return self._sdk
+            if self._connection is None:
+                signer, wire = Signer(self._settings), Wire(self._settings)
+                self._connection = signer, wire
+                weakref.finalize(self, wire.close)
+            return self._connection
 
     def _private(self, parameters: Mapping[str, Any]) -> Iterator[str]:
         """What a message of the API may repeat and we may not."""
@@ -118,12 +111,11 @@ class Sender:
                 continue
 
 
-def _request(action: str, parameters: Mapping[str, Any], url: str) -> Any:
+def _request(action: str, parameters: Mapping[str, Any]) -> Any:
+    """The SDK's request object."""
     module = importlib.import_module(f"aliyunsdkoutboundbot.request.v20191226.{action}Request")
     request = getattr(module, f"{action}Request")()
-    # The SDK's default is plain http, phone numbers in the URL.
-    request.set_protocol_type(url.partition("://")[0])
-    request.set_endpoint(url)
+    request.set_accept_format("JSON")
     for name, value in parameters.items():
         if value is None:
             continue

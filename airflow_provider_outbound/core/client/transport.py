@@ -1,114 +1,169 @@
-"""The SDK's client, made safe: https, no foreign keys, no proxy for this machine, nothing private in its logs."""
+"""
+The wire: what the SDK composed travels over the ``urllib3`` that Airflow itself uses.
+
+The SDK brings a copy of its own, too old for today's Pythons: from 3.12 on it does not tell a server which name it asks
+for (SNI).
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
-from airflow_provider_outbound.core.client.credentials import Signer
+from airflow_provider_outbound.core.client.errors import from_wire
 from airflow_provider_outbound.core.client.settings import ClientSettings
+
+if TYPE_CHECKING:
+    import ssl
 
 #: Connections kept open, and so the most requests at once that do not reconnect each time.
 POOL_SIZE = 32
 
-#: What has the last word before this thread's request goes out; what it raises, goes up instead.
-last_check: ContextVar[Callable[[], None] | None] = ContextVar("last_check", default=None)
+#: Environment variables that name the certificate authorities to trust: the SDK's own, then those of ``requests``.
+_CA_BUNDLES = ("ALIBABA_CLOUD_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
-#: They write whole request URLs, at ERROR too, or with DEBUG=sdk in the environment straight to the terminal.
-_TALKATIVE = (
-    "aliyunsdkcore.client",
-    "aliyunsdkcore.http.http_response",
-    "aliyunsdkcore.retry.retry_condition",
-    "aliyunsdkcore.vendored.requests.packages.urllib3.connectionpool",
-    "aliyunsdkcore.vendored.requests.packages.urllib3.util.retry",
-    "Tea.core",  # alibabacloud-credentials: role credentials are fetched with it
-    "credentials",
-)
+#: ``alibabacloud-credentials`` fetches role credentials with them. They write whole request URLs, at ERROR too.
+_TALKATIVE = ("Tea.core", "credentials")
+
+#: The signed query of this thread's request.
+_query: ContextVar[str] = ContextVar("_query")
 
 
-def open_sdk_client(settings: ClientSettings) -> Any:
+class Wire:
     """
-    Build the SDK's client. Nothing is sent.
+    Connections to the API, for any number of threads. Nothing is connected before the first request.
 
-    :raises OutboundBotAuthenticationError: no credentials can be found where ``settings`` say.
+    It repeats no request, follows no redirect, and sends no cookies and no netrc entry.
+
+    :param settings: Where, and how patiently.
+    :raises OutboundBotConfigError: the address, the environment's proxy or its certificates cannot be used.
     """
-    from aliyunsdkcore.client import AcsClient
 
-    signer = Signer(settings)
-    client = AcsClient(
-        # The constructor prefers ALIYUN_ACCESS_KEY_ID of the environment to a credential= it is given, but not to a
-        # key. This one never signs anything.
-        ak="unused",
-        secret="unused",  # noqa: S106 - see above
-        region_id=settings.region_id,
-        auto_retry=False,
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.read_timeout,
-        proxy=proxies_for(settings.url),
-    )
-    client._signer = signer  # noqa: SLF001 - the SDK has no public way to refresh credentials by a lock
-    client.session.close()
-    client.session = _session()
-    # Else a netrc entry for the host would be sent along.
-    client.session.trust_env = False
-    for scheme in ("https://", "http://"):
-        client.session.mount(scheme, _checking_adapter())
-    quiet_sdk_loggers()
-    return client
+    def __init__(self, settings: ClientSettings) -> None:
+        from urllib3 import Timeout
+
+        self._url = f"{settings.url}/"
+        self._timeout = Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        self._connections = _pool_manager(settings)
+        quiet_loggers()
+
+    def post(self, action: str, headers: Mapping[str, str], query: str) -> tuple[int, bytes]:
+        """
+        Send one request, once.
+
+        :param action: Named in errors.
+        :param query: Signed; sent byte for byte.
+        :return: HTTP status and body of the answer.
+        :raises OutboundBotTransportError: there was no answer; in doubt.
+        """
+        status, body, failure = 0, b"", None
+        token = _query.set(query)
+        try:
+            answer = self._connections.urlopen(
+                "POST", self._url, headers=headers, timeout=self._timeout, retries=False, redirect=False
+            )
+            status, body = answer.status, answer.data
+        except Exception as error:  # noqa: BLE001 - its own errors, and whatever escapes from its inside
+            failure = from_wire(action, error)
+        finally:
+            _query.reset(token)
+        if failure is not None:
+            # Raised out here, so that the library's exception, whose frames hold the request, is not its context.
+            raise failure
+        return status, body
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.clear()
 
 
-def _session() -> Any:
+class _SignedRequestLine:
     """
-    A session that sends a signed URL as it is.
+    A connection that adds the signed query where the request line becomes bytes.
 
-    The usual one looks at every character of it again, which for a batch of contacts takes as long as all the rest of
-    the request, and changes nothing in what is encoded already.
+    All that is above, such as urllib3's log, its exceptions, or a tracer that somebody installed, sees ``POST /``: the
+    query holds phone numbers and names. urllib3 would also look at each of its characters again, which for a batch of
+    contacts takes longer than all the rest of the request, and changes nothing in what is encoded already.
     """
-    from aliyunsdkcore.vendored.requests import Session
 
-    class SignedSession(Session):  # type: ignore[misc]  # untyped
-        def prepare_request(self, request: Any) -> Any:
-            base, mark, query = request.url.partition("?")
-            request.url = base
-            prepared = super().prepare_request(request)
-            prepared.url = f"{prepared.url}{mark}{query}"
-            return prepared
-
-    return SignedSession()
+    def _encode_request(self, request: str) -> bytes:
+        """Override ``http.client.HTTPConnection``'s, which encodes and adds nothing."""
+        method, target, version = request.split(" ")
+        return f"{method} {target}?{_query.get()} {version}".encode("ascii")
 
 
-def _checking_adapter() -> Any:
-    """
-    An adapter that asks :data:`last_check` when all but connecting and sending is done.
+def _pool_manager(settings: ClientSettings) -> Any:
+    from urllib3 import PoolManager
+    from urllib3.exceptions import LocationValueError
 
-    Credentials may have to be fetched and parameters to be signed before, which takes its time.
-    """
-    from aliyunsdkcore.vendored.requests.adapters import HTTPAdapter
+    context = _tls_context(settings)
+    proxy = proxy_for(settings.url)
+    manager = _proxy_manager(settings, proxy, context) if proxy else PoolManager(maxsize=POOL_SIZE, ssl_context=context)
+    manager.pool_classes_by_scheme = {
+        scheme: _with_signed_request_line(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+    try:
+        manager.connection_from_url(settings.url)  # connects when the first request is sent
+    except LocationValueError:
+        mend = "give one such as 'outboundbot.cn-shanghai.aliyuncs.com'"
+        raise settings.wrong("host (endpoint)", "is not the name of a host", mend) from None
+    return manager
 
-    class CheckingAdapter(HTTPAdapter):  # type: ignore[misc]  # untyped
-        def send(self, *arguments: Any, **options: Any) -> Any:
-            check = last_check.get()
-            if check is not None:
-                check()
-            return super().send(*arguments, **options)
 
-    return CheckingAdapter(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE)
+def _with_signed_request_line(pool: Any) -> Any:
+    """The same kind of pool, whose connections are :class:`_SignedRequestLine` too."""
+    connection = type("SignedConnection", (_SignedRequestLine, pool.ConnectionCls), {})
+    return type("SignedConnectionPool", (pool,), {"ConnectionCls": connection})
 
 
-def proxies_for(url: str) -> dict[str, str | None]:
-    """
-    The proxies of the environment that apply to ``url``; the SDK itself ignores NO_PROXY.
+def _proxy_manager(settings: ClientSettings, proxy: str, context: ssl.SSLContext) -> Any:
+    """A manager as ``requests`` makes it, which knows SOCKS and the password in a proxy's address."""
+    from requests.adapters import HTTPAdapter
+    from requests.utils import prepend_scheme_if_needed
 
-    :return: By scheme. Never empty, since the SDK would then read the environment for itself.
-    """
-    host = urlsplit(url).hostname or ""
-    found = {} if _is_this_machine(host) or proxy_bypass_environment(host) else getproxies_environment()
-    return {scheme: found.get(scheme) for scheme in ("http", "https")}
+    try:
+        address = prepend_scheme_if_needed(proxy, "http")
+        options = {} if address.lower().startswith("socks") else {"proxy_ssl_context": context}
+        return HTTPAdapter(pool_maxsize=POOL_SIZE).proxy_manager_for(address, ssl_context=context, **options)
+    except Exception as error:  # noqa: BLE001 - three libraries, each with its own
+        kind = type(error).__name__
+    # Neither the address nor the error's text is shown: they may hold the proxy's password.
+    mend = "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (SOCKS needs PySocks), or name the host in NO_PROXY"
+    raise settings.wrong("the environment's proxy", f"cannot be used ({kind})", mend)
+
+
+def _tls_context(settings: ClientSettings) -> ssl.SSLContext:
+    """What ``requests`` asks of a server: a certificate for its name, by somebody who is trusted."""
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    name = next((name for name in _CA_BUNDLES if os.environ.get(name)), "certifi")
+    bundle = Path(os.environ.get(name) or DEFAULT_CA_BUNDLE_PATH)
+    context = create_urllib3_context()
+    try:
+        if bundle.is_dir():
+            context.load_verify_locations(capath=bundle)
+        else:
+            context.load_verify_locations(cafile=bundle)
+    except OSError as error:
+        what = f"names {str(bundle)!r}, which cannot be read: {error.strerror or error}"
+        raise settings.wrong(name, what, "name a file or a folder of PEM certificates") from None
+    return context
+
+
+def proxy_for(url: str) -> str | None:
+    """The environment's proxy for ``url``, as ``requests`` chooses it; never one for this machine."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    if _is_this_machine(urlsplit(url).hostname or ""):
+        return None
+    return select_proxy(url, get_environ_proxies(url))
 
 
 def _is_this_machine(host: str) -> bool:
@@ -125,13 +180,11 @@ class _NoSignedUrls(logging.Filter):
         return "AccessKeyId=" not in record.getMessage()
 
 
-def quiet_sdk_loggers() -> None:
-    """Switch off what the SDKs log, for this process: it holds phone numbers, names, keys and signatures."""
+def quiet_loggers() -> None:
+    """Switch off what the credentials' libraries log, for this process: it holds keys and signatures."""
     for name in _TALKATIVE:
         logging.getLogger(name).disabled = True
-    # Children keep their own levels and handlers; whatever they still say goes no further than this.
-    logging.getLogger("aliyunsdkcore").propagate = False
-    # Others use this one too, so only our requests for role credentials are taken out.
+    # Others use this one too, so only the requests for role credentials are taken out.
     requests_log = logging.getLogger("urllib3.connectionpool")
     if not any(isinstance(item, _NoSignedUrls) for item in requests_log.filters):
         requests_log.addFilter(_NoSignedUrls())

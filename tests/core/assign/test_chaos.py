@@ -283,7 +283,9 @@ class Campaign:
 def processes() -> Iterator[Any]:
     """Starts processes from one that has imported all it needs, so that a try begins at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["airflow_provider_outbound.core.assign", "aliyunsdkcore.client", "sqlalchemy"])
+    context.set_forkserver_preload(
+        ["airflow_provider_outbound.core.assign", "aliyunsdkcore.request", "requests.adapters", "sqlalchemy"]
+    )
     # The new processes find the helper beside this file by the same path.
     sys.path.insert(0, str(Path(__file__).parent))
     yield context

@@ -31,7 +31,9 @@ OPTIONS = {"batch_size": 5, "max_parallel_requests": 4, "settle_seconds": 1.0, "
 def processes() -> Iterator[Any]:
     """Starts processes from one that has imported all it needs, so that a try begins at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["airflow_provider_outbound.core.assign", "aliyunsdkcore.client"])
+    context.set_forkserver_preload(
+        ["airflow_provider_outbound.core.assign", "aliyunsdkcore.request", "requests.adapters"]
+    )
     # The new processes find the helper beside this file by the same path.
     sys.path.insert(0, str(Path(__file__).parent))
     yield context

@@ -511,7 +511,8 @@ def processes() -> Iterator[Any]:
             "airflow_provider_outbound.core.collect.watch",
             "airflow_provider_outbound.core.complete",
             "airflow_provider_outbound.core.client.api",
-            "aliyunsdkcore.client",
+            "aliyunsdkcore.request",
+            "requests.adapters",
             "sqlalchemy",
         ]
     )

@@ -6,6 +6,7 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -152,12 +153,14 @@ HTML = b"<html><body>413 Request Entity Too Large 13800000001</body></html>"
         pytest.param(400, b"[1]", OutboundBotAnswerError, True, id="list-400"),
         pytest.param(400, b"\xff\xfe\xff", OutboundBotAnswerError, True, id="not-utf8"),
         pytest.param(200, b'{"Success": tru', OutboundBotAnswerError, True, id="torn-json"),
+        pytest.param(200, b'{"Success":' + b"[" * 200_000, OutboundBotAnswerError, True, id="nested-200"),
+        pytest.param(400, b"[" * 200_000, OutboundBotAnswerError, True, id="nested-400"),
         pytest.param(
             400,
             {"Code": "SignatureDoesNotMatch", "Message": "no colon"},
-            OutboundBotAnswerError,
-            True,
-            id="sdk-index-error",
+            OutboundBotAuthenticationError,
+            False,
+            id="signature-without-a-colon",
         ),
         pytest.param(
             400,
@@ -283,7 +286,6 @@ def test_a_time_out_is_said_in_words(make_job: Callable[..., str]) -> None:
             client.assign_jobs(job_group_id="g", jobs=[make_job(1)])
 
 
-@pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLS is deprecated:DeprecationWarning")  # the SDK's own urllib3
 def test_plain_http_where_https_is_expected_is_said_in_words(
     simulator: Simulator, make_job: Callable[..., str]
 ) -> None:
@@ -298,6 +300,51 @@ def test_an_unknown_host_is_said_in_words(make_job: Callable[..., str]) -> None:
 
     with pytest.raises(OutboundBotTransportError, match="host name cannot be resolved"):
         client.assign_jobs(job_group_id="g", jobs=[make_job(1)])
+
+
+def test_a_connection_that_is_not_taken_up_is_said_in_words(make_job: Callable[..., str]) -> None:
+    with ExitStack() as open_sockets:
+        busy = open_sockets.enter_context(socket.socket())
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        for _ in range(4):  # more than the system keeps waiting, so that it answers nobody else
+            waiting = open_sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(busy.getsockname())
+        client = _client_of(f"http://127.0.0.1:{busy.getsockname()[1]}", connect_timeout=0.3)
+
+        with pytest.raises(OutboundBotTransportError, match="timed out while connecting"):
+            client.assign_jobs(job_group_id="g", jobs=[make_job(1)])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", id="half-a-head"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another-protocol"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="no-chunk"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx", id="no-gzip"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", id="too-many-headers"),
+    ],
+)
+def test_what_is_no_answer_is_in_doubt(head: bytes, make_job: Callable[..., str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(head)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        with pytest.raises(OutboundBotError) as caught:
+            _client_of(f"http://127.0.0.1:{server.getsockname()[1]}").assign_jobs(job_group_id="g", jobs=[make_job(1)])
+        thread.join()
+
+    assert caught.value.in_doubt
+    assert caught.value.__context__ is None
 
 
 def test_an_answer_torn_off_is_in_doubt(make_job: Callable[..., str]) -> None:

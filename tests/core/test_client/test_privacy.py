@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
@@ -9,14 +10,16 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import urllib3
 
 from airflow_provider_outbound.core.client import BlockedNumber, ClientSettings, OutboundBotClient
-from airflow_provider_outbound.core.client.transport import proxies_for
+from airflow_provider_outbound.core.client.transport import proxy_for
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 NAME = "欧阳修文"
@@ -49,10 +52,12 @@ def _everything(error: BaseException) -> str:
 
 @pytest.fixture
 def log_of_everything(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is logged at any level by any logger, those of the SDK named one by one too."""
+    """What is logged at any level by any logger, those of the libraries named one by one too."""
     import aliyunsdkcore.client  # noqa: F401 - so that its loggers exist
+    import requests  # noqa: F401 - likewise
 
-    names = [name for name in logging.root.manager.loggerDict if name.startswith(("aliyunsdkcore", "urllib3"))]
+    libraries = ("aliyunsdkcore", "urllib3", "requests", "http")
+    names = [name for name in logging.root.manager.loggerDict if name.startswith(libraries)]
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.DEBUG)
@@ -152,6 +157,38 @@ def test_a_success_is_not_logged_either(
     assert scripted.requests[0]["JobsJson.1"] == JOB
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_whoever_traces_requests_sees_nobody_in_their_address(
+    scripted: Any, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenTelemetry wraps the pool, Sentry the connection: what they are given, they keep."""
+    seen: list[str] = []
+
+    def watch(owner: type, method: str) -> None:
+        real = getattr(owner, method)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            seen.append(f"{arguments} {options}")
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, method, watched)
+
+    watch(urllib3.PoolManager, "urlopen")
+    watch(urllib3.HTTPConnectionPool, "urlopen")
+    watch(urllib3.connection.HTTPConnection, "request")
+    watch(http.client.HTTPConnection, "putrequest")
+    watch(http.client.HTTPConnection, "putheader")
+    scripted.answer(status, {"Success": True, "Code": "OK" if status == 200 else "InvalidParameter", "JobsId": ["j-1"]})
+    client = scripted.client(access_key_id=KEY_ID, access_key_secret=SECRET, security_token=TOKEN)
+
+    with nullcontext() if status == 200 else pytest.raises(OutboundBotError):
+        client.assign_jobs(job_group_id="g", jobs=[JOB])
+
+    assert len(seen) > 4
+    _assert_private("".join(seen))
+    assert scripted.requests[0]["JobsJson.1"] == JOB
+
+
 def test_what_helps_is_kept(scripted: Any) -> None:
     request_id = "E0E8FFD3-8E0C-4B51-8B27-8A1B2C3D4E5F"
     scripted.answer(
@@ -224,9 +261,20 @@ def test_a_proxy_is_used_for_other_machines_unless_no_proxy_names_them(
     assert len(proxy) == 1
 
 
+def test_a_proxy_that_lets_nobody_through_is_said_in_words(proxy: list[str]) -> None:
+    settings = ClientSettings(access_key_id="a", access_key_secret="b", instance_id="i", endpoint="nowhere.invalid")
+
+    with pytest.raises(OutboundBotError, match="the proxy refused or cannot be reached") as caught:
+        OutboundBotClient(settings).assign_jobs(job_group_id="g", jobs=[JOB])
+
+    assert proxy == ["nowhere.invalid:443"]
+    assert caught.value.in_doubt
+    _assert_private(_everything(caught.value))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "[::1]", "sim.localhost"])
 def test_this_machine_is_never_reached_by_a_proxy(proxy: list[str], host: str) -> None:
-    assert proxies_for(f"http://{host}:8180") == {"http": None, "https": None}
+    assert proxy_for(f"http://{host}:8180") is None
 
 
 @pytest.mark.parametrize(

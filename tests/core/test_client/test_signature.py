@@ -10,7 +10,7 @@ from aliyunsdkoutboundbot.request.v20191226.AssignJobsRequest import AssignJobsR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_outbound.core.client.credentials import signed_url
+from airflow_provider_outbound.core.client.credentials import signed_query
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
@@ -27,7 +27,7 @@ def test_a_request_is_signed_as_the_sdk_signs_it(jobs, group, region):
             request.set_JobGroupId(group)
             request.set_JobsJsons(jobs)
 
-        url = signed_url(ours, region, "key", "secret")
+        url = "/?" + signed_query(ours, region, "key", "secret")
         expected = theirs.get_url(region, "key", "secret")
 
     assert ours.string_to_sign == theirs.string_to_sign
