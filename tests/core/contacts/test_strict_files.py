@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import zipfile
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_surplus_cells_that_are_empty_are_ignored_and_others_are_not(tmp_path):
         ("a.jsonl", f'\n [{{"phone": "{NUMBER}"}}]', "line 2: is a JSON array"),
         ("a.jsonl", f'{{\n"phone": "{NUMBER}"\n}}\n', "line 1: begins an object over several lines"),
     ],
+    ids=itertools.count(),  # contents that hold the time of day name no test
 )
 def test_what_is_something_else_is_named_for_what_it_is(tmp_path, name, content, words):
     path = write(tmp_path, name, content)
