@@ -64,7 +64,7 @@ class Sweep:
             print(f"{group_id}: {self.action}: {told}", flush=True)
 
     def _summary(self) -> str:
-        failed = f", failed for {len(self.failed)}: {' '.join(self.failed)}" if self.failed else ""
+        failed = f", failed for {len(self.failed)}" if self.failed else ""
         return f"{self.action}: done for {len(self.done)} of {len(self.group_ids)} job groups{failed}"
 
 

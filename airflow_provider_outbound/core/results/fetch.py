@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
+import re
 import socket
 import struct
 import time
@@ -45,6 +46,8 @@ _KINDS = (
 _HEAD = 12
 #: The service's own storage; its internal addresses are private ones.
 _STORAGE = ".aliyuncs.com"
+#: Names that mean something within one network only: without a dot, or under a domain that is kept for that.
+_LOCAL_NAME = re.compile(r"[^.]*\.?|.*\.(localhost|local|localdomain|internal|intranet|lan|home|corp|home\.arpa)\.?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -176,6 +179,9 @@ def safe_link(url: str, api: str) -> str:
         raise RecordingUnavailableError("its link is not http or https")
     if (parts.scheme, parts.netloc.lower()) == (own.scheme, own.netloc.lower()):
         return url
+    if "[" in parts.netloc:
+        # The service names hosts. No library of ours takes all forms of these for what they are.
+        raise RecordingUnavailableError("its link leads to a bare IPv6 address, which may be a private address")
     if parts.scheme == "http" and own.scheme == "https":
         parts = parts._replace(scheme="https", netloc=host if port in (None, 80) else parts.netloc)
     if not host.endswith(_STORAGE):
@@ -184,14 +190,11 @@ def safe_link(url: str, api: str) -> str:
 
 
 def _check_host(parts: SplitResult, host: str) -> None:
-    """Refuse a host that is an IPv6 address, or that this machine finds at an address that is not public."""
-    if ":" in host:
-        # The service names hosts. No library of ours takes all forms of these for what they are.
-        raise RecordingUnavailableError("its link leads to a bare IPv6 address, which may be a private address")
+    """Refuse a host that this machine finds at an address that is not public."""
     try:
         found = socket.getaddrinfo(host, parts.port or 443, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError):
-        if _has_proxy(parts):
+        if _has_proxy(parts) and not _LOCAL_NAME.fullmatch(host):
             # Behind a proxy a machine may know no names: the proxy resolves this one, and decides.
             return
         raise RecordingUnavailableError("the host of its link is unknown") from None

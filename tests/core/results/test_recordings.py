@@ -346,6 +346,7 @@ def test_recordings_of_a_purged_group_are_a_clear_error(ledger: Any, tmp_path: P
     [
         *("[::1]", "[::1]:8443", "[2001:4860:4860::8888]", "[::ffff:10.0.0.1]", "[64:ff9b::a00:1]", "[fe80::1%25eth0]"),
         *("127.0.0.1", "10.0.0.8", "169.254.169.254", "127.1", "0x7f000001", "017700000001", "localhost", "localhost."),
+        *("redis", "redis.", "metadata.google.internal", "nas.local", "router.home.arpa."),
         *("[v1.x]", "[::1]x"),
     ],
 )

@@ -10,10 +10,18 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    op.create_table(
-        "refusals",
-        sa.Column("phone_key", sa.String(32), primary_key=True),
-        sa.Column("refused_at", sa.DateTime(timezone=True), nullable=False),
-    )
-    op.add_column("request_turns", sa.Column("taken_at", sa.DateTime(timezone=True)))
-    op.add_column("assignments", sa.Column("lease_seconds", sa.Double()))
+    # A ledger that was put together from a backup may have some of it.
+    found = sa.inspect(op.get_bind())
+    if not found.has_table("refusals"):
+        op.create_table(
+            "refusals",
+            sa.Column("phone_key", sa.String(32), primary_key=True),
+            sa.Column("refused_at", sa.DateTime(timezone=True), nullable=False),
+        )
+    columns = {
+        "request_turns": sa.Column("taken_at", sa.DateTime(timezone=True)),
+        "assignments": sa.Column("lease_seconds", sa.Double()),
+    }
+    for table, column in columns.items():
+        if column.name not in {each["name"] for each in found.get_columns(table)}:
+            op.add_column(table, column)
