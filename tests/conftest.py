@@ -122,7 +122,7 @@ def make_database(postgresql_url: str) -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture
-def server() -> Iterator[PostgreSQLServer]:
+def server(postgresql_url: str) -> Iterator[PostgreSQLServer]:
     """A PostgreSQL server of the test's own, which it may stop, kill and turn read-only."""
     with postgresql_server() as running:
         yield running

@@ -299,7 +299,8 @@ def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
         try:
             allowed.add(normalise(number).e164)
         except ValueError as error:
-            failure = fields.wrong("allowed_phone_numbers", f"entry {position}: {error}", "give numbers as people dial")
+            reason = f" is {error}" if str(error).startswith(("empty", "not ")) else f": {error}"
+            failure = fields.wrong("allowed_phone_numbers", f"entry {position}{reason}", "give numbers as people dial")
             break
     if failure is not None:
         raise failure

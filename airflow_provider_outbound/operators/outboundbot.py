@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_outbound.core.models.flags import check_flags
 from airflow_provider_outbound.exceptions import (
     OutboundBotConfigError,
     OutboundBotContactsError,
@@ -28,7 +29,7 @@ from airflow_provider_outbound.operators.base import (
     veil,
 )
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
-from airflow_provider_outbound.operators.literals import EXCLUSIONS, NOT_GIVEN, SOURCES, came_from_task
+from airflow_provider_outbound.operators.literals import NOT_GIVEN, SOURCES, came_from_task
 from airflow_provider_outbound.operators.results import (
     OutboundBotDownloadRecordingsOperator,
     OutboundBotExportResultsOperator,
@@ -134,6 +135,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the group, or find it again."""
+        check_flags(self, "start_immediately", "allow_backfill")
         from airflow_provider_outbound.core.assign import create_group
 
         if self.hook.dry_run:
@@ -242,6 +244,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param exclude: Numbers, or contacts, that must not be called; from what ``contacts`` can be.
     :param exclude_path: The same from files.
     :param exclude_columns: As ``columns``, for exclusions only; each must be there.
+    :param exclude_encoding: Of the exclusion files; default: ``encoding``.
     :param on_missing_exclusions: ``fail``: call nobody if an exclusion that the DAG file names does not exist: a
         template rendered to None or nothing, a task returned None or was skipped, there is no such file; ``ignore``:
         call without it, and log that. One that exists must be readable either way, and may be empty.
@@ -306,6 +309,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         exclude: Any = NOT_GIVEN,
         exclude_path: Any = NOT_GIVEN,
         exclude_columns: Mapping[str, str] | None = None,
+        exclude_encoding: str | None = None,
         on_missing_exclusions: Literal["fail", "ignore"] = "fail",
         on_invalid: Literal["fail", "skip"] = "fail",
         on_empty: Literal["skip", "fail"] = "skip",
@@ -338,6 +342,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.exclude = None if exclude is NOT_GIVEN else veil(exclude)
         self.exclude_path = None if exclude_path is NOT_GIVEN else exclude_path
         self.exclude_columns = exclude_columns
+        self.exclude_encoding = exclude_encoding
         self.on_missing_exclusions = on_missing_exclusions
         self.on_invalid = on_invalid
         self.on_empty = on_empty
@@ -354,18 +359,18 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
         #: Lists that the DAG file names, though a template or a task may turn them into nothing.
-        self.named = frozenset(name for name in (*SOURCES, "only", *EXCLUSIONS) if getattr(self, name) is not None)
-        #: Arguments that are None by name, which a mapped task's output may have been.
-        self.given_as_none = frozenset(
+        self.named = frozenset(name for name in (*SOURCES, "only") if getattr(self, name) is not None) | frozenset(
+            # None too: os.environ.get("DNC") gives it where somebody forgot to set the variable.
             name
-            for name, value in (("only", only), ("exclude", exclude), ("exclude_path", exclude_path))
-            if value is None
+            for name, value in (("exclude", exclude), ("exclude_path", exclude_path))
+            if value is not NOT_GIVEN
         )
         for items in (contacts, exclude):
             self.depend_on(items)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign what is not assigned yet."""
+        check_flags(self, "allow_backfill")
         from airflow_provider_outbound.operators.sources import read_contacts
 
         options = self._options(context)
@@ -381,7 +386,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         """Whether the DAG file names a list, whatever it has turned into."""
         if field in self.named:
             return True
-        return field in self.given_as_none and came_from_task(self, field, context["ti"].map_index)
+        return field == "only" and self.only is None and came_from_task(self, field, context["ti"].map_index)
 
     def _assign(
         self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions

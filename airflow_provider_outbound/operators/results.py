@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.core.models.flags import check_flags
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.operators.base import OutboundBotOperator, as_path, named_group
 
@@ -82,6 +83,7 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the rows."""
+        check_flags(self, "include_phone_number", "enrich")
         from airflow_provider_outbound.core.results import enrich, needs_details
 
         job_group_id = named_group(self.job_group_id)

@@ -120,11 +120,13 @@ def _excluded_by(operator: OutboundBotAssignJobsOperator, label: str, context: C
             f"{label}: {why}, so whoever it means might be called; fix it, or pass on_missing_exclusions='ignore' if"
             " there may be no such list. Nobody was called"
         )
+    _check_complete(operator, label, value)
     how: dict[str, Any] = {"default_region": operator.default_region}
+    encoding = operator.encoding if operator.exclude_encoding is None else operator.exclude_encoding
     if label == "exclude_path":
-        source = from_path(as_path(value, label), encoding=operator.encoding, label=label, **how)
+        source = from_path(as_path(value, label), encoding=encoding, label=label, **how)
     else:
-        source = _of_argument(value, label, operator.encoding, context, how)
+        source = _of_argument(value, label, encoding, context, how)
     source.be_exclusions(
         columns=_columns(operator.columns, "columns"),
         exclude_columns=_columns(operator.exclude_columns, "exclude_columns"),
@@ -138,12 +140,52 @@ def _why_missing(value: Any) -> str:
 
     items = value.items if isinstance(value, Veiled) else value
     if items is None:
-        return "empty: its task returned nothing or was skipped, or its template rendered to None"
+        return "empty: its task returned nothing or was skipped, its template rendered to None, or the DAG says None"
     if isinstance(items, str) and items.strip() in ("", "None"):
         return f"empty: its template rendered to {items.strip() or 'nothing'}"
     if isinstance(items, LazyXComSequence) and not len(items):
         return "empty: no instance of its mapped task returned anything"
     return ""
+
+
+def _check_complete(operator: OutboundBotAssignJobsOperator, label: str, value: Any) -> None:
+    """Refuse the output of a mapped task of which some instances gave none."""
+    missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, Veiled) else value)))
+    if not missing:
+        return
+    why = f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
+    if operator.on_missing_exclusions != "ignore":
+        raise OutboundBotContactsError(
+            f"{label}: {why}, so whoever they mean might be called; let each return a list, perhaps an empty one, or"
+            " pass on_missing_exclusions='ignore'. Nobody was called"
+        )
+    operator.log.warning("%s: %s; nobody is left out by those, as on_missing_exclusions='ignore' says", label, why)
+
+
+def _mapped_outputs(value: Any) -> Iterator[Any]:
+    """Outputs of mapped tasks in a value that Airflow looked up, also behind ``.map()``, ``.zip()`` and the like."""
+    from airflow.sdk.definitions import xcom_arg
+    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
+
+    if isinstance(value, LazyXComSequence):
+        yield value
+    elif type(value).__module__ == xcom_arg.__name__:
+        for part in (getattr(value, "value", None), *(getattr(value, "values", None) or ())):
+            yield from _mapped_outputs(part)
+
+
+def _missing_instances(outputs: Any) -> int:
+    """How many instances of a mapped task gave no output: Airflow's sequence of outputs is shorter by as many."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    task = outputs._xcom_arg.operator  # noqa: SLF001 - nothing public says whose outputs they are
+    which: dict[str, Any] = {
+        "dag_id": task.dag_id,
+        "task_ids": [task.task_id],
+        "run_ids": [outputs._ti.run_id],  # noqa: SLF001
+    }
+    count = RuntimeTaskInstance.get_ti_count
+    return max(0, count(**which) - count(**which, states=["removed"]) - len(outputs))
 
 
 def _why_no_file(path: Any, label: str) -> str:

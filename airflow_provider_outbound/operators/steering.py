@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_outbound.core.models.flags import check_flags
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
@@ -114,6 +115,7 @@ class SteerJobsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.steer import Action, Order
 
         job_group_id = named_group(self.job_group_id)
+        check_flags(self, "all_jobs", "deferrable")
         if self.all_jobs == (self.job_ids is not None or self.reference_ids is not None):
             raise OutboundBotConfigError(
                 f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"

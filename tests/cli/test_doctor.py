@@ -114,8 +114,15 @@ def test_everything_is_there(
 def test_a_program_finds_nothing_but_json(cloud: Simulator, ledger_url: str, triggerer: None) -> None:
     command = [sys.executable, "-m", "airflow", "outbound", "doctor", "--json"]
     with open_ledger(ledger_url, [KEY]) as ledger, ledger.write() as connection:
-        connection.execute(text("UPDATE outbound_version SET version_num = '0004'"))
-        connection.execute(text("DROP TABLE handled"))
+        connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
+        for table in ("topic_instances", "refusals"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        for table, column in (
+            ("quarantine", "head_of"),
+            ("request_turns", "taken_at"),
+            ("assignments", "lease_seconds"),
+        ):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 

@@ -77,8 +77,15 @@ def test_a_program_finds_nothing_but_json(cloud: Simulator, campaign: Callable[.
     group = campaign("spring")
     hook = OutboundBotHook()
     with hook.ledger as ledger, ledger.write() as connection:
-        connection.execute(text("UPDATE outbound_version SET version_num = '0004'"))
-        connection.execute(text("DROP TABLE handled"))
+        connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
+        for table in ("topic_instances", "refusals"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        for table, column in (
+            ("quarantine", "head_of"),
+            ("request_turns", "taken_at"),
+            ("assignments", "lease_seconds"),
+        ):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
 
     ended = subprocess.run(
         [sys.executable, "-m", "airflow", "outbound", "groups", "--json"],

@@ -142,8 +142,13 @@ def test_an_exclusion_with_a_hole_calls_nobody(simulator, assign, arguments):
     assert not called(simulator)
 
 
-def test_what_the_dag_file_leaves_out_by_name_is_no_exclusion(simulator, assign):
-    assert assign(exclude=None, exclude_path=None)["assigned"] == 8
+@pytest.mark.parametrize("label", ["exclude", "exclude_path"])
+def test_none_in_the_dag_file_is_a_list_that_is_missing(simulator, assign, label):
+    with pytest.raises(OutboundBotContactsError, match=f"^{label}: empty: .*the DAG says None"):
+        assign(**{label: None})
+    assert not called(simulator)
+
+    assert assign(**{label: None}, on_missing_exclusions="ignore")["assigned"] == 8
 
 
 @pytest.mark.parametrize("shape", ["file", "pattern", "folder", "hidden", "object-store"])
@@ -267,13 +272,13 @@ class TestColumns:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            pytest.param({"exclude_columns": {"phone": "Gone"}}, r"exclude_path: has no column 'Gone'", id="absent"),
+            pytest.param({"exclude_columns": {"phone": "Gone"}}, r"dnc\.csv: has no column 'Gone'", id="absent"),
             pytest.param({"exclude_columns": {"fone": "x"}}, r"exclude_columns: 'fone' is none of", id="unknown"),
             pytest.param({"exclude_columns": "phone"}, r"exclude_columns: a str is not a dictionary", id="text"),
             pytest.param({"columns": "phone"}, r"columns: a str is not a dictionary", id="columns-text"),
-            pytest.param({}, r"exclude_path: has no column for the phone.*exclude_columns=\{'phone'", id="neither"),
+            pytest.param({}, r"dnc\.csv: has no column for the phone.*exclude_columns=\{'phone'", id="neither"),
             pytest.param(
-                {"columns": {"phone": "Mobile"}}, r"exclude_path: has no column for the phone", id="not-there"
+                {"columns": {"phone": "Mobile"}}, r"exclude_path: dnc.csv: has no column for the phone", id="not-there"
             ),
         ],
     )
@@ -459,13 +464,19 @@ def test_lists_of_tasks_in_a_real_run(simulator, run_dag):
 
     states = {(found.task_id, found.map_index): str(found.state) for found in run.get_task_instances()}
     wrong = [key for key, state in states.items() if state == "failed"]
-    assert sorted(wrong) == [("fails_nothing", -1), ("fails_skipped", -1), ("mapped", 1), ("mapped_arguments", 1)]
+    assert sorted(wrong) == [
+        ("fails_nothing", -1),
+        ("fails_skipped", -1),
+        ("mapped", 1),
+        ("mapped_arguments", 1),
+        ("mapped_literally", 1),
+    ]
     assert called(simulator) == sorted(
         [
             *ones["ignored"],
             *(NUMBERS[4], NUMBERS[5], NUMBERS[6]),
             *ones["mapped"],
-            *("13700000010", "13700000011"),
+            "13700000010",
             *("13900000000", "13900000002"),
         ]
     )

@@ -30,7 +30,7 @@ class PostgreSQLServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
-        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres")
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
         self.start()
 
     @property

@@ -15,8 +15,8 @@ from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Rej
 from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.ledger import Candidate, Standing
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import mask
-from airflow_provider_outbound.exceptions import OutboundBotContactsError
+from airflow_provider_outbound.core.models.phone import mask, redact
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 
 DedupeBy = Literal["phone", "reference_id"]
 Classify = Callable[[Sequence[Candidate]], list[Standing]]
@@ -174,10 +174,34 @@ class Seen:
         self._db.close()
 
 
+_REJECT_COLUMNS = ("row", "phone_number", "reason", "file", "line")
+
+
+def _refuse_other_file(path: PathLike) -> None:
+    """Refuse to replace a file that no earlier try wrote: as a do-not-call list, it would be empty from then on."""
+    beginning = ",".join(_REJECT_COLUMNS[:4]).encode()
+    try:
+        with path.open("rb") as file:
+            found: bytes = file.read(len(beginning))
+    except OSError:
+        # There is none, or writing it says what is wrong.
+        return
+    if found and found != beginning:
+        raise OutboundBotConfigError(
+            f"rejects_path: {redact(str(path))} exists and is not a file of rejects; name another one."
+            " Nobody was called"
+        )
+
+
 class RejectsFile:
-    """Rejected rows as CSV, numbers masked, readable by their owner alone; written anew by each try."""
+    """
+    Rejected rows as CSV, numbers masked, readable by their owner alone; written anew by each try.
+
+    :raises OutboundBotConfigError: the path holds another file, perhaps a list of contacts.
+    """
 
     def __init__(self, path: PathLike) -> None:
+        _refuse_other_file(path)
         self._path = path
         self._opened = ExitStack()
         self._file: Any = None
@@ -187,7 +211,7 @@ class RejectsFile:
         opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path:"))
         self._file = TextIOWrapper(opened, encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(("row", "phone_number", "reason", "file", "line"))
+        self._writer.writerow(_REJECT_COLUMNS)
         return self
 
     def write(self, reject: Reject) -> None:

@@ -223,6 +223,18 @@ class _Run:
                 "%d contacts were left out: they are not among the connection's allowed_phone_numbers",
                 found.not_allowed,
             )
+        if found.rejected:
+            log.warning(
+                "Job group %s: %d of %d rows are not contacts and were left out",
+                result.job_group_id,
+                found.rejected,
+                found.read,
+            )
+            if found.rejected == found.read:
+                raise OutboundBotContactsError(
+                    f"contacts: each of the {found.read} rows is a reject, so nobody was called; check columns and"
+                    " encoding, and the reasons in rejects_path"
+                )
         if not result.unresolved:
             return
         if self._options.on_unresolved == "resend":

@@ -241,13 +241,16 @@ def _fitted(header: list[str], cells: list[str]) -> dict[str, str | None] | Reje
 class _JsonLinesFile(_TextFile):
     def _read(self, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
         is_first = True
-        for line, text in enumerate(lines, start=1):
-            text = text.strip(JSON_SPACES)
+        for line, whole in enumerate(lines, start=1):
+            text = whole.strip(JSON_SPACES)
             if not text:
                 continue
             if is_first:
                 refuse_other_json(line, text)
                 is_first = False
+            if text.startswith("{") and not text.endswith("}") and not whole.endswith(("\n", "\r")):
+                # Its writer died, or its copy was broken off: nobody knows what is missing behind it.
+                raise StructureError(line, "the file is cut off in the middle of an object; write or copy it again")
             if UNDECODABLE in text:
                 yield line, Reject(row=0, number="", reason=self._undecodable)
                 continue

@@ -42,6 +42,9 @@ _UNRENDERED = (
     " a query gives"
 )
 
+#: What columns are called that hold numbers, though not under one of the names above.
+_PHONE_WORDS = re.compile("phone|mobile|tel|手机|电话|号码", re.IGNORECASE)
+
 #: Longest reference id: it is a key in the ledger.
 MAX_REFERENCE_LENGTH = 128
 
@@ -117,7 +120,7 @@ class ContactSource:
         self._columns = _checked_columns(columns, "columns")
         self._optional_columns: dict[str, str] = {}
         self._columns_argument = "columns"
-        self._default_region = _checked_region(default_region)
+        self.default_region = _checked_region(default_region)
         #: What :meth:`is_empty` took out of a source that can be read only once.
         self._begun: Iterator[Contact | Reject] | None = None
 
@@ -134,6 +137,11 @@ class ContactSource:
         self._optional_columns = _checked_columns(columns, "columns")
         self._columns = _checked_columns(exclude_columns, "exclude_columns")
         self._columns_argument = "exclude_columns"
+
+    @property
+    def names_phone_column(self) -> bool:
+        """Whether the author said of this very list which column holds the phone number."""
+        return "phone" in self._columns
 
     @property
     def is_repeatable(self) -> bool:
@@ -245,8 +253,8 @@ class ContactSource:
             return Reject(row=row, number="", reason=_UNRENDERED)
         try:
             return Contact(
-                phone=read_number(number, self._default_region),
-                reference_id=_reference(_detail(values, plan, plan.reference_id), self._default_region),
+                phone=read_number(number, self.default_region),
+                reference_id=_reference(_detail(values, plan, plan.reference_id), self.default_region),
                 name=_cleaned(_detail(values, plan, plan.name)),
                 honorific=_cleaned(_detail(values, plan, plan.honorific)),
                 role=_cleaned(_detail(values, plan, plan.role)),
@@ -277,7 +285,7 @@ def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int |
         raise absence()
 
 
-def refuse_twins(names: Sequence[str], where: str = "columns") -> None:
+def refuse_twins(names: Sequence[str], where: str = "") -> None:
     """
     Refuse names of columns that are the same, or differ in blanks only: one of them would be lost.
 
@@ -292,7 +300,7 @@ def refuse_twins(names: Sequence[str], where: str = "columns") -> None:
             what = f"column {redact(name)!r} appears twice"
             if len(twins) > 1:
                 what = f"columns {redact(twins[0])!r} and {redact(twins[1])!r} differ only in blanks"
-            raise OutboundBotContactsError(f"{where}: {what}; rename one")
+            raise OutboundBotContactsError(f"{where}{': ' if where else ''}{what}; rename one")
         if plain:
             met[plain] = name
 
@@ -341,7 +349,7 @@ _LONE_NUMBER = _Plan(phone=0)
 
 def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     """
-    Read numbers that must not be called.
+    Read numbers that must not be called: those of the phone column, and whatever other cell of a row is a number.
 
     :return: Numbers in E.164.
     :raises OutboundBotContactsError: one cannot be read: whoever it means might be called; or a file is empty.
@@ -352,7 +360,22 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
         if isinstance(item, Reject):
             raise OutboundBotContactsError(f"{label}: {item}; mend it, else the person it means might be called")
         numbers.add(item.phone.e164)
+        if not source.names_phone_column:
+            numbers.update(_other_numbers(item, source.default_region, label))
     return frozenset(numbers)
+
+
+def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterator[str]:
+    """Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``."""
+    for column, text in contact.extras.items():
+        if looks_like_number(text, default_region):
+            yield read_number(text, default_region).e164
+        elif text and _PHONE_WORDS.search(column) and holds_number(text, default_region):
+            place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
+            raise OutboundBotContactsError(
+                f"{label}: {contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} holds more"
+                " than a number; write one number into each cell, else the person it means might be called"
+            )
 
 
 def _detail(values: Sequence[Any], plan: _Plan, place: int | None) -> str:

@@ -266,12 +266,21 @@ def _parsed(text: str, default_region: str) -> PhoneNumber:
     if not phonenumbers.is_valid_number(parsed):
         raise ValueError(f"not a valid number of country code {parsed.country_code}")
     _check_accounted(text, parsed, default_region)
+    if parsed.country_code == 86 and _is_landline(parsed) and text == phonenumbers.national_significant_number(parsed):
+        # Ten digits may as well be a mobile's that lost one, or a number of another country.
+        raise ValueError("a landline without the 0 of its area code, which spreadsheets drop; write the 0")
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if parsed.country_code != 86:
         return PhoneNumber(e164, e164)
     # The national format keeps a landline's trunk 0 and gives mobile and service numbers none.
     national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
     return PhoneNumber(e164, re.sub(r"\D", "", national))
+
+
+def _is_landline(parsed: Any) -> bool:
+    import phonenumbers
+
+    return bool(phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.FIXED_LINE)
 
 
 def _check_accounted(text: str, parsed: Any, default_region: str) -> None:

@@ -285,6 +285,12 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
         raise OutboundBotConfigError(
             f"strategy: {type(strategy).__name__} is neither a Strategy nor a dictionary in the API's form"
         )
+    unknown = sorted(str(key) for key in strategy if key not in _API_FIELDS)
+    if unknown:
+        raise OutboundBotConfigError(
+            f"strategy: unknown field {unknown[0]!r}, which the service would ignore; a dictionary has the API's form,"
+            f" with {', '.join(_API_FIELDS)}, and its times are those of {SERVICE_ZONE.key}"
+        )
     working_time = strategy.get("workingTime")
     if not isinstance(working_time, list) or not working_time:
         raise OutboundBotConfigError("strategy: workingTime is missing; nobody is called without a window")
@@ -305,6 +311,13 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
     _refuse_idle(schedule)
     wire = {"repeatBy": str(RepeatBy.ONCE), **strategy, "workingTime": _wire_windows(windows)}
     return ResolvedStrategy(wire=wire, starts_at=starts_at, ends_at=ends_at, schedule=schedule)
+
+
+#: Fields of StrategyJson.
+_API_FIELDS = (
+    *("workingTime", "startTime", "endTime", "repeatBy", "repeatDays", "repeatable"),
+    *("maxAttemptsPerDay", "minAttemptInterval", "routingStrategy", "name", "id"),
+)
 
 
 def _api_window(item: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
@@ -16,6 +17,8 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 SERVICE_ZONE = ZoneInfo("Asia/Shanghai")
 MIDNIGHT = time(0)
 _DAY = timedelta(days=1)
+#: A fraction of an hour or of a minute.
+_FRACTION = re.compile(r"T?\d\d(:?\d\d)?[.,]")
 
 #: From the first instant until just before the second, UTC.
 Span = tuple[datetime, datetime]
@@ -114,6 +117,9 @@ def _time_of_day(value: Any, field: str) -> time:
     hint = f'{field}: {value!r} is not a time of day such as "09:00"'
     # A number is refused: YAML reads 20:00 as the number 1200, and Python reads the text 1200 as noon.
     if _is_end_of_day(value) or not isinstance(value, time | str):
+        raise OutboundBotConfigError(hint)
+    if isinstance(value, str) and _FRACTION.match(value.strip()):
+        # Python reads 09.30 as nine o'clock.
         raise OutboundBotConfigError(hint)
     try:
         parsed = value if isinstance(value, time) else time.fromisoformat(value.strip())

@@ -112,7 +112,11 @@ SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "
     ],
 )
 def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
-    code, _, err = _run(*arguments, OUTBOUND_LEDGER_KEY=Fernet.generate_key().decode(), OUTBOUND_LEDGER_URL="sqlite://")
+    code, _, err = _run(
+        *arguments,
+        OUTBOUND_LEDGER_KEY=Fernet.generate_key().decode(),
+        OUTBOUND_LEDGER_URL="sqlite:////nowhere/ledger.db",
+    )
 
     said = [line for line in err.splitlines() if line]
     assert (code, len(said)) == (1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,7 +115,8 @@ def test_whatever_stands_in_a_row_is_a_contact_or_rejected(rows):
     try:
         items = list(from_items(rows))
     except OutboundBotContactsError as error:
-        assert "both look like" in str(error)  # noqa: PT017 - only now and then
+        # Only now and then: two columns for one field, or two that differ in blanks only.
+        assert re.search("both look like|appears twice|differ only in blanks", str(error))  # noqa: PT017
         return
 
     assert len(items) == len(rows)

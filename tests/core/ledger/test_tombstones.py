@@ -69,7 +69,7 @@ class Campaign:
             connection.execute(
                 update(schema.job_groups)
                 .where(schema.job_groups.c.job_group_id == job_group_id)
-                .values(ends_at=None, look_due_at=None)
+                .values(ends_at=self.ledger.now() - timedelta(days=2), look_due_at=None)
             )
         purge = self.ledger.retention.purge(timedelta(0), job_group_id=job_group_id)
         assert [group.job_group_id for group in purge.purged] == [job_group_id], purge
