@@ -131,9 +131,9 @@ def _rocketmq_connection() -> dict[str, Any]:
             "consumer_group": _field("Consumer group", "string", "Must exist, and belong to this ledger alone."),
             "namespace": _field("Namespace", "string", "Instance id, where the broker wants one."),
             "tag": _field("Tag", "string", "Tag expression; * for every message.", default="*"),
-            "instance_id": _field("Bot instances", "string", "Whose events are stored, comma separated. Empty: all."),
             "tls": _field("TLS", "boolean", "Encrypt the connection.", default=True),
             "librocketmq": _field("librocketmq.so", "string", "Path of the library, for remoting only."),
+            "instance_id": _field("Bot instances", "string", "Whose events are stored, comma separated. Empty: all."),
         },
         "ui-field-behaviour": {
             "hidden-fields": ["schema"],

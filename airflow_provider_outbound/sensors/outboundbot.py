@@ -14,6 +14,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_outbound import config
+from airflow_provider_outbound.core.models.flags import check_flags
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupTimeoutError,
@@ -114,6 +115,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.cancel_on_kill = cancel_on_kill
 
     def execute(self, context: Context) -> Any:
+        check_flags(self, "deferrable", "cancel_on_kill")
         self._check_arguments()
         with self._waiting():
             if not self.deferrable:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -103,6 +103,7 @@ def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
 def test_nobody_on_the_list_is_called_in_whatever_form_it_comes(
     simulator, context, assign, tmp_path_factory, form, writing, places
 ):
+    assume(places or form != "jsonl")  # an empty file has no header, which alone would say that nobody is meant
     excluded = [NUMBERS[place] for place in places]
     run_id = str(tmp_path_factory.mktemp("forms"))
     group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(

@@ -190,7 +190,7 @@ def test_nobody_is_called_if_a_do_not_call_file_is_not_understood(
 
     with pytest.raises(
         OutboundBotContactsError,
-        match=r"exclude_path: .*exclude\.csv (line 2|is empty|cannot be read|, so whoever it means)",
+        match=r"exclude_path: .*exclude\.csv ?(line 2|is empty|cannot be read|, so whoever it means)",
     ):
         assign(group, contacts_path=contacts, exclude_path=str(exclude), on_invalid=on_invalid).execute(context())
 

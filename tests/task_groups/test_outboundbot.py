@@ -70,7 +70,6 @@ def test_exclusions_are_named_to_a_campaign_as_to_its_assignment():
         campaign = OutboundBotCampaignTaskGroup(
             strategy=ALL_DAY,
             contacts_path="contacts.csv",
-            exclude=None,
             exclude_path="{{ params.dnc }}",
             exclude_columns={"phone": "Refused"},
             on_missing_exclusions="ignore",

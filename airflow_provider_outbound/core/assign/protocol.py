@@ -230,7 +230,7 @@ class _Run:
                 found.rejected,
                 found.read,
             )
-            if found.rejected == found.read:
+            if found.rejected == found.read and not result.assigned:
                 raise OutboundBotContactsError(
                     f"contacts: each of the {found.read} rows is a reject, so nobody was called; check columns and"
                     " encoding, and the reasons in rejects_path"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -285,12 +286,7 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
         raise OutboundBotConfigError(
             f"strategy: {type(strategy).__name__} is neither a Strategy nor a dictionary in the API's form"
         )
-    unknown = sorted(str(key) for key in strategy if key not in _API_FIELDS)
-    if unknown:
-        raise OutboundBotConfigError(
-            f"strategy: unknown field {unknown[0]!r}, which the service would ignore; a dictionary has the API's form,"
-            f" with {', '.join(_API_FIELDS)}, and its times are those of {SERVICE_ZONE.key}"
-        )
+    _refuse_misspelt(strategy)
     working_time = strategy.get("workingTime")
     if not isinstance(working_time, list) or not working_time:
         raise OutboundBotConfigError("strategy: workingTime is missing; nobody is called without a window")
@@ -318,6 +314,28 @@ _API_FIELDS = (
     *("workingTime", "startTime", "endTime", "repeatBy", "repeatDays", "repeatable"),
     *("maxAttemptsPerDay", "minAttemptInterval", "routingStrategy", "name", "id"),
 )
+
+
+def _refuse_misspelt(strategy: Mapping[str, Any]) -> None:
+    """
+    Refuse fields that the service would ignore: misspelt ones, and arguments of :class:`Strategy`.
+
+    Others pass: the service may know fields that this package does not.
+    """
+    known = {_plain(name): name for name in (*(field.name for field in attrs.fields(Strategy)), *_API_FIELDS)}
+    for key in map(str, strategy):
+        if key in _API_FIELDS:
+            continue
+        meant = get_close_matches(_plain(key), known, n=1, cutoff=0.8)
+        if meant:
+            raise OutboundBotConfigError(
+                f"strategy: {key!r} is not a field of the API, which would ignore it; a dictionary has the API's form,"
+                f" with {', '.join(_API_FIELDS)}, and times of day of {SERVICE_ZONE.key}"
+            )
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _api_window(item: Any) -> tuple[str, str]:

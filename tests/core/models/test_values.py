@@ -186,6 +186,9 @@ def _by_the_library(text: str) -> str | None:
         return None
     if not phonenumbers.is_valid_number(parsed):
         return None
+    if phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.FIXED_LINE and not text.startswith("+"):
+        # A landline without the 0 of its area code may as well be somebody else's number that lost a digit.
+        return None
     if text.removeprefix("+86") != str(parsed.national_number):
         # It drops what looks like a carrier's code: 11831 27967735.
         return None
