@@ -210,9 +210,10 @@ def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str
 
     def check(group: JobGroup) -> None:
         if order.action is Action.RESUME:
-            from airflow_provider_outbound.core.rules import check_hours, window_of
+            from airflow_provider_outbound.core.rules import check_resume
 
-            check_hours(hook.calling_hours, window_of(group), datetime.now(UTC))
+            strategies = hook.ledger.jobs.strategies(group.job_group_id)
+            check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
 
     order.send(hook.client, hook.ledger, check)
     try:

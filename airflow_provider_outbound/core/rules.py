@@ -6,7 +6,8 @@ All times are compared as instants, whatever zones they were written in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -15,7 +16,12 @@ import attrs
 
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.models.schedule import RepeatBy, Schedule
-from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy, parse_repeat_days
+from airflow_provider_outbound.core.models.strategy import (
+    ResolvedStrategy,
+    Strategy,
+    parse_repeat_days,
+    resolve_strategy,
+)
 from airflow_provider_outbound.core.models.windows import (
     MIDNIGHT,
     SERVICE_ZONE,
@@ -26,6 +32,7 @@ from airflow_provider_outbound.core.models.windows import (
     parse_windows,
     parse_zone,
 )
+from airflow_provider_outbound.core.models.wire import to_milliseconds
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 
 _ALL_DAY = (Window(begin=MIDNIGHT, end=MIDNIGHT),)
@@ -253,6 +260,22 @@ def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, n
         raise OutboundBotWrongTimeError(
             f"the job group has no window, so it would go on outside calling_hours: {error}; assign with strategy="
         ) from None
+
+
+def check_resume(hours: CallingHours | None, group: JobGroup, strategies: Iterable[str], now: datetime) -> None:
+    """
+    Refuse to resume jobs that would then be dialled outside the connection's hours.
+
+    :param strategies: StrategyJson of jobs that have one of their own, which goes before the group's window.
+    :raises OutboundBotWrongTimeError: as :func:`check_hours`.
+    """
+    if hours is None:
+        return
+    check_hours(hours, window_of(group), now)
+    for text in strategies:
+        strategy = json.loads(text)
+        if strategy["endTime"] > to_milliseconds(now):
+            check_hours(hours, resolve_strategy(strategy, run_at=now, now=now), now)
 
 
 def refuse_late_run(

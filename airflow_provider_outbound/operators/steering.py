@@ -195,7 +195,7 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Resumed jobs are dialled, so the rules about late runs and the connection's calling hours apply."""
-        from airflow_provider_outbound.core.rules import RunGuard, check_hours, window_of
+        from airflow_provider_outbound.core.rules import RunGuard, check_resume
 
         now = datetime.now(UTC)
         rules = RunGuard(
@@ -206,7 +206,7 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
             hours=self.hook.calling_hours,
         )
         rules.check_run(now)
-        check_hours(rules.hours, window_of(group), now)
+        check_resume(rules.hours, group, self.hook.ledger.jobs.strategies(group.job_group_id), now)
 
 
 class OutboundBotCancelJobsOperator(SteerJobsOperator):

@@ -84,6 +84,7 @@ def test_a_program_finds_nothing_but_json(cloud: Simulator, campaign: Callable[.
             ("quarantine", "head_of"),
             ("request_turns", "taken_at"),
             ("assignments", "lease_seconds"),
+            ("assignments", "strategy"),
         ):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from airflow.sdk import DAG
 
+from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.operators.outboundbot import (
@@ -278,3 +279,25 @@ def test_nobody_is_called_by_resuming_from_a_late_run_or_a_backfill(simulator, c
     OutboundBotResumeJobsOperator(**resume, **allowed).execute(context("resume", **run))
 
     assert simulator.state()["requests"]["ResumeJobs"] == 1
+
+
+@pytest.mark.parametrize("way", ["operator", "command"])
+def test_resumed_jobs_keep_to_the_hours_by_their_own_strategy(simulator, connection, context, way):
+    """The API reports the window of the group, not that of jobs which were assigned with another one."""
+    simulator.set_clock(speed=0)
+    here = datetime.now(noon())
+    window = {"start": here - HOUR, "end": here + timedelta(minutes=20), "working_time": [("00:00", "24:00")]}
+    group = create(strategy=Strategy(**window)).execute(context("create"))
+    later = Strategy(**window | {"end": here + 3 * HOUR})
+    assign(job_group_id=group, strategy=later).execute(context("assign"))
+    OutboundBotSuspendJobsOperator(task_id="suspend", job_group_id=group, all_jobs=True).execute(context("suspend"))
+    connection(hours_until(here + timedelta(minutes=30)))
+
+    if way == "command":
+        assert main(["resume", group["job_group_id"], "--yes"]) == 1
+    else:
+        resume = OutboundBotResumeJobsOperator(task_id="resume", job_group_id=group, all_jobs=True)
+        with pytest.raises(OutboundBotWrongTimeError, match="calling_hours"):
+            resume.execute(context("resume"))
+
+    assert "ResumeJobs" not in simulator.state()["requests"]

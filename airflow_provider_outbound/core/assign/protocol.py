@@ -113,6 +113,8 @@ def assign(
     )
     with lease:
         try:
+            if request.strategy_json is not None:
+                ledger.jobs.note_strategy(lease.assignment, request.strategy_json)
             run = _Run(client, ledger, lease, source, request, options, guard)
             # What is all in the group need not be read a second time.
             result = run.run(surveyed if surveyed is not None and not surveyed.pending else None)

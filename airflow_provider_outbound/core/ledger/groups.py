@@ -217,6 +217,26 @@ class Groups:
             was_sealed=was_sealed,
         )
 
+    def note_strategy(self, assignment: Assignment, strategy_json: str) -> None:
+        """Remember when jobs are dialled that have a strategy of their own: the API reports the group's alone."""
+        table = schema.assignments
+        with self._database.write() as connection:
+            connection.execute(
+                update(table).where(table.c.assignment_id == assignment.assignment_id).values(strategy=strategy_json)
+            )
+
+    def strategies(self, job_group_id: str) -> list[str]:
+        """StrategyJson of the assignments to a group that have one of their own."""
+        table = schema.assignments.c
+        with self._database.read() as connection:
+            return list(
+                connection.execute(
+                    select(table.strategy)
+                    .where(table.job_group_id == job_group_id, table.strategy.is_not(None))
+                    .distinct()
+                ).scalars()
+            )
+
     def renew(self, assignment: Assignment, lease_seconds: float) -> None:
         """
         Lengthen the lease, from now on.

@@ -111,6 +111,7 @@ assignments = Table(
     Column("lease_until", UtcDateTime, nullable=False),
     #: How long the lease was when it was taken or renewed.
     Column("lease_seconds", Double),
+    Column("strategy", Text),
     Column("settle_seconds", Integer, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
     UniqueConstraint("dag_id", "run_id", "task_id", "map_index", "job_group_id"),

@@ -1,6 +1,12 @@
-"""Refusals outlive the rows of their groups; turns and leases can be told from those of a clock that was set back."""
+"""
+Refusals outlive the rows of their groups, and an assignment's own strategy is known when its jobs are resumed.
+
+Turns and leases can be told from those of a clock that was set back.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,10 +24,11 @@ def upgrade() -> None:
             sa.Column("phone_key", sa.String(32), primary_key=True),
             sa.Column("refused_at", sa.DateTime(timezone=True), nullable=False),
         )
-    columns = {
-        "request_turns": sa.Column("taken_at", sa.DateTime(timezone=True)),
-        "assignments": sa.Column("lease_seconds", sa.Double()),
-    }
-    for table, column in columns.items():
+    columns: tuple[tuple[str, sa.Column[Any]], ...] = (
+        ("request_turns", sa.Column("taken_at", sa.DateTime(timezone=True))),
+        ("assignments", sa.Column("lease_seconds", sa.Double())),
+        ("assignments", sa.Column("strategy", sa.Text())),
+    )
+    for table, column in columns:
         if column.name not in {each["name"] for each in found.get_columns(table)}:
             op.add_column(table, column)
