@@ -41,7 +41,7 @@ def test_a_wait_that_is_cleared_goes_on_and_one_that_is_marked_failed_cancels(ai
         f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id)}/taskInstances/wait",
         {"new_state": "failed"},
     )
-    wait_until(lambda: _cancels(stack) > before, seconds=120, what="cancelled", every=1)
+    wait_until(lambda: _cancels(stack) > before, seconds=300, what="cancelled", every=1)
     wait_until(
         lambda: not _statuses(stack, group_id) & {"Scheduling", "Executing"}, seconds=60, what="nobody is called"
     )
