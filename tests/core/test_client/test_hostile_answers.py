@@ -136,7 +136,7 @@ def test_any_value_in_any_place_of_an_answer_gives_a_result_or_an_error_of_the_a
         holder: Any = answer
         for step in path:
             holder = holder[step]
-        holder[key] = data.draw(_values)
+        holder[key] = copy.deepcopy(data.draw(_values))  # the next place may lie inside it
     scripted.answers.clear()
     scripted.answer(200, answer)
 
