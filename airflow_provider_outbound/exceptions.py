@@ -42,6 +42,11 @@ class OutboundBotError(Exception):
     #: Whether a request that may place calls could have taken effect although it failed.
     in_doubt: bool = False
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same may succeed later, without anybody changing anything."""
+        return False
+
 
 class OutboundBotConfigError(OutboundBotError, ValueError):
     """A connection, an argument or a setting is wrong; nothing was sent."""
@@ -90,6 +95,11 @@ class OutboundBotApiError(OutboundBotError):
         request = f" (request {request_id})" if request_id else ""
         super().__init__(f"{action}: {code}{': ' if detail else ''}{detail}{request}")
 
+    @property
+    def is_transient(self) -> bool:
+        """An answer that leaves open whether the API acted is no refusal."""
+        return self.in_doubt
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild_api_error, (
             type(self),
@@ -107,6 +117,11 @@ def _rebuild_api_error(
 
 class OutboundBotThrottlingError(OutboundBotApiError):
     """Refused for now; the same request may succeed later."""
+
+    @property
+    def is_transient(self) -> bool:
+        """Always."""
+        return True
 
 
 class OutboundBotNotFoundError(OutboundBotApiError):
@@ -126,6 +141,11 @@ class OutboundBotTransportError(OutboundBotError):
 
     in_doubt = True
 
+    @property
+    def is_transient(self) -> bool:
+        """Always."""
+        return True
+
     def __init__(self, action: str, detail: str) -> None:
         self.action = action
         self.detail = detail
@@ -141,6 +161,11 @@ class LedgerError(OutboundBotError):
 
 class LedgerUnavailableError(LedgerError):
     """The ledger's database cannot be reached or written now; the same may succeed later."""
+
+    @property
+    def is_transient(self) -> bool:
+        """Always."""
+        return True
 
 
 class LedgerAccessError(LedgerError):

@@ -123,7 +123,7 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str
         "error": None,
     }
     if is_over(state):
-        return {**row, "status": "Cancelled" if state.observed.get("cancelled") else "Completed"}
+        return {**row, "status": "Cancelled" if state.reconcile_state.cancelled else "Completed"}
     if no_api:
         return {**row, "error": no_api}
     try:

@@ -20,7 +20,6 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotError,
     OutboundBotNotFoundError,
-    OutboundBotThrottlingError,
 )
 
 if TYPE_CHECKING:
@@ -103,9 +102,7 @@ class Order:
             log.info("Job group %s has ended: %s", self.job_group_id, error)
         if self.action is Action.CANCEL and self.all_jobs and not has_ended:
             # A sensor with on_cancelled="fail" must know it of a group that is cancelled part-way, too.
-            from airflow_provider_outbound.core.complete import note_cancelled
-
-            note_cancelled(ledger, self.job_group_id)
+            ledger.jobs.note_cancelled(self.job_group_id)
 
     def _has_ended(self, client: OutboundBotClient, check: Callable[[JobGroup], None]) -> bool:
         try:
@@ -157,12 +154,11 @@ class Order:
                 for job in client.list_jobs(job_ids=part, instance_id=self.instance_id)
             )
         except OutboundBotError as error:
-            if error.in_doubt or isinstance(error, OutboundBotThrottlingError):
+            if error.is_transient:
                 return None
             raise
 
 
 def is_over(state: GroupState) -> bool:
     """Whether the ledger knows that a group has ended, so that the API need not be asked."""
-    is_assigning = bool(state.open_assignments) or state.has_doubt
-    return "confirmed" in state.observed and not state.has_unfinished and not is_assigning
+    return state.reconcile_state.confirmed is not None and not state.has_unfinished and not state.is_assigning

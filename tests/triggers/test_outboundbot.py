@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
 from airflow_provider_outbound.triggers import outboundbot
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
@@ -49,7 +50,7 @@ def test_the_events_before_the_sensor(campaign: Any, tools: Any) -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
 
-    campaign.ledger.jobs.save_observed(campaign.job_group_id, {})
+    campaign.ledger.jobs.save_reconcile_state(campaign.job_group_id, ReconcileState())
     asyncio.run(others_wait())
 
     event = second.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from io import TextIOWrapper
 from itertools import islice
@@ -160,14 +160,6 @@ class Seen:
             return Standing.FRESH
         found = self._db.execute("SELECT phone_key FROM seen WHERE reference_id = ?", (reference_id,)).fetchone()
         return Standing.DUPLICATE if found in (None, (phone_key,)) else Standing.CONFLICT
-
-    def count(self) -> int:
-        """How many were met."""
-        return int(self._db.execute("SELECT count(*) FROM seen").fetchone()[0])
-
-    def add_ids(self, ids: Iterable[str]) -> None:
-        """Meet what has one identity only."""
-        self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, '')", ((item,) for item in ids))
 
     def close(self) -> None:
         """Drop them."""

@@ -9,10 +9,10 @@ import attrs
 from attrs.validators import optional
 
 from airflow_provider_outbound.core.assign.intake import DedupeBy
-from airflow_provider_outbound.core.assign.lease import LEASE_SECONDS
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.contacts import PathLike
 from airflow_provider_outbound.core.ledger import CallCap
+from airflow_provider_outbound.core.reconcile import LEASE_SECONDS
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 

@@ -9,11 +9,10 @@ from contextlib import ExitStack, closing
 
 import attrs
 
+from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.intake import CHUNK, Identify, Intake, RejectsFile
-from airflow_provider_outbound.core.assign.lease import LEASE_SECONDS, Lease, own_name
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.results import AssignResult, Survey
-from airflow_provider_outbound.core.assign.scan import GroupReader, settle
 from airflow_provider_outbound.core.assign.sender import Request, Sender
 from airflow_provider_outbound.core.assign.takeover import settle_others
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST, OutboundBotClient
@@ -21,6 +20,7 @@ from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.ledger import Assignment, Candidate, Ledger, Standing, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.reconcile import LEASE_SECONDS, GroupReader, Lease, own_name, settle
 from airflow_provider_outbound.exceptions import (
     AssignmentUnresolvedError,
     JobGroupPurgedError,
@@ -188,7 +188,8 @@ class _Run:
     def run(self, surveyed: Survey | None) -> AssignResult:
         jobs, assignment = self._ledger.jobs, self._lease.assignment
         before, _ = jobs.count_settled(assignment)
-        self._group = self._reader.reconcile(
+        self._group = catch_up(
+            self._reader,
             self._lease,
             settle_seconds=self._options.settle_seconds,
             by_phone=self._options.dedupe_by == "phone",
@@ -316,12 +317,15 @@ class _Run:
         self._settle_once()
 
     def _settle_once(self) -> bool:
-        return settle(
+        settled = settle(
             self._reader,
             self._lease,
             since=self._sender.doubt_since,
             settle_seconds=self._options.settle_seconds,
         )
+        if settled.absent:
+            self._ledger.jobs.mark_unresolved(self._lease.assignment, settled.absent)
+        return settled.is_certain
 
 
 class _Left:

@@ -15,9 +15,9 @@ import attrs
 from airflow_provider_outbound.core.assign.backlog import Backlog, Batch
 from airflow_provider_outbound.core.assign.gate import Gate
 from airflow_provider_outbound.core.assign.intake import DedupeBy
-from airflow_provider_outbound.core.assign.lease import Lease
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger, Outcomes
+from airflow_provider_outbound.core.reconcile import Lease
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
 
 #: Requests in doubt in a row, with none taken between them, after which sending more would only make more doubt.

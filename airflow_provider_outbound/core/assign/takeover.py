@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import time
 
-from airflow_provider_outbound.core.assign.lease import Lease
-from airflow_provider_outbound.core.assign.scan import GroupReader, settle
 from airflow_provider_outbound.core.ledger import TaskKey, UndecidedAssignment
+from airflow_provider_outbound.core.reconcile import GroupReader, Lease, settle
 from airflow_provider_outbound.exceptions import LeaseLostError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
@@ -72,7 +71,9 @@ def _settle(reader: GroupReader, lease: Lease, other: UndecidedAssignment) -> No
         try:
             # Its process may have sent until its lease ended.
             since = min(max(other.sent_at, other.lease_until), reader.ledger.now())
-            settle(reader, held, since=since, settle_seconds=other.settle_seconds)
+            settled = settle(reader, held, since=since, settle_seconds=other.settle_seconds)
+            if settled.absent:
+                reader.ledger.jobs.mark_unresolved(held.assignment, settled.absent)
         finally:
             try:
                 reader.ledger.jobs.hand_back(held.assignment, other)

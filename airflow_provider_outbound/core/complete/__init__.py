@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER
-from airflow_provider_outbound.core.complete.completion import Completion, Summary, note_cancelled
+from airflow_provider_outbound.core.complete.completion import Completion, Summary
 from airflow_provider_outbound.core.complete.endings import check_assigned, describe
-from airflow_provider_outbound.core.complete.judge import Verdict, judge
+from airflow_provider_outbound.core.complete.evaluate import evaluate_completion
 
 __all__ = [
     "ABANDONED_AFTER",
     "Completion",
     "Summary",
-    "Verdict",
     "check_assigned",
     "describe",
-    "judge",
-    "note_cancelled",
+    "evaluate_completion",
 ]

@@ -3,84 +3,57 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.core.models.job import Job
+import attrs
+
+from airflow_provider_outbound.core.reconcile import Lease, settle
 from airflow_provider_outbound.exceptions import LeaseLostError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.client import OutboundBotClient
-    from airflow_provider_outbound.core.ledger import Assignment, Ledger
+    from airflow_provider_outbound.core.ledger import Assignment
+    from airflow_provider_outbound.core.reconcile import GroupReader
 
 log = logging.getLogger(__name__)
 
 #: An assignment is dead when its lease has been over for so long (seconds) and no other try took it: longer than the
 #: pause before a task's next try usually is.
 ABANDONED_AFTER = 900.0
-#: Lease of the process that settles, seconds; a scan renews it.
+#: Lease of the process that settles, seconds; renewed while it works.
 _LEASE = 300.0
-#: Scans in a row before it is left to the next look; a listing that changes meanwhile is not complete.
-_TRIES = 4
 
 
-def settle_dead_assignments(
-    ledger: Ledger, client: OutboundBotClient, job_group_id: str, instance_id: str | None, *, dead_for: float
-) -> bool:
+def settle_dead_assignments(reader: GroupReader, *, dead_for: float) -> None:
     """
     Settle what dead assignments of a group left in doubt, and give them up.
 
+    What two complete scans do not show is unresolved. If the service lists the group incompletely, the lease runs out,
+    and a later call tries again.
+
     :param dead_for: Seconds since the end of the lease of an open assignment that make it a dead one. One that its own
         task gave up is settled as soon as its lease is over.
-    :return: Whether anything changed.
     """
-    changed = False
-    for assignment in ledger.jobs.take_over(job_group_id, dead_for=dead_for, lease_seconds=_LEASE):
+    # This belongs to a wait: it reads the listing once a scan, and leaves the rest to its next look.
+    reader = attrs.evolve(reader, max_passes=1)
+    for assignment in reader.ledger.jobs.take_over(reader.job_group_id, dead_for=dead_for, lease_seconds=_LEASE):
         try:
-            changed |= _settle(ledger, client, assignment, instance_id)
+            _settle(reader, assignment)
         except LeaseLostError:
-            log.info("Job group %s: another process settles this assignment now", job_group_id)
-    return changed
+            log.info("Job group %s: another process settles this assignment now", reader.job_group_id)
 
 
-def _settle(ledger: Ledger, client: OutboundBotClient, assignment: Assignment, instance_id: str | None) -> bool:
-    """
-    Look for the doubtful jobs in two complete scans; what neither shows is unresolved.
-
-    :return: Whether the assignment is settled; else its lease runs out, and a later look tries again.
-    """
-    group_id = assignment.job_group_id
-    complete_scans = 0
-    for _ in range(_TRIES + 1):
-        doubts = ledger.jobs.in_doubt(assignment)
-        if not doubts or complete_scans == 2:
-            ledger.jobs.mark_unresolved(assignment, [doubt.reference_id for doubt in doubts])
-            ledger.jobs.abandon(assignment)
-            log.warning(
-                "Job group %s: an assignment ended without finishing; %d of its jobs could not be traced",
-                group_id,
-                len(doubts),
-            )
-            return True
-        complete_scans += scan(ledger, client, group_id, instance_id)
-        ledger.jobs.renew(assignment, _LEASE)
-    return False
-
-
-def scan(ledger: Ledger, client: OutboundBotClient, job_group_id: str, instance_id: str | None) -> bool:
-    """
-    Take in the whole listing of a group.
-
-    :return: Whether it was complete: as many distinct jobs as the total before and after it.
-    """
-    before = client.list_jobs_by_group(job_group_id=job_group_id, page_size=1, instance_id=instance_id).total
-    seen: set[str] = set()
-
-    def listed() -> Iterator[Job]:
-        for job in client.iter_jobs_by_group(job_group_id=job_group_id, instance_id=instance_id):
-            seen.add(job.job_id)
-            yield job
-
-    ledger.jobs.record_listing(job_group_id, listed(), tells_calls=False)
-    after = client.list_jobs_by_group(job_group_id=job_group_id, page_size=1, instance_id=instance_id).total
-    return before == len(seen) == after
+def _settle(reader: GroupReader, assignment: Assignment) -> None:
+    settings, ledger = reader.client.settings, reader.ledger
+    request_seconds = min(settings.connect_timeout + settings.read_timeout, _LEASE / 2)
+    with Lease(ledger, assignment, seconds=_LEASE, request_seconds=request_seconds) as lease:
+        # Only assignments are taken over whose last request the service must list by now.
+        settled = settle(reader, lease, since=ledger.now(), settle_seconds=0)
+        if not settled.is_certain:
+            return
+        ledger.jobs.mark_unresolved(assignment, settled.absent)
+        ledger.jobs.abandon(assignment)
+    log.warning(
+        "Job group %s: an assignment ended without finishing; %d of its jobs could not be traced",
+        reader.job_group_id,
+        len(settled.absent),
+    )

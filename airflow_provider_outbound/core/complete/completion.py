@@ -10,25 +10,24 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import attrs
+
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
-from airflow_provider_outbound.core.complete.judge import (
-    Known,
-    Verdict,
-    ended_jobs,
-    judge,
-    service_is_over,
+from airflow_provider_outbound.core.complete.evaluate import (
+    Action,
+    Decision,
+    LedgerCounts,
+    Reading,
+    evaluate_completion,
 )
-from airflow_provider_outbound.core.models.enums import JobGroupStatus
-from airflow_provider_outbound.core.models.job import Job, JobGroup, Progress
+from airflow_provider_outbound.core.ledger.reconcile_state import Question, ReconcileState
+from airflow_provider_outbound.core.models.job import JobGroup, Progress
+from airflow_provider_outbound.core.reconcile import GroupReader
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupPurgedError,
-    LedgerUnavailableError,
-    OutboundBotApiError,
     OutboundBotError,
     OutboundBotNotFoundError,
-    OutboundBotThrottlingError,
-    OutboundBotTransportError,
 )
 
 if TYPE_CHECKING:
@@ -44,12 +43,8 @@ Summary: TypeAlias = dict[str, Any]
 CONFIRM_DELAY = 1.0
 #: Up to so many open jobs are looked up one by one, with all their calls; more are read from the group's listing.
 FEW = 99
-#: Listings that left jobs out, and told nothing new, until it is believed that more of them would not either.
-_BARREN = 5
 #: If no message told this part of the results, somebody else may be taking the messages.
 _MANY_RECOVERED = 0.1
-#: Two looks are an interval apart if not more than this part of it is missing: claims come a little early or late.
-_NEARLY = 0.9
 
 
 class Completion:
@@ -106,7 +101,7 @@ class Completion:
             with self._existing():
                 summary = self._check()
         except OutboundBotError as error:
-            if not _passes(error):
+            if not error.is_transient:
                 raise
             if self._trouble is None:
                 log.warning("Job group %s: %s; will look again", self.job_group_id, error)
@@ -124,12 +119,12 @@ class Completion:
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
         """What the group came to so far, from the ledger."""
-        observed = self._ledger.jobs.state(self.job_group_id).observed
+        state = self._ledger.jobs.state(self.job_group_id).reconcile_state
         counted = self._ledger.jobs.summary(self.job_group_id)
-        return self._summarise(counted, observed, mismatch=mismatch, timed_out=timed_out)
+        return self._summarise(counted, state, mismatch=mismatch, timed_out=timed_out)
 
     def _summarise(
-        self, counted: Mapping[str, Any], observed: Mapping[str, Any], *, mismatch: bool, timed_out: bool = False
+        self, counted: Mapping[str, Any], state: ReconcileState, *, mismatch: bool, timed_out: bool = False
     ) -> Summary:
         # Of a group that has ended, a status we have no word for is final too.
         counts = dict(counted)
@@ -145,7 +140,7 @@ class Completion:
             "answer_rate": round(counts["answered"] / completed, 4) if completed else 0.0,
             "mismatch": mismatch,
             "timed_out": timed_out,
-            "group_cancelled": bool(observed.get("cancelled")),
+            "group_cancelled": state.cancelled,
         }
 
     def take_listing(self) -> int:
@@ -154,25 +149,13 @@ class Completion:
 
         :return: How many jobs it listed; a listing whose order changes between its pages leaves some out.
         """
-        seen: set[str] = set()
-        nameless: list[str] = []
+        return self._reader.read_results()
 
-        def listed() -> Iterator[Job]:
-            for job in self._client.iter_jobs_with_result(
-                job_group_id=self.job_group_id, instance_id=self._instance_id
-            ):
-                seen.add(job.job_id)
-                if job.reference_id or job.phone_number:
-                    yield job
-                else:
-                    # The contact is part of the latest call: of a job without any call nothing tells whose it is.
-                    nameless.append(job.job_id)
-            for first in range(0, len(nameless), FEW):
-                part = nameless[first : first + FEW]
-                yield from self._client.list_jobs(job_ids=part, instance_id=self._instance_id)
-
-        self._ledger.jobs.record_listing(self.job_group_id, listed())
-        return len(seen)
+    @cached_property
+    def _reader(self) -> GroupReader:
+        return GroupReader(
+            client=self._client, ledger=self._ledger, job_group_id=self.job_group_id, instance_id=self._instance_id
+        )
 
     @cached_property
     def _instance_id(self) -> str | None:
@@ -187,7 +170,7 @@ class Completion:
         :raises JobGroupFailedError: it does not exist (any more).
         """
         with self._existing():
-            return self._client.describe_job_group(job_group_id=self.job_group_id, instance_id=self._instance_id)
+            return self._reader.describe()
 
     def ends_at(self) -> datetime | None:
         """
@@ -199,13 +182,13 @@ class Completion:
         record = self._ledger.jobs.get_job_group(self.job_group_id)
         if record is not None and record.ends_at is not None:
             return record.ends_at
-        seen = self._ledger.jobs.state(self.job_group_id).observed
-        if "ends_at" in seen:
-            return None if seen["ends_at"] is None else datetime.fromisoformat(seen["ends_at"])
+        state = self._ledger.jobs.state(self.job_group_id).reconcile_state
+        if state.knows_end:
+            return state.ends_at
         try:
             return self.describe().ends_at
         except OutboundBotError as error:
-            if not _passes(error):
+            if not error.is_transient:
                 raise
             return None
 
@@ -231,19 +214,18 @@ class Completion:
         progress = self.describe().progress or Progress()
         # What was assigned a moment ago may not be counted yet.
         everything = progress.total >= self._ledger.jobs.counts(self.job_group_id).total
-        if everything and not progress.unfinished and not _is_assigning(self._ledger.jobs.state(self.job_group_id)):
+        if everything and not progress.unfinished and not self._ledger.jobs.state(self.job_group_id).is_assigning:
             return False
         self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
-        note_cancelled(self._ledger, self.job_group_id)
+        self._ledger.jobs.note_cancelled(self.job_group_id)
         return True
 
     def _check(self) -> Summary | None:
         state = self._ledger.jobs.state(self.job_group_id)
         if state.purged_at is not None:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
-        confirmed = state.observed.get("confirmed")
-        if confirmed is not None and confirmed["of"] == _signature(state) and not _is_assigning(state):
-            return self.summary(mismatch=confirmed["mismatch"])
+        if state.confirmed is not None and not state.is_assigning:
+            return self.summary(mismatch=state.confirmed.mismatch)
         # Both questions are asked each time: a look made to confirm is this interval's look too.
         asked, claimed = self._may_confirm(state), self._claim()
         return self._look(state, asked) if asked or claimed else None
@@ -257,134 +239,107 @@ class Completion:
         self._claim_at = now + (self._interval if claimed else self._interval / 10)
         return claimed
 
-    def _may_confirm(self, state: GroupState) -> dict[str, Any] | None:
+    def _may_confirm(self, state: GroupState) -> Question | None:
         """
         Whether the ledger says "done" and it is time to ask the API: at once, then ever more rarely.
 
-        :return: A note of the question for later looks; ``None`` if it is not to be asked now.
+        :return: The question, for later looks; ``None`` if it is not to be asked now.
         """
         self._confirm_at = None
-        if not state.known or state.has_unfinished or _is_assigning(state):
+        if not state.known or state.has_unfinished or state.is_assigning:
             return None
-        about = _signature(state)
+        about: tuple[int, ...] = state.finished_assignments
         if not state.sealed_assignments:
             # Nobody sealed: the ledger alone cannot tell how many are to come, so an earlier look says it.
-            known, _, _ = self._read()
-            if not known.has_ended or known.total < max(1, state.observed.get("listed", 0)):
+            counts, _, _ = self._read()
+            if not counts.has_ended or counts.total < max(1, state.reconcile_state.listed or 0):
                 return None
-            about.append(known.total)
+            about = (*about, counts.total)
         now = self._ledger.now()
-        asked = state.observed.get("asked")
+        asked = state.reconcile_state.question
         delay = CONFIRM_DELAY
-        if asked is not None and asked["about"] == about:
-            wait = (datetime.fromisoformat(asked["next"]) - now).total_seconds()
+        if asked is not None and asked.about == about:
+            wait = (asked.next_at - now).total_seconds()
             # Longer than that it is not meant to be: the clock has been set back.
             if 0 < wait <= max(self._interval, CONFIRM_DELAY):
                 self._confirm_at = time.monotonic() + wait
                 return None
-            delay = min(asked["delay"] * 2, self._interval)
+            delay = min(asked.delay * 2, self._interval)
         self._confirm_at = time.monotonic() + delay
-        return {"about": about, "next": (now + timedelta(seconds=delay)).isoformat(), "delay": delay}
+        return Question(about=about, next_at=now + timedelta(seconds=delay), delay=delay)
 
-    def _look(self, before: GroupState, asked: Mapping[str, Any] | None) -> Summary | None:
+    def _look(self, before: GroupState, question: Question | None) -> Summary | None:
         """Compare with the API, fill what the ledger lacks, decide."""
         try:
-            return self._compare(before, asked)
+            return self._compare(before, question)
         except OutboundBotError:
-            if asked is not None:
+            if question is not None:
                 # Kept where the next look finds it, in whichever process: a service in trouble is not asked faster.
-                self._ledger.jobs.save_observed(self.job_group_id, {**before.observed, "asked": asked})
+                asked = attrs.evolve(before.reconcile_state, question=question)
+                self._ledger.jobs.save_reconcile_state(self.job_group_id, asked)
             raise
 
-    def _compare(self, before: GroupState, asked: Mapping[str, Any] | None) -> Summary | None:
-        jobs, group_id = self._ledger.jobs, self.job_group_id
-        if _is_assigning(before):
-            settle_dead_assignments(
-                self._ledger, self._client, group_id, self._instance_id, dead_for=self._abandoned_after
-            )
+    def _compare(self, before: GroupState, question: Question | None) -> Summary | None:
+        if before.is_assigning:
+            settle_dead_assignments(self._reader, dead_for=self._abandoned_after)
         group = self.describe()
-        progress = group.progress or Progress()
         # Read after the API answered, so that messages which came meanwhile are no gap.
-        known, state, counted = self._read()
-        verdict = judge(known, group)
-        now = self._ledger.now()
-        ends_at = None if group.ends_at is None else group.ends_at.isoformat()
-        notes = {**state.observed, "listed": progress.total, "ends_at": ends_at}
-        if asked is not None:
-            notes["asked"] = dict(asked)
-        filled = self._should_fill(verdict, known, progress, notes, now)
-        proven = True
-        if filled:
-            lacking, all_told = known, self._fill(known, progress)
-            known, state, counted = self._read()
-            verdict = judge(known, group)
-            notes["barren"] = 0 if all_told or known != lacking else notes.get("barren", 0) + 1
-            # A listing that left jobs out proves nothing, unless it goes on like that.
-            proven = all_told or notes["barren"] >= _BARREN
-        if verdict is not Verdict.GAP:
-            notes.pop("gap", None)
-        elif "gap" not in notes or not _holds(notes["gap"], known) or _is_ahead(notes["gap"]["at"], now):
-            notes["gap"] = {"ended": ended_jobs(progress), "listed": progress.total, "at": now.isoformat()}
-        total = max(known.total, known.expected, progress.total)
-        log.info("Job group %s: %d of %d jobs complete", group_id, known.ended, total)
-        finished, mismatch = verdict is Verdict.COMPLETE, known.gave_up
-        if verdict is Verdict.SHORT or (verdict is Verdict.GAP and filled and service_is_over(group, known)):
-            if not proven:
-                notes.pop("short_at", None)
-            elif self._is_old(notes.get("short_at"), now):
-                finished = mismatch = True
-            elif "short_at" not in notes or _is_ahead(notes["short_at"], now):
-                notes["short_at"] = now.isoformat()
-        elif verdict is not Verdict.GAP:
-            notes.pop("short_at", None)
-        if group.status is JobGroupStatus.CANCELLED:
-            notes["cancelled"] = True
-        if finished and progress.unfinished and group.status is JobGroupStatus.FAILED:
-            jobs.save_observed(group_id, notes)
+        counts, state, counted = self._read()
+        known = state.reconcile_state
+        if question is not None:
+            known = attrs.evolve(known, question=question)
+        decision = self._evaluate(known, counts, group)
+        if decision.action is Action.READ:
+            lacking, is_whole = counts, self._fill(counts, group.progress or Progress())
+            counts, _, counted = self._read()
+            reading = Reading(is_whole=is_whole, has_news=counts != lacking)
+            decision = self._evaluate(known, counts, group, reading)
+        self._ledger.jobs.save_reconcile_state(self.job_group_id, decision.state)
+        progress = group.progress or Progress()
+        total = max(counts.total, counts.expected, progress.total)
+        log.info("Job group %s: %d of %d jobs complete", self.job_group_id, counts.ended, total)
+        if decision.action is Action.FAIL:
             raise JobGroupFailedError(
-                f"job group {group_id} has failed: the service dials no more, with {progress.unfinished} of"
+                f"job group {self.job_group_id} has failed: the service dials no more, with {progress.unfinished} of"
                 f" {progress.total} jobs still to do; see the console for the reason"
             )
-        if finished:
-            notes["confirmed"] = {"of": _signature(state), "mismatch": mismatch}
-        jobs.save_observed(group_id, notes)
-        if not finished:
+        if decision.action is not Action.FINISH:
             return None
-        if mismatch:
+        if decision.mismatch:
             log.warning(
                 "Job group %s ended with %d of %d jobs complete; the service lists %d",
-                group_id,
-                known.ended,
+                self.job_group_id,
+                counts.ended,
                 total,
                 progress.total,
             )
+        self._warn_of_recovered(counted)
+        return self._summarise(counted, decision.state, mismatch=decision.mismatch)
+
+    def _evaluate(
+        self, state: ReconcileState, counts: LedgerCounts, group: JobGroup, reading: Reading | None = None
+    ) -> Decision:
+        return evaluate_completion(
+            state,
+            counts,
+            group,
+            self._ledger.now(),
+            interval=self._interval,
+            has_messages=self._messages,
+            reading=reading,
+        )
+
+    def _warn_of_recovered(self, counted: Mapping[str, Any]) -> None:
         if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
             log.warning(
                 "Job group %s: %d of %d results came from the API, for no message told them; if that goes on, another"
                 " program or another ledger reads with the same RocketMQ consumer group: give each its own",
-                group_id,
+                self.job_group_id,
                 counted["recovered"],
                 counted["total"],
             )
-        return self._summarise(counted, notes, mismatch=mismatch)
 
-    def _should_fill(
-        self, verdict: Verdict, known: Known, progress: Progress, notes: Mapping[str, Any], now: datetime
-    ) -> bool:
-        """Whether to ask the API for what the ledger lacks; messages that are merely late deserve an interval."""
-        if verdict is Verdict.GAP:
-            if not self._messages or (known.has_ended and not progress.unfinished):
-                return True
-            gap = notes.get("gap")
-            return gap is not None and _holds(gap, known) and self._is_old(gap["at"], now)
-        # Reading a whole listing at every confirming look would be much; at the first and the last is enough.
-        return verdict is Verdict.SHORT and ("short_at" not in notes or self._is_old(notes["short_at"], now))
-
-    def _is_old(self, moment: str | None, now: datetime) -> bool:
-        """Whether something was seen an interval ago already."""
-        return moment is not None and (now - datetime.fromisoformat(moment)).total_seconds() >= _NEARLY * self._interval
-
-    def _fill(self, known: Known, progress: Progress) -> bool:
+    def _fill(self, counts: LedgerCounts, progress: Progress) -> bool:
         """
         Take in from the API what no message told.
 
@@ -392,59 +347,23 @@ class Completion:
         """
         unfinished = self._ledger.jobs.unfinished(self.job_group_id, FEW + 1)
         job_ids = [job.job_id for job in unfinished if job.job_id is not None]
-        if known.total < progress.total or len(unfinished) > FEW or len(job_ids) < len(unfinished):
+        if counts.total < progress.total or len(unfinished) > FEW or len(job_ids) < len(unfinished):
             return self.take_listing() >= progress.total
         found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
         self._ledger.jobs.record_listing(self.job_group_id, found)
         return True
 
-    def _read(self) -> tuple[Known, GroupState, Mapping[str, Any]]:
+    def _read(self) -> tuple[LedgerCounts, GroupState, Mapping[str, Any]]:
         state = self._ledger.jobs.state(self.job_group_id)
         counted = self._ledger.jobs.summary(self.job_group_id)
-        known = Known(
+        counts = LedgerCounts(
             total=counted["total"],
             terminal=counted["completed"],
             unlisted=counted["unlisted"],
             expected=max(state.sealed, self._expected_jobs or 0),
             deliberate=state.sealed_assignments > 0 or self._expected_jobs is not None,
-            assigning=_is_assigning(state),
+            assigning=state.is_assigning,
             gave_up=state.abandoned_assignments > 0,
+            assignments=state.finished_assignments,
         )
-        return known, state, counted
-
-
-def note_cancelled(ledger: Ledger, job_group_id: str) -> None:
-    """
-    Remember that all jobs of a group were cancelled by one of us.
-
-    The service calls a group cancelled too, but not where some of its jobs had ended before, as far as is known.
-    """
-    observed = ledger.jobs.state(job_group_id).observed
-    now = ledger.now().isoformat()
-    ledger.jobs.save_observed(job_group_id, {**observed, "cancelled": True, "cancelled_at": now})
-
-
-def _is_assigning(state: GroupState) -> bool:
-    return bool(state.open_assignments) or state.has_doubt
-
-
-def _signature(state: GroupState) -> list[int]:
-    """What a verdict is about: another assignment makes it void."""
-    return [state.sealed_assignments, state.sealed]
-
-
-def _holds(gap: Mapping[str, Any], known: Known) -> bool:
-    """Whether what was missing at an earlier look is missing still; what went missing since is another gap."""
-    return bool(gap["ended"] > known.ended or gap["listed"] > known.total)
-
-
-def _is_ahead(moment: str, now: datetime) -> bool:
-    """Whether something was seen in the future: by a clock that has been set back since."""
-    return datetime.fromisoformat(moment) > now
-
-
-def _passes(error: OutboundBotError) -> bool:
-    """Whether waiting may mend it: no answer, an unusable one, throttling, a ledger that cannot be reached now."""
-    if isinstance(error, OutboundBotApiError):
-        return error.in_doubt or isinstance(error, OutboundBotThrottlingError)
-    return isinstance(error, OutboundBotTransportError | LedgerUnavailableError)
+        return counts, state, counted

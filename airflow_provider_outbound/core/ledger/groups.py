@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, or_, select, update
+import attrs
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.leases import bound_lease
+from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState, Tombstone
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     GroupState,
@@ -142,9 +144,9 @@ class Groups:
         table = schema.job_groups
         for job_group_id, messages in late.items():
             here = table.c.job_group_id == job_group_id
-            observed = connection.execute(select(table.c.observed).where(here)).scalar_one() or {}
-            counted = {**observed, "late": observed.get("late", 0) + messages}
-            connection.execute(update(table).where(here).values(observed=counted))
+            found = Tombstone.from_json(connection.execute(select(table.c.observed).where(here)).scalar_one())
+            counted = attrs.evolve(found, late_messages=found.late_messages + messages)
+            connection.execute(update(table).where(here).values(observed=counted.to_json()))
 
     def touch(self, connection: Connection, job_group_id: str, sequence: int) -> None:
         """Wake those who wait for the group, inside the caller's transaction."""
@@ -302,6 +304,7 @@ class Groups:
             group = connection.execute(_STATE, {"group": job_group_id}).one_or_none()
             rows = connection.execute(_ASSIGNMENTS, {"group": job_group_id}).all()
         sealed = [row for row in rows if row.state == SEALED]
+        is_purged = group is not None and group.purged_at is not None
         return GroupState(
             known=group is not None,
             changed=group.changed if group else 0,
@@ -317,8 +320,9 @@ class Groups:
             sealed=sum(row.sealed_count or 0 for row in sealed),
             has_doubt=bool(group and group.doubt),
             has_unfinished=bool(group and group.unfinished),
-            observed=(group.observed if group else None) or {},
+            reconcile_state=ReconcileState.from_json(None if is_purged else group.observed if group else None),
             purged_at=group.purged_at if group else None,
+            tombstone=Tombstone.from_json(group.observed) if group and is_purged else None,
         )
 
     def claim_look(self, job_group_id: str, interval: float) -> bool:
@@ -344,15 +348,38 @@ class Groups:
             )
             return claimed.rowcount == 1
 
-    def save_observed(self, job_group_id: str, observed: Mapping[str, Any]) -> None:
-        """Keep what a look at the API saw, for the next one in whichever process: a small JSON object."""
+    def save_reconcile_state(self, job_group_id: str, state: ReconcileState) -> None:
+        """
+        Keep what comparing a group with the API showed, for the next process that does; nothing of a purged group.
+
+        That one of us cancelled the group is kept, even if ``state`` was read before.
+        """
+        self._change_state(
+            job_group_id,
+            lambda before: attrs.evolve(
+                state,
+                cancelled=state.cancelled or before.cancelled_at is not None,
+                cancelled_at=before.cancelled_at or state.cancelled_at,
+            ),
+        )
+
+    def note_cancelled(self, job_group_id: str) -> None:
+        """
+        Remember that all jobs of a group were cancelled by one of us.
+
+        The service calls a group cancelled too, but not where some of its jobs had ended before, as far as is known.
+        """
+        now = self._database.now()
+        self._change_state(job_group_id, lambda before: attrs.evolve(before, cancelled=True, cancelled_at=now))
+
+    def _change_state(self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState]) -> None:
         table = schema.job_groups
+        here = and_(table.c.job_group_id == job_group_id, table.c.purged_at.is_(None))
         with self._database.write() as connection:
-            connection.execute(
-                update(table)
-                .where(table.c.job_group_id == job_group_id, table.c.purged_at.is_(None))
-                .values(observed=dict(observed))
-            )
+            row = connection.execute(select(table.c.observed).where(here).with_for_update()).one_or_none()
+            if row is not None:
+                changed = change(ReconcileState.from_json(row.observed))
+                connection.execute(update(table).where(here).values(observed=changed.to_json()))
 
     def changed_since(self, sequence: int) -> tuple[int, dict[str, bool]]:
         """

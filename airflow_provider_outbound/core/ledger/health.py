@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.instances import RECENT_DAYS, TopicInstance, read_instances
+from airflow_provider_outbound.core.ledger.reconcile_state import Tombstone
 from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -145,7 +146,7 @@ def examine(database: Database) -> Health:
             instances=tuple(read_instances(connection)),
             recovery=_recovery(connection),
             purged_groups=len(tombstones),
-            late_messages=sum((observed or {}).get("late", 0) for observed in tombstones),
+            late_messages=sum(Tombstone.from_json(row).late_messages for row in tombstones),
             undecryptable=undecryptable,
             tried=tried,
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from airflow_provider_outbound.core.ledger.reconcile_state import Confirmation, ReconcileState, Tombstone
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.enums import CallStatus, EventType, FailureReason, JobStatus, Outcome
 
@@ -220,9 +221,27 @@ class GroupState:
     sealed: int
     has_doubt: bool
     has_unfinished: bool
-    observed: Mapping[str, Any]
+    reconcile_state: ReconcileState
     #: When the group's rows were purged; ``None``: they are there.
     purged_at: datetime | None
+    #: What is left of it then.
+    tombstone: Tombstone | None = None
+
+    @property
+    def is_assigning(self) -> bool:
+        """Whether jobs may still be added, or some are in doubt."""
+        return bool(self.open_assignments) or self.has_doubt
+
+    @property
+    def finished_assignments(self) -> tuple[int, int]:
+        """How many assignments have finished, and the number of jobs they left: what a confirmation is about."""
+        return self.sealed_assignments, self.sealed
+
+    @property
+    def confirmed(self) -> Confirmation | None:
+        """The confirmation that every job has ended, unless something was assigned since."""
+        found = self.reconcile_state.confirmed
+        return found if found is not None and found.assignments == self.finished_assignments else None
 
 
 @attrs.frozen(kw_only=True)

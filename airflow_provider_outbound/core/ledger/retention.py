@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.groups import OPEN
+from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState, Tombstone
 from airflow_provider_outbound.core.ledger.statements import chunks
 from airflow_provider_outbound.exceptions import JobGroupUnknownError
 
@@ -148,8 +149,8 @@ class Retention:
         with self._database.read() as connection:
             rows = connection.execute(select(_groups.observed).where(_groups.purged_at >= since)).scalars()
             # An older version may have written over a tombstone's notes: then nobody knows, and it may have.
-            last = [(observed or {}).get("last_at") for observed in rows]
-        return sum(moment is None or datetime.fromisoformat(moment) >= since for moment in last)
+            last = [Tombstone.from_json(row).last_at for row in rows]
+        return sum(moment is None or moment >= since for moment in last)
 
     def _candidates(self, before: datetime, job_group_id: str | None) -> list[Row[Any]]:
         statement = select(schema.job_groups).where(_groups.purged_at.is_(None)).order_by(_groups.created_at)
@@ -209,12 +210,11 @@ class Retention:
         if not unfinished and not (doubtful and last_at + ON_THE_LINE > now):
             return False
         state = self._groups.state(group.job_group_id)
-        confirmed = state.observed.get("confirmed")
-        if confirmed is not None and confirmed["of"] == [state.sealed_assignments, state.sealed]:
+        if state.confirmed is not None:
             return False
         ends = [] if group.ends_at is None else [group.ends_at]
-        if "cancelled_at" in state.observed:
-            cancelled_at = datetime.fromisoformat(state.observed["cancelled_at"])
+        cancelled_at = state.reconcile_state.cancelled_at
+        if cancelled_at is not None:
             # Of what was assigned after that, nobody has cancelled anything.
             ends += [cancelled_at] if sent_at is None or sent_at <= cancelled_at else []
         return not any(end + ON_THE_LINE <= now for end in ends)
@@ -225,7 +225,7 @@ class Retention:
         due_at: datetime | None = group.look_due_at
         if due_at is not None:
             # Of a complete group every waiter is told at its next look; none asks for a look any more.
-            grace = timedelta(0) if "confirmed" in (group.observed or {}) else WAITED_FOR
+            grace = timedelta(0) if ReconcileState.from_json(group.observed).confirmed else WAITED_FOR
             if due_at + grace > self._database.time(connection):
                 return f"may be waited for until {_moment(due_at + grace)}"
         assignments = schema.assignments.c
@@ -257,7 +257,7 @@ class Retention:
                 .where(here)
                 .values(
                     purged_at=self._database.time(connection),
-                    observed={"last_at": found.last_at.isoformat(), "jobs": found.jobs},
+                    observed=Tombstone(last_at=found.last_at, jobs=found.jobs).to_json(),
                 )
             )
             self._groups.touch(connection, group.job_group_id, self._database.take_sequence(connection, 1))

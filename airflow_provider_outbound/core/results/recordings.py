@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_outbound.core.results.downloads import Downloads
 from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError, is_sound
 from airflow_provider_outbound.core.results.only import check_not_purged
-from airflow_provider_outbound.core.results.wanted import Wanted, Watched, passes
+from airflow_provider_outbound.core.results.wanted import Wanted, Watched
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError, OutboundBotNotFoundError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _getter(
                 raise
             raise RecordingUnavailableError(f"not ready ({error.code})") from None
         except OutboundBotError as error:
-            if not passes(error):
+            if not error.is_transient:
                 raise
             raise RecordingUnavailableError(f"the API does not answer ({type(error).__name__})") from None
         return fetcher.fetch(found.url, folder, wanted.stem, until=until)

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from airflow_provider_outbound.core.reconcile import GroupReader
 from airflow_provider_outbound.exceptions import (
-    OutboundBotApiError,
     OutboundBotError,
-    OutboundBotThrottlingError,
-    OutboundBotTransportError,
 )
 
 if TYPE_CHECKING:
@@ -167,25 +165,19 @@ class Watched:
         jobs, group_id = self._ledger.jobs, self._job_group_id
         try:
             if not known:
-                listing = self._client.iter_jobs_with_result(job_group_id=group_id, instance_id=self._instance_id)
-                jobs.record_listing(group_id, listing)
+                GroupReader(
+                    client=self._client, ledger=self._ledger, job_group_id=group_id, instance_id=self._instance_id
+                ).read_results()
                 return
             ids = self._unnamed + [job.job_id for job in jobs.unfinished(group_id, _JOBS) if job.job_id is not None]
             for start in range(0, len(ids), _JOBS):
                 found = self._client.list_jobs(job_ids=ids[start : start + _JOBS], instance_id=self._instance_id)
                 jobs.record_listing(group_id, found)
         except OutboundBotError as error:
-            if not passes(error):
+            if not error.is_transient:
                 raise
             log.warning("Job group %s: %s; will ask again", group_id, error)
             self._refresh_at = time.monotonic() + _AGAIN
-
-
-def passes(error: OutboundBotError) -> bool:
-    """Whether waiting may mend it."""
-    if isinstance(error, OutboundBotApiError):
-        return error.in_doubt or isinstance(error, OutboundBotThrottlingError)
-    return isinstance(error, OutboundBotTransportError)
 
 
 def _name(identifier: str) -> str:

@@ -11,7 +11,6 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.complete import note_cancelled
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.exceptions import JobGroupFailedError, OutboundBotAuthenticationError
 
@@ -339,6 +338,6 @@ def test_a_cancelled_group_says_so(campaign: Any) -> None:
 
 def test_a_cancellation_of_our_own_is_remembered(campaign: Any) -> None:
     campaign.assign(3)
-    note_cancelled(campaign.ledger, campaign.job_group_id)
+    campaign.ledger.jobs.note_cancelled(campaign.job_group_id)
 
     assert campaign.wait(campaign.completion(messages=False))["group_cancelled"]

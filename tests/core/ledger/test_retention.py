@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, update
 
-from airflow_provider_outbound.core.complete import note_cancelled
 from airflow_provider_outbound.core.ledger import (
     CallCap,
     Candidate,
@@ -32,6 +31,7 @@ from airflow_provider_outbound.core.ledger import (
     schema,
 )
 from airflow_provider_outbound.core.ledger import retention as retention_module
+from airflow_provider_outbound.core.ledger.reconcile_state import Confirmation, ReconcileState, Tombstone
 from airflow_provider_outbound.core.models.job import Job
 from airflow_provider_outbound.exceptions import JobGroupPurgedError, LedgerError
 
@@ -173,7 +173,7 @@ def test_late_messages_of_a_purged_group_are_counted_and_recreate_nothing(ledger
 
     assert (first.new, first.purged, first.repeated) == (1, 2, 0)
     assert not any(rows(ledger, "g1").values())
-    assert ledger.jobs.state("g1").observed["late"] == 3
+    assert _tombstone(ledger).late_messages == 3
     assert ledger.jobs.state("g1").changed == before  # nobody is woken for them
 
 
@@ -208,11 +208,11 @@ def test_what_a_waiter_saw_last_does_not_overwrite_a_tombstone(ledger: Ledger) -
     campaign(ledger)
     let_time_pass(ledger)
     ledger.retention.purge(LIMIT)
-    tombstone = ledger.jobs.state("g1").observed
+    tombstone = _tombstone(ledger)
 
-    ledger.jobs.save_observed("g1", {"listed": 1})
+    ledger.jobs.save_reconcile_state("g1", ReconcileState(listed=1))
 
-    assert ledger.jobs.state("g1").observed == tombstone
+    assert _tombstone(ledger) == tombstone
 
 
 def _wait(ledger: Ledger) -> None:
@@ -293,7 +293,7 @@ def test_a_complete_group_is_purged_as_soon_as_its_last_look_is_over(ledger: Led
     campaign(ledger)
     let_time_pass(ledger)
     ledger.jobs.claim_look("g1", 0)
-    ledger.jobs.save_observed("g1", {"confirmed": {"of": [1, 0], "mismatch": False}})
+    ledger.jobs.save_reconcile_state("g1", _confirmed(1, 0))
 
     assert [group.job_group_id for group in ledger.retention.purge(LIMIT).purged] == ["g1"]
 
@@ -482,15 +482,25 @@ def _end_the_window(ledger: Ledger) -> None:
     ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() - timedelta(days=2)))
 
 
+def _confirmed(assignments: int, jobs: int) -> ReconcileState:
+    return ReconcileState(confirmed=Confirmation(assignments=(assignments, jobs), mismatch=True))
+
+
+def _tombstone(ledger: Ledger) -> Tombstone:
+    found = ledger.jobs.state("g1").tombstone
+    assert found is not None
+    return found
+
+
 def _cancel(ledger: Ledger) -> None:
-    note_cancelled(ledger, "g1")
-    observed = ledger.jobs.state("g1").observed
-    long_ago = (ledger.now() - timedelta(days=2)).isoformat()
-    ledger.jobs.save_observed("g1", {**observed, "cancelled_at": long_ago})
+    ledger.jobs.note_cancelled("g1")
+    long_ago = ReconcileState(cancelled=True, cancelled_at=ledger.now() - timedelta(days=2))
+    with ledger.jobs._database.write() as connection:
+        connection.execute(update(schema.job_groups).values(observed=long_ago.to_json()))
 
 
 def _confirm(ledger: Ledger) -> None:
-    ledger.jobs.save_observed("g1", {"confirmed": {"of": [0, 0], "mismatch": True}})
+    ledger.jobs.save_reconcile_state("g1", _confirmed(0, 0))
 
 
 def _end_the_jobs(ledger: Ledger) -> None:

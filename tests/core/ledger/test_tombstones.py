@@ -23,7 +23,7 @@ from airflow_provider_outbound.core.assign import (
     create_group,
 )
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
-from airflow_provider_outbound.core.complete import Completion, note_cancelled
+from airflow_provider_outbound.core.complete import Completion
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import CallCap, Incoming, Ledger, TaskKey, open_ledger, schema
 from airflow_provider_outbound.exceptions import JobGroupPurgedError
@@ -149,7 +149,7 @@ def test_a_cleared_sensor_task_fails_and_does_not_defer(
 def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: Campaign, purged: str) -> None:
     before = campaign.ledger.jobs.state(purged)
 
-    note_cancelled(campaign.ledger, purged)
+    campaign.ledger.jobs.note_cancelled(purged)
 
     assert campaign.ledger.jobs.state(purged) == before
 

@@ -1,0 +1,82 @@
+"""Bringing the ledger up to a group before anybody is assigned to it, so that whoever is in it is known."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from airflow_provider_outbound.core.assign.groups import ledger_of
+from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.reconcile import GroupReader, Lease
+from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
+
+#: Scans of a group that may be incomplete before the task gives up.
+_INCOMPLETE_SCANS = 5
+#: Seconds between two scans of a group that was not listed whole.
+_RESCAN_PAUSE = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_phone: bool) -> JobGroup:
+    """
+    Read a group's jobs if the service has more than the ledger knows, or if another ledger wrote to the group: then
+    only after ``settle_seconds``, in which the service lists what that ledger sent last.
+
+    :param by_phone: Whether jobs are recognised by their numbers.
+    :raises OutboundBotConfigError: another ledger's jobs cannot be recognised, for their numbers are masked.
+    :raises OutboundBotAnswerError: the service does not list the whole group.
+    """
+    jobs, group_id = reader.ledger.jobs, reader.job_group_id
+    group = reader.describe()
+    is_ours = ledger_of(group.description) in (None, reader.ledger.ledger_id)
+    if not is_ours:
+        _wait_for_listing(group_id, lease, settle_seconds)
+    elif group.progress is not None and group.progress.total <= jobs.counts(group_id).total:
+        return group
+    log.info("Job group %s may have jobs the ledger does not know; reading them", group_id)
+    _scan_whole(reader, group if is_ours else None, lease)
+    if not is_ours and by_phone and jobs.has_nameless_jobs(group_id):
+        raise OutboundBotConfigError(
+            f"job_group_id: job group {group_id} has jobs of another ledger whose numbers the service"
+            " does not show in full, so whether they are these contacts is not known; create another job group, or"
+            " use the ledger that assigned them. Nobody was called"
+        )
+    return group
+
+
+def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> None:
+    """
+    Scan until the listing was complete.
+
+    :param group: If given, it is enough that the ledger has as many rows as the group has jobs: other tasks of the
+        ledger may be adding more meanwhile, so that no listing of it is complete.
+    """
+    for scan in range(_INCOMPLETE_SCANS):
+        if scan:
+            lease.check()
+            time.sleep(_RESCAN_PAUSE)
+        if reader.scan():
+            return
+        if group is not None and group.progress is not None:
+            known = reader.ledger.jobs.counts(reader.job_group_id)
+            if group.progress.total <= known.total + known.in_doubt + known.unresolved:
+                return
+    raise OutboundBotAnswerError(
+        "ListJobsByGroup",
+        "IncompleteListing",
+        f"the service does not list the whole job group {reader.job_group_id}, so who was assigned to it is not"
+        " known; try again later. Nobody was called",
+    )
+
+
+def _wait_for_listing(job_group_id: str, lease: Lease, settle_seconds: float) -> None:
+    log.warning(
+        "Job group %s was filled by another ledger; waiting %g s until the service lists all that it sent",
+        job_group_id,
+        settle_seconds,
+    )
+    until = time.monotonic() + settle_seconds
+    while (left := until - time.monotonic()) > 0:
+        lease.check()
+        time.sleep(min(left, 1.0))

@@ -1,0 +1,245 @@
+"""Is a group complete? One pure function of what the ledger knows, what the API says, and what was seen before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+
+import attrs
+
+from airflow_provider_outbound.core.ledger.reconcile_state import Confirmation, Gap, ReconcileState
+from airflow_provider_outbound.core.models.enums import JobGroupStatus
+from airflow_provider_outbound.core.models.job import JobGroup, Progress
+
+#: In these the service dials no more, even if it counts jobs that have not ended. Not so Completed, which it may also
+#: say between two days of one strategy.
+_GIVEN_UP = (JobGroupStatus.CANCELLED, JobGroupStatus.FAILED)
+#: Listings that left jobs out, and showed nothing new, until it is believed that more of them would not either.
+_EMPTY_SCANS = 5
+#: Two comparisons are an interval apart if not more than this part of it is missing: they come a little early or late.
+_NEARLY = 0.9
+
+
+class Verdict(StrEnum):
+    """What the ledger and the API say together, at one moment."""
+
+    #: The service still works, or somebody still assigns.
+    WAIT = "wait"
+    #: The service knows more than the ledger.
+    GAP = "gap"
+    #: The service has ended, with fewer jobs than were assigned or with jobs it leaves open.
+    SHORT = "short"
+    #: Both agree that every job has ended.
+    COMPLETE = "complete"
+
+
+class Action(StrEnum):
+    """What to do after a comparison."""
+
+    #: Compare again after an interval.
+    WAIT = "wait"
+    #: Read from the API what the ledger lacks, then evaluate once more.
+    READ = "read"
+    #: The group is complete.
+    FINISH = "finish"
+    #: The service gave the group up with jobs still to do.
+    FAIL = "fail"
+
+
+@attrs.frozen(kw_only=True)
+class LedgerCounts:
+    """
+    What the ledger knows of a group, in numbers of jobs.
+
+    :param total: Jobs in the group.
+    :param terminal: Those with a final status.
+    :param unlisted: Of the others, those whose last status is a word that is not listed.
+    :param expected: Jobs that the group must have: what finished assignments left in it, or the author's number.
+    :param deliberate: Whether somebody said how many jobs there are, so that none at all is an answer too.
+    :param assigning: Whether jobs may still be added, or some are in doubt.
+    :param gave_up: Whether an assignment ended without saying how many jobs it left.
+    :param assignments: See :attr:`Confirmation.assignments`.
+    """
+
+    total: int
+    terminal: int
+    unlisted: int
+    expected: int
+    deliberate: bool
+    assigning: bool
+    gave_up: bool
+    assignments: tuple[int, int] = (0, 0)
+
+    @property
+    def ended(self) -> int:
+        """Jobs that have ended if the service has."""
+        return self.terminal + self.unlisted
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every job in the ledger has ended, as far as messages alone can tell."""
+        return not self.assigning and self.terminal == self.total and self.total >= self.expected
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """
+    The result of :attr:`Action.READ`.
+
+    :param is_whole: Whether the API left out none of the jobs that it was asked for and counts itself.
+    :param has_news: Whether the ledger knows more than before.
+    """
+
+    is_whole: bool
+    has_news: bool
+
+
+@attrs.frozen(kw_only=True)
+class Decision:
+    """
+    :param state: To be kept for the next comparison.
+    :param mismatch: With ``FINISH``: whether the ledger and the API disagree on the number of jobs.
+    """
+
+    action: Action
+    state: ReconcileState
+    mismatch: bool = False
+
+
+def ended_jobs(progress: Progress) -> int:
+    """Jobs for which the service will not dial again; its own count of completed jobs leaves open what it adds up."""
+    return max(0, progress.total - progress.unfinished)
+
+
+def compare(counts: LedgerCounts, group: JobGroup) -> Verdict:
+    """
+    Compare what the ledger knows with what ``DescribeJobGroup`` says.
+
+    A status word that is not known never counts as final by itself; once the service says that nothing is left to do,
+    it does.
+    """
+    progress = group.progress
+    if progress is None:
+        return Verdict.WAIT
+    behind = ended_jobs(progress) > counts.ended
+    if progress.unfinished and not counts.assigning and group.status in _GIVEN_UP:
+        return Verdict.GAP if behind else Verdict.SHORT
+    if not _service_is_over(group, counts):
+        return Verdict.GAP if behind else Verdict.WAIT
+    everything = counts.total >= progress.total >= counts.expected
+    if everything and counts.total == counts.ended:
+        return Verdict.COMPLETE
+    if counts.total < progress.total or behind:
+        return Verdict.GAP
+    return Verdict.SHORT
+
+
+def evaluate_completion(
+    state: ReconcileState,
+    counts: LedgerCounts,
+    group: JobGroup,
+    now: datetime,
+    *,
+    interval: float,
+    has_messages: bool,
+    reading: Reading | None = None,
+) -> Decision:
+    """
+    Decide whether a group is complete, and what the next comparison must know.
+
+    :param state: As the last comparison left it.
+    :param counts: Read after the API answered, so that messages which came meanwhile are no gap.
+    :param now: By the ledger's clock.
+    :param interval: Seconds between two comparisons.
+    :param has_messages: Whether messages are expected; without them gaps are filled from the API at once.
+    :param reading: The result of reading, where an earlier decision of this comparison asked for it.
+    """
+    progress = group.progress or Progress()
+    verdict = compare(counts, group)
+    state = attrs.evolve(state, listed=progress.total, ends_at=group.ends_at, knows_end=True)
+    is_old = _Age(now, _NEARLY * interval).is_old
+    if reading is None and _should_read(verdict, state, counts, progress, is_old, has_messages=has_messages):
+        return Decision(action=Action.READ, state=state)
+    # A listing that left jobs out proves nothing, unless that goes on.
+    proven = True
+    if reading is not None:
+        told = reading.is_whole or reading.has_news
+        state = attrs.evolve(state, empty_scans=0 if told else state.empty_scans + 1)
+        proven = reading.is_whole or state.empty_scans >= _EMPTY_SCANS
+    state = attrs.evolve(state, gap=_next_gap(verdict, state.gap, counts, progress, now))
+    finished, mismatch = verdict is Verdict.COMPLETE, counts.gave_up
+    was_read = reading is not None
+    if verdict is Verdict.SHORT or (verdict is Verdict.GAP and was_read and _service_is_over(group, counts)):
+        since = state.incomplete_since
+        if not proven:
+            since = None
+        elif is_old(since):
+            finished = mismatch = True
+        elif since is None or since > now:
+            # The second: seen by a clock that has been set back since.
+            since = now
+        state = attrs.evolve(state, incomplete_since=since)
+    elif verdict is not Verdict.GAP:
+        state = attrs.evolve(state, incomplete_since=None)
+    if group.status is JobGroupStatus.CANCELLED:
+        state = attrs.evolve(state, cancelled=True)
+    if not finished:
+        return Decision(action=Action.WAIT, state=state)
+    if progress.unfinished and group.status is JobGroupStatus.FAILED:
+        return Decision(action=Action.FAIL, state=state)
+    confirmed = Confirmation(assignments=counts.assignments, mismatch=mismatch)
+    return Decision(action=Action.FINISH, state=attrs.evolve(state, confirmed=confirmed), mismatch=mismatch)
+
+
+@attrs.frozen
+class _Age:
+    now: datetime
+    seconds: float
+
+    def is_old(self, moment: datetime | None) -> bool:
+        """Whether something was seen an interval ago already."""
+        return moment is not None and (self.now - moment).total_seconds() >= self.seconds
+
+
+def _should_read(
+    verdict: Verdict,
+    state: ReconcileState,
+    counts: LedgerCounts,
+    progress: Progress,
+    is_old: Callable[[datetime | None], bool],
+    *,
+    has_messages: bool,
+) -> bool:
+    """Whether to read from the API what the ledger lacks; messages that are merely late deserve an interval."""
+    if verdict is Verdict.GAP:
+        if not has_messages or (counts.has_ended and not progress.unfinished):
+            return True
+        return state.gap is not None and _persists(state.gap, counts) and is_old(state.gap.since)
+    # Reading a whole listing at every confirming comparison would be much; at the first and the last is enough.
+    return verdict is Verdict.SHORT and (state.incomplete_since is None or is_old(state.incomplete_since))
+
+
+def _next_gap(verdict: Verdict, gap: Gap | None, counts: LedgerCounts, progress: Progress, now: datetime) -> Gap | None:
+    if verdict is not Verdict.GAP:
+        return None
+    # One in the future was seen by a clock that has been set back since.
+    if gap is not None and _persists(gap, counts) and gap.since <= now:
+        return gap
+    return Gap(ended=ended_jobs(progress), listed=progress.total, since=now)
+
+
+def _persists(gap: Gap, counts: LedgerCounts) -> bool:
+    """Whether what was missing then is missing still; what went missing since is another gap."""
+    return gap.ended > counts.ended or gap.listed > counts.total
+
+
+def _service_is_over(group: JobGroup, counts: LedgerCounts) -> bool:
+    """Whether the service will not dial for this group again, and nobody adds to it."""
+    progress = group.progress
+    if progress is None or progress.unfinished or counts.assigning:
+        return False
+    # No jobs is no answer while nobody assigned yet, or while the service has not counted them yet.
+    nothing_expected = counts.gave_up or (counts.deliberate and counts.expected == 0)
+    status_says_so = counts.deliberate and group.status is not None and group.status.is_terminal
+    return progress.total > 0 or nothing_expected or status_says_so

@@ -1,0 +1,88 @@
+"""Reading a whole job group from the API into the ledger, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST, OutboundBotClient
+from airflow_provider_outbound.core.ledger import Ledger
+from airflow_provider_outbound.core.models.job import Job, JobGroup
+from airflow_provider_outbound.core.reconcile.distinct import DistinctIds
+
+#: A listing whose pages are drawn from a changing order is read again until all its jobs were met.
+MAX_PASSES = 20
+
+
+@attrs.frozen(kw_only=True)
+class GroupReader:
+    """
+    The jobs of one group, as the API lists them.
+
+    :param instance_id: The group's instance; ``None`` leaves it to the client.
+    :param max_passes: How often :meth:`scan` may read the listing.
+    """
+
+    client: OutboundBotClient
+    ledger: Ledger
+    job_group_id: str
+    instance_id: str | None = None
+    max_passes: int = MAX_PASSES
+
+    def describe(self) -> JobGroup:
+        """The group and its progress."""
+        return self.client.describe_job_group(job_group_id=self.job_group_id, instance_id=self.instance_id)
+
+    def scan(self) -> bool:
+        """
+        Read which jobs the group has into the ledger. Their statuses are left out: this listing has no calls.
+
+        :return: Whether the listing was complete: as many distinct jobs as its total, which stayed the same.
+        """
+        total: int | None = None
+        with DistinctIds() as met:
+            for _ in range(self.max_passes):
+                number, read, steady = 1, 0, True
+                while True:
+                    page = self.client.list_jobs_by_group(
+                        job_group_id=self.job_group_id, page_number=number, instance_id=self.instance_id
+                    )
+                    self.ledger.jobs.record_listing(self.job_group_id, page.items, tells_calls=False)
+                    met.add(job.job_id for job in page.items)
+                    steady = steady and total in (None, page.total)
+                    total = page.total
+                    number, read = number + 1, read + len(page.items)
+                    if not page.items or read >= page.total:
+                        break
+                if steady and met.count() == total:
+                    return True
+                if steady and met.count() > total:
+                    # The service lists more jobs than it counts; reading again does not change that.
+                    return False
+        return False
+
+    def read_results(self) -> int:
+        """
+        Read every job of the group into the ledger, with the outcome of its latest call.
+
+        :return: The number of distinct jobs listed; a listing whose order changes between its pages leaves some out.
+        """
+        with DistinctIds() as met:
+            self.ledger.jobs.record_listing(self.job_group_id, self._results(met))
+            return met.count()
+
+    def _results(self, met: DistinctIds) -> Iterator[Job]:
+        nameless: list[str] = []
+        listed = self.client.iter_jobs_with_result(job_group_id=self.job_group_id, instance_id=self.instance_id)
+        for job in listed:
+            met.add([job.job_id])
+            if job.reference_id or job.phone_number:
+                yield job
+                continue
+            # The contact is part of the latest call: nothing here identifies the contact of a job without any call.
+            nameless.append(job.job_id)
+            if len(nameless) == MAX_JOBS_PER_REQUEST:
+                yield from self.client.list_jobs(job_ids=nameless, instance_id=self.instance_id)
+                nameless.clear()
+        yield from self.client.list_jobs(job_ids=nameless, instance_id=self.instance_id)
