@@ -6,6 +6,7 @@ Airflow reads its settings when it is first imported, so its home is chosen here
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -49,14 +50,25 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow_home() -> Path:
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """AIRFLOW_HOME of this process, with a migrated SQLite metadata database: enough for ``dag.test()``."""
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
-        check=True,
-        capture_output=True,
-        timeout=180,
-    )
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # All processes of a run copy what the first of them made: making it takes longer than most tests.
+        folder = folder.parent
+    made, half_made = folder / "airflow.db", folder / "airflow-migrating.db"
+    with (folder / "airflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
+                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{half_made}"},
+                check=True,
+                capture_output=True,
+                timeout=180,
+            )
+            half_made.rename(made)
+    shutil.copy(made, _HOME / "airflow.db")
     return _HOME
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -299,31 +299,67 @@ def test_a_dry_run_connection_cannot_be_a_kill_switch(
     assert "dry_run" in line
 
 
+@pytest.fixture
+def phones(cloud: Simulator, airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The id of the simulator's connection in Airflow's database, which is the only one."""
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    description = cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"]
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+        monkeypatch.delenv(name)
+    with create_session() as session:
+        connection = Connection.from_json(description, conn_id="phones")
+        session.add(connection)
+    yield "phones"
+    with create_session() as session:
+        session.delete(session.merge(connection))
+
+
 def test_the_same_under_airflow_with_a_connection_of_its_database(
-    cloud: Simulator, campaign: Callable[..., str], airflow_home: Path
+    cloud: Simulator, campaign: Callable[..., str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group_id = campaign("one")
-    connection = cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
-    environment.pop("_AIRFLOW_PROCESS_CONTEXT")
+    conn_id: str = request.getfixturevalue("phones")
+    monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT")
+    command = [sys.executable, "-W", "ignore", "-m", "airflow", "outbound", "cancel", "--all", "--yes"]
 
-    def airflow(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "ignore", "-m", "airflow", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*command, "--outboundbot-conn-id", conn_id], capture_output=True, text=True, timeout=120, check=False
+    )
 
-    made = airflow("connections", "add", "phones", "--conn-json", connection)
-    assert made.returncode == 0, made.stderr
-    conn = ("--outboundbot-conn-id", "phones")
-    wrong = airflow("outbound", "cancel", "--all", group_id)
-    failed = airflow("outbound", "cancel", "nope", *conn)
-    done = airflow("outbound", "cancel", "--all", "--yes", *conn)
-    listed = airflow("outbound", "groups", "--json", *conn)
-
-    assert wrong.returncode == 2
-    assert failed.returncode == 1
-    assert "NotExist.JobGroup" in failed.stderr
     assert done.returncode == 0, done.stderr
     assert group_id in done.stdout
     assert "Cancelled" in statuses(cloud, group_id)
-    (row,) = json.loads(listed.stdout.splitlines()[-1])
+
+
+def test_airflows_command_line_ends_as_ours_does(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    def airflow(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            parsed = get_parser().parse_args(["outbound", *arguments])
+            parsed.func(parsed)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    group_id = campaign("one")
+    conn = ("--outboundbot-conn-id", request.getfixturevalue("phones"))
+    wrong = airflow("cancel", "--all", group_id)
+    failed = airflow("cancel", "nope", *conn)
+    done = airflow("cancel", group_id, *conn)
+    listed = airflow("groups", "--json", *conn)
+
+    assert wrong[0] == 2
+    assert failed[0] == 1
+    assert "NotExist.JobGroup" in failed[2]
+    assert done[0] == 0
+    (row,) = json.loads(listed[1].splitlines()[-1])
     assert row["api"]["cancelled"] >= 1

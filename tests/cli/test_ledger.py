@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
 import uuid
@@ -216,18 +215,20 @@ def test_no_password_is_shown(
     assert "s3cret" not in captured.out + captured.err
 
 
-def test_a_ledger_named_by_airflows_configuration_is_one_json_object(tmp_path: Path) -> None:
-    environment = {**os.environ, "AIRFLOW__OUTBOUND__LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
+def test_a_ledger_named_by_airflows_configuration_is_one_json_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     program = [sys.executable, "-W", "ignore", "-c", "from airflow_provider_outbound.cli import main; main()"]
 
-    def run(*arguments: str) -> str:
-        process = subprocess.run(
-            [*program, "ledger", *arguments], capture_output=True, text=True, timeout=120, env=environment, check=True
-        )
-        return process.stdout
+    assert main(["ledger", "migrate"]) == 0
+    # A process of its own: what Airflow prints when it is first imported must not be part of it.
+    shown = subprocess.run(
+        [*program, "ledger", "status", "--json"], capture_output=True, text=True, timeout=120, check=True
+    )
 
-    assert run("migrate") == f"schema: none → {schema.REVISION}\n"
-    assert json.loads(run("status", "--json"))["ledger"] == f"sqlite:///{tmp_path}/ledger.db"
+    assert capsys.readouterr().out == f"schema: none → {schema.REVISION}\n"
+    assert json.loads(shown.stdout)["ledger"] == f"sqlite:///{tmp_path}/ledger.db"
 
 
 def test_migrate_says_from_where_to_where(outbound: Callable[..., tuple[int, str]]) -> None:

@@ -53,9 +53,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main(["--help"])
 
-    assert {"demo", "simulate", "collect", "groups", "ledger", "doctor", "bench"} <= set(
-        capsys.readouterr().out.split()
-    )
+    assert {"demo", "simulate", "collect", "groups", "ledger", "doctor"} <= set(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

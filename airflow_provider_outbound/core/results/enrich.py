@@ -6,12 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_outbound.core.models.job import Call, Job, last_call
 from airflow_provider_outbound.core.models.wire import MAX_COUNT, text, written
+from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.core.results.only import check_group, chooser, lacks_details, needs_details
 from airflow_provider_outbound.exceptions import OutboundBotNotFoundError, OutboundBotThrottlingError
 
@@ -59,30 +58,32 @@ def enrich(
     :param only: Only of jobs that are meant, see :func:`iter_results`; a tag means all.
     :param instance_id: The group's; ``None`` leaves it to the client.
     :return: How many jobs were asked about.
+    :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used.
     :raises LedgerError: the ledger does not know the group, or its rows were purged.
     :raises OutboundBotError: the API does not answer, or refuses; what came until then is kept.
     """
+    check_limit(max_parallel_requests)
     matches = chooser(None if needs_details(only) else only)
     check_group(ledger, job_group_id)
     wanted = (r for r in ledger.jobs.iter_results(job_group_id) if lacks_details(r) and matches(r))
     kept, stop = 0, threading.Event()
-    with _Keeper(ledger) as keeper, ThreadPoolExecutor(max_parallel_requests) as pool:
-        running: set[Future[tuple[JobResult, JobDetails]]] = set()
+
+    def ask(result: JobResult) -> tuple[JobResult, JobDetails]:
+        return _ask(client, result, instance_id, stop)
+
+    with (
+        _Keeper(ledger) as keeper,
+        BoundedMap(
+            ask, limit=max_parallel_requests, ahead=max_parallel_requests, stop=stop, name="outbound-enrich"
+        ) as asked,
+    ):
         try:
-            while True:
-                for result in islice(wanted, 2 * max_parallel_requests - len(running)):
-                    running.add(pool.submit(_ask, client, result, instance_id, stop))
-                if not running:
-                    break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    running.remove(future)
-                    keeper.add(*future.result())
-                    kept += 1
+            for answer in asked.map(wanted):
+                keeper.add(*answer)
+                kept += 1
         except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            for future in running:
-                if not future.cancelled() and future.exception() is None:
+            for _, future in asked.drain():
+                if future.exception() is None:
                     keeper.add(*future.result())
             raise
     if kept:

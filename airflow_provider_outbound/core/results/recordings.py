@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.core.results.downloads import Downloads
+import attrs
+
+from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError, is_sound
 from airflow_provider_outbound.core.results.only import check_not_purged
 from airflow_provider_outbound.core.results.wanted import Wanted, Watched
@@ -60,8 +62,7 @@ def download_recordings(
     :raises JobGroupPurgedError: the ledger's rows of the group were purged.
     :raises OutboundBotError: the API refuses; files fetched until then stay.
     """
-    if isinstance(max_parallel_requests, bool) or max_parallel_requests < 1:
-        raise OutboundBotConfigError(f"max_parallel_requests: {max_parallel_requests!r} is not 1 or more")
+    check_limit(max_parallel_requests)
     check_not_purged(ledger, job_group_id)
     deadline = time.monotonic() + timeout
     watched = Watched(
@@ -81,18 +82,16 @@ def download_recordings(
 
     fetcher = Fetcher(client.settings, connections=max_parallel_requests, go_on=go_on)
     get = _getter(ledger, client, fetcher, folder, instance_id, go_on)
-    downloads = Downloads(get, most=max_parallel_requests, seconds=DOWNLOAD_SECONDS)
     reasons: dict[str, str] = {}
     try:
-        size = _follow(watched, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
-        stop.set()
-        for wanted, future in downloads.finished(_LAST_SECONDS):
-            if future.exception() is None:
-                size += future.result()
-                watched.has(wanted)
+        # Leaving it waits for no download, also when the task is to end at once.
+        with BoundedMap(get, limit=max_parallel_requests, stop=stop, name="outbound-download") as downloads:
+            size = _follow(watched, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
+            for download, future in downloads.drain(_LAST_SECONDS):
+                if future.exception() is None:
+                    size += future.result()
+                    watched.has(download.wanted)
     finally:
-        # Also when the task is to end at once: no download is waited for.
-        stop.set()
         fetcher.close()
     missing = watched.missing
     if missing:
@@ -114,11 +113,27 @@ def download_recordings(
     }
 
 
+@attrs.frozen(kw_only=True)
+class _Download:
+    """A recording that is being fetched, and until when, on the monotonic clock."""
+
+    wanted: Wanted
+    until: float
+
+
 def _follow(
-    watched: Watched, downloads: Downloads[Wanted], reasons: dict[str, str], *, deadline: float, poll_interval: float
+    watched: Watched,
+    downloads: BoundedMap[_Download, int],
+    reasons: dict[str, str],
+    *,
+    deadline: float,
+    poll_interval: float,
 ) -> int:
     """
     Fetch what becomes ready, until nothing is missing or the time is up.
+
+    A server that sends a byte now and then keeps whoever reads from it, and no timeout of a socket notices. So a
+    download that has had its time is given up here.
 
     :param reasons: Gets why a recording is not there, by its stem.
     :return: Bytes that were fetched.
@@ -127,23 +142,26 @@ def _follow(
     while time.monotonic() < deadline:
         watched.look()
         for wanted in watched.due(downloads.free):
-            downloads.start(wanted, deadline)
+            until = min(deadline, time.monotonic() + DOWNLOAD_SECONDS)
+            downloads.start(_Download(wanted=wanted, until=until))
         if downloads.is_idle and watched.is_over:
             break
         pause = max(0.0, min(poll_interval, deadline - time.monotonic()))
         if downloads.is_idle:
             time.sleep(pause)
-        for wanted, future in downloads.finished(pause):
+        for download, future in downloads.finished(pause):
             try:
                 size += future.result()
             except RecordingUnavailableError as error:
-                _note(reasons, wanted, error.reason)
-                watched.put_off(wanted)
+                _note(reasons, download.wanted, error.reason)
+                watched.put_off(download.wanted)
             else:
-                watched.has(wanted)
-        for wanted in downloads.overdue():
-            _note(reasons, wanted, TOO_SLOW)
-            watched.put_off(wanted)
+                watched.has(download.wanted)
+        for download in downloads.started:
+            if download.until <= time.monotonic():
+                downloads.give_up(download)
+                _note(reasons, download.wanted, TOO_SLOW)
+                watched.put_off(download.wanted)
     return size
 
 
@@ -162,7 +180,7 @@ def _getter(
     folder: Any,
     instance_id: str | None,
     go_on: Callable[[], None],
-) -> Callable[[Wanted, float], int]:
+) -> Callable[[_Download], int]:
     def by_notice(wanted: Wanted, until: float) -> int | None:
         url = ledger.details.recording_url(wanted.task_id) if wanted.has_notice else None
         try:
@@ -171,7 +189,8 @@ def _getter(
             # Its link may have expired.
             return None
 
-    def get(wanted: Wanted, until: float) -> int:
+    def get(download: _Download) -> int:
+        wanted, until = download.wanted, download.until
         size = by_notice(wanted, until)
         if size is not None:
             return size

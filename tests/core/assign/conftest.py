@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 import pytest
+from support.simulated import client_of
 
 from airflow_provider_outbound.core.assign import AssignOptions, AssignResult, Request, assign
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import Ledger, TaskKey, open_ledger
 from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
@@ -69,16 +70,7 @@ class Campaign:
 
 
 def make_client(simulator: Simulator, *, connect_timeout: float = 0.5, read_timeout: float = 1.0) -> OutboundBotClient:
-    return OutboundBotClient(
-        ClientSettings(
-            access_key_id=simulator.access_key_id,
-            access_key_secret=simulator.access_key_secret,
-            endpoint=simulator.api,
-            instance_id=simulator.instance_id,
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-        )
-    )
+    return client_of(simulator.ready, connect_timeout=connect_timeout, read_timeout=read_timeout)
 
 
 @pytest.fixture

@@ -28,9 +28,10 @@ from typing import Any
 import attrs
 import pytest
 from cryptography.fernet import Fernet
+from support.simulated import client_of
 
 from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
@@ -207,15 +208,7 @@ class Round:
         )
 
     def _assign_all(self, groups: list[str]) -> None:
-        simulator = self._simulator
-        client = OutboundBotClient(
-            ClientSettings(
-                access_key_id=simulator.access_key_id,
-                access_key_secret=simulator.access_key_secret,
-                endpoint=simulator.api,
-                instance_id=simulator.instance_id,
-            )
-        )
+        client = client_of(self._simulator.ready)
         for group, count in zip(groups, self.plan.groups, strict=True):
             numbers = [f"138{number:08d}" for number in self._rng.sample(range(10**8), count)]
             while not self._try_to_assign(client, group, numbers):

@@ -11,8 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,8 +18,8 @@ from typing import Any
 
 import attrs
 import pytest
+from support.simulated import client_of, simulated_service
 
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
 
@@ -53,50 +51,17 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture
 def cloud(way: Way) -> Iterator[dict[str, Any]]:
     """A simulator that publishes to the broker; its ready line."""
-    command = "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            command,
-            "simulate",
-            "--api-port",
-            "0",
-            "--until-stdin-closes",
-            "--topic",
-            TOPIC,
-            "--publish-to",
-            f"{way.transport}://{way.endpoint}",
-            *(["--librocketmq", way.librocketmq] if way.librocketmq else []),
-            # Ids of its own: a group that is new reads what earlier tests left in the topic.
-            "--seed",
-            str(random.randrange(2**32)),
-            "--call-seconds",
-            "0.2",
-            "--concurrency",
-            "50",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    yield json.loads(process.stdout.readline())
-    process.stdin.close()
-    process.wait(60)
-    process.stdout.close()
+    options = ["--topic", TOPIC, "--publish-to", f"{way.transport}://{way.endpoint}"]
+    options += ["--librocketmq", way.librocketmq] if way.librocketmq else []
+    # Ids of its own: a group that is new reads what earlier tests left in the topic.
+    options += ["--seed", str(random.randrange(2**32)), "--call-seconds", "0.2", "--concurrency", "50"]
+    with simulated_service(*options, broker=False) as service:
+        yield service
 
 
 def campaign(cloud: dict[str, Any], jobs: int) -> str:
     """A group whose jobs are being called; its id."""
-    client = OutboundBotClient(
-        ClientSettings(
-            access_key_id=cloud["access_key_id"],
-            access_key_secret=cloud["access_key_secret"],
-            endpoint=cloud["api"],
-            instance_id=cloud["instance_id"],
-        )
-    )
+    client = client_of(cloud)
     group = client.create_job_group(job_group_name="real broker", script_id=cloud["script_id"])
     for start in range(0, jobs, 25):
         contacts = [

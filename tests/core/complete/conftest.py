@@ -11,9 +11,10 @@ from typing import Any
 
 import attrs
 import pytest
+from support.simulated import client_of
 
 from airflow_provider_outbound.core.assign import AssignOptions, AssignResult, Request, assign
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.complete import Completion
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import Assignment, Candidate, Incoming, Ledger, TaskKey, open_ledger
@@ -126,16 +127,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def client(simulator: Simulator) -> OutboundBotClient:
-    return OutboundBotClient(
-        ClientSettings(
-            access_key_id=simulator.access_key_id,
-            access_key_secret=simulator.access_key_secret,
-            endpoint=simulator.api,
-            instance_id=simulator.instance_id,
-            connect_timeout=0.5,
-            read_timeout=2.0,
-        )
-    )
+    return client_of(simulator.ready, connect_timeout=0.5, read_timeout=2.0)
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from support.simulated import client_of
 
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.follow_up import follow_up, save_block_list
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.exceptions import OutboundBotApiError
@@ -19,14 +20,7 @@ Tell = Callable[..., None]
 
 @pytest.fixture
 def client(simulator: Simulator) -> OutboundBotClient:
-    return OutboundBotClient(
-        ClientSettings(
-            access_key_id=simulator.access_key_id,
-            access_key_secret=simulator.access_key_secret,
-            endpoint=simulator.api,
-            instance_id=simulator.instance_id,
-        )
-    )
+    return client_of(simulator.ready)
 
 
 def blocked(simulator: Simulator) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 from sqlalchemy import update
+from support.simulated import client_of
 
 from airflow_provider_outbound.core.assign import (
     AssignOptions,
@@ -22,7 +23,7 @@ from airflow_provider_outbound.core.assign import (
     assign,
     create_group,
 )
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.complete import Completion
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import CallCap, Incoming, Ledger, TaskKey, open_ledger, schema
@@ -82,16 +83,9 @@ class Campaign:
 
 @pytest.fixture
 def campaign(simulator: Simulator, tmp_path: Path, key: str) -> Iterator[Campaign]:
-    settings = ClientSettings(
-        access_key_id=simulator.access_key_id,
-        access_key_secret=simulator.access_key_secret,
-        endpoint=simulator.api,
-        instance_id=simulator.instance_id,
-        connect_timeout=2.0,
-        read_timeout=5.0,
-    )
+    client = client_of(simulator.ready, connect_timeout=2.0, read_timeout=5.0)
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [key]) as ledger:
-        yield Campaign(simulator=simulator, client=OutboundBotClient(settings), ledger=ledger)
+        yield Campaign(simulator=simulator, client=client, ledger=ledger)
 
 
 @pytest.fixture

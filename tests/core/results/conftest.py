@@ -14,8 +14,9 @@ import attrs
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine, make_url
+from support.simulated import client_of
 
-from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -106,16 +107,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine
 
 @pytest.fixture
 def client(simulator: Simulator) -> OutboundBotClient:
-    return OutboundBotClient(
-        ClientSettings(
-            access_key_id=simulator.access_key_id,
-            access_key_secret=simulator.access_key_secret,
-            endpoint=simulator.api,
-            instance_id=simulator.instance_id,
-            connect_timeout=2.0,
-            read_timeout=5.0,
-        )
-    )
+    return client_of(simulator.ready, connect_timeout=2.0, read_timeout=5.0)
 
 
 @attrs.define(kw_only=True)

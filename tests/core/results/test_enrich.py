@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -86,12 +87,19 @@ def test_what_was_fetched_before_a_failure_is_kept(campaign: Any, monkeypatch: p
     assert campaign.requests("DescribeJob") == 30
 
 
+@pytest.mark.parametrize("limit", [0, 1.5])
+def test_a_number_of_requests_that_means_nothing_is_refused(campaign: Any, limit: Any) -> None:
+    with pytest.raises(OutboundBotConfigError, match=r"max_parallel_requests: .* is not (1 or more|a whole number)"):
+        enrich(campaign.ledger, campaign.client, campaign.job_group_id, max_parallel_requests=limit)
+
+
 _CHILD = """
-import sys
+import signal, sys
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.ledger import open_ledger
 from airflow_provider_outbound.core.results import enrich
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 url, key, group, api, access_key_id, secret, instance_id = sys.argv[1:]
 settings = ClientSettings(
     access_key_id=access_key_id, access_key_secret=secret, endpoint=api, instance_id=instance_id
@@ -101,26 +109,45 @@ with open_ledger(url, [key]) as ledger:
 """
 
 
-def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None:
-    campaign.dial([f"138{index:06}01" for index in range(150)])
-    campaign.collect()
+def enrich_until(campaign: Any, key: str, requests: int, number: signal.Signals) -> int:
+    """Enrich in a process of its own, and send it a signal after some requests; its exit code."""
     simulator = campaign.simulator
     command = [sys.executable, "-c", _CHILD, str(campaign.ledger.engine.url), key, campaign.job_group_id]
     command += [simulator.api, simulator.access_key_id, simulator.access_key_secret, simulator.instance_id]
     child = subprocess.Popen(command)
     deadline = time.monotonic() + 60
-    # By the eightieth request fifty answers are kept: no more than sixteen are asked for before they are taken.
-    while campaign.requests("DescribeJob") < 80 and child.poll() is None:
+    while campaign.requests("DescribeJob") < requests and child.poll() is None:
         assert time.monotonic() < deadline
-    child.kill()
-    child.wait()
+    child.send_signal(number)
+    return child.wait(60)
+
+
+def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None:
+    campaign.dial([f"138{index:06}01" for index in range(150)])
+    campaign.collect()
+    enrich_until(campaign, key, 80, signal.SIGKILL)
     before = campaign.requests("DescribeJob")
 
     again = enrich(campaign.ledger, campaign.client, campaign.job_group_id)
 
-    assert again <= 100
+    # No more than sixteen are asked for before they are taken, and forty-nine taken before they are kept.
+    kept = 150 - again
+    assert kept >= before - 65 > 0
     assert campaign.requests("DescribeJob") == before + again
     assert all(result.details is not None for result in results_of(campaign).values())
+
+
+def test_a_task_that_is_to_end_keeps_the_answers_to_what_it_has_asked(campaign: Any, key: str) -> None:
+    campaign.dial([f"138{index:06}01" for index in range(150)])
+    campaign.collect()
+
+    code = enrich_until(campaign, key, 20, signal.SIGTERM)
+
+    asked = campaign.requests("DescribeJob")
+    kept = sum(result.details is not None for result in results_of(campaign).values())
+    assert (code, asked < 150) == (3, True)
+    # The signal may come between the taking of one answer and its keeping.
+    assert asked - 1 <= kept <= asked
 
 
 def test_a_throttled_service_is_waited_for(campaign: Any) -> None:

@@ -454,6 +454,12 @@ def test_a_folder_that_cannot_be_written_is_said_in_words(campaign: Any, tmp_pat
         download(campaign, tmp_path / "file")
 
 
+@pytest.mark.parametrize("limit", [0, 1.5])
+def test_a_number_of_requests_that_means_nothing_is_refused(campaign: Any, tmp_path: Path, limit: Any) -> None:
+    with pytest.raises(OutboundBotConfigError, match=r"max_parallel_requests: .* is not (1 or more|a whole number)"):
+        download(campaign, tmp_path / "r", max_parallel_requests=limit)
+
+
 def test_no_thread_is_left_behind(campaign: Any, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from airflow_provider_outbound.cli.bench.common import KEY, say
+from benchmarks.common import KEY, say
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -114,8 +114,8 @@ def _queries(ledger: Ledger, groups: list[str]) -> Callable[[], object]:
 
 
 def _lots(count: int) -> Iterator[list[Incoming]]:
-    from airflow_provider_outbound.cli.bench.collect import bodies
     from airflow_provider_outbound.core.ledger import Incoming
+    from benchmarks.collect import bodies
 
     lot: list[Incoming] = []
     for body in bodies(count, jobs_per_group=JOBS):
@@ -202,7 +202,7 @@ def _copy(connection: Connection, table: Table, group: str, start: int, end: int
     columns = [column.name for column in table.columns]
     values = ", ".join(made.get(column, column) for column in columns)
     statement = (
-        f"{numbers} INSERT INTO {table.name} ({', '.join(columns)}) "  # noqa: S608 - names of our own tables
+        f"{numbers} INSERT INTO {table.name} ({', '.join(columns)}) "
         f"SELECT {values} FROM n, {table.name} WHERE job_group_id = :group"
     )
     if sqlite:

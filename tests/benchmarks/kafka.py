@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 #: What is to be installed, for those who want the comparison.
@@ -69,6 +70,11 @@ class _Consumer:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def is_installed() -> bool:
+    """Whether :data:`PACKAGE` is."""
+    return find_spec("confluent_kafka") is not None
 
 
 def trigger(job_group_id: str) -> Any:

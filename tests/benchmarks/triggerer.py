@@ -214,7 +214,7 @@ async def _serve(pipe: Connection, kind: str) -> None:
         if order == "end":
             ended.set()
         elif order == "message":
-            from airflow_provider_outbound.cli.bench import kafka
+            from benchmarks import kafka
 
             kafka.TOPIC.append(what)
         elif order == "start":
@@ -255,6 +255,6 @@ def _ours() -> Any:
 
 
 def _kafka() -> Any:
-    from airflow_provider_outbound.cli.bench import kafka
+    from benchmarks import kafka
 
     return kafka.trigger

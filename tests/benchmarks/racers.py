@@ -1,4 +1,4 @@
-"""Who takes in a backlog in ``outbound bench collect``: the bare client, and the collector. Each in its own process."""
+"""Those that take in a backlog for the benchmark ``collect``: the bare client and the collector, a process each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.bench.common import KEY
+from benchmarks.common import KEY
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.cli.bench.collect import Race
     from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+    from benchmarks.collect import Race
 
 #: Without anything new for so long (seconds), a measurement is given up.
 _PATIENCE = 60.0
@@ -71,7 +71,7 @@ def bare(race: Race) -> float:
 
 def _bare_remoting(race: Race) -> float:
     """The library calls a function for each message; its return value is the acknowledgement."""
-    from airflow_provider_outbound.cli.bench.bare import push_consumer
+    from benchmarks.bare import push_consumer
 
     times: list[float] = []
     # Beyond reading the message a callback is a call of a list's own method: nothing could be quicker.
@@ -88,7 +88,7 @@ def _bare_remoting(race: Race) -> float:
 
 
 def _bare_grpc(race: Race) -> float:
-    from airflow_provider_outbound.cli.bench.bare import ACKNOWLEDGE_THREADS, open_client, receive
+    from benchmarks.bare import ACKNOWLEDGE_THREADS, open_client, receive
 
     client = open_client(race.rocketmq)
     taken = first = 0
@@ -128,7 +128,7 @@ def collector(race: Race) -> float:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        assert process.stdin is not None  # noqa: S101 - a pipe, see above
+        assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(settings.to_dict()).encode() + b"\n")
             process.stdin.flush()

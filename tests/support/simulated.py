@@ -1,24 +1,15 @@
-"""What several benchmarks use: a simulated service in a process of its own, clients of it, words on how far it is."""
+"""A simulated service in a process of its own, and clients of a simulated service."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
-
-#: What a task in a worker would have: a key of its own, made for such runs.
-KEY = "YmVuY2htYXJrLW9ubHkta2V5LW9mLTMyLWJ5dGVzISE="
-
-A = TypeVar("A")
-T = TypeVar("T")
 
 
 @contextmanager
@@ -34,21 +25,23 @@ def simulated_service(*options: str, broker: bool = True) -> Iterator[dict[str, 
 
     command = [*OUTBOUND, "simulate", "--api-port", "0", "--until-stdin-closes"]
     command += [*(("--broker-port", "0") if broker else ()), *options]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
-        assert process.stdin is not None  # noqa: S101 - a pipe, see above
-        assert process.stdout is not None  # noqa: S101
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline())
         finally:
             process.stdin.close()
 
 
-def client_of(service: Mapping[str, Any]) -> OutboundBotClient:
+def client_of(service: Mapping[str, Any], **settings: Any) -> OutboundBotClient:
     """
     A client of a simulated service.
 
-    :param service: The line that it printed.
+    :param service: The line that it printed; ``ready`` of one in this process.
+    :param settings: More of ``ClientSettings``.
     """
+    # Here, so that a benchmark's process loads the SDK when it uses it.
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 
     return OutboundBotClient(
@@ -57,16 +50,6 @@ def client_of(service: Mapping[str, Any]) -> OutboundBotClient:
             access_key_secret=service["access_key_secret"],
             endpoint=service["api"],
             instance_id=service["instance_id"],
+            **settings,
         )
     )
-
-
-def in_own_process(measure: Callable[[A], T], what: A) -> T:
-    """Measure in a process of its own, so that nothing of an earlier measurement is left in memory."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(measure, what).result()
-
-
-def say(text: str) -> None:
-    """Tell how far it is."""
-    print(text, file=sys.stderr, flush=True)

@@ -1,5 +1,5 @@
 """
-``outbound bench wait``: how long after its last message a waiting task resumes, and what waiting costs.
+``python tests/benchmarks wait``: how long after its last message a waiting task resumes, and what waiting costs.
 
 First one wait after the other: the time from the sending of the JobComplete to the trigger's event, beside a bare
 consumer that receives the same message, and beside Kafka's own trigger. Then many waits in one process: what they hold
@@ -9,7 +9,6 @@ while nothing happens, and how soon all of them go on when all groups end togeth
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import random
 import statistics
@@ -21,13 +20,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from support.simulated import client_of, simulated_service
 
-from airflow_provider_outbound.cli.bench.common import KEY, client_of, say, simulated_service
+from benchmarks.common import KEY, say
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.cli.bench.bare import Arrivals
-    from airflow_provider_outbound.cli.bench.triggerer import Triggerer
     from airflow_provider_outbound.core.ledger import Ledger
+    from benchmarks.bare import Arrivals
+    from benchmarks.triggerer import Triggerer
 
 #: How long anything may take before the measurement is given up (seconds).
 _PATIENCE = 60.0
@@ -50,7 +50,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "same message and Kafka's AwaitMessageTrigger; then runs many waits in one process like a triggerer.",
     )
     parser.add_argument("--waits", type=int, default=100, help="waits one after the other (default: %(default)s)")
-    parser.add_argument("--kafka-waits", type=int, default=5, help="of Kafka's trigger (default: %(default)s)")
+    parser.add_argument(
+        "--kafka-waits", type=int, default=5, help="of Kafka's trigger; 0: no such part (default: %(default)s)"
+    )
     parser.add_argument("--sensors", type=int, default=1000, help="waits at a time (default: %(default)s)")
     parser.add_argument(
         "--idle-seconds", type=float, default=30.0, help="how long they are watched idle (default: %(default)s)"
@@ -77,18 +79,18 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure everything and print it; 0."""
-    from airflow_provider_outbound.cli.bench.kafka import PACKAGE
+    from benchmarks.kafka import PACKAGE, is_installed
 
-    with_kafka = importlib.util.find_spec("confluent_kafka") is not None
     with Stage.open(arguments) as stage:
         say(f"broker: {arguments.broker or 'the one of the simulator'}")
         with _bare_consumer(stage, arguments) as arrivals:
             figures, bodies = _one_by_one(stage, arrivals, arguments)
         figures |= _many(stage, arguments)
-    if with_kafka:
+    if arguments.kafka_waits and is_installed():
         figures |= _kafka(arguments, bodies)
     else:
-        say(f"no comparison with Kafka's trigger: {PACKAGE} is not installed (pip install {PACKAGE})")
+        if arguments.kafka_waits:
+            say(f"no comparison with Kafka's trigger: {PACKAGE} is not installed (pip install {PACKAGE})")
         figures |= dict.fromkeys(["kafka_median_ms", "kafka_resumed", *(f"kafka_{name}" for name in _SHARED)])
     _print_table(figures, arguments)
     print(json.dumps(figures))
@@ -109,8 +111,8 @@ class Stage:
         """Start all of it; the service's clock stands still."""
         from sqlalchemy import make_url
 
-        from airflow_provider_outbound.cli.bench.triggerer import Triggerer
         from airflow_provider_outbound.core.ledger import open_ledger
+        from benchmarks.triggerer import Triggerer
 
         options = ["--latency-ms", str(arguments.latency_ms), "--concurrency", str(max(20, arguments.sensors))]
         if arguments.broker:
@@ -196,8 +198,8 @@ def _order(service: Mapping[str, Any], what: str, order: Mapping[str, Any]) -> N
 @contextmanager
 def _bare_consumer(stage: Stage, arguments: argparse.Namespace) -> Iterator[Arrivals]:
     """The bare client, in a consumer group of its own on the same broker."""
-    from airflow_provider_outbound.cli.bench import bare
     from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+    from benchmarks import bare
 
     settings = RocketMQSettings(
         endpoints=(stage.service["broker"],),
@@ -295,7 +297,7 @@ def _kafka(arguments: argparse.Namespace, bodies: Sequence[str]) -> dict[str, An
 
     Of those only the one that comes together with it is put there.
     """
-    from airflow_provider_outbound.cli.bench.triggerer import Triggerer
+    from benchmarks.triggerer import Triggerer
 
     def messages(group: str) -> list[str]:
         return [json.dumps({**json.loads(body), "groupId": group}) for body in bodies]

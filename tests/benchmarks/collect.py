@@ -1,5 +1,5 @@
 """
-``outbound bench collect``: what keeping messages costs, and whether a ledger that has grown is slower.
+``python tests/benchmarks collect``: what keeping messages costs, and whether a ledger that has grown is slower.
 
 First the collector, a process as it always is, beside the bare client on the same broker: each in a consumer group of
 its own takes in the same backlog, in turns. Then a ledger of many events beside one of few: how fast events come in,
@@ -19,9 +19,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import attrs
+from support.simulated import simulated_service
 
-from airflow_provider_outbound.cli.bench.common import in_own_process, say, simulated_service
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+from benchmarks.common import in_own_process, say
 
 #: Names the URL of a PostgreSQL server, where the option does not.
 POSTGRESQL_VARIABLE = "OUTBOUND_BENCH_POSTGRESQL"
@@ -117,7 +118,7 @@ def _transport(
     make_group: Callable[[str], None],
 ) -> dict[str, Any]:
     """Events a second of the bare client and of the collector, by one transport."""
-    from airflow_provider_outbound.cli.bench import racers
+    from benchmarks import racers
 
     names = ("bare", "sqlite", "postgresql")
     missing = [name for name in names if name == "postgresql" and not arguments.postgresql_url]
@@ -205,7 +206,7 @@ def bodies(count: int, *, jobs_per_group: int = 5_000) -> Iterator[bytes]:
 
 def _growth(arguments: argparse.Namespace) -> dict[str, Any]:
     """What a ledger of many events takes longer than one of few; in SQLite."""
-    from airflow_provider_outbound.cli.bench import growth
+    from benchmarks import growth
 
     if not arguments.many:
         return {"insert_slowdown": None, "query_slowdown": None}

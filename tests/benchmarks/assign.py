@@ -1,5 +1,5 @@
 """
-``outbound bench assign``: how fast contacts are assigned, and what exactly-once costs.
+``python tests/benchmarks assign``: how fast contacts are assigned, and what exactly-once costs.
 
 Three ways to assign the same contacts: the vendor guide's loop (one request after the other), a plain thread pool over
 the SDK, which is this client's ceiling on this machine, and ours with its journal. Then many contacts from Parquet, the
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from support.simulated import client_of, simulated_service
 
-from airflow_provider_outbound.cli.bench.common import KEY, client_of, in_own_process, say, simulated_service
+from benchmarks.common import KEY, in_own_process, say
 
 _LATENCY_MS = 30
 #: Seconds after which a sender should have found the limit of a service that throttles.
@@ -64,21 +65,22 @@ class Job:
 def run(arguments: argparse.Namespace) -> int:
     """Measure everything and print it; 0."""
     with tempfile.TemporaryDirectory(prefix="outbound-bench-") as folder:
-        figures = {**_three_ways(arguments, folder), **_many(arguments, folder), **_limited(arguments, folder)}
+        with simulated_service("--latency-ms", str(_LATENCY_MS)) as service:
+            figures = {**_three_ways(arguments, service, folder), **_many(arguments, service, folder)}
+        figures |= _limited(arguments, folder)
     _print_table(figures, arguments)
     print(json.dumps(figures))
     return 0
 
 
-def _three_ways(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
-    with simulated_service("--latency-ms", str(_LATENCY_MS)) as service:
-        speeds: dict[str, float] = {}
-        for name, measure in (("guide", guide), ("pool", pool), ("ours", ours)):
-            job = _job(arguments, service, folder, contacts=arguments.contacts)
-            seconds = in_own_process(measure, job)["seconds"]
-            _check(service, job.job_group_id, arguments.contacts)
-            speeds[name] = arguments.contacts / seconds
-            say(f"{name}: {speeds[name]:,.0f} jobs a second")
+def _three_ways(arguments: argparse.Namespace, service: Mapping[str, Any], folder: str) -> dict[str, float]:
+    speeds: dict[str, float] = {}
+    for name, measure in (("guide", guide), ("pool", pool), ("ours", ours)):
+        job = _job(arguments, service, folder, contacts=arguments.contacts)
+        seconds = in_own_process(measure, job)["seconds"]
+        _check(service, job.job_group_id, arguments.contacts)
+        speeds[name] = arguments.contacts / seconds
+        say(f"{name}: {speeds[name]:,.0f} jobs a second")
     return {
         "jobs_per_second_guide": round(speeds["guide"], 1),
         "jobs_per_second_pool": round(speeds["pool"], 1),
@@ -88,20 +90,19 @@ def _three_ways(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
     }
 
 
-def _many(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
+def _many(arguments: argparse.Namespace, service: Mapping[str, Any], folder: str) -> dict[str, float]:
     few, many = str(Path(folder, "few.parquet")), str(Path(folder, "many.parquet"))
     _write_parquet(few, min(1000, arguments.many))
     _write_parquet(many, arguments.many)
-    with simulated_service("--latency-ms", str(_LATENCY_MS)) as service:
-        small = in_own_process(ours, _job(arguments, service, folder, path=few))
-        job = attrs.evolve(_job(arguments, service, folder, path=many), batch_size=99)
-        large = in_own_process(ours, job)
-        _check(service, job.job_group_id, arguments.many)
-        say(f"{arguments.many:,} contacts: {large['seconds']:.0f} s; memory {large['memory']}")
-        before = _counts(service)["requests"]["AssignJobs"]
-        again = in_own_process(ours, job)
-        requests = _counts(service)["requests"]["AssignJobs"] - before
-        say(f"the same again: {again['seconds']:.1f} s, {requests} requests")
+    small = in_own_process(ours, _job(arguments, service, folder, path=few))
+    job = attrs.evolve(_job(arguments, service, folder, path=many), batch_size=99)
+    large = in_own_process(ours, job)
+    _check(service, job.job_group_id, arguments.many)
+    say(f"{arguments.many:,} contacts: {large['seconds']:.0f} s; memory {large['memory']}")
+    before = _counts(service)["requests"]["AssignJobs"]
+    again = in_own_process(ours, job)
+    requests = _counts(service)["requests"]["AssignJobs"] - before
+    say(f"the same again: {again['seconds']:.1f} s, {requests} requests")
     return {
         "contacts": arguments.many,
         "seconds_for_them": round(large["seconds"], 1),
