@@ -48,6 +48,10 @@ FEW = 99
 _BARREN = 5
 #: If no message told this part of the results, somebody else may be taking the messages.
 _MANY_RECOVERED = 0.1
+#: Said where no collector of this ledger knows of a cause.
+_ANOTHER_READER = (
+    "if that goes on, another program or another ledger reads with the same RocketMQ consumer group: give each its own"
+)
 #: Two looks are an interval apart if not more than this part of it is missing: claims come a little early or late.
 _NEARLY = 0.9
 
@@ -360,11 +364,11 @@ class Completion:
             )
         if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
             log.warning(
-                "Job group %s: %d of %d results came from the API, for no message told them; if that goes on, another"
-                " program or another ledger reads with the same RocketMQ consumer group: give each its own",
+                "Job group %s: %d of %d results came from the API, for no message told them; %s",
                 group_id,
                 counted["recovered"],
                 counted["total"],
+                self._ledger.collectors.cause_for(group_id) or _ANOTHER_READER,
             )
         return self._summarise(counted, notes, mismatch=mismatch)
 
