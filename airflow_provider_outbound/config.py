@@ -66,8 +66,12 @@ def load() -> Settings:
 
 def default_ledger_url() -> str:
     """The ledger used where none is configured: a file in AIRFLOW_HOME."""
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    return f"sqlite:///{home}/outbound_ledger.db"
+    return f"sqlite:///{airflow_home()}/outbound_ledger.db"
+
+
+def airflow_home() -> Path:
+    """The folder that Airflow calls its home."""
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 
 
 def executor() -> str:
@@ -149,11 +153,11 @@ def _ledger_keys() -> tuple[str, ...]:
         source = "[core] fernet_key"
         keys = _split(_get("fernet_key", "core"))
         if keys == (_NO_KEY_YET,):
-            home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
             raise OutboundBotConfigError(
-                f"Airflow is not configured here: there is no airflow.cfg in {home}, and so no key; set AIRFLOW_HOME to"
-                " the folder that has it, or make one with: airflow db migrate. A machine that only collects needs"
-                " none: set OUTBOUND_LEDGER_URL and OUTBOUND_LEDGER_KEY, to the same values as all others"
+                f"Airflow is not configured here: there is no airflow.cfg in {airflow_home()}, and so no key; set"
+                " AIRFLOW_HOME to the folder that has it, or make one with: airflow db migrate. A machine that only"
+                " collects needs none: set OUTBOUND_LEDGER_URL and OUTBOUND_LEDGER_KEY, to the same values as all"
+                " others"
             )
     if not keys:
         raise OutboundBotConfigError(

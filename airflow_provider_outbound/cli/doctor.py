@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import attrs
 
+from airflow_provider_outbound.cli import collectors
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
 from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.cli.place import Finding, State, look_around
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.config import Settings
+    from airflow_provider_outbound.core.ledger import Collecting
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 _DESCRIPTION = """\
@@ -39,23 +42,6 @@ _PACKAGES = (
     "rocketmq-python-client",
     "rocketmq-client-python",
 )
-
-
-class State(StrEnum):
-    """How a finding is meant."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-@attrs.frozen
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    text: str
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -88,8 +74,19 @@ def _examine(arguments: argparse.Namespace) -> int:
         print_json([attrs.asdict(finding) for finding in findings])
     wrong = [finding.name for finding in findings if finding.state is State.WRONG]
     if wrong:
-        print(f"outbound: wrong: {', '.join(dict.fromkeys(wrong))}", file=sys.stderr)
+        is_elsewhere = findings[0].state is State.WRONG
+        hint = "" if is_elsewhere else _other_home()
+        print(f"outbound: wrong: {', '.join(dict.fromkeys(wrong))}{hint}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+def _other_home() -> str:
+    """What may explain everything that is wrong."""
+    from airflow_provider_outbound import config
+
+    if "AIRFLOW_HOME" in os.environ:
+        return ""
+    return f". AIRFLOW_HOME is not set: if your Airflow's home is not {config.airflow_home()}, set it and look again"
 
 
 def _show(finding: Finding) -> None:
@@ -105,14 +102,19 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
     """Look at one thing after the other."""
     from airflow_provider_outbound import config
 
+    place = look_around()
+    yield place
     yield _versions()
+    if place.state is State.WRONG:
+        # Everything else would be about an Airflow that is not there.
+        return
     try:
         settings = config.load()
     except OutboundBotError as error:
         yield Finding("configuration", State.WRONG, str(error))
     else:
         yield _configuration(settings)
-        yield from _ledger(settings)
+        yield from _ledger(settings, None if arguments.no_rocketmq else arguments.rocketmq_conn_id)
     yield from _outboundbot(arguments.outboundbot_conn_id)
     if arguments.no_rocketmq:
         yield Finding("messages", State.GOOD, "none are expected; tasks learn of results by the API alone")
@@ -141,7 +143,7 @@ def _configuration(settings: Settings) -> Finding:
     return Finding("configuration", State.GOOD, f"collector {settings.collector}: {collector}; kept: {kept}")
 
 
-def _ledger(settings: Settings) -> Iterator[Finding]:
+def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Finding]:
     from airflow_provider_outbound.cli.ledger.opening import missing_file
     from airflow_provider_outbound.cli.ledger.status import warnings_of
     from airflow_provider_outbound.core.ledger import examine, open_ledger
@@ -167,6 +169,20 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     if skew > _MAX_SKEW:
         text = f"this machine and the ledger's database differ by {skew:.0f} s: set both by a time server"
         yield Finding("clock", State.WARNING, f"{text}; windows go by the one, leases by the other")
+    if rocketmq_conn_id is not None:
+        yield from _collectors(health.collecting, rocketmq_conn_id if settings.collector == "external" else None)
+
+
+def _collectors(collecting: Collecting, external: str | None) -> Iterator[Finding]:
+    """Each collector that the ledger knows, and what keeps messages from coming."""
+    name = "collector"
+    if why := collecting.why_nothing_comes(external):
+        yield Finding(name, State.WRONG, f"no messages come: {why}")
+    for one in collecting.collectors:
+        # Between two campaigns no embedded collector runs.
+        may_have_ended = external is None or collecting.is_running(one)
+        state = State.GOOD if may_have_ended and not one.trouble else State.WARNING
+        yield Finding(name, state, collectors.describe(collecting, one))
 
 
 def _outboundbot(conn_id: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound import config
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
@@ -77,10 +78,14 @@ def _list(arguments: argparse.Namespace) -> int:
             records = ledger.jobs.list_job_groups()[: arguments.limit]
             no_api = _why_no_api(hook)
             rows = [_row(hook, record, no_api) for record in records]
+            external = "ID" if config.load().collector == "external" else None
+            no_messages = ledger.collectors.read().why_nothing_comes(external)
     if arguments.json:
         print_json(rows)
     else:
         _print_table(rows)
+    if no_messages and any(row["api"] or row["error"] for row in rows):
+        print(f"outbound: no messages come: {no_messages}", file=sys.stderr)
     failed = [row for row in rows if row["error"]]
     if no_api and failed:
         print(f"outbound: the API was not asked of {len(failed)} job groups: {no_api}", file=sys.stderr)

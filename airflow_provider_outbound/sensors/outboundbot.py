@@ -18,6 +18,7 @@ from airflow_provider_outbound.core.models.flags import check_flags
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupTimeoutError,
+    LedgerUnavailableError,
     OutboundBotConfigError,
     OutboundBotError,
 )
@@ -113,6 +114,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.on_cancelled = on_cancelled
         self.on_unresolved_jobs = on_unresolved_jobs
         self.cancel_on_kill = cancel_on_kill
+        self._reported_trouble = ""
 
     def execute(self, context: Context) -> Any:
         check_flags(self, "deferrable", "cancel_on_kill")
@@ -132,6 +134,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         summary = self._completion.check()
         if summary is not None:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
+        self._report_trouble()
         started_at = None
         if self.reschedule:
             started_at = context["ti"].get_first_reschedule_date(context)
@@ -172,6 +175,19 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             with self._waiting():
                 if self._completion.cancel():
                     self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
+
+    def _report_trouble(self) -> None:
+        """Log what keeps messages from coming; each once, and once again in each new process of a rescheduled task."""
+        if self.rocketmq_conn_id is None or config.load().collector != "external":
+            return
+        try:
+            trouble = self.hook.ledger.collectors.read().why_nothing_comes(self.rocketmq_conn_id)
+        except LedgerUnavailableError:
+            # The look before has logged it.
+            return
+        if trouble and trouble != self._reported_trouble:
+            self.log.warning("Job group %s: no messages come: %s", self._group_id, trouble)
+        self._reported_trouble = trouble
 
     @cached_property
     def hook(self) -> OutboundBotHook:

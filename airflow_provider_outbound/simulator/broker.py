@@ -32,6 +32,8 @@ _LOST_SETTINGS = (
     '"apache.rocketmq.v2.Settings.getSubscription()" because "settings" is null'
 )
 _OK = wire.Status(code=wire.OK, message="OK")
+#: What a proxy answers to a user it does not know, or to a wrong signature.
+_REFUSED = wire.Status(code=wire.UNAUTHORIZED, message="check signature failed")
 
 
 class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated without types
@@ -48,6 +50,8 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         self.topics = {topic: Topic(topic)}
         #: Client ids whose settings arrived since the last start.
         self._settings: dict[str, wire.Settings] = {}
+        #: Whether nobody's credentials will do.
+        self._is_locked = False
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -98,11 +102,22 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         Answer ``POST /_simulator/broker``.
 
         ``{"restart": true}``, ``{"stop": true}``, ``{"start": true}``, ``{"reset": true}``, ``{"publish": text}``,
-        ``{"create_group": name}``, ``{"delete_group": name}``, ``{"create_topic": name}``.
+        ``{"create_group": name}``, ``{"delete_group": name}``, ``{"create_topic": name}``, ``{"lock": true}``: refuse
+        everybody's credentials, until ``{"lock": false}``.
 
         :raises ValueError: an unknown order; nothing was done.
         """
-        orders = {"restart", "reset", "create_group", "delete_group", "create_topic", "publish", "stop", "start"}
+        orders = {
+            "restart",
+            "reset",
+            "create_group",
+            "delete_group",
+            "create_topic",
+            "publish",
+            "stop",
+            "start",
+            "lock",
+        }
         if unknown := set(wanted) - orders:
             raise ValueError(f"unknown orders {sorted(unknown)}; known: {', '.join(sorted(orders))}")
         if group := wanted.get("create_group"):
@@ -111,6 +126,8 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
             self.consumer_groups.discard(group)
         if topic := wanted.get("create_topic"):
             self.topics.setdefault(topic, Topic(topic))
+        if "lock" in wanted:
+            self._is_locked = bool(wanted["lock"])
         if wanted.get("reset"):
             self.reset()
         if text := wanted.get("publish"):
@@ -147,6 +164,8 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
     async def QueryRoute(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Where a topic's queues are."""
         topic = request.topic.name
+        if self._is_locked:
+            return service.QueryRouteResponse(status=_REFUSED)
         if topic not in self.topics:
             return service.QueryRouteResponse(
                 status=_status(
@@ -214,6 +233,8 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
 
     def _check_poll(self, request: Any, context: Any) -> tuple[Any, float]:
         """Why a poll is refused, or ``None`` and how long it may last."""
+        if self._is_locked:
+            return _REFUSED, 0.0
         if _client_id(context) not in self._settings or request.group.name not in self.consumer_groups:
             return _status(wire.INTERNAL_SERVER_ERROR, _LOST_SETTINGS), 0.0
         if request.message_queue.topic.name not in self.topics:

@@ -43,10 +43,14 @@ async def load_watch(rocketmq_conn_id: str | None) -> tuple[config.Settings, Wat
     from airflow_provider_outbound.core.collect.watch import WatchSettings
 
     settings = await settings_reader.run(config.load)
-    rocketmq = None
+    rocketmq = external = None
     if rocketmq_conn_id is not None and settings.collector == "embedded":
         rocketmq = await RocketMQHook(rocketmq_conn_id).asettings()
-    return settings, WatchSettings(ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq)
+    elif rocketmq_conn_id is not None:
+        external = rocketmq_conn_id
+    return settings, WatchSettings(
+        ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq, external=external
+    )
 
 
 class Desk:

@@ -70,6 +70,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
         self.abandoned_after = abandoned_after
+        self._reported_trouble = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -114,6 +115,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             while True:
                 left = self._left()
                 await waiter.changed(max(0.0, min(left, pause)))
+                self._report_trouble(waiter.trouble, settings)
                 summary, rest = await desk.run(lambda: desk.timed(completion.check))
                 if summary is not None:
                     return {"status": "complete", "summary": summary}
@@ -121,6 +123,19 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = completion.next_check_in()
+
+    def _report_trouble(self, trouble: str, settings: config.Settings) -> None:
+        """Log what keeps messages from coming, once. What is logged here, in the loop, goes to the task's own log."""
+        if trouble and trouble != self._reported_trouble:
+            log.warning(
+                "Job group %s: no messages come: %s. Meanwhile the API is asked every %g s",
+                self.job_group_id,
+                trouble,
+                settings.reconcile_interval,
+            )
+        elif self._reported_trouble and not trouble:
+            log.info("Job group %s: messages can come again", self.job_group_id)
+        self._reported_trouble = trouble
 
     def _left(self) -> float:
         """Seconds until the deadline."""

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 from sqlalchemy import text
 
 from airflow_provider_outbound.cli import main
-from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
+from airflow_provider_outbound.cli.place import look_around
+from airflow_provider_outbound.core.ledger import CollectorReport, Incoming, Ledger, open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
 OUTBOUNDBOT, ROCKETMQ = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
@@ -98,6 +100,7 @@ def test_everything_is_there(
     assert code == 0, found
     assert {state for _, state, _ in found} == {"good"}
     assert [name for name, _, _ in found] == [
+        "airflow",
         "versions",
         "configuration",
         "ledger",
@@ -115,7 +118,7 @@ def test_a_program_finds_nothing_but_json(cloud: Simulator, ledger_url: str, tri
     command = [sys.executable, "-m", "airflow", "outbound", "doctor", "--json"]
     with open_ledger(ledger_url, [KEY]) as ledger, ledger.write() as connection:
         connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
-        for table in ("topic_instances", "refusals"):
+        for table in ("topic_instances", "refusals", "collectors"):
             connection.execute(text(f"DROP TABLE {table}"))
         for table, column in (
             ("quarantine", "head_of"),
@@ -286,7 +289,7 @@ def test_each_finding_is_a_line(
     captured = capsys.readouterr()
 
     lines = captured.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["good", "good", "warning", "wrong", "good", "good"]
+    assert [line.split()[0] for line in lines] == ["good", "good", "good", "warning", "wrong", "good", "good"]
     assert captured.err == "outbound: wrong: outboundbot_default\n"
 
 
@@ -308,3 +311,109 @@ def test_a_topic_that_several_bots_share_and_a_bot_that_is_not_named_are_told_of
     assert "topic shared carries events of 2 bot instances (bot-1, bot-2)" in texts_of(findings, "ledger", "warning")
     told = texts_of(findings, "rocketmq_default", "warning")
     assert f"instance_id names other bot instances than {cloud.instance_id} of outboundbot_default" in told
+
+
+REPORT = CollectorReport(
+    collector_id="1" * 32,
+    endpoints="grpc://broker:8081",
+    topic="calls",
+    consumer_group="GID_ours",
+    host="alpha",
+    pid=7,
+    running_for=30.0,
+    contact_ago=0.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("collector", "report", "code", "expected"),
+    [
+        pytest.param("embedded", {}, 0, {"good": "last answer of the broker 0 s ago; last message never"}, id="well"),
+        pytest.param(
+            "embedded",
+            {"trouble": "the broker has no such group", "trouble_ago": 0.0, "contact_ago": None},
+            1,
+            {"wrong": "no messages come: the broker has no such group", "warning": "on alpha (process 7)"},
+            id="trouble",
+        ),
+        pytest.param(
+            "external", None, 1, {"wrong": "no collector has reported to this ledger; start one: outbound"}, id="none"
+        ),
+    ],
+)
+def test_how_the_collectors_are(
+    collector: str,
+    report: dict[str, Any] | None,
+    code: int,
+    expected: dict[str, str],
+    cloud: Simulator,
+    ledger_url: str,
+    triggerer: None,
+    monkeypatch: pytest.MonkeyPatch,
+    doctor: Doctor,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", collector)
+    with open_ledger(ledger_url, [KEY]) as ledger:
+        if report is not None:
+            ledger.collectors.report(attrs.evolve(REPORT, **report))
+
+    ended, found = doctor()
+
+    assert ended == code, found
+    assert {state for name, state, _ in found if name == "collector"} == set(expected)
+    for state, words in expected.items():
+        assert words in texts_of(found, "collector", state)
+    assert not [name for name, _, _ in doctor("--no-rocketmq")[1] if name == "collector"]
+
+
+def test_the_first_line_names_home_database_and_ledger_without_passwords(
+    cloud: Simulator, ledger_url: str, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
+) -> None:
+    conf = "postgresql+psycopg2://airflow:hidden@127.0.0.1:1/airflow?password=hidden"
+    _, found = doctor()
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", conf)
+    place = look_around()
+
+    home = os.environ["AIRFLOW_HOME"]
+    assert found[0] == ("airflow", "good", f"home {home}; database sqlite:///{home}/airflow.db; ledger {ledger_url}")
+    assert "database postgresql+psycopg2://airflow:***@127.0.0.1:1/airflow;" in place.text
+    assert "hidden" not in place.text
+
+
+def run_without_home(home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a shell without AIRFLOW_HOME."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    command = [sys.executable, "-W", "ignore", "-c", "from airflow_provider_outbound.cli import main; exit(main())"]
+    return subprocess.run(
+        [*command, "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**environment, "HOME": str(home), **variables},
+    )
+
+
+def test_without_airflow_home_nothing_is_said_of_an_airflow_that_is_not_there(tmp_path: Path) -> None:
+    ended = run_without_home(tmp_path)
+
+    assert ended.returncode == 1
+    first, *others = ended.stdout.splitlines()
+    assert first.startswith(
+        f"wrong   airflow: no Airflow has run with home {tmp_path}/airflow (the default: AIRFLOW_HO"
+    )
+    assert "set AIRFLOW_HOME" in first
+    assert [line.split()[1] for line in others] == ["versions:"]
+    assert ended.stderr == "outbound: wrong: airflow\n"
+    assert not (tmp_path / "airflow" / "airflow.db").exists()
+
+
+def test_without_airflow_home_what_is_wrong_may_be_of_another_airflow(tmp_path: Path) -> None:
+    ended = run_without_home(tmp_path, AIRFLOW__CORE__FERNET_KEY=KEY)
+
+    first = ended.stdout.splitlines()[0]
+    assert first.startswith(
+        f"warning airflow: home {tmp_path}/airflow (the default: AIRFLOW_HOME is not set); database "
+    )
+    assert f"ledger sqlite:///{tmp_path}/airflow/outbound_ledger.db" in first
+    assert f"if your Airflow's home is not {tmp_path}/airflow, set it and look again" in ended.stderr

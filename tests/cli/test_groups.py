@@ -78,7 +78,7 @@ def test_a_program_finds_nothing_but_json(cloud: Simulator, campaign: Callable[.
     hook = OutboundBotHook()
     with hook.ledger as ledger, ledger.write() as connection:
         connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
-        for table in ("topic_instances", "refusals"):
+        for table in ("topic_instances", "refusals", "collectors"):
             connection.execute(text(f"DROP TABLE {table}"))
         for table, column in (
             ("quarantine", "head_of"),
@@ -121,6 +121,27 @@ def test_groups_are_listed_with_what_ledger_and_api_count(
     for group_id, name in ((ended, "spring"), (under_way, "summer")):
         (line,) = [line for line in table.splitlines() if group_id in line]
         assert {name, f"run-of-{name}"} <= set(line.split())
+
+
+def test_what_keeps_messages_from_coming_is_said_while_a_group_is_under_way(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = campaign("spring", 2)
+    assert main(["groups"]) == 0
+    assert "no messages come" not in capsys.readouterr().err
+
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", "external")
+    assert main(["groups", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 1
+    assert captured.err.startswith("outbound: no messages come: no collector has reported to this ledger; start one: ")
+
+    end(cloud, group)
+    assert main(["groups"]) == 0
+    assert "no messages come" not in capsys.readouterr().err
 
 
 def test_without_a_connection_the_ledgers_groups_are_listed_and_what_was_not_asked_is_said_once(

@@ -13,13 +13,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import func, make_url, select, text, update
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.follow_up import follow_up
-from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, open_ledger, schema
+from airflow_provider_outbound.core.ledger import CollectorReport, Incoming, JobGroupRecord, Ledger, open_ledger, schema
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job
 
@@ -155,6 +156,51 @@ def test_a_message_whose_head_alone_is_kept_shows_as_such(
     assert f"{len(body)} of 9999" in outbound("quarantine", "list")[1]
     code, said = outbound("quarantine", "replay", "--all")
     assert (code, said.strip()) == (0, "0 read and taken into the ledger, 1 still cannot be read")
+
+
+REPORT = CollectorReport(
+    collector_id="1" * 32,
+    endpoints="grpc://broker:8081",
+    topic="calls",
+    consumer_group="GID_ours",
+    host="alpha",
+    pid=7,
+    running_for=30.0,
+    contact_ago=0.0,
+)
+
+
+def test_status_tells_how_each_collector_is_and_what_keeps_messages_from_coming(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], outbound: Callable[..., tuple[int, str]]
+) -> None:
+    ledger.collectors.report(REPORT)
+    well = status()
+    ledger.collectors.report(attrs.evolve(REPORT, contact_ago=90.0, trouble="no such group", trouble_ago=0.0))
+    found = status()
+
+    assert well["warnings"] == []
+    (one,) = found["collectors"]
+    assert (one["host"], one["pid"], one["topic"], one["consumer_group"]) == ("alpha", 7, "calls", "GID_ours")
+    assert (one["running"], one["last_trouble"], one["last_message_at"]) == (True, "no such group", None)
+    assert found["warnings"] == ["no messages come: no such group"]
+    shown = " ".join(outbound("status")[1].split())
+    assert "collector on alpha (process 7), topic 'calls' as consumer group 'GID_ours'; last answer" in shown
+    assert "no such group (0 s ago)" in shown
+
+
+def test_results_from_the_api_are_not_blamed_on_another_consumer_where_the_cause_is_known(
+    ledger: Ledger, status: Callable[[], dict[str, Any]]
+) -> None:
+    store(ledger, *(message(job=job) for job in range(25)))
+    listed = [Job(job_id=f"listed-{one}", job_group_id="g1", status=JobStatus.SUCCEEDED) for one in range(5)]
+    ledger.jobs.record_listing("g1", listed)
+    ledger.collectors.report(attrs.evolve(REPORT, trouble="the broker was away", trouble_ago=0.5, contact_ago=0.0))
+    with ledger.write() as connection:
+        connection.execute(update(schema.job_groups).values(created_at=ledger.time(connection) - timedelta(hours=1)))
+
+    (warning,) = status()["warnings"]
+
+    assert warning.startswith("5 of 30 results came from the API and not by a message: the broker was away (at ")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ events as old that every cursor has passed. Works in small transactions, so coll
 Of a purged group a tombstone stays, so that clearing its tasks calls nobody again. Passed over, and said so: groups
 that somebody may wait for, that have an assignment open, jobs that may still be dialled, or events that a cursor has
 yet to read. A purge that was interrupted is finished by the next one.
+--group purges one group however young, unless one of these things keeps it, or its window is still open and not all of
+its jobs have ended; it says all of them, and until when each lasts.
 --cursor drops the cursor of a subscription whose trigger is gone for good, and purges nothing else: events are kept
 for it no longer.
 What is purged is not remembered: max_calls_per_contact counts only what is kept, so keep rows for longer than its
@@ -38,7 +40,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="default: [outbound] retention_days; with --group: 0",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--group", metavar="ID", help="this job group alone")
+    which.add_argument("--group", metavar="ID", help="this job group alone, however young")
     which.add_argument("--cursor", metavar="NAME", help="only drop this subscription's cursor")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be purged")
     parser.set_defaults(run=_purge)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from airflow_provider_outbound.cli import collectors
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.cli.output import print_json
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Health
 
 _DESCRIPTION = """\
-Rows, size and schema of the ledger; how far its readers are behind; when the last event came by each topic; how many
-results no message told; messages and rows that cannot be read. What somebody should look at is said at the end."""
+Rows, size and schema of the ledger; which collectors run, when the broker last answered each, and what went wrong last;
+how far the ledger's readers are behind; when the last event came by each topic; how many results no message told;
+messages and rows that cannot be read. What somebody should look at is said at the end."""
 
 #: Instances of a topic that a warning names.
 _SHOWN = 5
@@ -65,6 +67,7 @@ def _as_json(health: Health, ledger: str) -> dict[str, Any]:
             for topic in health.topics
         ],
         "instances": [{**attrs.asdict(instance), "last_at": _iso(instance.last_at)} for instance in health.instances],
+        "collectors": collectors.as_json(health.collecting),
         "results": health.recovery.results,
         "results_from_api": health.recovery.from_api,
         "share_from_api": round(health.recovery.share, 4),
@@ -81,10 +84,12 @@ def warnings_of(health: Health) -> list[str]:
     recovery = health.recovery
     found = []
     if recovery.is_high:
-        found.append(
-            f"{recovery.from_api} of {recovery.results} results came from the API and not by a message: another "
-            "consumer seems to take messages from this ledger's consumer group; give it one of its own"
+        why = health.why_from_api or (
+            "another consumer seems to take messages from this ledger's consumer group; give it one of its own"
         )
+        found.append(f"{recovery.from_api} of {recovery.results} results came from the API and not by a message: {why}")
+    if trouble := health.collecting.trouble():
+        found.append(f"no messages come: {trouble}")
     if health.rows["quarantine"]:
         found.append(
             f"{health.rows['quarantine']} messages could not be read; see them by: outbound ledger quarantine list"
@@ -129,6 +134,8 @@ def _print(health: Health, ledger: str) -> None:
             counts = (f"{one.stored:,}", f"{one.skipped:,}", _ago(one.last_at))
             instances.add_row(escape(one.topic), escape(one.instance_id or "(unnamed)"), *counts)
         console.print(instances)
+    for one in health.collecting.collectors:
+        say(f"collector {collectors.describe(health.collecting, one)}")
     if health.cursors:
         cursors = Table("cursor", "unread events", "oldest of them", "moved")
         for lag in health.cursors:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 import attrs
@@ -32,13 +32,16 @@ from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, check
 from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.ledger import Collecting, Ledger
 
 #: How long a collector outlives its last waiter (seconds): a row of short waits must not start one each.
 LINGER_SECONDS = 5.0
 #: Shortest time between two looks at the ledger (seconds), however fast the collector calls; and how many times as long
 #: as the last look took it is at least, so that looking never keeps the process busy.
 MIN_LOOK_INTERVAL, LOOK_INTERVAL_TIMES = 0.02, 10
+#: Time between two looks at how the collectors are (seconds), and how long a watch that has just begun gives one to
+#: report: it may have to be started first.
+COLLECTORS_SECONDS, FIRST_REPORT_SECONDS = 10.0, 30.0
 #: Waiters woken at once, and the pause before the next are (seconds): a loop whose thousand waiters all go on in one
 #: turn serves nobody else meanwhile.
 WAKE_AT_ONCE, WAKE_PAUSE = 25, 0.005
@@ -65,12 +68,15 @@ class WatchSettings:
     :param ledger_url: SQLAlchemy URL of the ledger.
     :param ledger_keys: Fernet keys of the ledger, newest first.
     :param rocketmq: Subscription to collect; ``None`` to read the ledger only, which others fill.
+    :param external: Connection to the messages, where a service has to collect them; ``None`` if this process does, or
+        if none are expected.
     :param poll_interval: Longest time between two looks at the ledger (seconds).
     """
 
     ledger_url: str = attrs.field(repr=False)
     ledger_keys: tuple[str, ...] = attrs.field(repr=False)
     rocketmq: RocketMQSettings | None = None
+    external: str | None = None
     poll_interval: float = attrs.field(default=5.0, eq=False)
 
 
@@ -79,6 +85,8 @@ class Waiter:
 
     def __init__(self, job_group_id: str | None, *, every_change: bool) -> None:
         self.job_group_id = job_group_id
+        #: What keeps messages from coming; empty if nothing is known to. A change of it is worth a look too.
+        self.trouble = ""
         self._every_change = every_change
         self._loop = asyncio.get_running_loop()
         # Set, so that the first look comes after the registration: no change falls between them.
@@ -244,6 +252,8 @@ class _Watch:
         self._ledger: Ledger | None = None
         self._sequence: int | None = None
         self._trouble = ""
+        #: What keeps messages from coming.
+        self._no_messages = ""
 
     def add(self, waiter: Waiter) -> bool:
         """``False`` if this watch has ended meanwhile."""
@@ -251,6 +261,7 @@ class _Watch:
             if self._ended:
                 return False
             self._waiters.add(waiter)
+            waiter.trouble = self._no_messages
         return True
 
     def remove(self, waiter: Waiter) -> None:
@@ -283,6 +294,7 @@ class _Watch:
             )
         looked_at, interval = -settings.poll_interval, MIN_LOOK_INTERVAL
         news = False
+        begun_at = collectors_at = time.monotonic()
         try:
             while not self._finished():
                 if child is not None:
@@ -295,6 +307,9 @@ class _Watch:
                     interval = min(
                         settings.poll_interval, max(MIN_LOOK_INTERVAL, LOOK_INTERVAL_TIMES * (looked_at - begun))
                     )
+                if time.monotonic() - collectors_at >= COLLECTORS_SECONDS:
+                    collectors_at = time.monotonic()
+                    self._look_at_collectors(collectors_at - begun_at)
                 # Woken every half second, at least, to see whether it is over and whether the child still lives.
                 pause = min(0.5, max(0.01, (interval if news else settings.poll_interval) - age))
                 if child is not None:
@@ -338,7 +353,43 @@ class _Watch:
             self._trouble = ""
         with self._lock:
             concerned = [waiter for waiter in self._waiters if changed is None or waiter.is_concerned(changed)]
-        for number, waiter in enumerate(concerned):
+        self._wake(concerned)
+
+    def _look_at_collectors(self, age: float) -> None:
+        """
+        Tell the waiters when what keeps messages from coming has changed.
+
+        :param age: How long this watch has looked (seconds).
+        """
+        if self._ledger is None or (self._settings.rocketmq is None and self._settings.external is None):
+            return
+        try:
+            collecting = self._ledger.collectors.read()
+        except OutboundBotError:
+            # That the ledger cannot be read is said by the other look.
+            return
+        words = self._why_nothing_comes(collecting, age)
+        with self._lock:
+            changed = words != self._no_messages
+            self._no_messages = words
+            waiters = list(self._waiters) if changed else []
+        for waiter in waiters:
+            waiter.trouble = words
+        self._wake(waiters)
+
+    def _why_nothing_comes(self, collecting: Collecting, age: float) -> str:
+        ours = self._settings.rocketmq
+        if ours is None:
+            is_early = age < FIRST_REPORT_SECONDS and not collecting.running()
+            return "" if is_early else collecting.why_nothing_comes(self._settings.external)
+        subscription = ours.topic, ours.consumer_group
+        if collecting.running(subscription) or age < FIRST_REPORT_SECONDS:
+            return collecting.trouble(subscription)
+        return "the collector of this triggerer does not report to the ledger: see the log of the triggerer"
+
+    @staticmethod
+    def _wake(waiters: Sequence[Waiter]) -> None:
+        for number, waiter in enumerate(waiters):
             if number and number % WAKE_AT_ONCE == 0:
                 time.sleep(WAKE_PAUSE)
             waiter.tell()

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import attrs
 import tenacity
 
+from airflow_provider_outbound.core.collect.report import Reporter
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
 from airflow_provider_outbound.exceptions import (
     LedgerError,
@@ -61,6 +62,8 @@ GARBAGE_THRESHOLD = 20_000
 #: How long a collector that was told to stop may take to keep and acknowledge what it has in hand, and then to let the
 #: acknowledgements under way end, before it leaves the broker (seconds).
 FINISH_SECONDS, LAST_ACKNOWLEDGEMENTS_SECONDS = 1.5, 1.0
+#: How long a report under way may keep a collector from ending (seconds).
+LAST_REPORT_SECONDS = 1.0
 #: How long a collector that was told to stop may take before it just ends (seconds).
 STOP_SECONDS = 8.0
 
@@ -106,8 +109,9 @@ class WorkerSettings:
 class _Trouble:
     """Says once that something does not work, and once that it works again."""
 
-    def __init__(self, restored: str) -> None:
+    def __init__(self, restored: str, on_trouble: Callable[[str], None] = lambda _: None) -> None:
         self._restored = restored
+        self._on_trouble = on_trouble
         self._said = ""
 
     @property
@@ -116,6 +120,7 @@ class _Trouble:
 
     def say(self, words: str) -> None:
         before, self._said = self._said, words
+        self._on_trouble(words)
         if words != before:
             logger.warning("%s", words)
 
@@ -217,7 +222,8 @@ class Collector:
         self._settings = settings
         self._stop = stop
         self._on_change = on_change
-        self._broker = _Trouble("RocketMQ broker answers again")
+        self._reporter = Reporter(settings.rocketmq)
+        self._broker = _Trouble("RocketMQ broker answers again", self._reporter.note_trouble)
         self._database = _Trouble("the ledger answers again: collecting goes on")
         self._in_hand = _InHand()
         self._failure: BaseException | None = None
@@ -233,17 +239,32 @@ class Collector:
         """
         from airflow_provider_outbound.core.ledger import open_ledger
 
+        ledger = self._persist(
+            lambda: open_ledger(self._settings.ledger_url, self._settings.ledger_keys),
+            LedgerUnavailableError,
+            self._database,
+        )
+        if ledger is None:
+            return
+        with ledger:
+            reporting = self._reporter.start(ledger, self._stop)
+            try:
+                self._consume(ledger)
+            except Exception as error:
+                # Whoever waits reads the ledger, not this process's log.
+                if not isinstance(error, LedgerError):
+                    self._reporter.note_trouble(_words_of(error), for_good=True)
+                    self._reporter.write(ledger)
+                raise
+            finally:
+                self._stop.set()
+                reporting.join(LAST_REPORT_SECONDS)
+
+    def _consume(self, ledger: Ledger) -> None:
         consumer = open_consumer(self._settings.rocketmq)
         try:
             threading.Thread(target=self._interrupt, args=(consumer,), name="collect-interrupt", daemon=True).start()
-            ledger = self._persist(
-                lambda: open_ledger(self._settings.ledger_url, self._settings.ledger_keys),
-                LedgerUnavailableError,
-                self._database,
-            )
-            if ledger is not None:
-                with ledger:
-                    self._collect(consumer, ledger)
+            self._collect(consumer, ledger)
         finally:
             consumer.close()
         if self._failure is not None:
@@ -278,6 +299,8 @@ class Collector:
                 messages = self._persist(
                     lambda: consumer.receive(consumer.batch_size, POLL_SECONDS), RocketMQError, self._broker
                 )
+                if messages is not None:
+                    self._reporter.note_contact(messages=bool(messages))
                 if messages:
                     self._in_hand.put(messages)
                     # More are there: they may come in meanwhile. Else this lot is kept first, so that nothing is taken
@@ -367,6 +390,10 @@ def locate(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
+def _words_of(error: Exception) -> str:
+    return str(error) if isinstance(error, OutboundBotError) else f"the collector failed: {locate(error)}"
+
+
 def run(
     settings: WorkerSettings, *, stop: threading.Event | None = None, on_change: Callable[[], None] = lambda: None
 ) -> int:
@@ -385,11 +412,8 @@ def run(
     threading.Thread(target=_end_late, args=(stop,), name="collect-deadline", daemon=True).start()
     try:
         Collector(settings, stop=stop, on_change=on_change).run()
-    except OutboundBotError as error:
-        logger.error("%s", error)  # noqa: TRY400 - one line, no traceback
-        return FAILED
     except Exception as error:  # noqa: BLE001 - the process ends; whoever started it starts it again
-        logger.error("the collector failed: %s", locate(error))  # noqa: TRY400
+        logger.error("%s", _words_of(error))  # noqa: TRY400 - one line, no traceback
         return FAILED
     logger.info("stopped")
     return DONE

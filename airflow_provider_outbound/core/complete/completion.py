@@ -45,6 +45,10 @@ CONFIRM_DELAY = 1.0
 FEW = 99
 #: If no message told this part of the results, somebody else may be taking the messages.
 _MANY_RECOVERED = 0.1
+#: Said where no collector of this ledger knows of a cause.
+_ANOTHER_READER = (
+    "if that goes on, another program or another ledger reads with the same RocketMQ consumer group: give each its own"
+)
 
 
 class Completion:
@@ -332,11 +336,11 @@ class Completion:
     def _warn_of_recovered(self, counted: Mapping[str, Any]) -> None:
         if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
             log.warning(
-                "Job group %s: %d of %d results came from the API, for no message told them; if that goes on, another"
-                " program or another ledger reads with the same RocketMQ consumer group: give each its own",
+                "Job group %s: %d of %d results came from the API, for no message told them; %s",
                 self.job_group_id,
                 counted["recovered"],
                 counted["total"],
+                self._ledger.collectors.cause_for(self.job_group_id) or _ANOTHER_READER,
             )
 
     def _fill(self, counts: LedgerCounts, progress: Progress) -> bool:

@@ -6,6 +6,12 @@ Importing this package loads SQLAlchemy, so code that a DAG parses imports it in
 
 from __future__ import annotations
 
+from airflow_provider_outbound.core.ledger.collectors import (
+    Collecting,
+    CollectorRecord,
+    CollectorReport,
+    describe_age,
+)
 from airflow_provider_outbound.core.ledger.health import Health, examine
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.ledger.quarantine import Quarantined
@@ -41,6 +47,9 @@ __all__ = [
     "Begun",
     "CallCap",
     "Candidate",
+    "Collecting",
+    "CollectorRecord",
+    "CollectorReport",
     "Counts",
     "Doubt",
     "EventPage",
@@ -64,6 +73,7 @@ __all__ = [
     "TaskKey",
     "UndecidedAssignment",
     "Unfinished",
+    "describe_age",
     "examine",
     "open_ledger",
 ]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, LargeBinary, and_, case, cast, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.collectors import Collecting, read_collectors
 from airflow_provider_outbound.core.ledger.instances import RECENT_DAYS, TopicInstance, read_instances
 from airflow_provider_outbound.core.ledger.reconcile_state import Tombstone
 from airflow_provider_outbound.core.ledger.records import JobState
@@ -95,6 +96,10 @@ class Health:
     #: Which bot instances send to which topic.
     instances: tuple[TopicInstance, ...]
     recovery: Recovery
+    collecting: Collecting
+    #: What has kept messages from coming since the oldest of the :data:`RECENT_GROUPS` groups was made; empty if
+    #: nothing is known to.
+    why_from_api: str
     purged_groups: int
     #: Messages that came for purged groups.
     late_messages: int
@@ -136,6 +141,7 @@ def examine(database: Database) -> Health:
         }
         tombstones = connection.execute(select(_groups.observed).where(_groups.purged_at.is_not(None))).scalars().all()
         undecryptable, tried = _try_keys(database, connection)
+        collecting = read_collectors(connection, database.time(connection))
         return Health(
             ledger_id=database.ledger_id,
             revision=schema.REVISION,
@@ -145,6 +151,8 @@ def examine(database: Database) -> Health:
             topics=tuple(_topics(connection)),
             instances=tuple(read_instances(connection)),
             recovery=_recovery(connection),
+            collecting=collecting,
+            why_from_api=_why_from_api(connection, collecting),
             purged_groups=len(tombstones),
             late_messages=sum(Tombstone.from_json(row).late_messages for row in tombstones),
             undecryptable=undecryptable,
@@ -198,6 +206,13 @@ def _recovery(connection: Connection) -> Recovery:
     ).all()
     results = sum(row.results for row in rows)
     return Recovery(results=results, from_api=results - sum(int(row.told) for row in rows))
+
+
+def _why_from_api(connection: Connection, collecting: Collecting) -> str:
+    newest = select(_groups.created_at).where(_groups.purged_at.is_(None)).order_by(_groups.changed.desc())
+    moments = list(connection.execute(newest.limit(RECENT_GROUPS)).scalars())
+    # Collectors of an earlier version do not report.
+    return collecting.cause_since(min(moments)) if moments and collecting.collectors else ""
 
 
 def _try_keys(database: Database, connection: Connection) -> tuple[int, int]:

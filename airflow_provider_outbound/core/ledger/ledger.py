@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow_provider_outbound.core.ledger.collectors import Collectors
 from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.details import Details
 from airflow_provider_outbound.core.ledger.event_log import EventLog
@@ -22,7 +23,7 @@ class Ledger(Database):
     ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``events`` gives them to
     readers that come later, ``details`` keeps what else the API tells of jobs that have ended, ``follow_ups`` knows
     whom a follow-up has reached, ``quarantine`` holds messages that could not be read, ``retention`` purges what is
-    over for long, ``turns`` spaces out requests.
+    over for long, ``turns`` spaces out requests, ``collectors`` knows which collectors run and what troubles them.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
@@ -30,6 +31,7 @@ class Ledger(Database):
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
         self.turns = Turns(self)
+        self.collectors = Collectors(self)
         self.quarantine = Quarantine(self, self.inbox)
         self.details = Details(self)
         self.events = EventLog(self)

@@ -49,8 +49,8 @@ _OF_GROUP = (
 
 
 _STILL_DIALLED = (
-    "has jobs that are not finished and may still be dialled: cancel them (outbound cancel) and wait for the group with"
-    " a sensor; a day after its window ended or it was cancelled, it is purged without that"
+    "has jobs that are not finished and may still be dialled{until}: cancel them (outbound cancel) and wait for the"
+    " group with a sensor; a day after its window ended or it was cancelled, it is purged without that"
 )
 
 
@@ -171,7 +171,7 @@ class Retention:
         if group.purged_at is not None:
             return _Kept(f"was purged at {_moment(group.purged_at)} already")
         with self._database.read() as connection:
-            obstacle = self._obstacle(connection, group)
+            reasons = self._obstacles(connection, group)
             assigned = connection.execute(
                 select(func.max(schema.assignments.c.opened_at)).where(
                     schema.assignments.c.job_group_id == group.job_group_id
@@ -188,18 +188,26 @@ class Retention:
                     _jobs.job_group_id == group.job_group_id
                 )
             ).one()
-        moments = (group.created_at, group.ends_at, assigned, last_event, last_call)
+        # Of a group that is complete the window says nothing.
+        ends_at = None if self._is_complete(group) else group.ends_at
+        moments = (group.created_at, ends_at, assigned, last_event, last_call)
         last_at = max(moment for moment in moments if moment is not None)
-        if obstacle is None and self._may_be_dialled(group, last_at):
-            obstacle = _STILL_DIALLED
-        if last_at > before:
+        is_young = last_at > before
+        if is_young:
             what = "its window ends" if last_at == group.ends_at else "something happened to it"
-            return _Kept(f"is too young: {what} at {_moment(last_at)}", young=True)
-        if obstacle is not None:
-            return _Kept(obstacle)
+            reasons.insert(0, f"is too young: {what} at {_moment(last_at)}")
+        if (still_dialled := self._why_still_dialled(group, last_at)) is not None:
+            reasons.append(still_dialled)
+        if reasons:
+            # All of them, so that nobody comes back to find the next.
+            return _Kept("; it ".join(reasons), young=is_young)
         return PurgedGroup(job_group_id=group.job_group_id, dag_id=group.dag_id, last_at=last_at, jobs=jobs)
 
-    def _may_be_dialled(self, group: Row[Any], last_at: datetime) -> bool:
+    def _is_complete(self, group: Row[Any]) -> bool:
+        """Whether all its jobs are known to have ended, and nothing was assigned since."""
+        return self._groups.state(group.job_group_id).confirmed is not None
+
+    def _why_still_dialled(self, group: Row[Any], last_at: datetime) -> str | None:
         """Whether jobs of the group are unfinished, as far as is known, and nothing says that they are over."""
         here = _jobs.job_group_id == group.job_group_id
         with self._database.read() as connection:
@@ -208,50 +216,54 @@ class Retention:
             doubtful = connection.execute(select(exists().where(here, schema.DOUBTFUL))).scalar()
             sent_at = connection.execute(select(func.max(_jobs.sent_at)).where(here)).scalar()
         if not unfinished and not (doubtful and last_at + ON_THE_LINE > now):
-            return False
+            return None
+        if self._is_complete(group):
+            return None
         state = self._groups.state(group.job_group_id)
-        if state.confirmed is not None:
-            return False
         ends = [] if group.ends_at is None else [group.ends_at]
         cancelled_at = state.reconcile_state.cancelled_at
         if cancelled_at is not None:
             # Of what was assigned after that, nobody has cancelled anything.
             ends += [cancelled_at] if sent_at is None or sent_at <= cancelled_at else []
-        return not any(end + ON_THE_LINE <= now for end in ends)
+        if not ends:
+            return _STILL_DIALLED.format(until="")
+        over_at = min(ends) + ON_THE_LINE
+        return None if over_at <= now else _STILL_DIALLED.format(until=f" until {_moment(over_at)}")
 
-    def _obstacle(self, connection: Connection, group: Row[Any]) -> str | None:
+    def _obstacles(self, connection: Connection, group: Row[Any]) -> list[str]:
         """Why a group must stay for now, by a handful of look-ups."""
-        group_id = group.job_group_id
+        group_id, reasons = group.job_group_id, []
         due_at: datetime | None = group.look_due_at
         if due_at is not None:
             # Of a complete group every waiter is told at its next look; none asks for a look any more.
             grace = timedelta(0) if ReconcileState.from_json(group.observed).confirmed else WAITED_FOR
             if due_at + grace > self._database.time(connection):
-                return f"may be waited for until {_moment(due_at + grace)}"
+                reasons.append(f"may be waited for until {_moment(due_at + grace)}")
         assignments = schema.assignments.c
         if connection.execute(
             select(exists().where(assignments.job_group_id == group_id, assignments.state == OPEN))
         ).scalar():
-            return "has an assignment that is not finished: clear its task, or wait for the group"
+            reasons.append("has an assignment that is not finished: clear its task, or wait for the group")
         newest = select(func.max(_events.sequence)).where(_events.job_group_id == group_id).scalar_subquery()
         cursors = schema.cursors.c
         cursor = connection.execute(
             select(cursors.name, cursors.moved_at).where(cursors.sequence < newest).order_by(cursors.sequence).limit(1)
         ).one_or_none()
         if cursor is not None:
-            return f"has events that cursor {cursor.name} (last moved at {_moment(cursor.moved_at)}) has yet to read"
-        return None
+            moved_at = _moment(cursor.moved_at)
+            reasons.append(f"has events that cursor {cursor.name} (last moved at {moved_at}) has yet to read")
+        return reasons
 
     def _bury(self, group: Row[Any], found: PurgedGroup) -> PurgedGroup | _Kept:
         """Make the tombstone, unless something happened to the group since it was examined."""
         here = _groups.job_group_id == group.job_group_id
         with self._database.write() as connection:
             now = connection.execute(select(schema.job_groups).where(here)).one()
-            obstacle = self._obstacle(connection, now)
+            reasons = self._obstacles(connection, now)
             if now.purged_at is not None or now.changed != group.changed:
-                obstacle = "is in use just now"
-            if obstacle is not None:
-                return _Kept(obstacle)
+                reasons = ["is in use just now"]
+            if reasons:
+                return _Kept("; it ".join(reasons))
             connection.execute(
                 update(schema.job_groups)
                 .where(here)

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0007"
+REVISION = "0008"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -301,4 +301,27 @@ refusals = Table(
     metadata,
     Column("phone_key", String(32), primary_key=True),
     Column("refused_at", UtcDateTime, nullable=False),
+)
+
+#: Processes that collect messages, each by a row that it keeps up to date while it runs. All times are the ledger's.
+collectors = Table(
+    "collectors",
+    metadata,
+    #: Random, and new for each process.
+    Column("collector_id", String(32), primary_key=True),
+    #: The subscription: transport and addresses as ``grpc://HOST:PORT;HOST:PORT``, topic and consumer group.
+    Column("endpoints", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("consumer_group", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    #: When the row was last written.
+    Column("seen_at", UtcDateTime, nullable=False),
+    #: When the broker last answered, with messages or without.
+    Column("last_contact_at", UtcDateTime),
+    Column("last_message_at", UtcDateTime),
+    #: What kept messages from coming, in the collector's own words, and when that was last so.
+    Column("last_trouble", Text),
+    Column("last_trouble_at", UtcDateTime),
 )

@@ -270,6 +270,29 @@ def test_a_group_in_use_is_passed_over_and_said_so(ledger: Ledger, act: Callable
     assert rows(ledger, "g1") == before
 
 
+def test_all_that_keeps_a_group_is_said_at_once_and_until_when(ledger: Ledger) -> None:
+    ends_at = ledger.now() + timedelta(hours=3)
+    dialling(ledger, ends_at=ends_at)
+    _wait(ledger)
+    _lag(ledger)
+
+    purge = ledger.retention.purge(timedelta(0), job_group_id="g1")
+
+    (kept,) = purge.passed_over
+    window, over = (moment.isoformat(timespec="seconds") for moment in (ends_at, ends_at + timedelta(days=1)))
+    assert kept.reason.startswith(f"is too young: its window ends at {window}; it may be waited for until ")
+    assert "; it has events that cursor crm" in kept.reason
+    assert f"; it has jobs that are not finished and may still be dialled until {over}: cancel them" in kept.reason
+
+
+def test_a_complete_group_is_purged_by_name_though_its_window_is_open(ledger: Ledger) -> None:
+    dialling(ledger, ends_at=ledger.now() + timedelta(hours=3))
+    _confirm(ledger)
+
+    assert ledger.retention.purge(timedelta(days=30)).purged == ()
+    assert [group.job_group_id for group in ledger.retention.purge(timedelta(0), job_group_id="g1").purged] == ["g1"]
+
+
 def test_jobs_of_unknown_fate_that_were_given_up_do_not_stay_for_ever(
     ledger: Ledger, candidates: Callable[[int], list[Candidate]]
 ) -> None:

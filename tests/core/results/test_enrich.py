@@ -289,7 +289,7 @@ def test_an_older_ledger_gets_its_table(tmp_path: Path) -> None:
     key = Fernet.generate_key().decode()
     url = f"sqlite:///{tmp_path}/old.db"
     with open_ledger(url, [key]) as ledger, ledger.write() as connection:
-        for table in ("request_turns", "details", "handled", "topic_instances"):
+        for table in ("request_turns", "details", "handled", "topic_instances", "collectors"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("ALTER TABLE quarantine DROP COLUMN head_of"))
         config = Config()

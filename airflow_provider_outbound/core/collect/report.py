@@ -1,0 +1,115 @@
+"""How a collector is, for its row in the ledger: there it is read by whoever waits for messages, on any machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import CollectorReport, Ledger
+
+#: Time between two writes of the row (seconds).
+REPORT_SECONDS = 15.0
+#: A trouble that is over sooner than this (seconds) is not reported: a broker that restarts is out for a moment.
+LASTING_SECONDS = 10.0
+#: Time between two looks at what is to be reported first (seconds).
+_TICK = 0.5
+
+
+class Reporter:
+    """
+    Notes how a collector is, and writes it into the ledger at a bounded pace, in a thread of its own.
+
+    A write that fails is tried again at the next turn. Collecting neither waits for it nor hears of it.
+
+    :param settings: The subscription.
+    """
+
+    def __init__(self, settings: RocketMQSettings) -> None:
+        self._settings = settings
+        self._collector_id = uuid.uuid4().hex
+        self._lock = threading.Lock()
+        self._started_at = self._well_until = time.monotonic()
+        self._contact_at: float | None = None
+        self._message_at: float | None = None
+        self._trouble = ""
+        self._trouble_at: float | None = None
+
+    def note_contact(self, *, messages: bool) -> None:
+        """The broker has answered."""
+        with self._lock:
+            self._contact_at = self._well_until = time.monotonic()
+            if messages:
+                self._message_at = self._contact_at
+
+    def note_trouble(self, words: str, *, for_good: bool = False) -> None:
+        """
+        Something keeps messages from coming.
+
+        :param words: Without secrets.
+        :param for_good: Whether the collector ends by it.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if for_good or now - self._well_until >= LASTING_SECONDS:
+                self._trouble, self._trouble_at = words, now
+
+    def start(self, ledger: Ledger, stop: threading.Event) -> threading.Thread:
+        """
+        Write now and then.
+
+        :param ledger: Where to.
+        :param stop: Ends it.
+        """
+        thread = threading.Thread(target=self._run, args=(ledger, stop), name="collect-report", daemon=True)
+        thread.start()
+        return thread
+
+    def write(self, ledger: Ledger) -> None:
+        """Write now; what goes wrong is dropped, for the messages matter more."""
+        with contextlib.suppress(Exception):
+            ledger.collectors.report(self._report())
+
+    def _run(self, ledger: Ledger, stop: threading.Event) -> None:
+        # The first row says something already, unless nothing happens.
+        while not stop.wait(_TICK) and not self._has_news():
+            pass
+        while not stop.is_set():
+            self.write(ledger)
+            stop.wait(REPORT_SECONDS)
+
+    def _has_news(self) -> bool:
+        with self._lock:
+            waited = time.monotonic() - self._started_at >= REPORT_SECONDS
+            return waited or self._contact_at is not None or bool(self._trouble)
+
+    def _report(self) -> CollectorReport:
+        from airflow_provider_outbound.core.ledger import CollectorReport
+
+        settings = self._settings
+        with self._lock:
+            now = time.monotonic()
+
+            def ago(moment: float | None) -> float | None:
+                return None if moment is None else now - moment
+
+            return CollectorReport(
+                collector_id=self._collector_id,
+                endpoints=f"{settings.transport}://{';'.join(settings.endpoints)}",
+                topic=settings.topic,
+                consumer_group=settings.consumer_group,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                running_for=now - self._started_at,
+                contact_ago=ago(self._contact_at),
+                message_ago=ago(self._message_at),
+                trouble=self._trouble,
+                trouble_ago=ago(self._trouble_at),
+            )

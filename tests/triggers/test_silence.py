@@ -1,0 +1,134 @@
+"""While no message can come, the waiting task's own log says why, once, and says when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from airflow_provider_outbound.core.collect import watch
+from airflow_provider_outbound.core.ledger import CollectorReport
+
+LOGGER = "airflow_provider_outbound.triggers.outboundbot"
+REPORT = CollectorReport(
+    collector_id="1" * 32,
+    endpoints="grpc://broker:8081",
+    topic="calls",
+    consumer_group="GID_ours",
+    host="alpha",
+    pid=7,
+    running_for=30.0,
+    contact_ago=0.0,
+)
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """What the trigger has logged with some words. Watches look at the collectors often."""
+    monkeypatch.setattr(watch, "COLLECTORS_SECONDS", 0.3)
+    caplog.set_level(logging.INFO, LOGGER)
+
+    def said(words: str) -> list[str]:
+        lines = [record.getMessage() for record in list(caplog.records) if record.name == LOGGER]
+        return [line for line in lines if words in line]
+
+    return said
+
+
+def run_until(tools: Any, trigger: Any, *steps: Callable[[], Any]) -> None:
+    """Run a trigger, and meanwhile go through some steps, each until it is true."""
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(tools.first_event(trigger))
+        for number, step in enumerate(steps):
+            await asyncio.to_thread(tools.until, step, f"step {number}")
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("extra", "orders", "words"),
+    [
+        pytest.param({"topic": "no-such"}, {}, "has no topic 'no-such'", id="topic"),
+        pytest.param({"consumer_group": "GID_no"}, {}, "consumer group 'GID_no'", id="group"),
+        pytest.param({}, {"lock": True}, "refuses the credentials", id="credentials"),
+    ],
+)
+def test_an_embedded_collector_that_gets_nothing(
+    campaign: Any,
+    tools: Any,
+    said: Callable[[str], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    extra: dict[str, str],
+    orders: dict[str, Any],
+    words: str,
+) -> None:
+    campaign.freeze()
+    campaign.assign(3)
+    name = "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
+    connection = json.loads(campaign.simulator.connections[name])
+    monkeypatch.setenv(name, json.dumps({**connection, "extra": {**connection["extra"], **extra}}))
+    campaign.simulator.broker_control(**orders)
+
+    run_until(tools, campaign.trigger(), lambda: said(words))
+
+    (line, *others) = said(words)
+    assert line.startswith(f"Job group {campaign.job_group_id}: no messages come: RocketMQ broker at ")
+    assert line.endswith("Meanwhile the API is asked every 600 s")
+    assert "another program" not in line
+    assert not others
+
+
+def test_no_collector_runs_until_one_does(
+    campaign: Any, tools: Any, said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", "external")
+    monkeypatch.setattr(watch, "FIRST_REPORT_SECONDS", 0.5)
+    campaign.freeze()
+    campaign.assign(3)
+    words = "no collector has reported to this ledger; start one: outbound collect --rocketmq-conn-id rocketmq_default"
+
+    run_until(
+        tools,
+        campaign.trigger(),
+        lambda: said(words),
+        lambda: campaign.ledger.collectors.report(attrs.evolve(REPORT, trouble="refused", trouble_ago=0.0)) or True,
+        lambda: campaign.ledger.collectors.report(REPORT) or said("messages can come again"),
+    )
+
+    assert len(said(words)) == len(said("messages can come again")) == 1
+
+
+def test_nothing_is_said_where_no_messages_are_expected(
+    campaign: Any, tools: Any, said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "FIRST_REPORT_SECONDS", 0.0)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
+    campaign.assign(3)
+
+    campaign.wait(rocketmq_conn_id=None)
+
+    assert not said("no messages come")
+
+
+def test_a_group_whose_messages_could_not_come_is_not_blamed_on_another_program(
+    campaign: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", "external")
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
+    campaign.assign(3)
+    campaign.ledger.collectors.report(attrs.evolve(REPORT, trouble="the broker has no such group", trouble_ago=0.0))
+
+    summary = campaign.wait()["summary"]
+
+    assert summary["recovered"] == 3
+    assert "3 of 3 results came from the API" in caplog.text
+    assert "the broker has no such group (at " in caplog.text
+    assert "another program" not in caplog.text
