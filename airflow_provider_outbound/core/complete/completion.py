@@ -18,6 +18,7 @@ from airflow_provider_outbound.core.complete.judge import (
     judge,
     service_is_over,
 )
+from airflow_provider_outbound.core.complete.wait_log import WaitLog
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import Job, JobGroup, Progress
 from airflow_provider_outbound.exceptions import (
@@ -46,8 +47,6 @@ CONFIRM_DELAY = 1.0
 FEW = 99
 #: Listings that left jobs out, and told nothing new, until it is believed that more of them would not either.
 _BARREN = 5
-#: If no message told this part of the results, somebody else may be taking the messages.
-_MANY_RECOVERED = 0.1
 #: Two looks are an interval apart if not more than this part of it is missing: claims come a little early or late.
 _NEARLY = 0.9
 
@@ -86,10 +85,10 @@ class Completion:
         self._interval = reconcile_interval
         self._messages = messages
         self._abandoned_after = abandoned_after
-        # This process's own memory: when it may try again, and whether it has told of trouble.
+        # This process's own memory: when it may try again, and what it has logged.
         self._claim_at = 0.0
         self._confirm_at: float | None = None
-        self._trouble: str | None = None
+        self._log = WaitLog(job_group_id, reconcile_interval)
 
     def check(self) -> Summary | None:
         """
@@ -108,19 +107,22 @@ class Completion:
         except OutboundBotError as error:
             if not _passes(error):
                 raise
-            if self._trouble is None:
-                log.warning("Job group %s: %s; will look again", self.job_group_id, error)
-            self._trouble = str(error)
-            return None
-        if self._trouble is not None:
-            log.info("Job group %s: looking works again", self.job_group_id)
-            self._trouble = None
+            self._log.trouble(error)
+            summary = None
+        else:
+            self._log.works()
+        if summary is None:
+            self._log.next_request(self._due, self.next_check_in())
         return summary
 
     def next_check_in(self) -> float:
         """Seconds until :meth:`check` has something to do even if no message comes."""
-        due = self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
-        return max(0.0, due - time.monotonic())
+        return max(0.0, self._due - time.monotonic())
+
+    @property
+    def _due(self) -> float:
+        """When to ask next, by this process's clock."""
+        return self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
         """What the group came to so far, from the ledger."""
@@ -250,12 +252,20 @@ class Completion:
 
     def _claim(self) -> bool:
         """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
-        now = time.monotonic()
-        if now < self._claim_at:
+        if time.monotonic() < self._claim_at:
             return False
         claimed = self._ledger.jobs.claim_look(self.job_group_id, self._interval)
-        self._claim_at = now + (self._interval if claimed else self._interval / 10)
+        wait = self._interval if claimed else self._until_due()
+        # Counted from here: by the ledger's clock the interval began before.
+        self._claim_at = time.monotonic() + wait
         return claimed
+
+    def _until_due(self) -> float:
+        """Seconds until the turn after the one that another process has; never more than an interval."""
+        due_at = self._ledger.jobs.next_look_at(self.job_group_id)
+        if due_at is None:
+            return 0.0
+        return min(self._interval, max(0.0, (due_at - self._ledger.now()).total_seconds()))
 
     def _may_confirm(self, state: GroupState) -> dict[str, Any] | None:
         """
@@ -310,6 +320,9 @@ class Completion:
         now = self._ledger.now()
         ends_at = None if group.ends_at is None else group.ends_at.isoformat()
         notes = {**state.observed, "listed": progress.total, "ends_at": ends_at}
+        if self._messages:
+            # Kept, so that the ledger's status can tell a group whose messages are missing from one that needs none.
+            notes["messages"] = True
         if asked is not None:
             notes["asked"] = dict(asked)
         filled = self._should_fill(verdict, known, progress, notes, now)
@@ -318,6 +331,8 @@ class Completion:
             lacking, all_told = known, self._fill(known, progress)
             known, state, counted = self._read()
             verdict = judge(known, group)
+            if self._messages:
+                self._log.silence(counted)
             notes["barren"] = 0 if all_told or known != lacking else notes.get("barren", 0) + 1
             # A listing that left jobs out proves nothing, unless it goes on like that.
             proven = all_told or notes["barren"] >= _BARREN
@@ -327,6 +342,8 @@ class Completion:
             notes["gap"] = {"ended": ended_jobs(progress), "listed": progress.total, "at": now.isoformat()}
         total = max(known.total, known.expected, progress.total)
         log.info("Job group %s: %d of %d jobs complete", group_id, known.ended, total)
+        if verdict is Verdict.GAP and not filled:
+            self._log.late_messages(ended_jobs(progress), known.ended)
         finished, mismatch = verdict is Verdict.COMPLETE, known.gave_up
         if verdict is Verdict.SHORT or (verdict is Verdict.GAP and filled and service_is_over(group, known)):
             if not proven:
@@ -358,14 +375,8 @@ class Completion:
                 total,
                 progress.total,
             )
-        if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
-            log.warning(
-                "Job group %s: %d of %d results came from the API, for no message told them; if that goes on, another"
-                " program or another ledger reads with the same RocketMQ consumer group: give each its own",
-                group_id,
-                counted["recovered"],
-                counted["total"],
-            )
+        if self._messages:
+            self._log.recovered(counted)
         return self._summarise(counted, notes, mismatch=mismatch)
 
     def _should_fill(
