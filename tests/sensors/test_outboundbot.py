@@ -207,7 +207,7 @@ def test_a_poking_sensor_takes_up_a_corrected_connection(campaign: Any, monkeypa
     good = os.environ[name]
     campaign.assign(3)
     campaign.wait_for_service()
-    monkeypatch.setenv(name, json.dumps({**json.loads(good), "host": "http://127.0.0.1:9", "port": None}))
+    monkeypatch.setenv(name, json.dumps({**json.loads(good), "host": "http://127.0.0.1:9"}))
     sensor = campaign.sensor()
     assert not sensor.poke({}).is_done
 

@@ -17,7 +17,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_outbound.core.collect.watch import end_all
 from airflow_provider_outbound.core.ledger import TaskKey
-from airflow_provider_outbound.triggers import outboundbot
+from airflow_provider_outbound.triggers import outboundbot, steering
 from airflow_provider_outbound.triggers.connections import Connections
 from airflow_provider_outbound.triggers.desk import Desk
 
@@ -52,7 +52,7 @@ def test_an_api_address_that_was_wrong_at_the_start_and_is_corrected(
 ) -> None:
     monkeypatch.setenv(INTERVAL, "1")
     campaign.assign(5)
-    correct = spoil(monkeypatch, API, host="http://127.0.0.1:9", port=None)
+    correct = spoil(monkeypatch, API, host="http://127.0.0.1:9")
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger(rocketmq_conn_id=None, deadline=soon())))
@@ -218,6 +218,27 @@ def test_a_subscription_to_call_events_takes_up_a_corrected_connection(
 
     assert seen == sorted(set(seen))
     assert len(seen) == 5
+
+
+def test_a_wait_for_cancelled_jobs_takes_up_a_corrected_connection(
+    campaign: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(steering, "CORRECTION_SECONDS", 1.0)
+    campaign.assign(1)
+    correct = spoil(monkeypatch, API, host="http://127.0.0.1:9")
+    trigger = steering.OutboundBotJobsSteeredTrigger(
+        action="cancel", job_group_id=campaign.job_group_id, job_ids=None, deadline=soon(), poll_interval=0.2
+    )
+
+    async def scenario() -> dict[str, Any]:
+        waiting = asyncio.ensure_future(anext(aiter(trigger.run())))
+        await asyncio.sleep(3.0)
+        correct()
+        return dict((await waiting).payload)
+
+    # The service has ended the job meanwhile, so nothing is left to wait for.
+    assert asyncio.run(scenario()) == {"status": "done"}
+    assert "has been changed" in caplog.text
 
 
 def test_a_client_goes_with_the_last_wait_that_used_it(
