@@ -131,6 +131,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         return self._defer(deadline)
 
     def poke(self, context: Context) -> PokeReturnValue:
+        self._take_up_corrections()
         summary = self._completion.check()
         if summary is not None:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
@@ -194,6 +195,44 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         """Connection, client and ledger."""
         return OutboundBotHook(self.outboundbot_conn_id)
 
+    def _take_up_corrections(self) -> None:
+        """
+        Look the connection up again once an interval: in mode ``poke`` one process waits for as long as it takes.
+
+        The old client goes with the old hook, between two requests.
+        """
+        now = time.monotonic()
+        if now - self._looked_up_at < self._settings.reconcile_interval:
+            return
+        self._looked_up_at = now
+        hook = OutboundBotHook(self.outboundbot_conn_id)
+        try:
+            is_as_before = hook.settings.client == self.hook.settings.client
+        except OutboundBotError as error:
+            self.log.warning("Job group %s: the wait goes on with its connection as it was: %s", self._group_id, error)
+            return
+        if not is_as_before:
+            self.log.info(
+                "Job group %s: the connection has been changed; the wait uses it from here on", self._group_id
+            )
+            self._let_go()
+            self.hook = hook
+
+    def _let_go(self) -> None:
+        """Leave no connection open behind."""
+        if "ledger" in vars(self.hook):
+            self.hook.ledger.close()
+        for name in ("hook", "_completion", "_settings"):
+            vars(self).pop(name, None)
+
+    @cached_property
+    def _looked_up_at(self) -> float:
+        return time.monotonic()
+
+    @cached_property
+    def _settings(self) -> config.Settings:
+        return config.load()
+
     @cached_property
     def _started_at(self) -> datetime:
         return datetime.now(UTC)
@@ -207,7 +246,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     def _completion(self) -> Completion:
         from airflow_provider_outbound.core.complete import Completion
 
-        settings = config.load()
+        settings = self._settings
         return Completion(
             self.hook.ledger,
             self.hook.client,
@@ -229,10 +268,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from None
             raise
         finally:
-            if "ledger" in vars(self.hook):
-                self.hook.ledger.close()
-            for name in ("hook", "_completion"):
-                vars(self).pop(name, None)
+            self._let_go()
 
     def _check_arguments(self) -> None:
         given = self.job_group_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -33,22 +34,24 @@ settings_reader = Threads(1, "outbound-settings")
 entrance = Gate(8)
 
 
-async def load_watch(rocketmq_conn_id: str | None) -> tuple[config.Settings, WatchSettings]:
+async def load_watch(rocketmq_conn_id: str | None, settings: config.Settings) -> WatchSettings:
     """
     Look up what a trigger watches; to be called inside :data:`entrance`.
 
     :param rocketmq_conn_id: Connection to the messages; ``None`` if none are expected.
-    :return: This installation's settings, and its ledger with the messages to collect, if triggers collect them.
+    :param settings: This installation's settings.
+    :return: Its ledger, with the messages to collect, if triggers collect them.
     """
     from airflow_provider_outbound.core.collect.watch import WatchSettings
+    from airflow_provider_outbound.core.rocketmq.base import check_transport
 
-    settings = await settings_reader.run(config.load)
     rocketmq = external = None
     if rocketmq_conn_id is not None and settings.collector == "embedded":
         rocketmq = await RocketMQHook(rocketmq_conn_id).asettings()
+        check_transport(rocketmq)
     elif rocketmq_conn_id is not None:
         external = rocketmq_conn_id
-    return settings, WatchSettings(
+    return WatchSettings(
         ledger_url=settings.ledger_url, ledger_keys=settings.ledger_keys, rocketmq=rocketmq, external=external
     )
 
@@ -70,7 +73,9 @@ class Desk:
         self._settings = settings
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
-        self._clients: dict[ClientSettings, OutboundBotClient] = {}
+        # Owned by the waits that use them: when the last has gone, or has taken up a corrected connection, a client
+        # goes and closes its connections. A wait changes it between two requests, so no answer is lost.
+        self._clients: weakref.WeakValueDictionary[ClientSettings, OutboundBotClient] = weakref.WeakValueDictionary()
         self._threads = Threads(THREADS, "outbound-wait", on_idle=self._let_go)
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -98,11 +103,12 @@ class Desk:
         from airflow_provider_outbound.core.client import OutboundBotClient
 
         with self._lock:
-            if settings not in self._clients:
-                self._clients[settings] = OutboundBotClient(
+            client = self._clients.get(settings)
+            if client is None:
+                client = self._clients[settings] = OutboundBotClient(
                     settings, lambda *turns: self.ledger().turns.take(settings.origin, *turns)
                 )
-            return self._clients[settings]
+            return client
 
     def close(self) -> None:
         """Let go of everything, without making the loop wait for the looks under way."""

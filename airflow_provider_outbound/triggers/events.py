@@ -18,6 +18,7 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.core.models.enums import EventType
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.triggers.connections import Connections
 from airflow_provider_outbound.triggers.desk import desk_of, entrance, load_watch, settings_reader
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
                     async for page in pages:
                         position = page.upto
                         yield page
+                # A connection was corrected: reading goes on with it from where it was.
+                continue
             except OutboundBotError as error:
                 log.error("Subscription %r: %s", self.subscription, error)  # noqa: TRY400 - one line
             except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
@@ -167,7 +170,14 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         from airflow_provider_outbound.core.collect.watch import subscribe
 
         async with entrance.passed():
-            settings, watch = await load_watch(self.rocketmq_conn_id)
+            settings = await settings_reader.run(config.load)
+        connections = Connections(
+            f"Subscription {self.subscription!r}",
+            (self.rocketmq_conn_id if settings.collector == "embedded" else None,),
+            lambda: load_watch(self.rocketmq_conn_id, settings),
+            settings.reconcile_interval,
+        )
+        watch = await connections.settings()
         clock = asyncio.get_running_loop().time
         # Registered first and read afterwards: what happens between the two is seen.
         async with subscribe(watch, self.job_group_id, every_change=True) as waiter, desk_of(settings) as desk:
@@ -182,7 +192,9 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
 
             given_at, pause = clock(), 0.0
             while True:
-                await waiter.changed(pause)
+                await waiter.changed(min(pause, connections.due_in()))
+                if await connections.corrected():
+                    return
                 page = await desk.run(read)
                 if page.events:
                     until = clock() + self.max_wait

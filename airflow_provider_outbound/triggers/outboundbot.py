@@ -14,11 +14,13 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.triggers.connections import Connections
 from airflow_provider_outbound.triggers.desk import Desk, desk_of, entrance, load_watch, settings_reader
 from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings
+    from airflow_provider_outbound.core.collect.watch import WatchSettings
     from airflow_provider_outbound.core.complete import Completion
 
 __all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
@@ -103,26 +105,62 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
+        async with entrance.passed():
+            settings = await settings_reader.run(config.load)
+
+        async def load() -> tuple[ClientSettings, WatchSettings]:
+            hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+            return hook.settings.client, await load_watch(self.rocketmq_conn_id, settings)
+
+        connections = Connections(
+            f"Job group {self.job_group_id}",
+            (self.outboundbot_conn_id, self.rocketmq_conn_id if settings.collector == "embedded" else None),
+            load,
+            settings.reconcile_interval,
+        )
+        await connections.settings()
+        async with desk_of(settings) as desk:
+            while (event := await self._wait_with(connections, desk, settings)) is None:
+                pass
+        return event
+
+    async def _wait_with(
+        self, connections: Connections[tuple[ClientSettings, WatchSettings]], desk: Desk, settings: config.Settings
+    ) -> dict[str, Any] | None:
+        """
+        Wait with the connections as they are; ``None`` once one was corrected.
+
+        The old client belongs to the desk's waits and goes with the last that uses it. The old subscription belongs to
+        the watch: its collector ends soon after its last waiter has left, storing and acknowledging what it has in
+        hand; what it has not stored is not acknowledged, and the broker gives it to the group's next collector.
+        """
         from airflow_provider_outbound.core.collect.watch import subscribe
 
-        async with entrance.passed():
-            hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-            settings, watch = await load_watch(self.rocketmq_conn_id)
+        client, watch = await connections.settings()
         # Registered first and read afterwards: what happens between the two is seen.
-        async with subscribe(watch, self.job_group_id) as waiter, desk_of(settings) as desk:
-            completion = await self._opened(desk, hook.settings.client, settings)
+        async with subscribe(watch, self.job_group_id) as waiter:
+            completion = await self._opened(desk, client, settings)
             pause = 0.0
             while True:
                 left = self._left()
                 await waiter.changed(max(0.0, min(left, pause)))
                 self._report_trouble(waiter.trouble, settings)
-                summary, rest = await desk.run(lambda: desk.timed(completion.check))
+                # Before the check: a request that is due is made with what the connection says.
+                if await connections.corrected():
+                    return None
+                try:
+                    summary, rest = await desk.run(lambda: desk.timed(completion.check))
+                except OutboundBotError:
+                    # A refusal of what was corrected meanwhile, such as a key that was replaced, is no end.
+                    if await connections.corrected(at_once=True):
+                        return None
+                    raise
                 if summary is not None:
                     return {"status": "complete", "summary": summary}
                 if left <= 0:
                     return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
                 await asyncio.sleep(max(0.0, min(left, rest)))
-                pause = completion.next_check_in()
+                pause = min(completion.next_check_in(), connections.due_in())
 
     def _report_trouble(self, trouble: str, settings: config.Settings) -> None:
         """Log what keeps messages from coming, once. What is logged here, in the loop, goes to the task's own log."""

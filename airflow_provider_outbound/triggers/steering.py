@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.triggers.connections import Connections
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.steer import Order
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: What can be done to jobs, as :class:`~airflow_provider_outbound.core.steer.Action` names it.
 _ACTIONS = ("suspend", "resume", "cancel")
+#: Within how many seconds a corrected connection is taken up.
+CORRECTION_SECONDS = 60.0
 
 
 class OutboundBotJobsSteeredTrigger(BaseTrigger):
@@ -89,14 +92,29 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+        connections = Connections(
+            f"Job group {self.job_group_id}",
+            (self.outboundbot_conn_id,),
+            lambda: OutboundBotHook(self.outboundbot_conn_id).aload(),
+            CORRECTION_SECONDS,
+        )
         order = await asyncio.to_thread(self._order)
-        # In a thread: it loads the SDK, and waits for answers.
-        while (remaining := await asyncio.to_thread(lambda: order.remaining(hook.client))) != 0:
+        while True:
+            # The old hook and its client go between two requests, which only ask.
+            hook = await connections.settings()
+            try:
+                # In a thread: it loads the SDK, and waits for answers.
+                remaining = await asyncio.to_thread(_remaining, order, hook)
+            except OutboundBotError:
+                if await connections.corrected(at_once=True):
+                    continue
+                raise
+            if remaining == 0:
+                return {"status": "done"}
             if datetime.now(UTC) >= self.deadline:
                 return {"status": "timeout", "remaining": remaining}
             await asyncio.sleep(self.poll_interval)
-        return {"status": "done"}
+            await connections.corrected()
 
     def _order(self) -> Order:
         from airflow_provider_outbound.core.steer import Action, Order
@@ -108,3 +126,7 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
             job_ids=tuple(self.job_ids or ()),
             all_jobs=self.job_ids is None,
         )
+
+
+def _remaining(order: Order, hook: OutboundBotHook) -> int | None:
+    return order.remaining(hook.client)

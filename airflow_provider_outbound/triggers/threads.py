@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -33,12 +34,13 @@ class Threads:
         self._closed = False
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in one of the threads."""
+        """Run a function in one of the threads, in the caller's context: a triggerer routes log lines by it."""
         future: Future[T] = Future()
+        context = contextvars.copy_context()
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{self._name}: closed")
-            self._work.append((future, function))
+            self._work.append((future, lambda: context.run(function)))
             if self._idle < len(self._work) and len(self._threads) < self._limit:
                 # A daemon: an interpreter that ends waits for no linger.
                 thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)

@@ -226,6 +226,27 @@ def test_many_results_that_no_message_told_hint_at_another_consumer(
         assert (found["results"], found["results_from_api"]) == (from_api + by_message, from_api)
 
 
+def test_a_group_of_which_no_message_came_is_counted_and_named(
+    ledger: Ledger, status: Callable[[], dict[str, Any]], outbound: Callable[..., tuple[int, str]]
+) -> None:
+    for group in ("silent", "waited-for-by-the-api-alone"):
+        listed = [
+            Job(job_id=f"{group}-{one}", job_group_id=group, status=JobStatus.SUCCEEDED, reference_id=f"{group}-{one}")
+            for one in range(30)
+        ]
+        ledger.jobs.record_listing(group, listed)
+    store(ledger, *(message(job=job) for job in range(50)))
+    ledger.jobs.save_observed("silent", {"messages": True})  # as a wait that expects messages does
+
+    found = status()
+
+    assert (found["results"], found["results_from_api"], found["groups_without_messages"]) == (80, 30, ["silent"])
+    (warning,) = found["warnings"]
+    assert "no message brought any of the 30 results of 1 of the latest job groups (silent)" in warning
+    assert "another consumer" not in warning
+    assert "results from the API: 30 of 80" in outbound("status")[1]
+
+
 def test_status_counts_rows_that_no_key_opens(
     ledger: Ledger,
     ledger_url: str,

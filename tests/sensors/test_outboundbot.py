@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -199,3 +200,23 @@ def test_a_missing_connection_is_found_by_the_task_and_not_by_the_parser() -> No
 
     with pytest.raises(OutboundBotConfigError, match="absent"):
         sensor.execute({})
+
+
+def test_a_poking_sensor_takes_up_a_corrected_connection(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"
+    good = os.environ[name]
+    campaign.assign(3)
+    campaign.wait_for_service()
+    monkeypatch.setenv(name, json.dumps({**json.loads(good), "host": "http://127.0.0.1:9"}))
+    sensor = campaign.sensor()
+    assert not sensor.poke({}).is_done
+
+    monkeypatch.setenv(name, "{")  # a mistake while somebody edits
+    time.sleep(1.1)
+    assert not sensor.poke({}).is_done
+    monkeypatch.setenv(name, good)
+    time.sleep(1.1)
+    while not (result := sensor.poke({})).is_done:  # messages may be late for an interval
+        time.sleep(0.3)
+
+    assert result.xcom_value["completed"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 
@@ -113,3 +114,19 @@ def test_closing_waits_for_the_work_under_way_and_takes_no_more() -> None:
         return done
 
     assert asyncio.run(scenario()) == ["work"]
+
+
+def test_work_sees_the_context_of_who_asked_for_it() -> None:
+    """A triggerer knows by it to which task's log a line belongs."""
+    threads = Threads(2, "test-context", linger=0.1)
+    asker: contextvars.ContextVar[int] = contextvars.ContextVar("asker")
+
+    async def ask(number: int) -> int:
+        asker.set(number)
+        return await threads.run(asker.get)
+
+    async def scenario() -> list[int]:
+        return await asyncio.gather(*(ask(number) for number in range(20)))
+
+    assert asyncio.run(scenario()) == list(range(20))
+    until_gone("test-context")

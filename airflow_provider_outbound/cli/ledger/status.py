@@ -20,7 +20,7 @@ Rows, size and schema of the ledger; which collectors run, when the broker last 
 how far the ledger's readers are behind; when the last event came by each topic; how many results no message told;
 messages and rows that cannot be read. What somebody should look at is said at the end."""
 
-#: Instances of a topic that a warning names.
+#: Instances of a topic, and job groups, that a warning names.
 _SHOWN = 5
 
 
@@ -71,6 +71,7 @@ def _as_json(health: Health, ledger: str) -> dict[str, Any]:
         "results": health.recovery.results,
         "results_from_api": health.recovery.from_api,
         "share_from_api": round(health.recovery.share, 4),
+        "groups_without_messages": list(health.recovery.silent_groups),
         "purged_groups": health.purged_groups,
         "late_messages": health.late_messages,
         "undecryptable": health.undecryptable,
@@ -83,11 +84,24 @@ def warnings_of(health: Health) -> list[str]:
     """What somebody should look at, each with the mend."""
     recovery = health.recovery
     found = []
+    if recovery.silent_groups:
+        groups = recovery.silent_groups
+        shown = ", ".join(groups[:_SHOWN]) + (", …" if len(groups) > _SHOWN else "")
+        why = health.why_from_api or (
+            "check topic, consumer_group and credentials of the rocketmq connection, whether a collector runs, and"
+            " whether the service publishes to that topic"
+        )
+        found.append(
+            f"no message brought any of the {recovery.silent_results} results of {len(groups)} of the latest job groups"
+            f" ({shown}): they came from the API; {why}"
+        )
     if recovery.is_high:
+        # Another consumer takes a part of the messages; of the silent groups the cause is another.
+        from_api, results = (count - recovery.silent_results for count in (recovery.from_api, recovery.results))
         why = health.why_from_api or (
             "another consumer seems to take messages from this ledger's consumer group; give it one of its own"
         )
-        found.append(f"{recovery.from_api} of {recovery.results} results came from the API and not by a message: {why}")
+        found.append(f"{from_api} of {results} results came from the API and not by a message: {why}")
     if trouble := health.collecting.trouble():
         found.append(f"no messages come: {trouble}")
     if health.rows["quarantine"]:
@@ -134,8 +148,8 @@ def _print(health: Health, ledger: str) -> None:
             counts = (f"{one.stored:,}", f"{one.skipped:,}", _ago(one.last_at))
             instances.add_row(escape(one.topic), escape(one.instance_id or "(unnamed)"), *counts)
         console.print(instances)
-    for one in health.collecting.collectors:
-        say(f"collector {collectors.describe(health.collecting, one)}")
+    for collector in health.collecting.collectors:
+        say(f"collector {collectors.describe(health.collecting, collector)}")
     if health.cursors:
         cursors = Table("cursor", "unread events", "oldest of them", "moved")
         for lag in health.cursors:

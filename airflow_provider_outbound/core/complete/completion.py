@@ -18,8 +18,10 @@ from airflow_provider_outbound.core.complete.evaluate import (
     Decision,
     LedgerCounts,
     Reading,
+    ended_jobs,
     evaluate_completion,
 )
+from airflow_provider_outbound.core.complete.wait_log import WaitLog
 from airflow_provider_outbound.core.ledger.reconcile_state import Question, ReconcileState
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.reconcile import GroupReader
@@ -43,12 +45,6 @@ Summary: TypeAlias = dict[str, Any]
 CONFIRM_DELAY = 1.0
 #: Up to so many open jobs are looked up one by one, with all their calls; more are read from the group's listing.
 FEW = 99
-#: If no message told this part of the results, somebody else may be taking the messages.
-_MANY_RECOVERED = 0.1
-#: Said where no collector of this ledger knows of a cause.
-_ANOTHER_READER = (
-    "if that goes on, another program or another ledger reads with the same RocketMQ consumer group: give each its own"
-)
 
 
 class Completion:
@@ -85,10 +81,10 @@ class Completion:
         self._interval = reconcile_interval
         self._messages = messages
         self._abandoned_after = abandoned_after
-        # This process's own memory: when it may try again, and whether it has told of trouble.
+        # This process's own memory: when it may try again, and what it has logged.
         self._claim_at = 0.0
         self._confirm_at: float | None = None
-        self._trouble: str | None = None
+        self._log = WaitLog(job_group_id, reconcile_interval)
 
     def check(self) -> Summary | None:
         """
@@ -107,19 +103,22 @@ class Completion:
         except OutboundBotError as error:
             if not error.is_transient:
                 raise
-            if self._trouble is None:
-                log.warning("Job group %s: %s; will look again", self.job_group_id, error)
-            self._trouble = str(error)
-            return None
-        if self._trouble is not None:
-            log.info("Job group %s: looking works again", self.job_group_id)
-            self._trouble = None
+            self._log.trouble(error)
+            summary = None
+        else:
+            self._log.works()
+        if summary is None:
+            self._log.next_request(self._due, self.next_check_in())
         return summary
 
     def next_check_in(self) -> float:
         """Seconds until :meth:`check` has something to do even if no message comes."""
-        due = self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
-        return max(0.0, due - time.monotonic())
+        return max(0.0, self._due - time.monotonic())
+
+    @property
+    def _due(self) -> float:
+        """When to ask next, by this process's clock."""
+        return self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
         """What the group came to so far, from the ledger."""
@@ -236,12 +235,20 @@ class Completion:
 
     def _claim(self) -> bool:
         """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
-        now = time.monotonic()
-        if now < self._claim_at:
+        if time.monotonic() < self._claim_at:
             return False
         claimed = self._ledger.jobs.claim_look(self.job_group_id, self._interval)
-        self._claim_at = now + (self._interval if claimed else self._interval / 10)
+        wait = self._interval if claimed else self._until_due()
+        # Counted from here: by the ledger's clock the interval began before.
+        self._claim_at = time.monotonic() + wait
         return claimed
+
+    def _until_due(self) -> float:
+        """Seconds until the turn after the one that another process has; never more than an interval."""
+        due_at = self._ledger.jobs.next_look_at(self.job_group_id)
+        if due_at is None:
+            return 0.0
+        return min(self._interval, max(0.0, (due_at - self._ledger.now()).total_seconds()))
 
     def _may_confirm(self, state: GroupState) -> Question | None:
         """
@@ -292,16 +299,23 @@ class Completion:
         known = state.reconcile_state
         if question is not None:
             known = attrs.evolve(known, question=question)
+        if self._messages:
+            known = attrs.evolve(known, expects_messages=True)
         decision = self._evaluate(known, counts, group)
-        if decision.action is Action.READ:
-            lacking, is_whole = counts, self._fill(counts, group.progress or Progress())
+        progress = group.progress or Progress()
+        was_read = decision.action is Action.READ
+        if was_read:
+            lacking, is_whole = counts, self._fill(counts, progress)
             counts, _, counted = self._read()
             reading = Reading(is_whole=is_whole, has_news=counts != lacking)
             decision = self._evaluate(known, counts, group, reading)
+            if self._messages:
+                self._log.silence(counted, self._cause(counted))
         self._ledger.jobs.save_reconcile_state(self.job_group_id, decision.state)
-        progress = group.progress or Progress()
         total = max(counts.total, counts.expected, progress.total)
         log.info("Job group %s: %d of %d jobs complete", self.job_group_id, counts.ended, total)
+        if decision.state.gap is not None and not was_read:
+            self._log.late_messages(ended_jobs(progress), counts.ended)
         if decision.action is Action.FAIL:
             raise JobGroupFailedError(
                 f"job group {self.job_group_id} has failed: the service dials no more, with {progress.unfinished} of"
@@ -317,8 +331,13 @@ class Completion:
                 total,
                 progress.total,
             )
-        self._warn_of_recovered(counted)
+        if self._messages:
+            self._log.recovered(counted, self._cause(counted))
         return self._summarise(counted, decision.state, mismatch=decision.mismatch)
+
+    def _cause(self, counted: Mapping[str, Any]) -> str:
+        """What is known to have kept messages from coming; asked for only where results came from the API."""
+        return self._ledger.collectors.cause_for(self.job_group_id) if counted["recovered"] else ""
 
     def _evaluate(
         self, state: ReconcileState, counts: LedgerCounts, group: JobGroup, reading: Reading | None = None
@@ -332,16 +351,6 @@ class Completion:
             has_messages=self._messages,
             reading=reading,
         )
-
-    def _warn_of_recovered(self, counted: Mapping[str, Any]) -> None:
-        if self._messages and counted["recovered"] > _MANY_RECOVERED * counted["total"]:
-            log.warning(
-                "Job group %s: %d of %d results came from the API, for no message told them; %s",
-                self.job_group_id,
-                counted["recovered"],
-                counted["total"],
-                self._ledger.collectors.cause_for(self.job_group_id) or _ANOTHER_READER,
-            )
 
     def _fill(self, counts: LedgerCounts, progress: Progress) -> bool:
         """

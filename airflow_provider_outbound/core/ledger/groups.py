@@ -39,6 +39,7 @@ _ASSIGNING = exists().where(
 _STATE = select(
     _groups.changed, _groups.observed, _groups.purged_at, _DOUBT.label("doubt"), _UNFINISHED.label("unfinished")
 ).where(_groups.job_group_id == bindparam("group"))
+_LOOK_DUE_AT = select(_groups.look_due_at).where(_groups.job_group_id == bindparam("group"))
 _ASSIGNMENTS = select(schema.assignments).where(schema.assignments.c.job_group_id == bindparam("group"))
 _CHANGED_SINCE = select(
     _groups.job_group_id, _groups.changed, (~_UNFINISHED & ~_DOUBT & ~_ASSIGNING).label("quiet")
@@ -347,6 +348,11 @@ class Groups:
                 .values(look_due_at=next_due)
             )
             return claimed.rowcount == 1
+
+    def next_look_at(self, job_group_id: str) -> datetime | None:
+        """When the next process may look at the API for this group, by the database's clock; ``None``: at once."""
+        with self._database.read() as connection:
+            return connection.execute(_LOOK_DUE_AT, {"group": job_group_id}).scalar_one_or_none()
 
     def save_reconcile_state(self, job_group_id: str, state: ReconcileState) -> None:
         """

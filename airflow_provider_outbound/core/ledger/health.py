@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.collectors import Collecting, read_collectors
 from airflow_provider_outbound.core.ledger.instances import RECENT_DAYS, TopicInstance, read_instances
-from airflow_provider_outbound.core.ledger.reconcile_state import Tombstone
+from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState, Tombstone
 from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -70,6 +70,10 @@ class Recovery:
     results: int
     #: Those of them that came from the API.
     from_api: int
+    #: Groups of which no message brought a result although messages are expected, the last to change first.
+    silent_groups: tuple[str, ...]
+    #: The results of those groups; all of them came from the API.
+    silent_results: int
 
     @property
     def share(self) -> float:
@@ -78,8 +82,13 @@ class Recovery:
 
     @property
     def is_high(self) -> bool:
-        """Whether somebody else seems to take messages from this ledger's consumer group."""
-        return self.results >= FOREIGN_RESULTS and self.share >= FOREIGN_SHARE
+        """
+        Whether somebody else seems to take messages from this ledger's consumer group.
+
+        Another consumer takes a part of the messages, so silent groups say nothing about it.
+        """
+        results, from_api = self.results - self.silent_results, self.from_api - self.silent_results
+        return results >= FOREIGN_RESULTS and from_api >= FOREIGN_SHARE * results
 
 
 @attrs.frozen(kw_only=True)
@@ -186,26 +195,34 @@ def _topics(connection: Connection) -> Iterable[TopicActivity]:
 
 
 def _recovery(connection: Connection) -> Recovery:
-    """
-    Groups of which no result came by a message are left out: who waits for them by the API alone misses none.
-
-    Another consumer in the group gets a part of the messages, so what it takes shows in the others.
-    """
-    newest = (select(_groups.job_group_id).where(_groups.purged_at.is_(None)).order_by(_groups.changed.desc())).limit(
-        RECENT_GROUPS
+    """A group without a message counts if a wait expected messages of it: who asks the API alone misses none."""
+    newest = (
+        select(_groups.job_group_id, _groups.observed)
+        .where(_groups.purged_at.is_(None))
+        .order_by(_groups.changed.desc())
+        .limit(RECENT_GROUPS)
     )
+    expects = {
+        row.job_group_id: ReconcileState.from_json(row.observed).expects_messages
+        for row in connection.execute(newest).all()
+    }
     told, total = func.sum(case((_jobs.source == "message", 1), else_=0)), func.count()
     rows = connection.execute(
-        select(total.label("results"), told.label("told"))
+        select(_jobs.job_group_id, total.label("results"), told.label("told"))
         .where(
-            _jobs.job_group_id.in_(list(connection.execute(newest).scalars())),
+            _jobs.job_group_id.in_(list(expects)),
             and_(_jobs.state == JobState.ACCEPTED, _jobs.terminal),
         )
         .group_by(_jobs.job_group_id)
-        .having(told > 0)
     ).all()
-    results = sum(row.results for row in rows)
-    return Recovery(results=results, from_api=results - sum(int(row.told) for row in rows))
+    results = {row.job_group_id: row.results for row in rows if row.told or expects[row.job_group_id]}
+    silent = {row.job_group_id for row in rows if not row.told} & results.keys()
+    return Recovery(
+        results=sum(results.values()),
+        from_api=sum(results.values()) - sum(int(row.told) for row in rows),
+        silent_groups=tuple(group for group in expects if group in silent),
+        silent_results=sum(results[group] for group in silent),
+    )
 
 
 def _why_from_api(connection: Connection, collecting: Collecting) -> str:

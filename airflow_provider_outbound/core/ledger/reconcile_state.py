@@ -66,6 +66,7 @@ class ReconcileState:
     :param gap: Set while the ledger lags behind the API.
     :param incomplete_since: Since when the service has been over with fewer jobs than were assigned.
     :param empty_scans: Listings in a row that left jobs out and showed nothing new.
+    :param expects_messages: Whether a wait expected messages about the group.
     :param cancelled: Whether the group was cancelled, by one of us or by the API.
     :param cancelled_at: When one of us cancelled it, by the ledger's clock.
     """
@@ -78,6 +79,7 @@ class ReconcileState:
     gap: Gap | None = None
     incomplete_since: datetime | None = None
     empty_scans: int = 0
+    expects_messages: bool = False
     cancelled: bool = False
     cancelled_at: datetime | None = None
 
@@ -103,6 +105,7 @@ class ReconcileState:
             gap=gap and Gap(ended=gap["ended"], listed=gap["listed"], since=datetime.fromisoformat(gap["at"])),
             incomplete_since=_moment(row.get("short_at")),
             empty_scans=row.get("barren", 0),
+            expects_messages=bool(row.get("messages")),
             cancelled=bool(row.get("cancelled")),
             cancelled_at=_moment(row.get("cancelled_at")),
         )
@@ -118,6 +121,7 @@ class ReconcileState:
             "gap": gap and {"ended": gap.ended, "listed": gap.listed, "at": gap.since.isoformat()},
             "short_at": self.incomplete_since and self.incomplete_since.isoformat(),
             "barren": self.empty_scans or None,
+            "messages": self.expects_messages or None,
             "cancelled": self.cancelled or None,
             "cancelled_at": self.cancelled_at and self.cancelled_at.isoformat(),
         }

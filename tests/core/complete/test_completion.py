@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Any
 
 import attrs
 import pytest
 
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.core.ledger import TaskKey, examine
 from airflow_provider_outbound.exceptions import JobGroupFailedError, OutboundBotAuthenticationError
+
+#: Slack for a slow machine, seconds.
+PATIENCE = 60.0
 
 
 def test_without_any_message_the_api_fills_in(campaign: Any) -> None:
@@ -341,3 +347,106 @@ def test_a_cancellation_of_our_own_is_remembered(campaign: Any) -> None:
     campaign.ledger.jobs.note_cancelled(campaign.job_group_id)
 
     assert campaign.wait(campaign.completion(messages=False))["group_cancelled"]
+
+
+def test_messages_that_are_missing_are_announced_and_warned_of(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.simulator.faults(messages_withheld=True)
+    campaign.assign(10)
+    campaign.wait_for_service()
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        campaign.wait(campaign.completion())
+
+    told = f"Job group {campaign.job_group_id}: the service has ended 10 jobs, and the ledger has 0 results"
+    assert len([message for message in caplog.messages if message.startswith(told)]) == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "no message brought any of its 10 results" in warnings[0]
+    assert "another program" not in warnings[0]
+
+
+def test_a_part_of_the_messages_that_is_missing_hints_at_another_reader(
+    campaign: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    campaign.assign(10)
+    campaign.wait_for_service()
+    for job in campaign.jobs()[:5]:
+        campaign.tell(job)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        campaign.wait(campaign.completion())
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "5 of 10 results came from the API" in warnings[0]
+
+
+def test_nobody_is_warned_where_no_messages_are_expected(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.assign(10)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        campaign.wait(campaign.completion(messages=False))
+
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_wait_says_when_the_api_is_asked_again(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.simulator.set_clock(speed=0)
+    campaign.assign(1)
+    before = datetime.now(UTC)
+    completion = campaign.completion(reconcile_interval=300)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        for _ in range(3):
+            assert completion.check() is None
+
+    (told,) = [message for message in caplog.messages if "asked again" in message]
+    assert told.endswith(" UTC")
+    at = datetime.combine(before, time_of_day.fromisoformat(told.split()[-2]), UTC)
+    wait = (at - before) % timedelta(days=1)
+    assert timedelta(seconds=299) <= wait <= timedelta(seconds=300 + PATIENCE)
+
+
+def test_who_waits_beside_another_process_asks_as_soon_as_the_interval_is_over(
+    campaign: Any, hold_clock: Callable[[float], None]
+) -> None:
+    """As a trigger does that goes on after its task's own first look."""
+    campaign.simulator.set_clock(speed=0)
+    campaign.assign(1)
+    hold_clock(0)
+    assert campaign.completion(reconcile_interval=300).check() is None
+
+    hold_clock(100)
+    second = campaign.completion(reconcile_interval=300)
+    assert second.check() is None
+
+    assert 200 - PATIENCE <= second.next_check_in() <= 200
+    # The interval is not over yet by the ledger's clock, and over a little later.
+    hold_clock(299)
+    assert campaign.completion(reconcile_interval=300).check() is None
+    asked = campaign.requests("DescribeJobGroup")
+    hold_clock(300)
+    assert campaign.completion(reconcile_interval=300).check() is None
+    assert campaign.requests("DescribeJobGroup") == asked + 1
+
+
+def test_a_group_without_a_message_counts_among_results_from_the_api(campaign: Any) -> None:
+    def another() -> Any:
+        group = campaign.client.create_job_group(job_group_name="another", script_id=campaign.simulator.script_id)
+        return attrs.evolve(campaign, job_group_id=group.job_group_id)
+
+    told, silent, by_the_api_alone = campaign, another(), another()
+    for index, group in enumerate((told, silent, by_the_api_alone)):
+        group.assign(10, first=100 * index)
+        group.wait_for_service()
+    for job in told.jobs():
+        told.tell(job)
+    told.wait(told.completion())
+    silent.wait(silent.completion())
+    by_the_api_alone.wait(by_the_api_alone.completion(messages=False))
+
+    recovery = examine(campaign.ledger).recovery
+
+    assert (recovery.results, recovery.from_api) == (20, 10)
+    assert (recovery.silent_groups, recovery.silent_results) == ((silent.job_group_id,), 10)
+    assert not recovery.is_high

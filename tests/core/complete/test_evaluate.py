@@ -194,6 +194,7 @@ _states = st.builds(
     gap=st.none() | st.builds(Gap, ended=_few, listed=_few, since=_moments),
     incomplete_since=st.none() | _moments,
     empty_scans=_few,
+    expects_messages=st.booleans(),
     cancelled=st.booleans(),
     cancelled_at=st.none() | _moments,
 )
