@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.operators.literals import came_from_task, render_literal
@@ -21,15 +18,12 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_outbound.core.contacts import PathLike
     from airflow_provider_outbound.core.ledger import Ledger, TaskKey
 
 #: How late a run may be and still call people.
 MAX_RUN_AGE = timedelta(hours=12)
 #: Types of DAG runs that somebody triggered, and gave a logical date or none.
 _TRIGGERED = frozenset({"manual", "operator_triggered", "asset_materialization"})
-#: In a task's result: nothing was sent, because the connection says ``dry_run``.
-DRY_RUN = "dry_run"
 
 
 class Veiled:
@@ -203,57 +197,3 @@ def is_last_try(context: Context) -> bool:
     """Whether the running task will not be tried again by itself."""
     ti = context["ti"]
     return bool(ti.try_number > ti.max_tries)
-
-
-def named_group(value: Any) -> str:
-    """
-    Read a ``job_group_id`` argument.
-
-    :param value: An id, or the dictionary that another of our tasks returned.
-    :raises AirflowSkipException: that task was a dry run, so there is no group.
-    :raises OutboundBotConfigError: it is neither.
-    """
-    if isinstance(value, Mapping):
-        if value.get(DRY_RUN) and not value.get("job_group_id"):
-            raise AirflowSkipException("dry run: there is no job group")
-        value = value.get("job_group_id")
-    if not isinstance(value, str) or not value.strip() or value == "None":
-        raise OutboundBotConfigError(
-            "job_group_id: empty; pass the id, or the output of OutboundBotCreateJobGroupOperator"
-        )
-    if value.lstrip().startswith("{"):
-        raise OutboundBotConfigError(
-            "job_group_id: the text of a dictionary; pass the task's output itself, or take job_group_id out of it"
-            " in the template, or set render_template_as_native_obj=True on the DAG"
-        )
-    return value.strip()
-
-
-def as_path(value: Any, field: str) -> PathLike:
-    """
-    A path of this machine, or of a store where it has a scheme such as ``s3://``.
-
-    :raises OutboundBotConfigError: it is no path.
-    """
-    if isinstance(value, str) and value.strip():
-        if "://" not in value:
-            return Path(value).expanduser()
-        from airflow.sdk import ObjectStoragePath
-
-        return ObjectStoragePath(value)
-    if hasattr(value, "open") and hasattr(value, "name"):
-        return value  # type: ignore[no-any-return]  # by its looks
-    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is no path")
-
-
-def text_list(value: Any, field: str) -> tuple[str, ...]:
-    """
-    Read a list of ids or numbers.
-
-    :raises OutboundBotConfigError: it is one text, or holds something else.
-    """
-    if value is None:
-        return ()
-    if isinstance(value, str | bytes | Mapping) or not all(isinstance(item, str) and item for item in value):
-        raise OutboundBotConfigError(f"{field}: a list of texts is needed")
-    return tuple(value)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
-from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group
+from airflow_provider_outbound.operators.base import OutboundBotOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

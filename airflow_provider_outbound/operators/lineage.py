@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
-from airflow_provider_outbound.operators.base import as_path, named_group
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -33,7 +35,7 @@ def lineage(operator: OutboundBotOperator, returned: Any) -> OperatorLineage[Any
 
     try:
         group = [Dataset(namespace=NAMESPACE, name=named_group(getattr(operator, "job_group_id", returned)))]
-    except OutboundBotConfigError:
+    except (OutboundBotConfigError, AirflowSkipException):
         return OperatorLineage()
     read = [Dataset(*_name(path)) for path in (getattr(operator, "contacts_path", None),) if path is not None]
     written = [Dataset(*_name(path)) for path in (getattr(operator, "path", None),) if path is not None]

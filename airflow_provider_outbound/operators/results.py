@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.core.models.flags import check_flags
+from airflow_provider_outbound.arguments import as_path, check_duration, check_flags, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
-from airflow_provider_outbound.operators.base import OutboundBotOperator, as_path, named_group
+from airflow_provider_outbound.operators.base import OutboundBotOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -155,8 +155,7 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.results import download_recordings
 
         job_group_id = named_group(self.job_group_id)
-        if not isinstance(self.timeout, timedelta):
-            raise OutboundBotConfigError(f"timeout: {self.timeout!r} is no timedelta, e.g. timedelta(minutes=30)")
+        check_duration(self.timeout, "timeout")
         with self.open_ledger() as ledger:
             record = ledger.jobs.get_job_group(job_group_id)
             fetched = download_recordings(

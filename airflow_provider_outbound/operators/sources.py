@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.core.contacts import (
     ContactSource,
     Header,
@@ -25,7 +26,7 @@ from airflow_provider_outbound.core.follow_up import from_results
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
-from airflow_provider_outbound.operators.base import Veiled, as_path, is_asset, named_group
+from airflow_provider_outbound.operators.base import Veiled, is_asset
 from airflow_provider_outbound.operators.databases import connect
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
 
@@ -78,7 +79,9 @@ def _of_results(operator: OutboundBotAssignJobsOperator, context: Context) -> Co
         )
     # A hook, and so a ledger, of its own: it is read while contacts are assigned.
     return from_results(
-        lambda: OutboundBotHook(operator.outboundbot_conn_id).ledger, named_group(operator.contacts_from), only
+        lambda: OutboundBotHook(operator.outboundbot_conn_id).ledger,
+        named_group(operator.contacts_from, "contacts_from"),
+        only,
     )
 
 

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.models.flags import check_flags
+from airflow_provider_outbound.arguments import check_duration, check_flags, check_seconds, named_group, text_list
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
-from airflow_provider_outbound.operators.base import (
-    MAX_RUN_AGE,
-    OutboundBotOperator,
-    is_backfill,
-    named_group,
-    run_at,
-    text_list,
-)
+from airflow_provider_outbound.operators.base import MAX_RUN_AGE, OutboundBotOperator, is_backfill, run_at
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
 if TYPE_CHECKING:
@@ -115,7 +108,9 @@ class SteerJobsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.steer import Action, Order
 
         job_group_id = named_group(self.job_group_id)
-        check_flags(self, "all_jobs", "deferrable")
+        check_flags(self, "all_jobs", "wait_for_completion", "deferrable")
+        check_duration(self.timeout, "timeout")
+        check_seconds(self.poll_interval, "poll_interval")
         if self.all_jobs == (self.job_ids is not None or self.reference_ids is not None):
             raise OutboundBotConfigError(
                 f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
