@@ -17,14 +17,13 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
-
-    from airflow_provider_outbound.operators.base import OutboundBotOperator
+    from airflow.sdk import BaseOperator
 
 #: Namespace of job groups: their ids are unique wherever they are.
 NAMESPACE = "outboundbot"
 
 
-def lineage(operator: OutboundBotOperator, returned: Any) -> OperatorLineage[Any, Any]:
+def lineage(operator: BaseOperator, returned: Any) -> OperatorLineage[Any, Any]:
     """
     Inputs and outputs of a finished task.
 

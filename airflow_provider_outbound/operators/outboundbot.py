@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy
     from airflow_provider_outbound.core.rules import RunGuard
+    from airflow_provider_outbound.operators.sources import SourceArguments
 
 __all__ = [
     "OutboundBotAssignJobsOperator",
@@ -378,8 +379,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         check_flags(self, "allow_backfill")
         from airflow_provider_outbound.operators.sources import read_contacts
 
-        options = self._options(context)
-        source = read_contacts(self, context)
+        arguments = self.source_arguments(context)
+        options = self._options(arguments, context)
+        source = read_contacts(arguments, context)
         self._refuse_empty(source)
         if self.hook.dry_run:
             return self._dry_run(context, source, options)
@@ -387,11 +389,17 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         with self.open_ledger() as ledger:
             return self._assign(context, ledger, job_group_id, source, options)
 
-    def is_named(self, field: str, context: Context) -> bool:
-        """Whether the DAG file names a list, whatever it has turned into."""
-        if field in self.named:
-            return True
-        return field == "only" and self.only is None and came_from_task(self, field, context["ti"].map_index)
+    def source_arguments(self, context: Context) -> SourceArguments:
+        """Whom to call and whom not, as the arguments say."""
+        import attrs
+
+        from airflow_provider_outbound.operators.sources import SourceArguments
+
+        named = self.named
+        if self.only is None and came_from_task(self, "only", context["ti"].map_index):
+            named |= {"only"}
+        names = attrs.fields_dict(SourceArguments).keys() - {"named"}
+        return SourceArguments(**{name: getattr(self, name) for name in names}, named=named)
 
     def _assign(
         self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
@@ -463,7 +471,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             "rejects_path": str(options.rejects_path) if options.rejects_path is not None else None,
         }
 
-    def _options(self, context: Context) -> AssignOptions:
+    def _options(self, arguments: SourceArguments, context: Context) -> AssignOptions:
         from airflow_provider_outbound.core.assign import AssignOptions
         from airflow_provider_outbound.operators.sources import read_exclusions
 
@@ -474,7 +482,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             max_parallel_requests=self.max_parallel_requests,
             settle_seconds=self.settle_seconds,
             on_unresolved=self.on_unresolved,
-            excluded=read_exclusions(self, context),
+            excluded=read_exclusions(arguments, context),
             allowed=self.hook.allowed_phone_numbers,
             max_jobs=self.max_jobs,
             cap=self._cap(),

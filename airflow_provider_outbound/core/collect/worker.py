@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import attrs
 import tenacity
 
-from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
+from airflow_provider_outbound.core.rocketmq import open_consumer
+from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
 from airflow_provider_outbound.exceptions import (
     LedgerError,
     LedgerUnavailableError,

@@ -30,7 +30,7 @@ class Ledger(Database):
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
         self.turns = Turns(self)
-        self.quarantine = Quarantine(self, self.inbox)
+        self.quarantine = Quarantine(self, self.inbox.record_within)
         self.details = Details(self)
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)
