@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_outbound.core.ledger import Ledger, TaskKey
+    from airflow_provider_outbound.core.ledger import TaskKey
 
 #: How late a run may be and still call people.
 MAX_RUN_AGE = timedelta(hours=12)
@@ -100,7 +100,7 @@ class OutboundBotOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> OutboundBotHook:
-        """The hook of the connection."""
+        """The hook of the connection, which owns client and ledger: use it in a ``with`` statement."""
         return OutboundBotHook(self.outboundbot_conn_id)
 
     def depend_on(self, items: Any) -> None:
@@ -109,10 +109,6 @@ class OutboundBotOperator(BaseOperator):
 
         if not getattr(self, "_BaseOperator__from_mapped", False):
             XComArg.apply_upstream_relationship(self, items)
-
-    def open_ledger(self) -> Ledger:
-        """The ledger, to be used in a ``with`` statement."""
-        return self.hook.ledger
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Contacts, job group and results, as far as this task has to do with them; asked by Airflow's provider."""

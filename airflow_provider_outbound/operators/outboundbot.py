@@ -154,10 +154,10 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 f"instance_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a bot instance; "
                 "put it into the connection's extra"
             )
-        with self.open_ledger() as ledger:
+        with self.hook as hook:
             record = create_group(
-                self.hook.client,
-                ledger,
+                hook.client,
+                hook.ledger,
                 task_key(context),
                 lambda: self._spec(context),
                 instance_id=instance_id,
@@ -386,8 +386,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         if self.hook.dry_run:
             return self._dry_run(context, source, options)
         job_group_id = named_group(self.job_group_id)
-        with self.open_ledger() as ledger:
-            return self._assign(context, ledger, job_group_id, source, options)
+        with self.hook as hook:
+            return self._assign(context, hook.ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:
         """Whom to call and whom not, as the arguments say."""
@@ -453,8 +453,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
         # Made by a task that sent nothing either, there is no group; the checks need none.
         found = None if is_dry_run(self.job_group_id) else named_group(self.job_group_id)
-        with self.open_ledger() as ledger:
-            checked = survey(ledger, task_key(context), found or "dry-run", source, options)
+        with self.hook as hook:
+            checked = survey(hook.ledger, task_key(context), found or "dry-run", source, options)
         self.log.warning("Dry run: %s; nothing was sent", checked)
         return {
             "job_group_id": found,

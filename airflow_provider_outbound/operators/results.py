@@ -91,11 +91,12 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
             raise OutboundBotConfigError(
                 "path: say where to write: a path, or a table together with sql_conn_id; for both use two tasks"
             )
-        with self.open_ledger() as ledger:
+        with self.hook as hook:
+            ledger = hook.ledger
             if self.enrich or needs_details(self.only):
                 record = ledger.jobs.get_job_group(job_group_id)
                 instance_id = self.instance_id or (record.instance_id if record else None)
-                enrich(ledger, self.hook.client, job_group_id, only=self.only, instance_id=instance_id)
+                enrich(ledger, hook.client, job_group_id, only=self.only, instance_id=instance_id)
             written = self._write(ledger, job_group_id)
         result = {"job_group_id": job_group_id, **written}
         for outlet in self.outlets:
@@ -156,11 +157,11 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
 
         job_group_id = named_group(self.job_group_id)
         check_duration(self.timeout, "timeout")
-        with self.open_ledger() as ledger:
-            record = ledger.jobs.get_job_group(job_group_id)
+        with self.hook as hook:
+            record = hook.ledger.jobs.get_job_group(job_group_id)
             fetched = download_recordings(
-                ledger,
-                self.hook.client,
+                hook.ledger,
+                hook.client,
                 job_group_id,
                 as_path(self.path, "path"),
                 instance_id=self.instance_id or (record.instance_id if record else None),

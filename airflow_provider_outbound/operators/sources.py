@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
+
+    from airflow_provider_outbound.core.ledger import Ledger
 
 #: Rows of a query held at a time.
 _BATCH = 1000
@@ -106,12 +108,14 @@ def _of_results(arguments: SourceArguments) -> ContactSource:
             f"only: {why}, which would call everybody in the group again; pass only=None in the DAG file if that is"
             " meant. Nobody was called"
         )
-    # A hook, and so a ledger, of its own: it is read while contacts are assigned.
-    return from_results(
-        lambda: OutboundBotHook(arguments.outboundbot_conn_id).ledger,
-        named_group(arguments.contacts_from, "contacts_from"),
-        only,
-    )
+
+    @contextmanager
+    def own_ledger() -> Iterator[Ledger]:
+        # A hook of its own: it is read while contacts are assigned.
+        with OutboundBotHook(arguments.outboundbot_conn_id) as hook:
+            yield hook.ledger
+
+    return from_results(own_ledger, named_group(arguments.contacts_from, "contacts_from"), only)
 
 
 def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[str]:

@@ -87,22 +87,25 @@ class SteerJobsOperator(OutboundBotOperator):
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
-        return self._result(self._order())
+        with self.hook:
+            return self._result(self._order())
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Refuse what must not be done now."""
 
     def _steer(self, context: Context) -> dict[str, Any]:
-        order = self._order()
-        if self.hook.dry_run:
-            raise AirflowSkipException("dry run: nothing was sent")
-        with self.open_ledger() as ledger:
+        with self.hook as hook:
+            order = self._order()
+            if hook.dry_run:
+                raise AirflowSkipException("dry run: nothing was sent")
             if not order.is_empty:
-                order.send(self.hook.client, ledger, lambda group: self.check(group, context))
-                order = order.by_job_id(self.hook.client, ledger)
-        if self.wait_for_completion and not order.is_empty:
-            self._wait(order)
-        return self._result(order)
+                order.send(hook.client, hook.ledger, lambda group: self.check(group, context))
+                order = order.by_job_id(hook.client, hook.ledger)
+        # Anew: a wait needs the ledger only where the connection limits requests.
+        with self.hook:
+            if self.wait_for_completion and not order.is_empty:
+                self._wait(order)
+            return self._result(order)
 
     def _order(self) -> Order:
         from airflow_provider_outbound.core.steer import Action, Order
@@ -115,8 +118,7 @@ class SteerJobsOperator(OutboundBotOperator):
             raise OutboundBotConfigError(
                 f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
             )
-        with self.open_ledger() as ledger:
-            record = ledger.jobs.get_job_group(job_group_id)
+        record = self.hook.ledger.jobs.get_job_group(job_group_id)
         return Order(
             action=Action(self.action),
             job_group_id=job_group_id,

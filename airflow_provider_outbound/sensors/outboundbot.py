@@ -212,8 +212,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from None
             raise
         finally:
-            if "ledger" in vars(self.hook):
-                self.hook.ledger.close()
+            self.hook.close()
+            # Another wait of this task, as on_kill's, makes its own.
             for name in ("hook", "_completion"):
                 vars(self).pop(name, None)
 
