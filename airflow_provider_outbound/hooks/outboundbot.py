@@ -27,22 +27,6 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
     from airflow_provider_outbound.core.rules import CallingHours
 
-_EXTRA = (
-    "region_id",
-    "instance_id",
-    "script_id",
-    "security_token",
-    "role_arn",
-    "role_session_name",
-    "ecs_role",
-    "connect_timeout",
-    "read_timeout",
-    "max_requests_per_second",
-    "calling_hours",
-    "dry_run",
-    "allowed_phone_numbers",
-)
-
 
 @attrs.frozen(kw_only=True)
 class ConnectionSettings:
@@ -145,7 +129,7 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
         """
-        return ConnectionSettings.from_fields(get_fields(self.outboundbot_conn_id, self.conn_type, _EXTRA))
+        return ConnectionSettings.from_fields(get_fields(self.outboundbot_conn_id, self.conn_type))
 
     async def aload(self) -> Self:
         """
@@ -154,9 +138,7 @@ class OutboundBotHook(BaseHook):
         :return: This hook; its other properties need no lookup any more.
         :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
         """
-        self.settings = ConnectionSettings.from_fields(
-            await aget_fields(self.outboundbot_conn_id, self.conn_type, _EXTRA)
-        )
+        self.settings = ConnectionSettings.from_fields(await aget_fields(self.outboundbot_conn_id, self.conn_type))
         return self
 
     @cached_property
