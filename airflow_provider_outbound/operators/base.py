@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperator
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_outbound.core.ledger import TaskKey
+    from airflow_provider_outbound.core.rules import RunGuard
 
 #: How late a run may be and still call people.
 MAX_RUN_AGE = timedelta(hours=12)
@@ -187,6 +188,29 @@ def is_backfill(context: Context) -> bool:
     """Whether the DAG run belongs to a backfill."""
     run_type = context["dag_run"].run_type
     return str(getattr(run_type, "value", run_type)) == "backfill"
+
+
+class _Dialling(Protocol):
+    """An operator of whose work phones ring."""
+
+    max_run_age: timedelta
+    allow_backfill: bool
+
+    @property
+    def hook(self) -> OutboundBotHook: ...
+
+
+def run_guard(operator: _Dialling, context: Context) -> RunGuard:
+    """The time rules of the running task: of its DAG run, its arguments and its connection."""
+    from airflow_provider_outbound.core.rules import RunGuard
+
+    return RunGuard(
+        run_at=run_at(context),
+        max_run_age=operator.max_run_age,
+        is_backfill=is_backfill(context),
+        allow_backfill=operator.allow_backfill,
+        hours=operator.hook.calling_hours,
+    )
 
 
 def is_last_try(context: Context) -> bool:

@@ -27,9 +27,8 @@ from airflow_provider_outbound.exceptions import (
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     OutboundBotOperator,
-    is_backfill,
     is_last_try,
-    run_at,
+    run_guard,
     task_key,
     veil,
 )
@@ -177,7 +176,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.assign import GroupSpec
         from airflow_provider_outbound.core.models.strategy import RecallStrategy
 
-        rules = _guard(self, context)
+        rules = run_guard(self, context)
         strategy = self._resolved(rules)
         rules.check(strategy)
         script_id = self.script_id or self.hook.script_id
@@ -414,7 +413,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         record = ledger.jobs.get_job_group(job_group_id)
         strategy: ResolvedStrategy | None = None
         is_own = record is not None and record.run_key is not None
-        rules = attrs.evolve(_guard(self, context), event_at=oldest_event(self.contacts, context))
+        rules = attrs.evolve(run_guard(self, context), event_at=oldest_event(self.contacts, context))
 
         def guard(group: JobGroup) -> None:
             rules.check(strategy or check_group_window(group, is_own=is_own))
@@ -511,15 +510,3 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         if self.on_empty == "skip":
             raise AirflowSkipException(f"{where}: there are no contacts; nobody was called")
         raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" if that may be')
-
-
-def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOperator, context: Context) -> RunGuard:
-    from airflow_provider_outbound.core.rules import RunGuard
-
-    return RunGuard(
-        run_at=run_at(context),
-        max_run_age=operator.max_run_age,
-        is_backfill=is_backfill(context),
-        allow_backfill=operator.allow_backfill,
-        hours=operator.hook.calling_hours,
-    )

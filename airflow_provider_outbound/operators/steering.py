@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_duration, check_flags, check_seconds, named_group, text_list
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
-from airflow_provider_outbound.operators.base import MAX_RUN_AGE, OutboundBotOperator, is_backfill, run_at
+from airflow_provider_outbound.operators.base import MAX_RUN_AGE, OutboundBotOperator, run_guard
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
 if TYPE_CHECKING:
@@ -192,16 +192,10 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Resumed jobs are dialled, so the rules about late runs and the connection's calling hours apply."""
-        from airflow_provider_outbound.core.rules import RunGuard, check_resume
+        from airflow_provider_outbound.core.rules import check_resume
 
         now = datetime.now(UTC)
-        rules = RunGuard(
-            run_at=run_at(context),
-            max_run_age=self.max_run_age,
-            is_backfill=is_backfill(context),
-            allow_backfill=self.allow_backfill,
-            hours=self.hook.calling_hours,
-        )
+        rules = run_guard(self, context)
         rules.check_run(now)
         check_resume(rules.hours, group, self.hook.ledger.jobs.strategies(group.job_group_id), now)
 
