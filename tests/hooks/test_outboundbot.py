@@ -147,7 +147,7 @@ def test_every_field_is_read(set_connection: SetConnection) -> None:
     with pytest.raises(OutboundBotWrongTimeError, match="holiday"):
         hook.calling_hours.check_now(datetime(2026, 10, 1, 4, tzinfo=UTC))
     shown = repr(hook.settings)
-    assert all(secret not in shown for secret in ("LTAI5tExample", "s3cret", "token'", "138"))
+    assert [secret for secret in ("LTAI5tExample", "s3cret", "token'", "138") if secret in shown] == []
 
 
 def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
