@@ -6,7 +6,6 @@ Imported when a task runs: parsing a DAG does not need it.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -42,14 +41,13 @@ if TYPE_CHECKING:
 _BATCH = 1000
 _PATTERN = re.compile(r"[*?[]")
 
-log = logging.getLogger(__name__)
-
 
 @attrs.frozen(kw_only=True)
 class SourceArguments:
     """
     Whom a task is to call and whom not, as its arguments of the same names say, rendered.
 
+    :param log: The task's log.
     :param named: Those of them that the DAG file names, whatever a template or a task turned them into.
     """
 
@@ -68,6 +66,7 @@ class SourceArguments:
     exclude_encoding: str | None
     on_missing_exclusions: str
     outboundbot_conn_id: str
+    log: Any = attrs.field(repr=False)
     named: frozenset[str]
 
 
@@ -140,7 +139,7 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
     for label in named:
         numbers = _excluded_by(arguments, label, context)
         if numbers is not None:
-            log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
+            arguments.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
             excluded |= numbers
     return excluded
 
@@ -150,7 +149,9 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
     value = getattr(arguments, label)
     if why := _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else ""):
         if arguments.on_missing_exclusions == "ignore":
-            log.warning("%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why)
+            arguments.log.warning(
+                "%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why
+            )
             return None
         raise OutboundBotContactsError(
             f"{label}: {why}, so whoever it means might be called; fix it, or pass on_missing_exclusions='ignore' if"
@@ -195,7 +196,7 @@ def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
             f"{label}: {why}, so whoever they mean might be called; let each return a list, perhaps an empty one, or"
             " pass on_missing_exclusions='ignore'. Nobody was called"
         )
-    log.warning("%s: %s; nobody is left out by those, as on_missing_exclusions='ignore' says", label, why)
+    arguments.log.warning("%s: %s; nobody is left out by those, as on_missing_exclusions='ignore' says", label, why)
 
 
 def _mapped_outputs(value: Any) -> Iterator[Any]:
