@@ -105,7 +105,8 @@ class OutboundBotHook(BaseHook):
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
         self._ledger: Ledger | None = None
-        self._lock = threading.Lock()
+        # Reentrant: on_kill runs in the middle of whatever the task's thread is doing, perhaps opening the ledger.
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
