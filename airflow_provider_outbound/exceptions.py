@@ -5,7 +5,7 @@ Every error this package raises on purpose.
   * OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
     * OutboundBotContactsError        the contacts cannot be used; nothing was sent
       * ContactsNotFoundError         the file, folder or pattern that was named does not exist, or holds no data file
-  * OutboundBotWrongTimeError         dialling now would break a time rule; nothing was sent
+    * OutboundBotWrongTimeError       dialling now would break a time rule; nothing was sent
   * OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
     * OutboundBotThrottlingError      refused for now; the same request may succeed later
     * OutboundBotNotFoundError        the named instance, job group, script or job does not exist
@@ -60,8 +60,8 @@ class ContactsNotFoundError(OutboundBotContactsError):
     """The file, folder or pattern that was named does not exist, or holds no data file."""
 
 
-class OutboundBotWrongTimeError(OutboundBotError):
-    """Dialling now would break a time rule; nothing was sent."""
+class OutboundBotWrongTimeError(OutboundBotConfigError):
+    """Dialling now would break a time rule: what was asked for does not fit the time; nothing was sent."""
 
 
 class OutboundBotApiError(OutboundBotError):

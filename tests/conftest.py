@@ -14,7 +14,6 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from airflow.models import DagRun
     from airflow.sdk import DAG
 
-if find_spec("airflow_provider_outbound.simulator.testing"):
-    pytest_plugins = ["airflow_provider_outbound.simulator.testing"]
+pytest_plugins = ["airflow_provider_outbound.simulator.testing"]
 
 _HOME = Path(tempfile.mkdtemp(prefix="outbound-tests-"))
 

@@ -7,16 +7,20 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import airflow_provider_outbound
 from airflow_provider_outbound import get_provider_info
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 
 HOOKS = (OutboundBotHook, RocketMQHook)
+#: Extra fields without which there is no connection.
+NEEDED: dict[Any, dict[str, Any]] = {OutboundBotHook: {}, RocketMQHook: {"topic": "t", "consumer_group": "g"}}
 
 
 @pytest.fixture
@@ -51,13 +55,54 @@ def test_airflow_finds_each_hook_by_its_connection_type(hook: Any) -> None:
     assert getattr(hook(), hook.conn_name_attr) == hook.default_conn_name
 
 
+def form_of(hook: Any) -> dict[str, Any]:
+    """What Airflow is told about the form of a hook's connections."""
+    (form,) = (form for form in get_provider_info()["connection-types"] if form["connection-type"] == hook.conn_type)
+    return form
+
+
+def settings_of(hook: Any, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> Any:
+    """What a hook makes of a connection, given its extra fields and as few others as it takes."""
+    connection = {"conn_type": hook.conn_type, "login": "key", "password": "secret", "host": "host", "extra": extra}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{hook.default_conn_name.upper()}", json.dumps(connection))
+    settings = hook().settings
+    return settings() if callable(settings) else settings
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_the_form_shows_every_field_the_hook_reads(manager: Any, hook: Any) -> None:
-    fields = importlib.import_module(hook.__module__)._EXTRA
+    """The hook cannot read another: it raises LookupError."""
     shown = [name for name in manager.connection_form_widgets if name.startswith(f"extra__{hook.conn_type}__")]
 
-    assert [name.rpartition("__")[2] for name in shown] == list(fields)
+    assert [name.rpartition("__")[2] for name in shown] == list(form_of(hook)["conn-fields"])
     assert manager.field_behaviours[hook.conn_type]["hidden_fields"]
+
+
+@pytest.mark.parametrize(("hook", "field"), [(hook, field) for hook in HOOKS for field in form_of(hook)["conn-fields"]])
+def test_the_hook_reads_every_field_the_form_shows(hook: Any, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that is shown and not read would be one that people fill in for nothing."""
+    with pytest.raises(OutboundBotConfigError, match=field):
+        settings_of(hook, monkeypatch, NEEDED[hook] | {field: [[]]})
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_form_proposes_what_the_hook_assumes(hook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    proposed = {
+        name: field["schema"]["default"]
+        for name, field in form_of(hook)["conn-fields"].items()
+        if "default" in field["schema"]
+    }
+
+    assert proposed
+    assert settings_of(hook, monkeypatch, NEEDED[hook] | proposed) == settings_of(hook, monkeypatch, NEEDED[hook])
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_the_readme_explains_every_field(hook: Any) -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Connections")[2].partition("\n## ")[0]
+
+    assert [field for field in form_of(hook)["conn-fields"] if f"`{field}`" not in section] == []
 
 
 @pytest.mark.parametrize("hook", HOOKS)

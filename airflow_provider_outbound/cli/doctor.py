@@ -188,12 +188,8 @@ def _collectors(collecting: Collecting, external: str | None) -> Iterator[Findin
 def _outboundbot(conn_id: str) -> Iterator[Finding]:
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
-    hook = OutboundBotHook(conn_id)
-    try:
+    with OutboundBotHook(conn_id) as hook:
         is_well, text = hook.test_connection()
-    finally:
-        if "ledger" in vars(hook):  # which a limit of requests is kept in
-            hook.ledger.close()
     yield Finding(conn_id, State.GOOD if is_well else State.WRONG, text)
     if is_well:
         yield from _limits(conn_id, hook)

@@ -74,12 +74,12 @@ def _count(value: str) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     with quiet_logs():
         hook = _hook(arguments)
-        with hook.ledger as ledger:
-            records = ledger.jobs.list_job_groups()[: arguments.limit]
+        with hook:
+            records = hook.ledger.jobs.list_job_groups()[: arguments.limit]
             no_api = _why_no_api(hook)
             rows = [_row(hook, record, no_api) for record in records]
             external = "ID" if config.load().collector == "external" else None
-            no_messages = ledger.collectors.read().why_nothing_comes(external)
+            no_messages = hook.ledger.collectors.read().why_nothing_comes(external)
     if arguments.json:
         print_json(rows)
     else:
@@ -160,7 +160,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _steer(arguments: argparse.Namespace) -> int:
     with undisturbed():
         hook = _hook(arguments)
-        with hook.ledger:
+        with hook:
             records = {record.job_group_id: record for record in _chosen(hook, arguments)}
             if not records:
                 print("no job group is under way")

@@ -17,6 +17,7 @@ import attrs
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.models.schedule import RepeatBy, Schedule
 from airflow_provider_outbound.core.models.strategy import (
+    LATER_END,
     ResolvedStrategy,
     Strategy,
     parse_repeat_days,
@@ -31,6 +32,7 @@ from airflow_provider_outbound.core.models.windows import (
     merge,
     parse_windows,
     parse_zone,
+    refuse_past,
 )
 from airflow_provider_outbound.core.models.wire import to_milliseconds
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
@@ -188,10 +190,8 @@ class RunGuard:
         self.check_run(now)
         if strategy is None:
             refuse_early_run(self.run_at, now)
-        elif strategy.ends_at <= now:
-            raise OutboundBotWrongTimeError(
-                f"the strategy's window was over at {strategy.ends_at.isoformat(timespec='minutes')}; nobody was called"
-            )
+        else:
+            refuse_past(strategy.ends_at, now, "the strategy's", LATER_END)
         self._check_hours(strategy, now)
 
     def _check_hours(self, strategy: ResolvedStrategy | None, now: datetime) -> None:
@@ -367,9 +367,7 @@ def check_group_window(group: JobGroup, *, is_own: bool) -> ResolvedStrategy | N
             f"job group {group.job_group_id} has no window and would dial at once; pass strategy, or create it with "
             "OutboundBotCreateJobGroupOperator(start_immediately=True). Nobody was called"
         )
-    if window is not None and window.ends_at <= datetime.now(UTC):
-        raise OutboundBotWrongTimeError(
-            f"job group {group.job_group_id}: its window was over at {window.ends_at.isoformat(timespec='minutes')}; "
-            "nobody was called. Create a new group, or pass a strategy"
-        )
+    if window is not None:
+        whose = f"job group {group.job_group_id}: its"
+        refuse_past(window.ends_at, datetime.now(UTC), whose, "Create a new group, or pass a strategy")
     return window

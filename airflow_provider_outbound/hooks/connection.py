@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_outbound import get_provider_info
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -23,20 +24,22 @@ class Fields:
     The fields of one connection.
 
     :param connection: As Airflow gave it.
-    :param extra: Its parsed extra.
-    :param known: Names of the extra fields that mean something; others are warned about.
+    :param extra: Its parsed extra. Fields that the connection's form does not declare are warned about.
     """
 
-    def __init__(self, connection: Connection, extra: dict[str, Any], known: Iterable[str]) -> None:
+    def __init__(self, connection: Connection, extra: dict[str, Any]) -> None:
         self.connection = connection
         self.origin = f"connection {connection.conn_id!r}"
         self._extra = extra
-        unknown = sorted(set(extra) - set(known))
+        self._declared = declared_fields(str(connection.conn_type))
+        unknown = sorted(extra.keys() - self._declared)
         if unknown:
             log.warning("%s: unknown extra fields %s are ignored; is one misspelt?", self.origin, ", ".join(unknown))
 
     def value(self, name: str) -> Any:
         """An extra field; ``None`` if it is absent, null or an empty text."""
+        if name not in self._declared:
+            raise LookupError(f"{name} is not among the conn-fields of get_provider_info()")
         value = self._extra.get(name)
         return None if isinstance(value, str) and not value.strip() else value
 
@@ -103,7 +106,13 @@ class Fields:
             raise OutboundBotConfigError(f"{self.origin}: {error}") from None
 
 
-def get_fields(conn_id: str, conn_type: str, known: Iterable[str]) -> Fields:
+def declared_fields(conn_type: str) -> frozenset[str]:
+    """Names of the extra fields of a type of connection, as the form in Airflow's pages declares them."""
+    (form,) = (form for form in get_provider_info()["connection-types"] if form["connection-type"] == conn_type)
+    return frozenset(form["conn-fields"])
+
+
+def get_fields(conn_id: str, conn_type: str) -> Fields:
     """
     Look a connection up.
 
@@ -120,10 +129,10 @@ def get_fields(conn_id: str, conn_type: str, known: Iterable[str]) -> Fields:
     extra = _parsed_extra(checked)
     # Asked for as well because Airflow masks the values of secret fields in logs by it.
     _ = checked.extra_dejson
-    return Fields(checked, extra, known)
+    return Fields(checked, extra)
 
 
-async def aget_fields(conn_id: str, conn_type: str, known: Iterable[str]) -> Fields:
+async def aget_fields(conn_id: str, conn_type: str) -> Fields:
     """Look a connection up without blocking a triggerer's loop; else as :func:`get_fields`."""
     from airflow.sdk import BaseHook
 
@@ -137,7 +146,7 @@ async def aget_fields(conn_id: str, conn_type: str, known: Iterable[str]) -> Fie
     if hasattr(checked, "aextra_dejson"):
         # Airflow 3.2 has only the property, which would block the loop.
         await checked.aextra_dejson()
-    return Fields(checked, extra, known)
+    return Fields(checked, extra)
 
 
 def _reraise_unless_missing(error: Exception) -> None:

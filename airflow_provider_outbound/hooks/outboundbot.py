@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import attrs
@@ -24,22 +26,6 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
     from airflow_provider_outbound.core.rules import CallingHours
-
-_EXTRA = (
-    "region_id",
-    "instance_id",
-    "script_id",
-    "security_token",
-    "role_arn",
-    "role_session_name",
-    "ecs_role",
-    "connect_timeout",
-    "read_timeout",
-    "max_requests_per_second",
-    "calling_hours",
-    "dry_run",
-    "allowed_phone_numbers",
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +90,9 @@ class OutboundBotHook(BaseHook):
 
     Nothing is looked up before it is asked for. In a trigger, ``await`` :meth:`aload` first.
 
+    The hook owns both. Use it in a ``with`` statement, or :meth:`close` it, so that no connection to the ledger is left
+    open; what is asked for after that opens one again.
+
     :param outboundbot_conn_id: The connection.
     """
 
@@ -115,6 +104,24 @@ class OutboundBotHook(BaseHook):
     def __init__(self, outboundbot_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
+        self._ledger: Ledger | None = None
+        # Reentrant: on_kill runs in the middle of whatever the task's thread is doing, perhaps opening the ledger.
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the ledger's connections back, whoever opened them: the client takes its turns from the ledger too."""
+        with self._lock:
+            ledger, self._ledger = self._ledger, None
+        if ledger is not None:
+            ledger.close()
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -123,7 +130,7 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
         """
-        return ConnectionSettings.from_fields(get_fields(self.outboundbot_conn_id, self.conn_type, _EXTRA))
+        return ConnectionSettings.from_fields(get_fields(self.outboundbot_conn_id, self.conn_type))
 
     async def aload(self) -> Self:
         """
@@ -132,9 +139,7 @@ class OutboundBotHook(BaseHook):
         :return: This hook; its other properties need no lookup any more.
         :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
         """
-        self.settings = ConnectionSettings.from_fields(
-            await aget_fields(self.outboundbot_conn_id, self.conn_type, _EXTRA)
-        )
+        self.settings = ConnectionSettings.from_fields(await aget_fields(self.outboundbot_conn_id, self.conn_type))
         return self
 
     @cached_property
@@ -145,18 +150,21 @@ class OutboundBotHook(BaseHook):
         settings = self.settings.client
         return OutboundBotClient(settings, lambda *turns: self.ledger.turns.take(settings.origin, *turns))
 
-    @cached_property
+    @property
     def ledger(self) -> Ledger:
         """
-        The ledger of this installation, opened.
+        The ledger of this installation, opened by whoever asks first. Threads may share it.
 
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
         """
         from airflow_provider_outbound.core.ledger import open_ledger
 
-        settings = config.load()
-        return open_ledger(settings.ledger_url, settings.ledger_keys)
+        with self._lock:
+            if self._ledger is None:
+                settings = config.load()
+                self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys)
+            return self._ledger
 
     def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
         """

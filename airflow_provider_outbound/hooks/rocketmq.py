@@ -13,7 +13,6 @@ from airflow_provider_outbound.core.rocketmq.probe import find_trouble
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
 
-_EXTRA = ("transport", "topic", "consumer_group", "namespace", "tag", "tls", "librocketmq", "instance_id")
 #: Where a RocketMQ 5 proxy and a 4.x name server listen unless told otherwise.
 _PORTS = {"grpc": 8081, "remoting": 9876}
 #: Alibaba Cloud's own brokers listen there, by either transport.
@@ -46,11 +45,11 @@ class RocketMQHook(BaseHook):
 
         :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
         """
-        return _settings(get_fields(self.rocketmq_conn_id, self.conn_type, _EXTRA))
+        return _settings(get_fields(self.rocketmq_conn_id, self.conn_type))
 
     async def asettings(self) -> RocketMQSettings:
         """As :meth:`settings`, without blocking a triggerer's loop."""
-        return _settings(await aget_fields(self.rocketmq_conn_id, self.conn_type, _EXTRA))
+        return _settings(await aget_fields(self.rocketmq_conn_id, self.conn_type))
 
     def test_connection(self) -> tuple[bool, str]:
         """

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.operators.literals import came_from_task, render_literal
@@ -21,15 +18,13 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_outbound.core.contacts import PathLike
-    from airflow_provider_outbound.core.ledger import Ledger, TaskKey
+    from airflow_provider_outbound.core.ledger import TaskKey
+    from airflow_provider_outbound.core.rules import RunGuard
 
 #: How late a run may be and still call people.
 MAX_RUN_AGE = timedelta(hours=12)
 #: Types of DAG runs that somebody triggered, and gave a logical date or none.
 _TRIGGERED = frozenset({"manual", "operator_triggered", "asset_materialization"})
-#: In a task's result: nothing was sent, because the connection says ``dry_run``.
-DRY_RUN = "dry_run"
 
 
 class Veiled:
@@ -106,7 +101,7 @@ class OutboundBotOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> OutboundBotHook:
-        """The hook of the connection."""
+        """The hook of the connection, which owns client and ledger: use it in a ``with`` statement."""
         return OutboundBotHook(self.outboundbot_conn_id)
 
     def depend_on(self, items: Any) -> None:
@@ -115,10 +110,6 @@ class OutboundBotOperator(BaseOperator):
 
         if not getattr(self, "_BaseOperator__from_mapped", False):
             XComArg.apply_upstream_relationship(self, items)
-
-    def open_ledger(self) -> Ledger:
-        """The ledger, to be used in a ``with`` statement."""
-        return self.hook.ledger
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Contacts, job group and results, as far as this task has to do with them; asked by Airflow's provider."""
@@ -199,61 +190,30 @@ def is_backfill(context: Context) -> bool:
     return str(getattr(run_type, "value", run_type)) == "backfill"
 
 
+class _Dialling(Protocol):
+    """An operator of whose work phones ring."""
+
+    max_run_age: timedelta
+    allow_backfill: bool
+
+    @property
+    def hook(self) -> OutboundBotHook: ...
+
+
+def run_guard(operator: _Dialling, context: Context) -> RunGuard:
+    """The time rules of the running task: of its DAG run, its arguments and its connection."""
+    from airflow_provider_outbound.core.rules import RunGuard
+
+    return RunGuard(
+        run_at=run_at(context),
+        max_run_age=operator.max_run_age,
+        is_backfill=is_backfill(context),
+        allow_backfill=operator.allow_backfill,
+        hours=operator.hook.calling_hours,
+    )
+
+
 def is_last_try(context: Context) -> bool:
     """Whether the running task will not be tried again by itself."""
     ti = context["ti"]
     return bool(ti.try_number > ti.max_tries)
-
-
-def named_group(value: Any) -> str:
-    """
-    Read a ``job_group_id`` argument.
-
-    :param value: An id, or the dictionary that another of our tasks returned.
-    :raises AirflowSkipException: that task was a dry run, so there is no group.
-    :raises OutboundBotConfigError: it is neither.
-    """
-    if isinstance(value, Mapping):
-        if value.get(DRY_RUN) and not value.get("job_group_id"):
-            raise AirflowSkipException("dry run: there is no job group")
-        value = value.get("job_group_id")
-    if not isinstance(value, str) or not value.strip() or value == "None":
-        raise OutboundBotConfigError(
-            "job_group_id: empty; pass the id, or the output of OutboundBotCreateJobGroupOperator"
-        )
-    if value.lstrip().startswith("{"):
-        raise OutboundBotConfigError(
-            "job_group_id: the text of a dictionary; pass the task's output itself, or take job_group_id out of it"
-            " in the template, or set render_template_as_native_obj=True on the DAG"
-        )
-    return value.strip()
-
-
-def as_path(value: Any, field: str) -> PathLike:
-    """
-    A path of this machine, or of a store where it has a scheme such as ``s3://``.
-
-    :raises OutboundBotConfigError: it is no path.
-    """
-    if isinstance(value, str) and value.strip():
-        if "://" not in value:
-            return Path(value).expanduser()
-        from airflow.sdk import ObjectStoragePath
-
-        return ObjectStoragePath(value)
-    if hasattr(value, "open") and hasattr(value, "name"):
-        return value  # type: ignore[no-any-return]  # by its looks
-    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is no path")
-
-
-def text_list(value: Any, field: str) -> tuple[str, ...]:
-    """
-    Read a list of ids or numbers.
-
-    :raises OutboundBotConfigError: it is one text, or holds something else.
-    """
-    if value is None:
-        return ()
-    if isinstance(value, str | bytes | Mapping) or not all(isinstance(item, str) and item for item in value):
-        raise OutboundBotConfigError(f"{field}: a list of texts is needed")
-    return tuple(value)

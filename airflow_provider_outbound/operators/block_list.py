@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
-from airflow_provider_outbound.operators.base import OutboundBotOperator, named_group
+from airflow_provider_outbound.operators.base import OutboundBotOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -47,11 +48,11 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
             raise OutboundBotConfigError("only: empty; say whom to block, by the value that their results have")
         if self.hook.dry_run:
             raise AirflowSkipException("dry run: nothing was sent")
-        with self.open_ledger() as ledger:
-            record = ledger.jobs.get_job_group(job_group_id)
+        with self.hook as hook:
+            record = hook.ledger.jobs.get_job_group(job_group_id)
             result = save_block_list(
-                self.hook.client,
-                ledger,
+                hook.client,
+                hook.ledger,
                 job_group_id,
                 only=self.only,
                 remark=self.remark,

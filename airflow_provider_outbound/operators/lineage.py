@@ -10,19 +10,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
-from airflow_provider_outbound.operators.base import as_path, named_group
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
-
-    from airflow_provider_outbound.operators.base import OutboundBotOperator
+    from airflow.sdk import BaseOperator
 
 #: Namespace of job groups: their ids are unique wherever they are.
 NAMESPACE = "outboundbot"
 
 
-def lineage(operator: OutboundBotOperator, returned: Any) -> OperatorLineage[Any, Any]:
+def lineage(operator: BaseOperator, returned: Any) -> OperatorLineage[Any, Any]:
     """
     Inputs and outputs of a finished task.
 
@@ -33,7 +34,7 @@ def lineage(operator: OutboundBotOperator, returned: Any) -> OperatorLineage[Any
 
     try:
         group = [Dataset(namespace=NAMESPACE, name=named_group(getattr(operator, "job_group_id", returned)))]
-    except OutboundBotConfigError:
+    except (OutboundBotConfigError, AirflowSkipException):
         return OperatorLineage()
     read = [Dataset(*_name(path)) for path in (getattr(operator, "contacts_path", None),) if path is not None]
     written = [Dataset(*_name(path)) for path in (getattr(operator, "path", None),) if path is not None]

@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.models.flags import check_flags
+from airflow_provider_outbound.arguments import (
+    DRY_RUN,
+    as_path,
+    check_choice,
+    check_flags,
+    is_dry_run,
+    named_group,
+    text_list,
+    whole_number,
+)
 from airflow_provider_outbound.exceptions import (
     OutboundBotConfigError,
     OutboundBotContactsError,
     OutboundBotWrongTimeError,
 )
 from airflow_provider_outbound.operators.base import (
-    DRY_RUN,
     MAX_RUN_AGE,
     OutboundBotOperator,
-    as_path,
-    is_backfill,
     is_last_try,
-    named_group,
-    run_at,
+    run_guard,
     task_key,
-    text_list,
     veil,
 )
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy
     from airflow_provider_outbound.core.rules import RunGuard
+    from airflow_provider_outbound.operators.sources import SourceArguments
 
 __all__ = [
     "OutboundBotAssignJobsOperator",
@@ -148,10 +153,10 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 f"instance_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a bot instance; "
                 "put it into the connection's extra"
             )
-        with self.open_ledger() as ledger:
+        with self.hook as hook:
             record = create_group(
-                self.hook.client,
-                ledger,
+                hook.client,
+                hook.ledger,
                 task_key(context),
                 lambda: self._spec(context),
                 instance_id=instance_id,
@@ -171,7 +176,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.assign import GroupSpec
         from airflow_provider_outbound.core.models.strategy import RecallStrategy
 
-        rules = _guard(self, context)
+        rules = run_guard(self, context)
         strategy = self._resolved(rules)
         rules.check(strategy)
         script_id = self.script_id or self.hook.script_id
@@ -180,8 +185,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 f"script_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a script; "
                 "pass script_id, or put it into the connection's extra"
             )
-        if self.priority not in (None, "Urgent", "Daily"):
-            raise OutboundBotConfigError(f"priority: {self.priority!r} is neither 'Urgent' nor 'Daily'")
+        if self.priority is not None:
+            check_choice(self.priority, "priority", ("Urgent", "Daily"))
         recall = self.recall_strategy
         if recall is not None and not isinstance(recall, RecallStrategy):
             try:
@@ -201,8 +206,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             calling_numbers=text_list(self.calling_numbers, "calling_numbers"),
             recall_calling_numbers=text_list(self.recall_calling_numbers, "recall_calling_numbers"),
             priority=self.priority,
-            ringing_duration=_positive(self.ringing_duration, "ringing_duration", least=1),
-            min_concurrency=_positive(self.min_concurrency, "min_concurrency", least=0),
+            ringing_duration=whole_number(self.ringing_duration, "ringing_duration", least=1),
+            min_concurrency=whole_number(self.min_concurrency, "min_concurrency", least=0),
         )
 
     def _resolved(self, rules: RunGuard) -> ResolvedStrategy | None:
@@ -373,20 +378,27 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         check_flags(self, "allow_backfill")
         from airflow_provider_outbound.operators.sources import read_contacts
 
-        options = self._options(context)
-        source = read_contacts(self, context)
+        arguments = self.source_arguments(context)
+        options = self._options(arguments, context)
+        source = read_contacts(arguments, context)
         self._refuse_empty(source)
         if self.hook.dry_run:
             return self._dry_run(context, source, options)
         job_group_id = named_group(self.job_group_id)
-        with self.open_ledger() as ledger:
-            return self._assign(context, ledger, job_group_id, source, options)
+        with self.hook as hook:
+            return self._assign(context, hook.ledger, job_group_id, source, options)
 
-    def is_named(self, field: str, context: Context) -> bool:
-        """Whether the DAG file names a list, whatever it has turned into."""
-        if field in self.named:
-            return True
-        return field == "only" and self.only is None and came_from_task(self, field, context["ti"].map_index)
+    def source_arguments(self, context: Context) -> SourceArguments:
+        """Whom to call and whom not, as the arguments say."""
+        import attrs
+
+        from airflow_provider_outbound.operators.sources import SourceArguments
+
+        named = self.named
+        if self.only is None and came_from_task(self, "only", context["ti"].map_index):
+            named |= {"only"}
+        names = attrs.fields_dict(SourceArguments).keys() - {"named"}
+        return SourceArguments(**{name: getattr(self, name) for name in names}, named=named)
 
     def _assign(
         self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
@@ -401,7 +413,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         record = ledger.jobs.get_job_group(job_group_id)
         strategy: ResolvedStrategy | None = None
         is_own = record is not None and record.run_key is not None
-        rules = attrs.evolve(_guard(self, context), event_at=oldest_event(self.contacts, context))
+        rules = attrs.evolve(run_guard(self, context), event_at=oldest_event(self.contacts, context))
 
         def guard(group: JobGroup) -> None:
             rules.check(strategy or check_group_window(group, is_own=is_own))
@@ -438,10 +450,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     def _dry_run(self, context: Context, source: ContactSource, options: AssignOptions) -> dict[str, Any]:
         from airflow_provider_outbound.core.assign import survey
 
-        given = self.job_group_id
-        found = given.get("job_group_id") if isinstance(given, Mapping) else given
-        with self.open_ledger() as ledger:
-            checked = survey(ledger, task_key(context), str(found or "dry-run"), source, options)
+        # Made by a task that sent nothing either, there is no group; the checks need none.
+        found = None if is_dry_run(self.job_group_id) else named_group(self.job_group_id)
+        with self.hook as hook:
+            checked = survey(hook.ledger, task_key(context), found or "dry-run", source, options)
         self.log.warning("Dry run: %s; nothing was sent", checked)
         return {
             "job_group_id": found,
@@ -458,7 +470,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             "rejects_path": str(options.rejects_path) if options.rejects_path is not None else None,
         }
 
-    def _options(self, context: Context) -> AssignOptions:
+    def _options(self, arguments: SourceArguments, context: Context) -> AssignOptions:
         from airflow_provider_outbound.core.assign import AssignOptions
         from airflow_provider_outbound.operators.sources import read_exclusions
 
@@ -469,7 +481,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             max_parallel_requests=self.max_parallel_requests,
             settle_seconds=self.settle_seconds,
             on_unresolved=self.on_unresolved,
-            excluded=read_exclusions(self, context),
+            excluded=read_exclusions(arguments, context),
             allowed=self.hook.allowed_phone_numbers,
             max_jobs=self.max_jobs,
             cap=self._cap(),
@@ -487,11 +499,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
                 "max_calls_per_contact: give it together with a period, for example "
                 "max_calls_per_contact=1, period=timedelta(days=7)"
             )
-        return CallCap(most=_positive(most, "max_calls_per_contact", least=1) or 1, period=period)
+        return CallCap(most=whole_number(most, "max_calls_per_contact", least=1) or 1, period=period)
 
     def _refuse_empty(self, source: ContactSource) -> None:
-        if self.on_empty not in ("skip", "fail"):
-            raise OutboundBotConfigError(f"on_empty: {self.on_empty!r} is none of 'skip', 'fail'")
+        check_choice(self.on_empty, "on_empty", ("skip", "fail"))
         if not source.is_empty():
             return
         where = "contacts" if self.contacts_from is None else "contacts_from"
@@ -499,21 +510,3 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         if self.on_empty == "skip":
             raise AirflowSkipException(f"{where}: there are no contacts; nobody was called")
         raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" if that may be')
-
-
-def _guard(operator: OutboundBotCreateJobGroupOperator | OutboundBotAssignJobsOperator, context: Context) -> RunGuard:
-    from airflow_provider_outbound.core.rules import RunGuard
-
-    return RunGuard(
-        run_at=run_at(context),
-        max_run_age=operator.max_run_age,
-        is_backfill=is_backfill(context),
-        allow_backfill=operator.allow_backfill,
-        hours=operator.hook.calling_hours,
-    )
-
-
-def _positive(value: int | None, field: str, *, least: int) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise OutboundBotConfigError(f"{field}: {value!r} is not a whole number of {least} or more")
-    return value

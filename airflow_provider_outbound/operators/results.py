@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.core.models.flags import check_flags
+from airflow_provider_outbound.arguments import as_path, check_duration, check_flags, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
-from airflow_provider_outbound.operators.base import OutboundBotOperator, as_path, named_group
+from airflow_provider_outbound.operators.base import OutboundBotOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -91,11 +91,12 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
             raise OutboundBotConfigError(
                 "path: say where to write: a path, or a table together with sql_conn_id; for both use two tasks"
             )
-        with self.open_ledger() as ledger:
+        with self.hook as hook:
+            ledger = hook.ledger
             if self.enrich or needs_details(self.only):
                 record = ledger.jobs.get_job_group(job_group_id)
                 instance_id = self.instance_id or (record.instance_id if record else None)
-                enrich(ledger, self.hook.client, job_group_id, only=self.only, instance_id=instance_id)
+                enrich(ledger, hook.client, job_group_id, only=self.only, instance_id=instance_id)
             written = self._write(ledger, job_group_id)
         result = {"job_group_id": job_group_id, **written}
         for outlet in self.outlets:
@@ -155,13 +156,12 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.results import download_recordings
 
         job_group_id = named_group(self.job_group_id)
-        if not isinstance(self.timeout, timedelta):
-            raise OutboundBotConfigError(f"timeout: {self.timeout!r} is no timedelta, e.g. timedelta(minutes=30)")
-        with self.open_ledger() as ledger:
-            record = ledger.jobs.get_job_group(job_group_id)
+        check_duration(self.timeout, "timeout")
+        with self.hook as hook:
+            record = hook.ledger.jobs.get_job_group(job_group_id)
             fetched = download_recordings(
-                ledger,
-                self.hook.client,
+                hook.ledger,
+                hook.client,
                 job_group_id,
                 as_path(self.path, "path"),
                 instance_id=self.instance_id or (record.instance_id if record else None),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.core.contacts import (
     ContactSource,
     Header,
@@ -25,28 +28,56 @@ from airflow_provider_outbound.core.follow_up import from_results
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
-from airflow_provider_outbound.operators.base import Veiled, as_path, is_asset, named_group
+from airflow_provider_outbound.operators.base import Veiled, is_asset
 from airflow_provider_outbound.operators.databases import connect
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
-    from airflow_provider_outbound.operators.outboundbot import OutboundBotAssignJobsOperator
+    from airflow_provider_outbound.core.ledger import Ledger
 
 #: Rows of a query held at a time.
 _BATCH = 1000
 _PATTERN = re.compile(r"[*?[]")
 
 
-def read_contacts(operator: OutboundBotAssignJobsOperator, context: Context) -> ContactSource:
+@attrs.frozen(kw_only=True)
+class SourceArguments:
     """
-    The contacts that an operator's arguments name.
+    Whom a task is to call and whom not, as its arguments of the same names say, rendered.
+
+    :param log: The task's log.
+    :param named: Those of them that the DAG file names, whatever a template or a task turned them into.
+    """
+
+    contacts: Any = attrs.field(repr=False)
+    contacts_path: Any
+    contacts_sql: str | None
+    sql_conn_id: str | None
+    contacts_from: Any
+    only: str | None
+    columns: Mapping[str, str] | None
+    encoding: str
+    default_region: str
+    exclude: Any = attrs.field(repr=False)
+    exclude_path: Any
+    exclude_columns: Mapping[str, str] | None
+    exclude_encoding: str | None
+    on_missing_exclusions: str
+    outboundbot_conn_id: str
+    log: Any = attrs.field(repr=False)
+    named: frozenset[str]
+
+
+def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource:
+    """
+    The contacts that a task's arguments name.
 
     :raises OutboundBotContactsError: they name none, more than one source, or one that cannot be read.
     """
-    given = {name: getattr(operator, name) for name in SOURCES}
-    named = [name for name, value in given.items() if value is not None or name in operator.named]
+    given = {name: getattr(arguments, name) for name in SOURCES}
+    named = [name for name, value in given.items() if value is not None or name in arguments.named]
     if len(named) != 1:
         raise OutboundBotContactsError(
             f"contacts: give one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}, not {len(named)} of them."
@@ -57,79 +88,85 @@ def read_contacts(operator: OutboundBotAssignJobsOperator, context: Context) -> 
         hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
         raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
     if label == "contacts_from":
-        return _of_results(operator, context)
+        return _of_results(arguments)
     how: dict[str, Any] = {
-        "columns": _columns(operator.columns, "columns"),
-        "default_region": operator.default_region,
+        "columns": _columns(arguments.columns, "columns"),
+        "default_region": arguments.default_region,
     }
     if label == "contacts_sql":
-        return ContactSource([_Query(operator.contacts_sql, operator.sql_conn_id)], **how)
+        return ContactSource([_Query(arguments.contacts_sql, arguments.sql_conn_id)], **how)
     if label == "contacts_path":
-        return from_path(as_path(operator.contacts_path, label), encoding=operator.encoding, **how)
-    return _of_argument(operator.contacts, label, operator.encoding, context, how)
+        return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, **how)
+    return _of_argument(arguments.contacts, label, arguments.encoding, context, how)
 
 
-def _of_results(operator: OutboundBotAssignJobsOperator, context: Context) -> ContactSource:
-    only = operator.only
-    if operator.is_named("only", context) and (why := _why_missing(only)):
+def _of_results(arguments: SourceArguments) -> ContactSource:
+    only = arguments.only
+    if "only" in arguments.named and (why := _why_missing(only)):
         raise OutboundBotContactsError(
             f"only: {why}, which would call everybody in the group again; pass only=None in the DAG file if that is"
             " meant. Nobody was called"
         )
-    # A hook, and so a ledger, of its own: it is read while contacts are assigned.
-    return from_results(
-        lambda: OutboundBotHook(operator.outboundbot_conn_id).ledger, named_group(operator.contacts_from), only
-    )
+
+    @contextmanager
+    def own_ledger() -> Iterator[Ledger]:
+        # A hook of its own: it is read while contacts are assigned.
+        with OutboundBotHook(arguments.outboundbot_conn_id) as hook:
+            yield hook.ledger
+
+    return from_results(own_ledger, named_group(arguments.contacts_from, "contacts_from"), only)
 
 
-def read_exclusions(operator: OutboundBotAssignJobsOperator, context: Context) -> frozenset[str]:
+def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[str]:
     """
     The numbers that must not be called, in E.164.
 
     :raises OutboundBotConfigError: ``on_missing_exclusions`` or ``exclude_columns`` cannot be used.
     :raises OutboundBotContactsError: a list that is named does not exist, or one of its numbers cannot be read.
     """
-    if operator.on_missing_exclusions not in ("fail", "ignore"):
+    if arguments.on_missing_exclusions not in ("fail", "ignore"):
         raise OutboundBotConfigError(
-            f"on_missing_exclusions: {operator.on_missing_exclusions!r} is neither 'fail' nor 'ignore'."
+            f"on_missing_exclusions: {arguments.on_missing_exclusions!r} is neither 'fail' nor 'ignore'."
             " Nobody was called"
         )
-    named = [label for label in EXCLUSIONS if operator.is_named(label, context) or getattr(operator, label) is not None]
-    if operator.exclude_columns is not None and not named:
+    named = [label for label in EXCLUSIONS if label in arguments.named or getattr(arguments, label) is not None]
+    if arguments.exclude_columns is not None and not named:
         raise OutboundBotConfigError(
             "exclude_columns: there are no exclusions that have columns; pass exclude or exclude_path too."
             " Nobody was called"
         )
     excluded: frozenset[str] = frozenset()
     for label in named:
-        numbers = _excluded_by(operator, label, context)
+        numbers = _excluded_by(arguments, label, context)
         if numbers is not None:
-            operator.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
+            arguments.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
             excluded |= numbers
     return excluded
 
 
-def _excluded_by(operator: OutboundBotAssignJobsOperator, label: str, context: Context) -> frozenset[str] | None:
+def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> frozenset[str] | None:
     """The numbers of one argument; ``None`` if it means nothing that exists, and the author accepts that."""
-    value = getattr(operator, label)
+    value = getattr(arguments, label)
     if why := _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else ""):
-        if operator.on_missing_exclusions == "ignore":
-            operator.log.warning("%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why)
+        if arguments.on_missing_exclusions == "ignore":
+            arguments.log.warning(
+                "%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why
+            )
             return None
         raise OutboundBotContactsError(
             f"{label}: {why}, so whoever it means might be called; fix it, or pass on_missing_exclusions='ignore' if"
             " there may be no such list. Nobody was called"
         )
-    _check_complete(operator, label, value)
-    how: dict[str, Any] = {"default_region": operator.default_region}
-    encoding = operator.encoding if operator.exclude_encoding is None else operator.exclude_encoding
+    _check_complete(arguments, label, value)
+    how: dict[str, Any] = {"default_region": arguments.default_region}
+    encoding = arguments.encoding if arguments.exclude_encoding is None else arguments.exclude_encoding
     if label == "exclude_path":
         source = from_path(as_path(value, label), encoding=encoding, label=label, **how)
     else:
         source = _of_argument(value, label, encoding, context, how)
     source.be_exclusions(
-        columns=_columns(operator.columns, "columns"),
-        exclude_columns=_columns(operator.exclude_columns, "exclude_columns"),
+        columns=_columns(arguments.columns, "columns"),
+        exclude_columns=_columns(arguments.exclude_columns, "exclude_columns"),
     )
     return read_excluded(source, label)
 
@@ -148,18 +185,18 @@ def _why_missing(value: Any) -> str:
     return ""
 
 
-def _check_complete(operator: OutboundBotAssignJobsOperator, label: str, value: Any) -> None:
+def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
     """Refuse the output of a mapped task of which some instances gave none."""
     missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, Veiled) else value)))
     if not missing:
         return
     why = f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
-    if operator.on_missing_exclusions != "ignore":
+    if arguments.on_missing_exclusions != "ignore":
         raise OutboundBotContactsError(
             f"{label}: {why}, so whoever they mean might be called; let each return a list, perhaps an empty one, or"
             " pass on_missing_exclusions='ignore'. Nobody was called"
         )
-    operator.log.warning("%s: %s; nobody is left out by those, as on_missing_exclusions='ignore' says", label, why)
+    arguments.log.warning("%s: %s; nobody is left out by those, as on_missing_exclusions='ignore' says", label, why)
 
 
 def _mapped_outputs(value: Any) -> Iterator[Any]:

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.models.flags import check_flags
+from airflow_provider_outbound.arguments import check_duration, check_flags, check_seconds, named_group, text_list
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
-from airflow_provider_outbound.operators.base import (
-    MAX_RUN_AGE,
-    OutboundBotOperator,
-    is_backfill,
-    named_group,
-    run_at,
-    text_list,
-)
+from airflow_provider_outbound.operators.base import MAX_RUN_AGE, OutboundBotOperator, run_guard
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
 if TYPE_CHECKING:
@@ -94,34 +87,38 @@ class SteerJobsOperator(OutboundBotOperator):
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
-        return self._result(self._order())
+        with self.hook:
+            return self._result(self._order())
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Refuse what must not be done now."""
 
     def _steer(self, context: Context) -> dict[str, Any]:
-        order = self._order()
-        if self.hook.dry_run:
-            raise AirflowSkipException("dry run: nothing was sent")
-        with self.open_ledger() as ledger:
+        with self.hook as hook:
+            order = self._order()
+            if hook.dry_run:
+                raise AirflowSkipException("dry run: nothing was sent")
             if not order.is_empty:
-                order.send(self.hook.client, ledger, lambda group: self.check(group, context))
-                order = order.by_job_id(self.hook.client, ledger)
-        if self.wait_for_completion and not order.is_empty:
-            self._wait(order)
-        return self._result(order)
+                order.send(hook.client, hook.ledger, lambda group: self.check(group, context))
+                order = order.by_job_id(hook.client, hook.ledger)
+        # Anew: a wait needs the ledger only where the connection limits requests.
+        with self.hook:
+            if self.wait_for_completion and not order.is_empty:
+                self._wait(order)
+            return self._result(order)
 
     def _order(self) -> Order:
         from airflow_provider_outbound.core.steer import Action, Order
 
         job_group_id = named_group(self.job_group_id)
-        check_flags(self, "all_jobs", "deferrable")
+        check_flags(self, "all_jobs", "wait_for_completion", "deferrable")
+        check_duration(self.timeout, "timeout")
+        check_seconds(self.poll_interval, "poll_interval")
         if self.all_jobs == (self.job_ids is not None or self.reference_ids is not None):
             raise OutboundBotConfigError(
                 f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
             )
-        with self.open_ledger() as ledger:
-            record = ledger.jobs.get_job_group(job_group_id)
+        record = self.hook.ledger.jobs.get_job_group(job_group_id)
         return Order(
             action=Action(self.action),
             job_group_id=job_group_id,
@@ -195,16 +192,10 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Resumed jobs are dialled, so the rules about late runs and the connection's calling hours apply."""
-        from airflow_provider_outbound.core.rules import RunGuard, check_resume
+        from airflow_provider_outbound.core.rules import check_resume
 
         now = datetime.now(UTC)
-        rules = RunGuard(
-            run_at=run_at(context),
-            max_run_age=self.max_run_age,
-            is_backfill=is_backfill(context),
-            allow_backfill=self.allow_backfill,
-            hours=self.hook.calling_hours,
-        )
+        rules = run_guard(self, context)
         rules.check_run(now)
         check_resume(rules.hours, group, self.hook.ledger.jobs.strategies(group.job_group_id), now)
 

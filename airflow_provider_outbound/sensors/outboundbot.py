@@ -14,12 +14,11 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.core.models.flags import check_flags
+from airflow_provider_outbound.arguments import check_choice, check_flags, named_group, whole_number
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupTimeoutError,
     LedgerUnavailableError,
-    OutboundBotConfigError,
     OutboundBotError,
 )
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
@@ -37,9 +36,6 @@ TIMEOUT_MARGIN = timedelta(hours=2)
 #: How long to wait for a group to end once its jobs are cancelled, and how often to look (seconds): calls under way
 #: are spoken to their end.
 CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
-_ON_TIMEOUT = ("fail", "partial", "cancel")
-_ON_CANCELLED = ("fail", "succeed")
-_ON_UNRESOLVED_JOBS = ("fail", "accept")
 
 
 class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
@@ -117,7 +113,6 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self._reported_trouble = ""
 
     def execute(self, context: Context) -> Any:
-        check_flags(self, "deferrable", "cancel_on_kill")
         self._check_arguments()
         with self._waiting():
             if not self.deferrable:
@@ -220,8 +215,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     def _let_go(self) -> None:
         """Leave no connection open behind."""
-        if "ledger" in vars(self.hook):
-            self.hook.ledger.close()
+        self.hook.close()
         for name in ("hook", "_completion", "_settings"):
             vars(self).pop(name, None)
 
@@ -239,8 +233,12 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     @property
     def _group_id(self) -> str:
-        given = self.job_group_id
-        return str(given["job_group_id"]) if isinstance(given, Mapping) else given
+        # Read where it is needed: a task that resumes has rendered its templates anew.
+        return named_group(self.job_group_id)
+
+    @property
+    def _expected_jobs(self) -> int | None:
+        return whole_number(self.expected_jobs, "expected_jobs", least=0)
 
     @cached_property
     def _completion(self) -> Completion:
@@ -252,7 +250,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             self.hook.client,
             self._group_id,
             instance_id=self.instance_id,
-            expected_jobs=self.expected_jobs,
+            expected_jobs=self._expected_jobs,
             reconcile_interval=settings.reconcile_interval,
             # An embedded collector runs only while a trigger waits: a sensor that does not defer cannot count on one.
             messages=self.rocketmq_conn_id is not None and (self.deferrable or settings.collector == "external"),
@@ -271,31 +269,11 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             self._let_go()
 
     def _check_arguments(self) -> None:
-        given = self.job_group_id
-        if isinstance(given, Mapping):
-            if given.get("dry_run") and not given.get("job_group_id"):
-                raise AirflowSkipException("dry run: there is no job group to wait for")
-            given = given.get("job_group_id", "")
-        # An empty template renders as the word.
-        if not isinstance(given, str) or given.strip() in ("", "None"):
-            raise OutboundBotConfigError(
-                "job_group_id is empty: pass the id, or the output of OutboundBotCreateJobGroupOperator"
-            )
-        self.job_group_id = given.strip()
-        if self.expected_jobs is not None:
-            try:
-                self.expected_jobs = int(self.expected_jobs)  # a template renders text
-            except ValueError:
-                raise OutboundBotConfigError(
-                    f"expected_jobs {self.expected_jobs!r} is not a number: give how many jobs the group must have"
-                ) from None
-        for name, value, allowed in (
-            ("on_timeout", self.on_timeout, _ON_TIMEOUT),
-            ("on_cancelled", self.on_cancelled, _ON_CANCELLED),
-            ("on_unresolved_jobs", self.on_unresolved_jobs, _ON_UNRESOLVED_JOBS),
-        ):
-            if value not in allowed:
-                raise OutboundBotConfigError(f"{name} {value!r} is unknown: use one of {', '.join(allowed)}")
+        check_flags(self, "deferrable", "cancel_on_kill")
+        _ = self._group_id, self._expected_jobs
+        check_choice(self.on_timeout, "on_timeout", ("fail", "partial", "cancel"))
+        check_choice(self.on_cancelled, "on_cancelled", ("fail", "succeed"))
+        check_choice(self.on_unresolved_jobs, "on_unresolved_jobs", ("fail", "accept"))
 
     def _deadline(self, started_at: datetime) -> datetime:
         """When to give up: as the author said, else some time after the group's window, else as Airflow is set."""
@@ -316,7 +294,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 outboundbot_conn_id=self.outboundbot_conn_id,
                 rocketmq_conn_id=self.rocketmq_conn_id,
                 instance_id=self.instance_id,
-                expected_jobs=self.expected_jobs,
+                expected_jobs=self._expected_jobs,
                 deadline=deadline,
                 cancel_on_kill=self.cancel_on_kill,
             ),

@@ -7,7 +7,7 @@ Airflow 3.3 brought such streams: this module is imported by it alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import EventPage
-    from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
 
 #: Pages that may be on their way into Airflow's database: a long log must not fill the triggerer's memory.
 MAX_UNSTORED = 8
@@ -30,11 +29,15 @@ class EventStream(SharedStreamProducer):
     """
     Pages of the event log, and the cursor that moves behind them.
 
-    :param trigger: Whose pages.
+    :param pages: Reads the log from the cursor on.
+    :param confirm: Moves the cursor behind a page.
     """
 
-    def __init__(self, trigger: OutboundBotCallEventTrigger) -> None:
-        self._trigger = trigger
+    def __init__(
+        self, pages: Callable[[], AsyncGenerator[EventPage]], confirm: Callable[[EventPage], Awaitable[None]]
+    ) -> None:
+        self._pages = pages
+        self._confirm = confirm
         self._unstored = 0
         self._is_broken = False
         self._is_over = False
@@ -43,7 +46,7 @@ class EventStream(SharedStreamProducer):
     async def open_stream(self) -> AsyncIterator[tuple[EventPage, EventPage]]:
         """Give pages, not too many ahead of what is stored."""
         try:
-            async with aclosing(self._trigger.pages()) as pages:
+            async with aclosing(self._pages()) as pages:
                 async for page in pages:
                     while self._unstored >= MAX_UNSTORED and not self._is_broken:
                         self._advanced.clear()
@@ -70,4 +73,4 @@ class EventStream(SharedStreamProducer):
             return
         await asyncio.sleep(END_SECONDS)
         if not self._is_over:
-            await self._trigger.confirm(stored)
+            await self._confirm(stored)

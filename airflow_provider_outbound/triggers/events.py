@@ -120,7 +120,8 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         """The stream by which Airflow 3.3 says what it has stored."""
         from airflow_provider_outbound.triggers.event_stream import EventStream
 
-        return EventStream(cls(**kwargs))
+        trigger = cls(**kwargs)
+        return EventStream(trigger.pages, trigger.confirm)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[EventPage]) -> AsyncIterator[TriggerEvent]:
         """Make the trigger's events."""

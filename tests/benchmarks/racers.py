@@ -27,7 +27,7 @@ _ASK_SECONDS = 0.02
 
 def join(settings: RocketMQSettings) -> None:
     """Make the consumer group known to the broker, at the topic's end, and take what an earlier run left."""
-    from airflow_provider_outbound.core.rocketmq.base import open_consumer
+    from airflow_provider_outbound.core.rocketmq import open_consumer
     from airflow_provider_outbound.exceptions import RocketMQError
 
     consumer = open_consumer(settings)

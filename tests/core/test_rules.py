@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.models.job import JobGroup
-from airflow_provider_outbound.core.models.strategy import Strategy
-from airflow_provider_outbound.core.rules import CallingHours, RunGuard, check_hours, window_of
+from airflow_provider_outbound.core.models.strategy import Strategy, resolve_strategy
+from airflow_provider_outbound.core.models.windows import SERVICE_ZONE
+from airflow_provider_outbound.core.rules import CallingHours, RunGuard, check_group_window, check_hours, window_of
 from airflow_provider_outbound.exceptions import OutboundBotWrongTimeError
 
 #: A Monday.
@@ -83,3 +84,39 @@ def test_a_strategy_that_ended_while_contacts_were_assigned_takes_no_more_of_the
     guard.check(strategy)
     with pytest.raises(OutboundBotWrongTimeError, match="window was over"):
         guard.check(attrs.evolve(strategy, ends_at=now))
+
+
+PAST = START - timedelta(days=10000)
+OVER = {
+    "startTime": milliseconds(PAST),
+    "endTime": milliseconds(PAST + timedelta(days=1)),
+    "workingTime": [{"beginTime": "09:00:00", "endTime": "18:00:00"}],
+}
+
+
+@pytest.mark.parametrize(
+    "dial",
+    [
+        pytest.param(
+            lambda: resolve_strategy(Strategy(working_time=[("09:00", "12:00")]), run_at=PAST, now=START), id="strategy"
+        ),
+        pytest.param(lambda: resolve_strategy(OVER, run_at=PAST, now=START), id="dictionary"),
+        pytest.param(
+            lambda: check_group_window(
+                group(StartTime=milliseconds(PAST), EndTime=milliseconds(PAST + timedelta(days=1))), is_own=True
+            ),
+            id="group",
+        ),
+    ],
+)
+def test_a_window_that_is_over_is_one_kind_of_error_whosever_it_is(dial: Any) -> None:
+    with pytest.raises(OutboundBotWrongTimeError, match=r"window was over at .*; nobody was called\. \w+"):
+        dial()
+
+
+def test_hours_between_which_nothing_is_left_are_the_wrong_time() -> None:
+    evening = datetime(2030, 7, 1, 20, tzinfo=SERVICE_ZONE)
+    strategy = Strategy(working_time=[("09:00", "12:00")], end=evening + timedelta(hours=6))
+
+    with pytest.raises(OutboundBotWrongTimeError, match="no window of 09:00-12:00"):
+        resolve_strategy(strategy, run_at=evening, now=evening)

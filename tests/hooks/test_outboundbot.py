@@ -6,10 +6,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from airflow_provider_outbound.core.ledger import Incoming
@@ -145,7 +147,7 @@ def test_every_field_is_read(set_connection: SetConnection) -> None:
     with pytest.raises(OutboundBotWrongTimeError, match="holiday"):
         hook.calling_hours.check_now(datetime(2026, 10, 1, 4, tzinfo=UTC))
     shown = repr(hook.settings)
-    assert all(secret not in shown for secret in ("LTAI5tExample", "s3cret", "token'", "138"))
+    assert [secret for secret in ("LTAI5tExample", "s3cret", "token'", "138") if secret in shown] == []
 
 
 def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,3 +345,30 @@ def test_trying_out_a_missing_connection_says_so() -> None:
 
     assert not well
     assert "does not exist" in message
+
+
+def test_the_hook_gives_back_what_it_opened_and_opens_it_again(
+    simulated: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+
+    def is_open() -> bool:
+        return any(file.path.startswith(f"{tmp_path}/ledger.db") for file in psutil.Process().open_files())
+
+    with OutboundBotHook() as hook:
+        hook.close()  # nothing was opened
+        first = hook.ledger
+        assert (hook.ledger, is_open()) == (first, True)
+    assert not is_open()
+    with hook:
+        assert (hook.ledger is first, hook.ledger.ledger_id) == (False, first.ledger_id)
+    assert not is_open()
+
+
+def test_threads_share_one_ledger(simulated: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+
+    with OutboundBotHook() as hook, ThreadPoolExecutor(8) as threads:
+        ledgers = {id(ledger) for ledger in threads.map(lambda _: hook.ledger, range(64))}
+
+    assert len(ledgers) == 1

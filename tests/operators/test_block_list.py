@@ -46,9 +46,9 @@ def ended_jobs(simulator, group):
 
 def take_in(operator, group):
     """Fetch what came of a group, as the sensor does."""
-    with operator.open_ledger() as ledger:
-        jobs = operator.hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
-        ledger.jobs.record_listing(group["job_group_id"], jobs)
+    with operator.hook as hook:
+        jobs = hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
+        hook.ledger.jobs.record_listing(group["job_group_id"], jobs)
 
 
 def test_who_said_so_in_the_conversation_is_found_by_its_tag(simulator, context, people):
@@ -100,7 +100,7 @@ def test_it_must_be_said_who_is_meant(simulator, context, only):
 
 def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(simulator, context):
     operator = save(job_group_id="group-1")
-    with operator.open_ledger() as ledger:
+    with operator.hook as hook:
         for number, phone in enumerate(("13800000043", None)):
             message = {
                 "eventType": "JobComplete",
@@ -111,7 +111,7 @@ def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(simu
                 "contacts": [{"phoneNumber": phone, "referenceId": f"r-{number}"}],
                 "tasks": [{"id": f"call-{number}", "status": HUNG_UP, "actualTime": 1_700_000_000_000}],
             }
-            ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id=str(number), topic="t")])
+            hook.ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id=str(number), topic="t")])
 
     with pytest.raises(OutboundBotContactsError, match="1 people are not on the block list"):
         operator.execute(context())

@@ -207,7 +207,7 @@ def test_calling_hours_of_the_connection(simulator, connection, context, group):
     with pytest.raises(OutboundBotWrongTimeError, match="calling_hours"):
         OutboundBotResumeJobsOperator(task_id="resume", job_group_id=group, all_jobs=True).execute(context())
 
-    assert all(one_line(caught) for caught in (creating, with_a_window, assigning))
+    assert [str(caught.value) for caught in (creating, with_a_window, assigning) if not one_line(caught)] == []
     assert calls_placed(simulator) == 0
     connection(hours_around_now(open_now=True))
     assert assign(job_group_id=group).execute(context())["assigned"] == 1

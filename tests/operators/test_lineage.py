@@ -14,8 +14,6 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotExportResultsOperator,
 )
 
-pytest.importorskip("airflow.providers.openlineage")
-
 
 def asked(operator, returned=None):
     """Inputs and outputs, asked for as the provider does it."""

@@ -39,9 +39,9 @@ def called(simulator, context, people):
     while simulator.run(lambda cloud: any(not job.ended for job in cloud.jobs.values())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    with operator.open_ledger() as ledger:
-        jobs = operator.hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
-        ledger.jobs.record_listing(group["job_group_id"], jobs)
+    with operator.hook as hook:
+        jobs = hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
+        hook.ledger.jobs.record_listing(group["job_group_id"], jobs)
     return group
 
 

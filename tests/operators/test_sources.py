@@ -328,7 +328,7 @@ class TestSql:
         import psycopg
 
         operator = assign(group, contacts_sql="SELECT * FROM outbound_people", sql_conn_id="people_db", batch_size=99)
-        contacts = iter(read_contacts(operator, context()))
+        contacts = iter(read_contacts(operator.source_arguments(context()), context()))
         assert len(list(islice(contacts, 1500))) == 1500
         with psycopg.connect(postgresql_url, autocommit=True) as connection:
             ended = connection.execute(

@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotError
+from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCancelJobsOperator,
@@ -136,6 +136,27 @@ def test_a_named_job_on_the_line_is_waited_for(slow_simulator, context, group):
     assert trigger.job_ids == [talking["job_id"]]
     assert event == {"status": "done"}
     assert steer.execute_complete(context(), event)["requested"] == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        pytest.param({"timeout": 60}, "timeout: 60 is no timedelta", id="timeout"),
+        pytest.param({"poll_interval": "5"}, "poll_interval: '5' is not a number of seconds", id="interval"),
+        pytest.param({"wait_for_completion": "False"}, "wait_for_completion: 'False' is neither", id="flag"),
+        pytest.param({"all_jobs": False, "job_ids": 5}, "job_ids: a list of texts", id="ids"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_refused_before_anything_is_sent(
+    slow_simulator, context, group, argument, words
+):
+    with pytest.raises(OutboundBotConfigError, match=words):
+        OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=group, **{"all_jobs": True, **argument}).execute(
+            context()
+        )
+
+    assert "CancelJobs" not in slow_simulator.state()["requests"]
+    assert "Cancelled" not in statuses(slow_simulator)
 
 
 def test_an_effect_that_does_not_come_fails_the_task(context, group):

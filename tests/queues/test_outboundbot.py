@@ -6,9 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
-pytest.importorskip("airflow.providers.common.messaging")
-
 from airflow.providers.common.messaging.triggers.msg_queue import MessageQueueTrigger
 
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotCallEventTrigger

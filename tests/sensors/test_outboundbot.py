@@ -73,11 +73,19 @@ def test_a_dry_run_is_skipped(run_sensor: Callable[..., tuple[str, Any]]) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param({"job_group_id": ""}, "job_group_id is empty", id="no-group"),
-        pytest.param({"job_group_id": "None"}, "job_group_id is empty", id="rendered-nothing"),
-        pytest.param({"expected_jobs": "many"}, "expected_jobs 'many' is not a number", id="no-number"),
+        pytest.param({"job_group_id": ""}, "job_group_id: empty", id="no-group"),
+        pytest.param({"job_group_id": "None"}, "job_group_id: empty", id="rendered-nothing"),
+        pytest.param({"job_group_id": {"rows": 3}}, "job_group_id: empty", id="another-tasks-result"),
+        pytest.param(
+            {"job_group_id": "{'job_group_id': 'g'}"}, "job_group_id: the text of a dictionary", id="rendered-text"
+        ),
+        pytest.param({"expected_jobs": "many"}, "expected_jobs: 'many' is not a whole number", id="no-number"),
+        pytest.param({"expected_jobs": 2.5}, "expected_jobs: 2.5 is not a whole number", id="half-a-job"),
+        pytest.param({"expected_jobs": -1}, "expected_jobs: -1 is not a whole number", id="negative"),
+        pytest.param({"expected_jobs": True}, "expected_jobs: True is not a whole number", id="flag-for-number"),
+        pytest.param({"expected_jobs": []}, "expected_jobs: [] is not a whole number", id="list-for-number"),
         pytest.param({"on_timeout": "explode"}, "'explode' is unknown: use one of fail, partial", id="on-timeout"),
-        pytest.param({"on_cancelled": "x"}, "'x' is unknown: use one of fail, succeed", id="on-cancelled"),
+        pytest.param({"on_cancelled": "x"}, "'x' is neither 'fail' nor 'succeed'", id="on-cancelled"),
         pytest.param({"outboundbot_conn_id": "absent"}, "absent", id="no-connection"),
         pytest.param({"instance_id": "absent"}, "NotExist.Instance", id="no-instance"),
     ],
@@ -93,6 +101,17 @@ def test_a_wrong_argument_is_said_in_one_line(
 
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sensor_that_resumes_reads_its_arguments_as_one_that_starts(campaign: Any) -> None:
+    """Airflow renders the templates again before it calls ``execute_complete``, and again they are text."""
+    campaign.assign(2)
+    campaign.wait_for_service()
+    rendered = {"job_group_id": f" {campaign.job_group_id}\n", "expected_jobs": "2", "deferrable": True}
+
+    summary = campaign.sensor(rocketmq_conn_id=None, **rendered).execute_complete({}, event=None)
+
+    assert (summary["job_group_id"], summary["total"]) == (campaign.job_group_id, 2)
 
 
 def test_a_deleted_group_fails(campaign: Any) -> None:

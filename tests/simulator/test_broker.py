@@ -37,7 +37,7 @@ def test_all_five_events_arrive_in_the_guides_shape(simulator: Any, sdk: Any, ma
     assert "tasks" not in recording
     assert set(recording["recording"]) == {"taskId", "callId", "duration", "fileName", "mkvUrl", "url"}
     assert recording["recording"]["taskId"] == complete["tasks"][0]["id"]
-    assert all(isinstance(event["eventTime"], int) for event in events)
+    assert [event for event in events if not isinstance(event["eventTime"], int)] == []
 
 
 def test_a_failed_job_says_why(simulator: Any, sdk: Any, make_consumer: Any) -> None:
@@ -161,7 +161,7 @@ def test_a_producer_publishes_and_tags_are_filtered(simulator: Any, make_consume
     received = make_consumer(simulator, tag="a||c").receive(2)
 
     assert [message.body for message in received] == [b"a", b"c"]
-    assert not any(message.corrupted for message in received)
+    assert [message for message in received if message.corrupted] == []
 
 
 def test_a_reset_empties_the_topic(simulator: Any) -> None:

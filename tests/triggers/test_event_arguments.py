@@ -69,8 +69,6 @@ def test_a_dag_with_a_misspelt_type_is_an_import_error(airflow_home: Path, tmp_p
     from airflow.dag_processing.dagbag import BundleDagBag
     from airflow.serialization.serialized_objects import DagSerialization
 
-    if trigger == "queue":
-        pytest.importorskip("airflow.providers.common.messaging")
     made = {
         "direct": "OutboundBotCallEventTrigger(subscription='crm', event_types=['JobCompleted'])",
         "queue": "MessageQueueTrigger(scheme='outboundbot', subscription='crm', event_types=['JobCompleted'])",

@@ -34,7 +34,8 @@ import attrs
 import tenacity
 
 from airflow_provider_outbound.core.collect.report import Reporter
-from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
+from airflow_provider_outbound.core.rocketmq import open_consumer
+from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
 from airflow_provider_outbound.exceptions import (
     LedgerError,
     LedgerUnavailableError,

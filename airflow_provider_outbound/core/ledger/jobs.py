@@ -83,7 +83,6 @@ class Jobs(Journal):
                         _count(_jobs.state.in_((JobState.SENDING, JobState.IN_DOUBT))).label("in_doubt"),
                         _count(_jobs.state == JobState.UNRESOLVED).label("unresolved"),
                         _count(_jobs.assignment_id.is_(None)).label("foreign"),
-                        _count(and_(accepted, _jobs.terminal, _jobs.source == "api")).label("recovered"),
                     ).where(_jobs.job_group_id == job_group_id)
                 )
                 .mappings()

@@ -32,7 +32,7 @@ class Ledger(Database):
         self.inbox = Inbox(self, self.jobs)
         self.turns = Turns(self)
         self.collectors = Collectors(self)
-        self.quarantine = Quarantine(self, self.inbox)
+        self.quarantine = Quarantine(self, self.inbox.record_within)
         self.details = Details(self)
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)

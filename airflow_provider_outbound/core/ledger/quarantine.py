@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from airflow_provider_outbound.core.ledger.database import Database
-    from airflow_provider_outbound.core.ledger.inbox import Inbox
 
 _table = schema.quarantine.c
 _HEX = frozenset("0123456789abcdef")
@@ -48,12 +47,12 @@ class Quarantine:
     """
     Reads and writes of ``quarantine``.
 
-    :param inbox: Where messages are read again.
+    :param record: Takes a message in, inside the transaction that it is given.
     """
 
-    def __init__(self, database: Database, inbox: Inbox) -> None:
+    def __init__(self, database: Database, record: Callable[[Connection, Incoming], Recorded]) -> None:
         self._database = database
-        self._inbox = inbox
+        self._record = record
 
     def iter_messages(self) -> Iterator[Quarantined]:
         """Every message kept here, ordered by hash, read a few at a time."""
@@ -96,7 +95,7 @@ class Quarantine:
                 fault="" if row.head_of is None else row.reason,
                 head_of=row.head_of,
             )
-            recorded = self._inbox.record_within(connection, message)
+            recorded = self._record(connection, message)
             if not recorded.quarantined:
                 connection.execute(delete(schema.quarantine).where(_table.hash == row.hash))
         return recorded

@@ -254,8 +254,6 @@ class Counts:
     in_doubt: int
     unresolved: int
     foreign: int
-    #: Jobs whose final status came from the API and not by a message.
-    recovered: int
 
 
 @attrs.frozen(kw_only=True)

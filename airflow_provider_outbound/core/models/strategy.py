@@ -13,9 +13,19 @@ import attrs
 
 from airflow_provider_outbound.core.models.enums import OpenEnum
 from airflow_provider_outbound.core.models.schedule import REPEAT_DAYS, RepeatBy, Schedule
-from airflow_provider_outbound.core.models.windows import MIDNIGHT, SERVICE_ZONE, Window, parse_windows, parse_zone
+from airflow_provider_outbound.core.models.windows import (
+    MIDNIGHT,
+    SERVICE_ZONE,
+    Window,
+    parse_windows,
+    parse_zone,
+    refuse_past,
+)
 from airflow_provider_outbound.core.models.wire import to_milliseconds
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
+
+#: What to do about a strategy that is over.
+LATER_END = "Run the DAG before that, or give a later end"
 
 
 class Routing(OpenEnum):
@@ -159,8 +169,8 @@ class Strategy:
 
         :param run_at: Moment the DAG run stands for, aware; its day in :attr:`timezone` is the run's day.
         :param now: Aware.
-        :raises OutboundBotConfigError: no window is left before the end, or no single strategy of the service dials at
-            these times.
+        :raises OutboundBotWrongTimeError: no window is left before the end.
+        :raises OutboundBotConfigError: no single strategy of the service dials at these times.
         """
         schedule = self._schedule(run_at, now)
         there = schedule.in_service_zone()
@@ -194,7 +204,7 @@ class Strategy:
         if starts_at >= ends_at:
             begin, end = (moment.astimezone(self.timezone).isoformat() for moment in (starts_at, ends_at))
             raise OutboundBotConfigError(f"end: {end} is not after the start {begin}")
-        _refuse_past(ends_at.astimezone(self.timezone), now)
+        refuse_past(ends_at.astimezone(self.timezone), now, "end: the strategy's", LATER_END)
         schedule = Schedule(
             windows=self.working_time,
             zone=self.timezone,
@@ -232,20 +242,12 @@ class RecallStrategy:
         return json.dumps(wire, separators=(",", ":"))
 
 
-def _refuse_past(ends_at: datetime, now: datetime) -> None:
-    if ends_at <= now:
-        raise OutboundBotConfigError(
-            f"end: the strategy's window was over at {ends_at.isoformat(timespec='minutes')}; "
-            "nobody was called. Run the DAG before that, or give a later end"
-        )
-
-
 def _refuse_idle(schedule: Schedule) -> None:
     if next(schedule.spans(), None) is not None:
         return
     begin, end = (moment.astimezone(schedule.zone) for moment in (schedule.starts_at, schedule.ends_at))
     days = f" on days {sorted(schedule.repeat_days)} of the {schedule.repeat_by}" if schedule.repeat_days else ""
-    raise OutboundBotConfigError(
+    raise OutboundBotWrongTimeError(
         f"working_time: no window of {', '.join(map(str, schedule.windows))} ({schedule.zone.key}){days} lies "
         f"between {begin:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M}. Nobody was called"
     )
@@ -278,7 +280,8 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
     :param strategy: :class:`Strategy`, or a dictionary with ``workingTime``, ``startTime``, ``endTime`` (ms) …
     :param run_at: Moment the DAG run stands for, aware.
     :param now: Aware.
-    :raises OutboundBotConfigError: it has no window, or the window is over or none.
+    :raises OutboundBotWrongTimeError: the window is over, or none is left before the end.
+    :raises OutboundBotConfigError: it has no window, or cannot be read.
     """
     if isinstance(strategy, Strategy):
         return strategy.resolve(run_at=run_at, now=now)
@@ -294,7 +297,7 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
     starts_at, ends_at = (_api_moment(strategy, key) for key in ("startTime", "endTime"))
     if starts_at >= ends_at:
         raise OutboundBotConfigError("strategy: endTime is not after startTime")
-    _refuse_past(ends_at, now)
+    refuse_past(ends_at, now, "end: the strategy's", LATER_END)
     repeat_by, repeat_days = _api_repeats(strategy)
     schedule = Schedule(
         windows=windows,

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 
 #: The service reads times of day in this zone; its documents name no other.
 SERVICE_ZONE = ZoneInfo("Asia/Shanghai")
@@ -128,6 +128,21 @@ def _time_of_day(value: Any, field: str) -> time:
     if parsed.tzinfo is not None:
         raise OutboundBotConfigError(f"{field}: {value!r} has a zone; say it once, as timezone=")
     return parsed
+
+
+def refuse_past(ends_at: datetime, now: datetime, whose: str, hint: str) -> None:
+    """
+    Refuse to dial in a window that is over.
+
+    :param ends_at: When it ends, aware.
+    :param whose: Whose window, for the error: ``the strategy's``.
+    :param hint: What to do instead.
+    :raises OutboundBotWrongTimeError: ``now`` is not before ``ends_at``.
+    """
+    if ends_at <= now:
+        raise OutboundBotWrongTimeError(
+            f"{whose} window was over at {ends_at.isoformat(timespec='minutes')}; nobody was called. {hint}"
+        )
 
 
 def parse_windows(value: Any, field: str = "working_time") -> tuple[Window, ...]:

@@ -103,12 +103,6 @@ class Lease:
         except (LeaseLostError, LedgerUnavailableError) as error:
             log.warning("Job group %s: %s", self.assignment.job_group_id, error)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether no other process can have the lease at this moment."""
-        with self._lock:
-            return self._lost is None and self._renewed_at.elapsed < self._seconds
-
     def check(self) -> None:
         """
         Make sure that a request begun now ends before the lease does.

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
-from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError, is_sound
+from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError
 from airflow_provider_outbound.core.results.only import check_not_purged
-from airflow_provider_outbound.core.results.wanted import Wanted, Watched
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError, OutboundBotNotFoundError
+from airflow_provider_outbound.core.results.wanted import Present, Wanted, Watched
+from airflow_provider_outbound.exceptions import OutboundBotError, OutboundBotNotFoundError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -208,42 +207,3 @@ def _getter(
         return fetcher.fetch(found.url, folder, wanted.stem, until=until)
 
     return get
-
-
-class Present:
-    """
-    Recordings that are in a folder already; anything else of the same name is not one.
-
-    :raises OutboundBotConfigError: the folder cannot be read.
-    """
-
-    def __init__(self, folder: Any) -> None:
-        self._folder = folder
-        self._unseen: dict[str, list[Any]] = defaultdict(list)
-        self._sounds: set[str] = set()
-        with self._errors():
-            # In a store there is no folder before there is a file in it.
-            for path in folder.iterdir() if folder.exists() else ():
-                if not path.name.startswith("."):
-                    self._unseen[path.name.rpartition(".")[0]].append(path)
-
-    def __contains__(self, stem: str) -> bool:
-        for path in self._unseen.pop(stem, ()):
-            with self._errors():
-                if path.is_file() and is_sound(path):
-                    self._sounds.add(stem)
-        return stem in self._sounds
-
-    def add(self, stem: str) -> None:
-        """One that has been fetched."""
-        self._sounds.add(stem)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutboundBotConfigError(
-                f"path {str(self._folder)!r} cannot be read: {error.strerror or type(error).__name__}; give a folder"
-                " whose files this machine may read"
-            ) from None

@@ -6,19 +6,23 @@ import hashlib
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from airflow_provider_outbound.core.reconcile import GroupReader
+from airflow_provider_outbound.core.results.fetch import is_sound
 from airflow_provider_outbound.exceptions import (
+    OutboundBotConfigError,
     OutboundBotError,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
     from airflow_provider_outbound.core.ledger import Ledger, RecordedCall
-    from airflow_provider_outbound.core.results.recordings import Present
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,45 @@ class Wanted:
     #: Seconds until it is tried again if it is not to be had.
     pause: float
     running: bool = False
+
+
+class Present:
+    """
+    Recordings that are in a folder already; anything else of the same name is not one.
+
+    :raises OutboundBotConfigError: the folder cannot be read.
+    """
+
+    def __init__(self, folder: Any) -> None:
+        self._folder = folder
+        self._unseen: dict[str, list[Any]] = defaultdict(list)
+        self._sounds: set[str] = set()
+        with self._errors():
+            # In a store there is no folder before there is a file in it.
+            for path in folder.iterdir() if folder.exists() else ():
+                if not path.name.startswith("."):
+                    self._unseen[path.name.rpartition(".")[0]].append(path)
+
+    def __contains__(self, stem: str) -> bool:
+        for path in self._unseen.pop(stem, ()):
+            with self._errors():
+                if path.is_file() and is_sound(path):
+                    self._sounds.add(stem)
+        return stem in self._sounds
+
+    def add(self, stem: str) -> None:
+        """One that has been fetched."""
+        self._sounds.add(stem)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutboundBotConfigError(
+                f"path {str(self._folder)!r} cannot be read: {error.strerror or type(error).__name__}; give a folder"
+                " whose files this machine may read"
+            ) from None
 
 
 class Watched:

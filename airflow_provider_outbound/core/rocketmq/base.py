@@ -207,19 +207,3 @@ def check_library(path: str | None) -> None:
     """:raises RocketMQClientError: There is no such file."""
     if path and not Path(path).is_file():
         raise RocketMQClientError(f"librocketmq {path!r} is no file: {WAYS_TO_LIBROCKETMQ}")
-
-
-def open_consumer(settings: RocketMQSettings) -> Consumer:
-    """
-    Join the subscription's consumer group. The broker may be down: :meth:`Consumer.receive` says so.
-
-    :raises RocketMQClientError: The client library is missing or unusable.
-    """
-    check_transport(settings)
-    if settings.transport == "remoting":
-        from airflow_provider_outbound.core.rocketmq.remoting import RemotingConsumer
-
-        return RemotingConsumer(settings)
-    from airflow_provider_outbound.core.rocketmq.grpc import GrpcConsumer
-
-    return GrpcConsumer(settings)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_outbound.core.contacts import Reject, from_items, from_path, read_excluded
+from airflow_provider_outbound.core.contacts import Reject, from_items, from_path, narrow_columns, read_excluded
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
@@ -296,3 +296,18 @@ def test_whatever_a_cell_holds_is_spoken_in_full_or_refused_by_its_column(value)
         assert wrong not in text or wrong in json.dumps(value, default=repr)
     if isinstance(value, list | dict):
         json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "code"),
+    [
+        pytest.param("postgresql", 700, id="postgresql"),  # pg_type's oid of float4
+        pytest.param("mysql", 4, id="mysql"),  # MYSQL_TYPE_FLOAT of its protocol
+        pytest.param("mariadb", 4, id="mariadb"),
+    ],
+)
+def test_a_column_of_short_floats_is_known_by_its_databases_code(dialect: str, code: int) -> None:
+    description = [("phone", code, None), ("other", 1043, None)]
+
+    assert list(narrow_columns(dialect, description)) == ["phone"]
+    assert narrow_columns("another", description) == {}

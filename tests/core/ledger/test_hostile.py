@@ -145,7 +145,7 @@ def test_any_bytes_are_stored_or_quarantined_once_and_all_behind_them_is_stored(
         assert (second.new, stored(ledger), ledger.quarantine.count()) == (0, *kept)
         assert kept[0] == first.new
         assert kept[1] == len({message.body for message in messages if not _is_read(ledger, message)})
-        assert any(result.job_id == "the-last" for result in ledger.jobs.iter_results("g1"))
+        assert "the-last" in {result.job_id for result in ledger.jobs.iter_results("g1")}
         ledger.jobs.summary("g1")
 
 

@@ -215,7 +215,7 @@ def test_the_outcomes_add_up_to_the_jobs(
     assert Counter(row["status"] for row in rows_of(path)) == Counter(summary["by_status"])
     blocked = {row["reference_id"] for row in rows_of(path) if row["failure_reason"] == "ContactBlockList"}
     assert not blocked & {result.reference_id for result in iter_results(ledger, group, "unanswered")}
-    assert all(JobStatus(row["status"]).is_terminal for row in rows_of(path))
+    assert [row for row in rows_of(path) if not JobStatus(row["status"]).is_terminal] == []
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,25 @@ def test_written_again_it_is_one_row_with_the_newer_revision(
     assert (second["outcome"], second["revision"]) == ("unanswered", 1)
 
 
+def test_a_database_without_a_statement_of_its_own_gets_the_same_rows(
+    ledger: Ledger, tell: Callable[..., None], warehouse: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of which it is not known how it replaces a row: the same databases by another name."""
+    monkeypatch.setattr(warehouse.dialect, "name", "another")
+    for job in range(1, 251):
+        tell(job, status="Failed", reason="NoAnswer", call="NoAnswer")
+    write(ledger, warehouse)
+    tell(1, call="SucceededFinish", call_id="second")
+
+    write(ledger, warehouse)
+    write(ledger, warehouse, only="answered")
+
+    first, *others = rows_of(warehouse)
+    assert (first["outcome"], first["revision"]) == ("answered", 2)
+    assert [row["reference_id"] for row in others] == [f"r-{job:04}" for job in range(2, 251)]
+    assert {(row["outcome"], row["revision"]) for row in others} == {("unanswered", 1)}
+
+
 def test_numbers_only_if_asked_for(ledger: Ledger, tell: Callable[..., None], warehouse: Engine) -> None:
     tell(1, name="=Zhang")
     write(ledger, warehouse)

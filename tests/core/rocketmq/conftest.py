@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 import pytest
 
-from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings, open_consumer
+from airflow_provider_outbound.core.rocketmq import open_consumer
+from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
 from airflow_provider_outbound.exceptions import RocketMQError
 from airflow_provider_outbound.simulator.publisher import Publisher, PublishError
 from airflow_provider_outbound.simulator.testing import Simulator

@@ -67,7 +67,8 @@ def test_a_native_library_that_cannot_be_used_is_refused_with_the_ways_out(
     # In a process of its own: one process loads one such library, and tests on a real broker have theirs.
     program = (
         "import json, sys\n"
-        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer\n"
+        "from airflow_provider_outbound.core.rocketmq import open_consumer\n"
+        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings\n"
         "open_consumer(RocketMQSettings.from_dict(json.load(sys.stdin)))"
     )
     ended = subprocess.run(

@@ -20,7 +20,8 @@ from airflow_provider_outbound.core.rocketmq.base import Message
 
 _STARTS = """
 import json, os, pathlib, sys, threading, time
-from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer
+from airflow_provider_outbound.core.rocketmq import open_consumer
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from airflow_provider_outbound.exceptions import RocketMQError
 
 settings = RocketMQSettings.from_dict(json.load(sys.stdin))

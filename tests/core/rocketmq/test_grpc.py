@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 import pytest
 
-from airflow_provider_outbound.core.rocketmq.base import Message, RocketMQSettings, open_consumer
+from airflow_provider_outbound.core.rocketmq import open_consumer
+from airflow_provider_outbound.core.rocketmq.base import Message, RocketMQSettings
 from airflow_provider_outbound.core.rocketmq.grpc import EXPLAIN_AFTER, GrpcConsumer, load_client
 from airflow_provider_outbound.exceptions import RocketMQError
 from airflow_provider_outbound.simulator.protocol import wire

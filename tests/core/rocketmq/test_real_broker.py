@@ -155,7 +155,8 @@ def test_a_broker_that_hangs_holds_up_no_end_and_loses_nothing(
     # A process of its own, as a collector is: what it leaves behind when the broker hangs ends with it.
     program = (
         "import json, os, sys, time\n"
-        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer\n"
+        "from airflow_provider_outbound.core.rocketmq import open_consumer\n"
+        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings\n"
         "consumer = open_consumer(RocketMQSettings.from_dict(json.loads(sys.stdin.readline())))\n"
         "received = []\n"
         "while len(received) < 3:\n"
@@ -211,7 +212,8 @@ def test_encryption_with_a_certificate_of_ones_own(broker: Broker, make_place: A
     place.publish(b"encrypted")
     program = (
         "import json, os, sys\n"
-        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, open_consumer\n"
+        "from airflow_provider_outbound.core.rocketmq import open_consumer\n"
+        "from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings\n"
         "consumer = open_consumer(RocketMQSettings.from_dict(json.load(sys.stdin)))\n"
         "received = consumer.receive(1, 5)\n"
         "print(received[0].body.decode(), consumer.acknowledge(received), flush=True)\n"

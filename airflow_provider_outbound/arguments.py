@@ -1,0 +1,148 @@
+"""
+Arguments of operators and sensors, read in one way: as the DAG file gives them, or as a template rendered them.
+
+Each function names the argument in its error, and knows nothing of the task it belongs to.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.contacts import PathLike
+
+#: In a task's result: nothing was sent, because the connection says ``dry_run``.
+DRY_RUN = "dry_run"
+
+
+def is_dry_run(value: Any) -> bool:
+    """Whether a ``job_group_id`` argument is what a task returned that sent nothing, and so made no group."""
+    return isinstance(value, Mapping) and bool(value.get(DRY_RUN)) and not value.get("job_group_id")
+
+
+def named_group(value: Any, field: str = "job_group_id") -> str:
+    """
+    Read an argument that names a job group.
+
+    :param value: An id, or the dictionary that another of our tasks returned.
+    :param field: Name of the argument, for the error.
+    :raises AirflowSkipException: that task was a dry run, so there is no group.
+    :raises OutboundBotConfigError: it is neither.
+    """
+    if is_dry_run(value):
+        raise AirflowSkipException("dry run: there is no job group")
+    if isinstance(value, Mapping):
+        value = value.get("job_group_id")
+    group = value.strip() if isinstance(value, str) else ""
+    # A template that finds nothing renders as the word.
+    if group in ("", "None"):
+        raise OutboundBotConfigError(f"{field}: empty; pass the id, or the output of OutboundBotCreateJobGroupOperator")
+    if group.startswith("{"):
+        raise OutboundBotConfigError(
+            f"{field}: the text of a dictionary; pass the task's output itself, or take job_group_id out of it"
+            " in the template, or set render_template_as_native_obj=True on the DAG"
+        )
+    return group
+
+
+def as_path(value: Any, field: str) -> PathLike:
+    """
+    A path of this machine, or of a store where it has a scheme such as ``s3://``.
+
+    :raises OutboundBotConfigError: it is no path.
+    """
+    if isinstance(value, str) and value.strip():
+        if "://" not in value:
+            return Path(value).expanduser()
+        from airflow.sdk import ObjectStoragePath
+
+        return ObjectStoragePath(value)
+    if hasattr(value, "open") and hasattr(value, "name"):
+        return value  # type: ignore[no-any-return]  # by its looks
+    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is no path")
+
+
+def text_list(value: Any, field: str) -> tuple[str, ...]:
+    """
+    Read a list of ids or numbers.
+
+    :raises OutboundBotConfigError: it is no list, or holds something else.
+    """
+    if value is None:
+        return ()
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    items: tuple[Any, ...] = tuple(value) if is_list else ()
+    if not is_list or not all(isinstance(item, str) and item for item in items):
+        raise OutboundBotConfigError(f"{field}: a list of texts is needed")
+    return items
+
+
+def whole_number(value: Any, field: str, *, least: int) -> int | None:
+    """
+    Read a whole number, or the text of one, as a template renders it.
+
+    :return: ``None`` only if ``value`` is ``None``.
+    :raises OutboundBotConfigError: it is something else, or less than ``least``.
+    """
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+", value.strip()):
+        value = int(value)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise OutboundBotConfigError(f"{field}: {value!r} is not a whole number of {least} or more")
+    return value
+
+
+def check_choice(value: Any, field: str, words: Sequence[str]) -> None:
+    """
+    Refuse what is none of the words an argument knows.
+
+    :raises OutboundBotConfigError: names the argument, its value and the words.
+    """
+    if value in words:
+        return
+    if len(words) == 2:
+        raise OutboundBotConfigError(f"{field}: {value!r} is neither {words[0]!r} nor {words[1]!r}")
+    raise OutboundBotConfigError(f"{field}: {value!r} is unknown: use one of {', '.join(words)}")
+
+
+def check_duration(value: Any, field: str) -> None:
+    """
+    Refuse what is not a time span of zero or more.
+
+    :raises OutboundBotConfigError: names the argument and its value.
+    """
+    if not isinstance(value, timedelta):
+        raise OutboundBotConfigError(f"{field}: {value!r} is no timedelta, e.g. timedelta(minutes=30)")
+    if value < timedelta():
+        raise OutboundBotConfigError(f"{field}: {value} is negative; give a timedelta of zero or more")
+
+
+def check_seconds(value: Any, field: str) -> None:
+    """
+    Refuse what is not a number of seconds above 0.
+
+    :raises OutboundBotConfigError: names the argument and its value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise OutboundBotConfigError(f"{field}: {value!r} is not a number of seconds above 0")
+
+
+def check_flags(owner: object, *names: str) -> None:
+    """
+    Refuse what is neither ``True`` nor ``False``: the text ``"False"``, of a variable for example, would count as true.
+
+    :param owner: Whose attributes ``names`` are.
+    :raises OutboundBotConfigError: names the argument and its value.
+    """
+    for name in names:
+        value = getattr(owner, name)
+        if not isinstance(value, bool):
+            raise OutboundBotConfigError(f"{name}: {value!r} is neither True nor False; pass one of them")
