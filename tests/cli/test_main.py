@@ -62,7 +62,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
         pytest.param("starlette", "simulate", "simulator", id="simulate"),
         pytest.param(
             "rocketmq",
-            "collect --endpoint grpc://127.0.0.1:1 --topic t --group g --no-tls --ledger-url sqlite:////nowhere/ledger.db",
+            "collect --endpoint grpc://127.0.0.1:1 --topic t --group g --no-tls --ledger-url sqlite:///FOLDER/ledger.db",
             "grpc",
             id="collect",
         ),
@@ -71,7 +71,7 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_missing_extra_is_one_line_with_the_command_that_brings_it(
     missing: str, command: str, extra: str, tmp_path: Path
 ) -> None:
-    process = [sys.executable, "-c", _WITHOUT, missing, *command.split()]
+    process = [sys.executable, "-c", _WITHOUT, missing, *command.replace("FOLDER", str(tmp_path)).split()]
     environment = {**os.environ, "OUTBOUND_LEDGER_KEY": os.environ["AIRFLOW__CORE__FERNET_KEY"]}
     ended = subprocess.run(process, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
 

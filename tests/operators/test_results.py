@@ -182,7 +182,7 @@ class TestSqlite:
         assert event.extra == result
 
     def test_a_database_that_cannot_be_opened_is_said_in_words(self, group, context, monkeypatch):
-        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": "/nowhere/w.db"}))
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": "/dev/null/w.db"}))
 
         with pytest.raises(OutboundBotConfigError, match="table on connection 'warehouse': unable to open"):
             export(group, table="results", sql_conn_id="warehouse").execute(context())
