@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,19 +56,21 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # All processes of a run copy what the first of them made: making it takes longer than most tests.
         folder = folder.parent
-    made, half_made = folder / "airflow.db", folder / "airflow-migrating.db"
+    made, whole = folder / "airflow.db", folder / "airflow.migrated"
     with (folder / "airflow.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
+        if not whole.exists():
             subprocess.run(
                 [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
-                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{half_made}"},
+                env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{made}"},
                 check=True,
                 capture_output=True,
                 timeout=180,
             )
-            half_made.rename(made)
-    shutil.copy(made, _HOME / "airflow.db")
+            whole.touch()
+    # Not a copy of the file: what was written last is in a log beside it.
+    with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(_HOME / "airflow.db")) as copy:
+        source.backup(copy)
     return _HOME
 
 
