@@ -31,7 +31,7 @@ class Fields:
         self.connection = connection
         self.origin = f"connection {connection.conn_id!r}"
         self._extra = extra
-        self._declared = declared_fields(connection.conn_type)
+        self._declared = declared_fields(str(connection.conn_type))
         unknown = sorted(extra.keys() - self._declared)
         if unknown:
             log.warning("%s: unknown extra fields %s are ignored; is one misspelt?", self.origin, ", ".join(unknown))
