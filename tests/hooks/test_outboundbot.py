@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from cryptography.fernet import Fernet
 
 from airflow_provider_outbound.core.ledger import Incoming
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
@@ -372,3 +375,34 @@ def test_threads_share_one_ledger(simulated: Simulator, tmp_path: Path, monkeypa
         ledgers = {id(ledger) for ledger in threads.map(lambda _: hook.ledger, range(64))}
 
     assert len(ledgers) == 1
+
+
+def test_a_kill_in_the_middle_of_opening_the_ledger_waits_for_nothing(
+    simulated: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's ``on_kill`` runs between two instructions of the task's own thread."""
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+    # The configuration is read while the ledger is opened, and runs a command.
+    key = Fernet.generate_key().decode()
+    once = f"mkdir {tmp_path}/killed 2>/dev/null && kill -USR1 {os.getpid()}; sleep 0.1; echo {key}"
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY_CMD", f"sh -c '{once}'")
+    seen: list[str] = []
+
+    def kill(*_: Any) -> None:
+        hook.close()
+        seen.append("closed")
+
+    def give_up(*_: Any) -> None:
+        raise TimeoutError("it waits for itself")
+
+    before = signal.signal(signal.SIGUSR1, kill), signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    try:
+        with OutboundBotHook() as hook:
+            assert hook.ledger.ledger_id
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGUSR1, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+
+    assert seen == ["closed"]
