@@ -83,6 +83,7 @@ class Connections(Generic[T]):
                 fields = await self._look_up(0.0 if at_once else _SHARED * self._interval)
                 # Compared as Airflow has them first: reading them again takes time, and repeats what it warns of.
                 if fields == self._fields:
+                    self._trouble = ""
                     return False
                 settings = await self._load()
         except Exception as error:  # noqa: BLE001 - Airflow's API server or a secrets backend may be away

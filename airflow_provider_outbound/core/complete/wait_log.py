@@ -1,4 +1,4 @@
-"""What a wait says while it waits: each thing once, in the log of the task that waits."""
+"""The log lines of a wait, each written once; in a triggerer they go to the log of the task that waits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-#: If messages did not bring this part of the results, somebody else may be taking the messages.
+#: From this part of a group's results that came from the API, somebody else may be taking the messages.
 MANY_RECOVERED = 0.1
-#: Said where the cause is not known: of a part of the messages, and of all of them.
+#: Used where the cause is not known: if a part of the messages is missing, and if all are.
 _ANOTHER_READER = (
     "if that goes on, another program or another ledger reads with the same RocketMQ consumer group: give each its own"
 )
@@ -37,23 +37,23 @@ class WaitLog:
         self._has_warned_of_silence = False
 
     def trouble(self, error: Exception) -> None:
-        """Asking failed, and is tried again."""
+        """Log that a request failed; it is tried again."""
         if not self._has_trouble:
             log.warning("Job group %s: %s; will look again", self._job_group_id, error)
         self._has_trouble = True
 
     def works(self) -> None:
-        """Asking works."""
+        """Log that requests work again after a failure."""
         if self._has_trouble:
             log.info("Job group %s: looking works again", self._job_group_id)
         self._has_trouble = False
 
     def next_request(self, due: float, seconds: float) -> None:
         """
-        When the API is asked next.
+        Log when the API is asked next.
 
-        :param due: What tells one such time from another.
-        :param seconds: How far off it is.
+        :param due: The time by this process's clock, which tells one request from another.
+        :param seconds: Seconds until then.
         """
         if due == self._announced or not seconds:
             return
@@ -62,7 +62,7 @@ class WaitLog:
         log.info("Job group %s: the API is asked again at %s", self._job_group_id, f"{at:%H:%M:%S} UTC")
 
     def late_messages(self, ended: int, known: int) -> None:
-        """The service has ended jobs whose results no message has brought yet."""
+        """Log that the service has ended jobs whose results no message has brought yet."""
         log.info(
             "Job group %s: the service has ended %d jobs, and the ledger has %d results; those whose messages are still"
             " missing when the API is asked again are taken from it",
