@@ -134,8 +134,8 @@ def _print(health: Health, ledger: str) -> None:
             counts = (f"{one.stored:,}", f"{one.skipped:,}", _ago(one.last_at))
             instances.add_row(escape(one.topic), escape(one.instance_id or "(unnamed)"), *counts)
         console.print(instances)
-    for one in health.collecting.collectors:
-        say(f"collector {collectors.describe(health.collecting, one)}")
+    for collector in health.collecting.collectors:
+        say(f"collector {collectors.describe(health.collecting, collector)}")
     if health.cursors:
         cursors = Table("cursor", "unread events", "oldest of them", "moved")
         for lag in health.cursors:
