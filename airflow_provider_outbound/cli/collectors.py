@@ -17,9 +17,9 @@ def describe(collecting: Collecting, collector: CollectorRecord) -> str:
     who = f"on {collector.host} (process {collector.pid}), topic {collector.topic!r} as consumer group"
     parts = [f"{who} {collector.consumer_group!r}"]
     if not collecting.is_running(collector):
-        parts.append(f"ended, or hangs: last report {ago(collecting, collector.seen_at)}")
-    parts.append(f"last answer of the broker {ago(collecting, collector.last_contact_at)}")
-    parts.append(f"last message {ago(collecting, collector.last_message_at)}")
+        parts.append(f"ended, or hangs; last report: {ago(collecting, collector.seen_at)}")
+    parts.append(f"last answer of the broker: {ago(collecting, collector.last_contact_at)}")
+    parts.append(f"last message: {ago(collecting, collector.last_message_at)}")
     if collector.last_trouble:
         now = "" if collector.trouble else "over: "
         parts.append(f"{now}{collector.last_trouble} ({ago(collecting, collector.last_trouble_at)})")

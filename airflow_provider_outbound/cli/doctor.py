@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 _DESCRIPTION = """\
-Look at versions, configuration, ledger, both connections and Airflow's triggerer, as seen from this machine, and say
-what is wrong and how to mend it. Nobody is called and no message is taken. A ledger with an older schema is brought up,
-as by whoever opens it.
+Look at versions, configuration, ledger, collectors, both connections and Airflow's triggerer, as seen from this
+machine, and say what is wrong and how to mend it. The first line names the Airflow, its database and the ledger that
+are looked at. Nobody is called and no message is taken. A ledger with an older schema is brought up, as by whoever
+opens it.
 
 Exit code 0: nothing is wrong, though there may be warnings. 1: something is."""
 
