@@ -115,6 +115,8 @@ class OutboundBotHook(BaseHook):
     def __init__(self, outboundbot_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
+        #: Whether :attr:`ledger` refuses keys that cannot read all that is there. To stop calls must work without.
+        self.require_keys = True
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -152,11 +154,12 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
+        :raises LedgerKeyError: a key is missing, and :attr:`require_keys` is set.
         """
         from airflow_provider_outbound.core.ledger import open_ledger
 
         settings = config.load()
-        return open_ledger(settings.ledger_url, settings.ledger_keys)
+        return open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=self.require_keys)
 
     def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
         """

@@ -25,6 +25,7 @@ from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTr
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_outbound.core.ledger import Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.steer import Order
 
@@ -50,6 +51,8 @@ class SteerJobsOperator(OutboundBotOperator):
 
     template_fields: Sequence[str] = ("job_group_id", "job_ids", "reference_ids", "instance_id", "outboundbot_conn_id")
     action: ClassVar[str]
+    #: Whether it needs a ledger that can be read whole. Calls must be stopped with whatever keys there are.
+    requires_keys: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -95,6 +98,11 @@ class SteerJobsOperator(OutboundBotOperator):
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
         return self._result(self._order())
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, to be used in a ``with`` statement."""
+        self.hook.require_keys = self.requires_keys
+        return super().open_ledger()
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Refuse what must not be done now."""
@@ -187,6 +195,7 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
     """
 
     action = "resume"
+    requires_keys = True
 
     def __init__(self, *, max_run_age: timedelta = MAX_RUN_AGE, allow_backfill: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
