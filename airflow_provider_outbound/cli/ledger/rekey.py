@@ -127,7 +127,7 @@ def _check(rekeyed: Rekeyed, given: tuple[str, ...], *, dry_run: bool) -> None:
         )
     if rekeyed.needed and not dry_run:
         raise LedgerKeyError(
-            f"ledger_key: key {', '.join(rekeyed.needed)} is still needed: a process wrote with it while this command"
-            f" ran; restart every collector, triggerer and worker with key {rekeyed.first_key} first, and run this"
-            " again"
+            f"ledger_key: key {', '.join(rekeyed.needed)} is still needed: a process wrote with it, or another rekey"
+            f" ran, while this command did; restart every collector, triggerer and worker with key {rekeyed.first_key}"
+            " first, and run this again"
         )

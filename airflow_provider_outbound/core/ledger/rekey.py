@@ -20,7 +20,7 @@ import attrs
 from sqlalchemy import Column, bindparam, delete, func, select, tuple_, update
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.keys import UNKNOWN, note
+from airflow_provider_outbound.core.ledger.keys import UNKNOWN, note, noted
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -133,14 +133,15 @@ class Rekey:
             if unreadable:
                 unused = unused.where(_keys.key_id.in_(self._vault.key_ids))
             dropped = connection.execute(unused.returning(_keys.key_id)).scalars().all()
-            left = set(connection.execute(select(_keys.key_id)).scalars())
-            if unreadable and left <= set(self._vault.key_ids):
+            if unreadable and noted(connection) <= set(self._vault.key_ids):
                 note(connection, [UNKNOWN], self._database.time(connection))
         return tuple(sorted(set(dropped) - {UNKNOWN}))
 
     def _needed(self) -> tuple[str, ...]:
         with self._database.read() as connection:
-            needed = set(connection.execute(select(_keys.key_id)).scalars())
+            needed = noted(connection)
+        if self._dry_run:  # an earlier version noted none
+            needed |= {key_id for key_id in self._rows if key_id is not None}
         return tuple(sorted(needed - {self._first}))
 
     def _pass(self, column: Column[bytes]) -> None:

@@ -151,6 +151,8 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
         ],
         "cursors": [{"name": "crm", "sequence": 5, "moved_at": at}],
     }
+    if "ledger_keys" in tables.tables:
+        content["ledger_keys"] = [{"key_id": vault.key_ids[0], "noted_at": at, "rekey_id": None}]
     for name, rows in content.items():
         for row in rows:
             connection.execute(tables.tables[name].insert(), row)
