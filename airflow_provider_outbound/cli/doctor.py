@@ -146,7 +146,7 @@ def _configuration(settings: Settings) -> Finding:
 
 def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Finding]:
     from airflow_provider_outbound.cli.ledger.opening import missing_file
-    from airflow_provider_outbound.cli.ledger.status import warnings_of
+    from airflow_provider_outbound.cli.ledger.status import errors_of, warnings_of
     from airflow_provider_outbound.core.ledger import examine, open_ledger
 
     name = "ledger"
@@ -154,7 +154,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
         yield Finding(name, State.WARNING, f"{missing} is not there yet; the first task that needs it makes it")
         return
     try:
-        with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
+        with open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=False) as ledger:
             shown = ledger.engine.url.render_as_string(hide_password=True)
             skew = abs((ledger.now() - datetime.now(UTC)).total_seconds())
             health = examine(ledger)
@@ -165,6 +165,8 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
     told = "no message came yet" if last is None else f"the last message came at {last:%Y-%m-%d %H:%M:%S} UTC"
     rows = health.rows
     yield Finding(name, State.GOOD, f"{shown}: {rows['job_groups']} job groups, {rows['jobs']} jobs; {told}")
+    for text in errors_of(health):
+        yield Finding(name, State.WRONG, text)
     for warning in warnings_of(health):
         yield Finding(name, State.WARNING, warning)
     if skew > _MAX_SKEW:

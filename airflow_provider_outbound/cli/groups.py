@@ -243,6 +243,8 @@ def _hook(arguments: argparse.Namespace) -> OutboundBotHook:
 
     read_airflow_connections()
     hook = OutboundBotHook(arguments.outboundbot_conn_id)
+    # Calls must be stopped with whatever keys there are; to let them go on again can wait for the right ones.
+    hook.require_keys = arguments.command == "resume"
     if arguments.command != "groups" and hook.dry_run:
         raise OutboundBotConfigError(
             f"connection {arguments.outboundbot_conn_id!r} says dry_run, so nothing is sent; name another by"

@@ -104,6 +104,8 @@ class OutboundBotHook(BaseHook):
     def __init__(self, outboundbot_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
+        #: Whether :attr:`ledger` refuses keys that cannot read all that is there. To stop calls must work without.
+        self.require_keys = True
         self._ledger: Ledger | None = None
         # Reentrant: on_kill runs in the middle of whatever the task's thread is doing, perhaps opening the ledger.
         self._lock = threading.RLock()
@@ -157,13 +159,14 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
+        :raises LedgerKeyError: a key is missing, and :attr:`require_keys` is set.
         """
         from airflow_provider_outbound.core.ledger import open_ledger
 
         with self._lock:
             if self._ledger is None:
                 settings = config.load()
-                self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys)
+                self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=self.require_keys)
             return self._ledger
 
     def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:

@@ -43,6 +43,8 @@ class SteerJobsOperator(OutboundBotOperator):
 
     template_fields: Sequence[str] = ("job_group_id", "job_ids", "reference_ids", "instance_id", "outboundbot_conn_id")
     action: ClassVar[str]
+    #: Whether it needs a ledger that can be read whole. Calls must be stopped with whatever keys there are.
+    requires_keys: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class SteerJobsOperator(OutboundBotOperator):
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
+        self.hook.require_keys = self.requires_keys
         with self.hook:
             return self._result(self._order())
 
@@ -94,6 +97,7 @@ class SteerJobsOperator(OutboundBotOperator):
         """Refuse what must not be done now."""
 
     def _steer(self, context: Context) -> dict[str, Any]:
+        self.hook.require_keys = self.requires_keys
         with self.hook as hook:
             order = self._order()
             if hook.dry_run:
@@ -184,6 +188,7 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
     """
 
     action = "resume"
+    requires_keys = True
 
     def __init__(self, *, max_run_age: timedelta = MAX_RUN_AGE, allow_backfill: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

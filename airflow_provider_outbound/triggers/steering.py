@@ -92,11 +92,14 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
+        async def load() -> OutboundBotHook:
+            hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+            # It reads nothing that is encrypted.
+            hook.require_keys = False
+            return hook
+
         connections = Connections(
-            f"Job group {self.job_group_id}",
-            (self.outboundbot_conn_id,),
-            lambda: OutboundBotHook(self.outboundbot_conn_id).aload(),
-            CORRECTION_SECONDS,
+            f"Job group {self.job_group_id}", (self.outboundbot_conn_id,), load, CORRECTION_SECONDS
         )
         order = await asyncio.to_thread(self._order)
         while True:

@@ -251,7 +251,7 @@ def test_status_counts_rows_that_no_key_opens(
     ledger: Ledger,
     ledger_url: str,
     key: str,
-    status: Callable[[], dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store(ledger, message(job=1))
@@ -261,10 +261,13 @@ def test_status_counts_rows_that_no_key_opens(
         store(rotated, message(job=2))
     monkeypatch.setenv("OUTBOUND_LEDGER_KEY", newer)
 
-    found = status()
+    code = main(["ledger", "status", "--json", "--ledger-url", ledger_url])
 
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
     assert (found["undecryptable"], found["tried_to_decrypt"]) == (2, 4)  # a contact and an event of two each
-    assert any("none of the keys" in warning for warning in found["warnings"])
+    assert any("none of the keys" in error for error in found["errors"])
+    assert (code, "none of the keys" in captured.err) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [pytest.param([], id="tables"), pytest.param(["--json"], id="json")])

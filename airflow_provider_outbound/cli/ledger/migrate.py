@@ -10,8 +10,8 @@ _DESCRIPTION = """\
 Bring the ledger's schema up to this version of the package, or make a new ledger. Whoever opens the ledger does the
 same; this does it at a moment of your choice, while others go on working.
 
-The ledger's identity, by which it knows phone numbers, is encrypted anew with the first key, so that older keys may be
-dropped once the rows written with them have been purged."""
+The ledger's identity, by which it knows phone numbers, is encrypted anew with the first key. Everything else is by:
+outbound ledger rekey, before which no older key may be dropped."""
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

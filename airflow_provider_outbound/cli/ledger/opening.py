@@ -27,12 +27,14 @@ def add_parser(
     return parser
 
 
-def open_named(args: argparse.Namespace, *, make: bool = False) -> Ledger:
+def open_named(args: argparse.Namespace, *, make: bool = False, require_keys: bool = True) -> Ledger:
     """
     Open the ledger that the arguments name.
 
     :param make: Whether to make one where there is none; else a mistyped path is refused.
+    :param require_keys: Whether to refuse keys that cannot read all that is there.
     :raises LedgerUnavailableError: there is no such file, or the database cannot be reached.
+    :raises LedgerKeyError: a key is missing.
     """
     from airflow_provider_outbound.core.ledger import open_ledger
 
@@ -43,7 +45,7 @@ def open_named(args: argparse.Namespace, *, make: bool = False) -> Ledger:
             "outbound ledger migrate"
         )
     with quiet_logs():
-        return open_ledger(url, keys)
+        return open_ledger(url, keys, require_keys=require_keys)
 
 
 def missing_file(url: str) -> str | None:

@@ -11,14 +11,22 @@ import attrs
 from airflow_provider_outbound.cli import collectors
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Health
+    from airflow_provider_outbound.core.ledger.health import KeyUse
 
 _DESCRIPTION = """\
 Rows, size and schema of the ledger; which collectors run, when the broker last answered each, and what went wrong last;
-how far the ledger's readers are behind; when the last event came by each topic; how many results no message told;
-messages and rows that cannot be read. What somebody should look at is said at the end."""
+how far the ledger's readers are behind; when the last event came by each topic; how many results no message told; rows
+by key, in a sample of at most 10,000 of each encrypted column; messages and rows that cannot be read. What somebody
+should look at is said at the end.
+
+Which keys are needed does not rest on the sample: each writer notes its key, and only 'outbound ledger rekey', which
+reads every row, forgets one. It counts exactly with --dry-run.
+
+Exit code 0: nothing is wrong, though there may be warnings. 1: a key is missing, or rows cannot be read."""
 
 #: Instances of a topic, and job groups, that a warning names.
 _SHOWN = 5
@@ -34,13 +42,15 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _status(args: argparse.Namespace) -> int:
     from airflow_provider_outbound.core.ledger import examine
 
-    with open_named(args) as ledger:
+    with open_named(args, require_keys=False) as ledger:
         health = examine(ledger)
         shown = ledger.engine.url.render_as_string(hide_password=True)
     if args.json:
         print_json(_as_json(health, shown))
     else:
         _print(health, shown)
+    if errors := errors_of(health):
+        raise LedgerKeyError(" ".join(errors))
     return 0
 
 
@@ -74,10 +84,34 @@ def _as_json(health: Health, ledger: str) -> dict[str, Any]:
         "groups_without_messages": list(health.recovery.silent_groups),
         "purged_groups": health.purged_groups,
         "late_messages": health.late_messages,
+        "keys": [
+            {
+                "key_id": key.key_id,
+                "is_given": key.is_given,
+                "is_first": key.is_first,
+                "is_needed": key.is_needed,
+                "rows_in_sample": key.rows,
+            }
+            for key in health.keys
+        ],
         "undecryptable": health.undecryptable,
         "tried_to_decrypt": health.tried,
         "warnings": warnings_of(health),
+        "errors": errors_of(health),
     }
+
+
+def errors_of(health: Health) -> list[str]:
+    """What is wrong, each with the fix."""
+    if not health.missing_keys and not health.undecryptable:
+        return []
+    which = f"; key {', '.join(health.missing_keys)} may be needed" if health.missing_keys else ""
+    error = (
+        f"ledger_key: none of the keys given opens {health.undecryptable} of {health.tried} rows tried{which}; add the"
+        " key they were encrypted with behind the others. If no row needs it, or it is lost for good, see: outbound"
+        " ledger rekey --help"
+    )
+    return [error]
 
 
 def warnings_of(health: Health) -> list[str]:
@@ -113,11 +147,12 @@ def warnings_of(health: Health) -> list[str]:
             f"topic {topic} carries events of {len(instances)} bot instances ({', '.join(instances[:_SHOWN])}), and all"
             " are stored; name this ledger's own by instance_id in the extra of the rocketmq connection"
         )
-    if health.undecryptable:
-        found.append(
-            f"{health.undecryptable} of {health.tried} rows tried open with none of the keys; "
-            "add the key they were written with to ledger_key"
-        )
+    found += [
+        f"key {key.key_id} is not the first of ledger_key, and still needed ({key.rows} of {health.tried} rows tried);"
+        " do not drop it before 'outbound ledger rekey' reports that it may be"
+        for key in health.keys
+        if key.is_given and key.is_needed and not key.is_first
+    ]
     return found
 
 
@@ -157,9 +192,21 @@ def _print(health: Health, ledger: str) -> None:
         console.print(cursors)
     say(f"results from the API: {health.recovery.from_api} of {health.recovery.results} in the latest groups")
     say(f"purged job groups: {health.purged_groups}; messages that came for them later: {health.late_messages}")
+    keys = Table("key", "", "rows in the sample")
+    for key in health.keys:
+        keys.add_row(key.key_id, _standing(key), f"{key.rows:,} of {health.tried:,}")
+    console.print(keys)
     say(f"rows that no key opens: {health.undecryptable} of {health.tried} tried")
     for warning in warnings_of(health):
         say(f"warning: {warning}", "yellow")
+
+
+def _standing(key: KeyUse) -> str:
+    if not key.is_given:
+        return "not given, and needed"
+    if key.is_first:
+        return "the first: encrypts"
+    return "still needed" if key.is_needed else "not needed: may be dropped"
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from airflow_provider_outbound.core.ledger import keys as key_notes
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.errors import ledger_error
 from airflow_provider_outbound.core.ledger.vault import Identity, Vault
@@ -58,13 +59,15 @@ class Database:
 
     :param url: SQLAlchemy URL: ``sqlite:////path/ledger.db`` or ``postgresql+psycopg://…``.
     :param keys: Fernet keys, newest first.
+    :param require_keys: Whether to refuse keys that cannot read all that is there. What must work without, as stopping
+        calls must, says ``False``.
     :raises LedgerUnavailableError: the database cannot be reached or written now.
     :raises LedgerAccessError: it refuses this user, or is not a ledger.
     :raises LedgerVersionError: its schema is newer than this package.
-    :raises LedgerKeyError: the keys do not open it.
+    :raises LedgerKeyError: the keys do not open it, or not all that is in it.
     """
 
-    def __init__(self, url: str, keys: Sequence[str]) -> None:
+    def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
         self.vault = Vault(keys)
         self._url = _checked_url(url)
         self.engine = _engine(self._url)
@@ -75,7 +78,12 @@ class Database:
             self.found_revision = self._migrate()
             with self.read() as connection:
                 row = connection.execute(select(schema.ledger)).one()
-            self.identity = Identity(self._open_identity(row.identity_key))
+                needed = key_notes.noted(connection)
+            self.identity = Identity(self._open_identity(row.identity_key, needed))
+            if not needed:
+                needed = self._note_first_keys()
+            if require_keys:
+                key_notes.check_keys(needed, self.vault, self._shown)
         except BaseException:
             self.engine.dispose()
             raise
@@ -138,6 +146,9 @@ class Database:
             with connection.begin():
                 if not self.is_sqlite:
                     connection.execute(_LOCK)
+                # In the writer's own transaction: whoever sees its rows knows what they were encrypted with.
+                if not key_notes.is_noted(connection, self.vault.key_ids[0]):
+                    key_notes.note(connection, self.vault.key_ids[:1], self.time(connection))
                 yield connection
 
     def take_sequence(self, connection: Connection, count: int) -> int:
@@ -160,16 +171,33 @@ class Database:
             token: bytes = connection.execute(select(table.c.identity_key)).scalar_one()
             if self.vault.is_newest(token):
                 return False
-            connection.execute(table.update().values(identity_key=self.vault.encrypt(self._open_identity(token))))
+            identity = self._open_identity(token, key_notes.noted(connection))
+            connection.execute(table.update().values(identity_key=self.vault.encrypt(identity)))
         return True
 
-    def _open_identity(self, token: bytes) -> bytes:
+    def _note_first_keys(self) -> set[str]:
+        """
+        Note the keys of a ledger whose writers have noted none yet: an earlier version's.
+
+        Any of the keys given may be needed. Whether others are too, a sample of the rows tells.
+        """
+        key_ids = list(self.vault.key_ids)
+        with self.read() as connection:
+            if key_notes.sample(connection, self.vault)[None]:
+                key_ids.append(key_notes.UNKNOWN)
+        with self.write() as connection:
+            key_notes.note(connection, key_ids, self.time(connection))
+            return key_notes.noted(connection)
+
+    def _open_identity(self, token: bytes, needed: set[str]) -> bytes:
         try:
             return self.vault.decrypt(token)
         except LedgerKeyError:
+            missing = sorted(needed - {*self.vault.key_ids, key_notes.UNKNOWN})
+            which = f" (key {', '.join(missing)})" if missing else ""
             raise LedgerKeyError(
-                f"ledger_key: none of the keys opens the ledger {self._shown}; "
-                "set the key it was made with, or several, comma separated, newest first"
+                f"ledger_key: none of the keys given ({', '.join(self.vault.key_ids)}) opens the ledger {self._shown};"
+                f" set the key it was made with{which}, or several, comma separated, newest first"
             ) from None
 
     @property
@@ -224,6 +252,7 @@ class Database:
                 created_at=self.time(connection),
             )
             connection.execute(identity)
+            key_notes.note(connection, self.vault.key_ids[:1], self.time(connection))
 
     def _revision(self, connection: Connection) -> str | None:
         if not inspect(connection).has_table(_VERSION_TABLE):

@@ -21,7 +21,6 @@ from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job
 from airflow_provider_outbound.core.models.phone import holds_number
-from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -187,13 +186,14 @@ class FactWriter:
         """Whether a fact with a row's reference is about its contact, and not about another person's job."""
         if phone_key in (None, row.phone_key):
             return True
-        if row.assignment_id is None or row.contact is None:
+        if row.assignment_id is None:
             return False
-        # The reference is ours, so the service may write the number as it likes, but not name another one.
-        try:
-            sent = self._database.vault.decrypt_json(row.contact)["e164"]
-        except LedgerKeyError:
-            return False
+        if row.contact is None:
+            # Discarded with a lost key. The reference is ours; to doubt it would call this person again.
+            return True
+        # The reference is ours, so the service may write the number as it likes, but not name another one. Without the
+        # key nobody can tell, and a guess would call somebody twice or count another person's job as ours.
+        sent = self._database.vault.decrypt_json(row.contact)["e164"]
         return is_same_number(fact.phone_number or "", sent)
 
     def _kept_reference(self, fact: Event | Job) -> str | None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from sqlalchemy import Connection, LargeBinary, and_, case, cast, func, select
+from sqlalchemy import Connection, and_, case, cast, func, select
 from sqlalchemy.dialects.postgresql import REGCLASS
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.collectors import Collecting, read_collectors
 from airflow_provider_outbound.core.ledger.instances import RECENT_DAYS, TopicInstance, read_instances
+from airflow_provider_outbound.core.ledger.keys import noted, sample
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState, Tombstone
 from airflow_provider_outbound.core.ledger.records import JobState
-from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -26,19 +26,10 @@ if TYPE_CHECKING:
 RECENT_EVENTS = 100_000
 #: Groups that changed last, over which the share of results from the API is taken.
 RECENT_GROUPS = 20
-#: Rows of each table that are decrypted on trial, the oldest events among them.
-TRIALS = 10_000
 #: From this share of results that no message told, of at least so many results, another consumer is likely.
 FOREIGN_SHARE, FOREIGN_RESULTS = 0.1, 20
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
-#: Whatever is encrypted, but the ledger's identity: it was opened already.
-_SEALED = tuple(
-    column
-    for table in schema.metadata.sorted_tables
-    for column in table.c
-    if isinstance(column.type, LargeBinary) and table is not schema.ledger
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +83,22 @@ class Recovery:
 
 
 @attrs.frozen(kw_only=True)
+class KeyUse:
+    """What rows are encrypted with a key, as far as a sample and the notes of writers tell."""
+
+    #: Its identifier, which tells nothing about it; ``unknown``: of rows that no key opened.
+    key_id: str
+    #: Whether it is among the keys given.
+    is_given: bool
+    #: Whether it is the first of them, which encrypts.
+    is_first: bool
+    #: Whether rows may need it: somebody wrote with it, and no rekey has found it unused since.
+    is_needed: bool
+    #: Rows of the sample that it opens.
+    rows: int
+
+
+@attrs.frozen(kw_only=True)
 class Health:
     """See :func:`examine`."""
 
@@ -112,9 +119,16 @@ class Health:
     purged_groups: int
     #: Messages that came for purged groups.
     late_messages: int
-    #: Rows that no key at hand opens, of those tried.
+    #: Keys given, and those that are needed and were not given.
+    keys: tuple[KeyUse, ...]
+    #: Rows that no key at hand opens, of those tried: a sample, see :func:`~.keys.sample`.
     undecryptable: int
     tried: int
+
+    @property
+    def missing_keys(self) -> list[str]:
+        """Keys that rows may need, and that were not given."""
+        return [key.key_id for key in self.keys if not key.is_given]
 
     @property
     def shared_topics(self) -> dict[str, list[str]]:
@@ -149,7 +163,7 @@ def examine(database: Database) -> Health:
             if table is not schema.ledger
         }
         tombstones = connection.execute(select(_groups.observed).where(_groups.purged_at.is_not(None))).scalars().all()
-        undecryptable, tried = _try_keys(database, connection)
+        tried = sample(connection, database.vault)
         collecting = read_collectors(connection, database.time(connection))
         return Health(
             ledger_id=database.ledger_id,
@@ -164,8 +178,9 @@ def examine(database: Database) -> Health:
             why_from_api=_why_from_api(connection, collecting),
             purged_groups=len(tombstones),
             late_messages=sum(Tombstone.from_json(row).late_messages for row in tombstones),
-            undecryptable=undecryptable,
-            tried=tried,
+            keys=tuple(_key_uses(database.vault.key_ids, noted(connection), tried)),
+            undecryptable=tried[None],
+            tried=tried.total(),
         )
 
 
@@ -232,20 +247,15 @@ def _why_from_api(connection: Connection, collecting: Collecting) -> str:
     return collecting.cause_since(min(moments)) if moments and collecting.collectors else ""
 
 
-def _try_keys(database: Database, connection: Connection) -> tuple[int, int]:
-    """Only trying tells which key a row was written with."""
-    undecryptable = tried = 0
-    for column in _SEALED:
-        statement = select(column).order_by(*column.table.primary_key.columns).limit(TRIALS)
-        for token in connection.execute(statement, execution_options={"yield_per": 100}).scalars():
-            if token is None:
-                continue
-            tried += 1
-            try:
-                database.vault.decrypt(token)
-            except LedgerKeyError:
-                undecryptable += 1
-    return undecryptable, tried
+def _key_uses(given: Sequence[str], needed: Collection[str], tried: Mapping[str | None, int]) -> Iterable[KeyUse]:
+    for key_id in (*given, *sorted(set(needed) - set(given))):
+        yield KeyUse(
+            key_id=key_id,
+            is_given=key_id in given,
+            is_first=key_id == given[0],
+            is_needed=key_id in needed or bool(tried.get(key_id)),
+            rows=tried.get(key_id, 0),
+        )
 
 
 def _size(database: Database, connection: Connection) -> int:

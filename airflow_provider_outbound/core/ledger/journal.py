@@ -27,7 +27,7 @@ from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
-from airflow_provider_outbound.exceptions import LeaseLostError
+from airflow_provider_outbound.exceptions import LeaseLostError, LedgerKeyError
 
 DedupeBy = Literal["phone", "reference_id"]
 #: States of a row whose contact may be sent (again) by the assignment that owns it.
@@ -258,7 +258,7 @@ class Journal(Takeovers):
         """
         Contacts as they were journalled, to be sent again.
 
-        :raises LedgerKeyError: a row cannot be decrypted.
+        :raises LedgerKeyError: a row cannot be decrypted, or was discarded with its key.
         """
         found: list[Candidate] = []
         with self._database.read() as connection:
@@ -272,11 +272,19 @@ class Journal(Takeovers):
                     Candidate(
                         reference_id=row.reference_id,
                         phone_key=row.phone_key,
-                        contact=_contact(self._database.vault.decrypt_json(row.contact)),
+                        contact=self._stored_contact(row.reference_id, row.contact),
                     )
                     for row in rows
                 ]
         return found
+
+    def _stored_contact(self, reference_id: str, token: bytes | None) -> Contact:
+        if token is None:
+            raise LedgerKeyError(
+                f"ledger: the contact with the reference id {reference_id} was discarded with a lost key, so it cannot"
+                " be sent again; assign to a new job group"
+            )
+        return _contact(self._database.vault.decrypt_json(token))
 
     def unresolved(self, assignment: Assignment) -> list[str]:
         """References of this assignment's rows whose fate will never be known."""

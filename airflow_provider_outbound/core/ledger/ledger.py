@@ -26,8 +26,8 @@ class Ledger(Database):
     over for long, ``turns`` spaces out requests, ``collectors`` knows which collectors run and what troubles them.
     """
 
-    def __init__(self, url: str, keys: Sequence[str]) -> None:
-        super().__init__(url, keys)
+    def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
+        super().__init__(url, keys, require_keys=require_keys)
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
         self.turns = Turns(self)
@@ -39,10 +39,10 @@ class Ledger(Database):
         self.retention = Retention(self, self.jobs, self.follow_ups)
 
 
-def open_ledger(url: str, keys: Sequence[str]) -> Ledger:
+def open_ledger(url: str, keys: Sequence[str], *, require_keys: bool = True) -> Ledger:
     """
     Open a ledger, made or migrated if need be. See :class:`Database` for parameters and errors.
 
     :return: The ledger; close it, or use it in a ``with`` statement.
     """
-    return Ledger(url, keys)
+    return Ledger(url, keys, require_keys=require_keys)

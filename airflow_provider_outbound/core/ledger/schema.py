@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0008"
+REVISION = "0009"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -324,4 +324,19 @@ collectors = Table(
     #: What kept messages from coming, in the collector's own words, and when that was last so.
     Column("last_trouble", Text),
     Column("last_trouble_at", UtcDateTime),
+)
+
+#: Keys that rows may be encrypted with, by their identifiers: those of every writer, until a rekey finds them unused.
+ledger_keys = Table(
+    "ledger_keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("noted_at", UtcDateTime, nullable=False),
+    #: The rekey that looks whether the key is still in use; a writer that uses it empties this.
+    Column("rekey_id", String(32)),
+)
+
+#: Everything that is encrypted. Encryption gives bytes, and nothing else is kept as bytes.
+ENCRYPTED: tuple[Column[bytes], ...] = tuple(
+    column for table in metadata.sorted_tables for column in table.c if isinstance(column.type, LargeBinary)
 )

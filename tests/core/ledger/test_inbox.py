@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_outbound.core.ledger import Candidate, Incoming, JobResult, Ledger, TaskKey, open_ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, JobStatus, Outcome
 from airflow_provider_outbound.core.models.job import Call, Job
+from airflow_provider_outbound.exceptions import LedgerKeyError
 
 T0 = 1_588_850_490_334
 
@@ -178,12 +179,14 @@ def test_nothing_in_the_file_tells_a_number_or_a_name(tmp_path: Path) -> None:
     assert "李四".encode() not in stored
 
 
-def test_a_row_under_a_lost_key_is_flagged_and_reading_goes_on(url: str, key: str) -> None:
+def test_a_row_under_a_lost_key_is_refused_or_where_calls_are_stopped_flagged(url: str, key: str) -> None:
     newer = Fernet.generate_key().decode()
     open_ledger(url, [key]).close()
     with open_ledger(url, [newer, key]) as ledger:
         ledger.inbox.record(incoming(body(1)))
-    with open_ledger(url, [key]) as ledger:
+    with pytest.raises(LedgerKeyError, match="not among the keys given"):
+        open_ledger(url, [key])
+    with open_ledger(url, [key], require_keys=False) as ledger:
         ledger.inbox.record(incoming(body(2)))
         rows = results(ledger)
 

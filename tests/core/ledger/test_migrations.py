@@ -19,6 +19,7 @@ from sqlalchemy import Connection, MetaData, create_engine, event, select, text
 from airflow_provider_outbound.core.ledger import Incoming, migrations, open_ledger, schema
 from airflow_provider_outbound.core.ledger.vault import Identity, Vault
 from airflow_provider_outbound.core.models.event import Event
+from airflow_provider_outbound.exceptions import LedgerKeyError
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 REVISIONS = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
@@ -150,6 +151,8 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
         ],
         "cursors": [{"name": "crm", "sequence": 5, "moved_at": at}],
     }
+    if "ledger_keys" in tables.tables:
+        content["ledger_keys"] = [{"key_id": vault.key_ids[0], "noted_at": at, "rekey_id": None}]
     for name, rows in content.items():
         for row in rows:
             connection.execute(tables.tables[name].insert(), row)
@@ -342,7 +345,9 @@ def test_a_key_that_is_rotated_leaves_old_rows_readable_and_writes_new_ones(url:
         ledger.inbox.record([Incoming(body=later, message_id="m", topic="t")])
         both = list(ledger.jobs.iter_results("g1"))
         ledger.seal_identity()
-    with open_ledger(url, [newer]) as ledger:
+    with pytest.raises(LedgerKeyError, match="not among the keys given"):
+        open_ledger(url, [newer])
+    with open_ledger(url, [newer], require_keys=False) as ledger:
         without_the_old_one = list(ledger.jobs.iter_results("g1"))
         summary = ledger.jobs.summary("g1")
 
@@ -361,8 +366,10 @@ def test_messages_about_rows_of_a_lost_key_are_still_taken_in(url: str, key: str
         ledger.seal_identity()
     with open_ledger(url, [key, newer]) as ledger:
         ledger.inbox.record([Incoming(body=MESSAGE, message_id="m", topic="t")])
+    with pytest.raises(LedgerKeyError, match="not among the keys given"):
+        open_ledger(url, [newer])
 
-    with open_ledger(url, [newer]) as ledger:
+    with open_ledger(url, [newer], require_keys=False) as ledger:
         assert ledger.inbox.record([Incoming(body=again, message_id="m", topic="t")]).new == 1
         (result,) = ledger.jobs.iter_results("g1")
 

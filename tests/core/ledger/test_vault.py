@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
+
 import pytest
-from cryptography.fernet import Fernet
+from cryptography.exceptions import InvalidTag
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.ledger.vault import Vault
 from airflow_provider_outbound.exceptions import LedgerKeyError
@@ -53,3 +62,47 @@ def test_what_no_key_opens_is_said(token: bytes) -> None:
     assert not vault.is_newest(token)
     with pytest.raises(LedgerKeyError, match="none of the keys opens this row"):
         vault.decrypt(token)
+
+
+KEYS = [OLD, NEW, *(Fernet.generate_key().decode() for _ in range(3))]
+key_lists = st.lists(st.sampled_from(KEYS), min_size=1, max_size=len(KEYS), unique=True)
+
+
+def read_independently(key: str, token: bytes) -> bytes | None:
+    """A row by the formats' description alone; ``None``: it is another key's."""
+    secret = HKDFExpand(SHA256(), length=32, info=b"outbound ledger").derive(base64.urlsafe_b64decode(key))
+    try:
+        if token[:1] == b"\x01":
+            return AESGCM(secret).decrypt(token[1:13], token[13:], None)
+        return Fernet(key).decrypt(token)
+    except (InvalidTag, InvalidToken):
+        return None
+
+
+@settings(max_examples=200, deadline=None)
+@given(writer=st.sampled_from(KEYS), readers=key_lists, plain=st.binary(max_size=200), is_fernet=st.booleans())
+def test_the_key_that_opens_a_row_is_found_or_none_is(
+    writer: str, readers: Sequence[str], plain: bytes, is_fernet: bool
+) -> None:
+    token = Fernet(writer).encrypt(plain) if is_fernet else Vault([writer]).encrypt(plain)
+    vault = Vault(readers)
+
+    found = vault.find(token)
+
+    able = [key for key in readers if read_independently(key, token) is not None]
+    assert able == [key for key in readers if key == writer]
+    assert found == ((Vault([writer]).key_ids[0], plain) if able else None)
+    again = vault.encrypt(plain)
+    assert [read_independently(key, again) for key in KEYS] == [plain if key == readers[0] else None for key in KEYS]
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
+@settings(max_examples=100, deadline=None)
+def test_keys_are_told_apart_by_what_tells_nothing_about_them(one: bytes, other: bytes) -> None:
+    keys = [base64.urlsafe_b64encode(secret).decode() for secret in (one, other)]
+
+    names = Vault(keys).key_ids
+
+    assert names == (*Vault(keys[:1]).key_ids, *Vault(keys[1:]).key_ids)
+    assert all(len(name) == 8 and set(name) <= set("0123456789abcdef") for name in names)
+    assert (names[0] == names[1]) == (one == other)

@@ -1,0 +1,102 @@
+"""
+Which keys the ledger needs.
+
+Only trying tells which key a row was encrypted with, and nothing names a key that is not there. So every writer notes
+the identifier of its key in the transaction that uses it, and whoever opens the ledger compares.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Connection, bindparam, select, tuple_
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.exceptions import LedgerKeyError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.vault import Vault
+
+#: Stands for the keys of rows that none of the keys opened, and whose own identifier nobody noted.
+UNKNOWN = "unknown"
+#: Rows of each encrypted column that are decrypted on trial, at either end of its table.
+TRIALS = 5_000
+
+_keys = schema.ledger_keys.c
+# Made once: to build a statement takes longer than to run it.
+_IS_NOTED = select(_keys.key_id).where(_keys.key_id == bindparam("key_id"), _keys.rekey_id.is_(None))
+
+
+def noted(connection: Connection) -> set[str]:
+    """Identifiers of the keys that rows may be encrypted with."""
+    return set(connection.execute(select(_keys.key_id)).scalars())
+
+
+def note(connection: Connection, key_ids: Iterable[str], now: datetime) -> None:
+    """Remember, in a writing transaction, that rows may be encrypted with these keys."""
+    for key_id in key_ids:
+        statement = insert(connection, schema.ledger_keys).values(key_id=key_id, noted_at=now, rekey_id=None)
+        connection.execute(statement.on_conflict_do_update(index_elements=["key_id"], set_={"rekey_id": None}))
+
+
+def is_noted(connection: Connection, key_id: str) -> bool:
+    """Whether a writer may use this key without noting it again."""
+    return connection.execute(_IS_NOTED, {"key_id": key_id}).first() is not None
+
+
+def check_keys(needed: Collection[str], vault: Vault, shown_url: str) -> None:
+    """
+    Refuse to work with keys that cannot read what is there.
+
+    :param needed: Identifiers of the keys that rows may be encrypted with.
+    :raises LedgerKeyError: some of them are not at hand.
+    """
+    missing = sorted(set(needed) - set(vault.key_ids))
+    if not missing:
+        return
+    named = [key_id for key_id in missing if key_id != UNKNOWN]
+    which = f"key {', '.join(named)}" if named else "a key whose identifier is not known"
+    raise LedgerKeyError(
+        f"ledger_key: rows of the ledger {shown_url} are encrypted with {which}, which is not among the keys given"
+        f" ({', '.join(vault.key_ids)}); add it behind the others, in [outbound] ledger_key or, where that is not set,"
+        " in [core] fernet_key, and keep it until 'outbound ledger rekey' reports that it may be dropped. If no row"
+        " needs it, or it is lost for good, see: outbound ledger rekey --help. Nobody was called"
+    )
+
+
+def sample(connection: Connection, vault: Vault) -> Counter[str | None]:
+    """
+    Try the keys on the first and the last :data:`TRIALS` rows of each encrypted column, by its table's key.
+
+    :return: The number of rows by the identifier of the key that opens them; ``None``: no key does.
+    """
+    found: Counter[str | None] = Counter()
+    for column in schema.ENCRYPTED:
+        if column.table is schema.ledger:  # which is open
+            continue
+        for token in _ends(connection, column):
+            opened = vault.find(token)
+            found[None if opened is None else opened[0]] += 1
+    return found
+
+
+def _ends(connection: Connection, column: Column[bytes]) -> Iterable[bytes]:
+    """Values at both ends of a column, without reading what lies between."""
+    keys = [*column.table.primary_key.columns]
+    rows: Any = select(*keys, column).where(column.is_not(None)).limit(TRIALS)
+    last: list[Any] = []
+    count = 0
+    for row in connection.execute(rows.order_by(*keys), execution_options={"yield_per": 100}):
+        *last, token = row
+        count += 1
+        yield token
+    if count < TRIALS:
+        return
+    behind = tuple_(*keys) > tuple_(*last, types=[key.type for key in keys])
+    backwards = rows.where(behind).order_by(*(key.desc() for key in keys))
+    for row in connection.execute(backwards, execution_options={"yield_per": 100}):
+        yield row[-1]
