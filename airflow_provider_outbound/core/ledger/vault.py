@@ -36,9 +36,10 @@ class _Key:
 
     def __init__(self, key: str) -> None:
         self._fernet = Fernet(key)
-        # Made from it, so that no key serves two ciphers.
-        derive = HKDFExpand(SHA256(), length=32, info=b"outbound ledger").derive
-        self._cipher = AESGCM(derive(base64.urlsafe_b64decode(key)))
+        secret = base64.urlsafe_b64decode(key)
+        # Derived, so that no key serves two ciphers, and the identifier tells nothing about the key.
+        self._cipher = AESGCM(HKDFExpand(SHA256(), length=32, info=b"outbound ledger").derive(secret))
+        self.key_id = HKDFExpand(SHA256(), length=4, info=b"outbound ledger key id").derive(secret).hex()
 
     def encrypt(self, plain: bytes) -> bytes:
         nonce = os.urandom(_NONCE_SIZE)
@@ -70,6 +71,11 @@ class Vault:
             self._keys = [_Key(key.strip()) for key in keys]
         except ValueError:
             raise LedgerKeyError(f"ledger_key: not a Fernet key; make one with: {_MAKE_ONE}") from None
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Identifier of each key, newest first: eight hexadecimal digits that may be shown."""
+        return tuple(key.key_id for key in self._keys)
 
     def encrypt(self, plain: bytes) -> bytes:
         """Encrypt with the newest key."""
