@@ -60,7 +60,8 @@ def nightly_campaign() -> None:
         if "://" not in FOLDER:
             Path(FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
             Path(path).touch(mode=0o600)  # people's numbers: for Airflow's own user alone
-        with ObjectStoragePath(path).open("w", encoding="utf-8", newline="") as file:
+        list_path: Any = ObjectStoragePath(path)
+        with list_path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number", "name", "segment"])
             for index, number in zip(range(1, context["params"]["contacts"] + 1), valid, strict=False):
