@@ -27,6 +27,8 @@ def test_a_killed_worker_and_a_killed_triggerer_leave_nobody_out_and_call_nobody
     worker = machines.machine_of(WORKERS, NIGHTLY, run_id, "assign", "attempt=*.log")
     assert worker
     machines.kill(worker)
+    # Calls last until there is a wait, however long Airflow takes until then.
+    machines.simulator_post("clock", {"speed": 0})
     assert 0 < len(jobs_of_run(machines, run_id)) < CONTACTS
     machines.start_worker(worker)
 
@@ -42,6 +44,7 @@ def test_a_killed_worker_and_a_killed_triggerer_leave_nobody_out_and_call_nobody
     jobs = jobs_of_run(machines, run_id)
     assert len(jobs) == CONTACTS
     assert {job["status"] for job in jobs} & {"Scheduling", "Executing"}, "nobody is waited for any more"
+    machines.simulator_post("clock", {"speed": 1})
     (other,) = set(TRIGGERERS) - {triggerer}
     machines.services = tuple(name for name in machines.services if name != triggerer)
 
