@@ -84,20 +84,29 @@ def check_shared_ledger(ledger_url: str, executor: str) -> None:
     Refuse a ledger in a SQLite file where tasks may run on several machines: each would have its own, and know nothing
     of the calls of the others. SQLite on a network's file system locks too little to be an exception.
 
-    :param executor: Value of ``[core] executor``; several, comma separated, each perhaps with an alias or a team.
+    :param executor: Value of ``[core] executor``, as :func:`remote_executor` reads it.
     :raises OutboundBotConfigError: an executor is not local and the ledger is a SQLite file.
     """
     if not ledger_url.startswith("sqlite"):
         return
+    if name := remote_executor(executor):
+        raise OutboundBotConfigError(
+            f"[outbound] ledger_url is a SQLite file, which is on one machine, and [core] executor {name} runs"
+            " tasks on others too, which could call people twice; set it to a database that all share, e.g. "
+            "postgresql+psycopg://user:password@host/database"
+        )
+
+
+def remote_executor(executor: str) -> str | None:
+    """
+    Find an executor that runs tasks on other machines.
+
+    :param executor: Value of ``[core] executor``; several, comma separated, each perhaps with an alias or a team.
+    :return: Its name; ``None``: all run tasks on this machine.
+    """
     # "LocalExecutor", "alias:module.Class", "Class;team=Class,alias:Class"
-    for part in re.split("[,;]", executor):
-        name = re.split("[=:.]", part)[-1].strip()
-        if name and name not in _LOCAL_EXECUTORS:
-            raise OutboundBotConfigError(
-                f"[outbound] ledger_url is a SQLite file, which is on one machine, and [core] executor {name} runs"
-                " tasks on others too, which could call people twice; set it to a database that all share, e.g. "
-                "postgresql+psycopg://user:password@host/database"
-            )
+    names = [re.split("[=:.]", part)[-1].strip() for part in re.split("[,;]", executor)]
+    return next((name for name in names if name and name not in _LOCAL_EXECUTORS), None)
 
 
 def check_ledger_url(value: str, name: str = "[outbound] ledger_url") -> str:

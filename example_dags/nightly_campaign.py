@@ -4,6 +4,9 @@ One night's campaign: write the contacts, phone them tomorrow morning, act on th
 Three environment variables of the scheduler, the DAG processor and the workers change it without an edit:
 ``OUTBOUND_EXAMPLE_FOLDER`` (where its files go), ``OUTBOUND_EXAMPLE_WINDOW`` (``09:00-12:00``) and
 ``OUTBOUND_EXAMPLE_TIMEZONE`` (``Asia/Shanghai``).
+
+Each task may run on another machine, so the folder belongs into an object store that all of them reach, for example
+``s3://CONNECTION@bucket/outbound``. A folder of this machine, the default, serves one machine alone.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, ObjectStoragePath, Param, dag, get_current_context, task
 
 from airflow_provider_outbound import Strategy
 from airflow_provider_outbound.operators.outboundbot import (
@@ -53,22 +56,24 @@ def nightly_campaign() -> None:
         # +1 AAA 555 01NN is set aside for fiction in every area: nobody can be disturbed by this example.
         every = (f"+1{area}55501{last:02}" for area in range(201, 990) for last in range(100))
         valid = (number for number in every if phonenumbers.is_valid_number(phonenumbers.parse(number)))
-        path = Path(FOLDER, f"contacts-{run}.csv")
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
-        with path.open("w", encoding="utf-8", newline="") as file:
+        path = f"{FOLDER}/contacts-{run}.csv"
+        if "://" not in FOLDER:
+            Path(FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(path).touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+        list_path: Any = ObjectStoragePath(path)
+        with list_path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number", "name", "segment"])
             for index, number in zip(range(1, context["params"]["contacts"] + 1), valid, strict=False):
                 writer.writerow(
                     [f"customer-{index:05}", number, f"Customer {index}", "north" if index % 2 else "south"]
                 )
-        return str(path)
+        return path
 
     @task
     def delete_contacts(path: Any) -> None:
         """Delete the list as soon as it is assigned; clearing a task that reads it writes it again."""
-        Path(path).unlink(missing_ok=True)
+        ObjectStoragePath(path).unlink(missing_ok=True)
 
     contacts_path = write_contacts()
     contacts_path.as_setup()

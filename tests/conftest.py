@@ -148,10 +148,16 @@ def broker_endpoint() -> str:
     return _required("OUTBOUND_TEST_BROKER", "a real RocketMQ broker, HOST:PORT")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def postgresql_url() -> str:
     """URL of a PostgreSQL server."""
     return _required("OUTBOUND_TEST_POSTGRESQL", "a PostgreSQL server, URL")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """URL of a Redis server."""
+    return _required("OUTBOUND_TEST_REDIS", "a Redis server, URL")
 
 
 def _required(variable: str, what: str) -> str:

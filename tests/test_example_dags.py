@@ -77,3 +77,29 @@ def test_the_list_of_an_example_is_its_owners_alone_and_does_not_stay(
     assert delete.is_teardown
     delete.python_callable(run.get_task_instance(written).xcom_pull(task_ids=written))
     assert not list((tmp_path / "example").iterdir())
+
+
+def test_the_list_of_the_flagship_lies_in_the_store_that_its_folder_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_dag: Callable[..., Any]
+) -> None:
+    monkeypatch.setenv("OUTBOUND_EXAMPLE_FOLDER", f"{(tmp_path / 'store').as_uri()}")
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path)
+    dag = DagBag(str(FOLDER / "nightly_campaign.py")).dags["nightly_campaign"]
+
+    run = run_dag(dag, mark_success_pattern=r"(?!write_contacts$).*")
+
+    path = run.get_task_instance("write_contacts").xcom_pull(task_ids="write_contacts")
+    assert path.startswith("file:///")
+    (written,) = (tmp_path / "store").iterdir()
+    assert path.endswith(written.name)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+    (delete,) = [task for task in dag.tasks if task.task_id == "delete_contacts"]
+    delete.python_callable(path)
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_each_task_of_the_flagship_is_tried_again() -> None:
+    dag = DagBag(str(FOLDER / "nightly_campaign.py")).dags["nightly_campaign"]
+
+    assert [task.task_id for task in dag.tasks if task.retries < 1] == []

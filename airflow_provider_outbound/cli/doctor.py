@@ -136,15 +136,22 @@ def _versions() -> Finding:
 
 
 def _configuration(settings: Settings) -> Finding:
+    from airflow_provider_outbound import config
+    from airflow_provider_outbound.core.ledger.vault import Vault
+
+    # Identifiers, which tell nothing of the keys: what differs between two machines is seen at a glance.
+    keys = ", ".join(Vault(settings.ledger_keys).key_ids)
     collector = {
         "embedded": "the first trigger of a triggerer starts the collector",
         "external": "a service has to run: outbound collect",
     }[settings.collector]
     kept = "everything" if settings.retention_days is None else f"{settings.retention_days} days (by: ledger purge)"
-    return Finding("configuration", State.GOOD, f"collector {settings.collector}: {collector}; kept: {kept}")
+    text = f"executor {config.executor()}; ledger key {keys}, which all machines must have"
+    return Finding("configuration", State.GOOD, f"{text}; collector {settings.collector}: {collector}; kept: {kept}")
 
 
 def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Finding]:
+    from airflow_provider_outbound import config
     from airflow_provider_outbound.cli.ledger.opening import missing_file
     from airflow_provider_outbound.cli.ledger.status import errors_of, warnings_of
     from airflow_provider_outbound.core.ledger import examine, open_ledger
@@ -155,7 +162,8 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
         return
     try:
         with open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=False) as ledger:
-            shown = ledger.engine.url.render_as_string(hide_password=True)
+            url = ledger.engine.url
+            shown = f"{url.render_as_string(hide_password=True)} (id {ledger.ledger_id[:8]})"
             skew = abs((ledger.now() - datetime.now(UTC)).total_seconds())
             health = examine(ledger)
     except OutboundBotError as error:
@@ -169,6 +177,10 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
         yield Finding(name, State.WRONG, text)
     for warning in warnings_of(health):
         yield Finding(name, State.WARNING, warning)
+    executor = config.remote_executor(config.executor())
+    if executor and _is_own_machine(url.host or url.query.get("host")):
+        text = f"{executor} runs tasks on other machines, and ledger_url names the database of this one: name its host"
+        yield Finding(name, State.WARNING, f"{text} in a way that all machines understand")
     if skew > _MAX_SKEW:
         text = f"this machine and the ledger's database differ by {skew:.0f} s: set both by a time server"
         yield Finding("clock", State.WARNING, f"{text}; windows go by the one, leases by the other")
@@ -186,6 +198,12 @@ def _collectors(collecting: Collecting, external: str | None) -> Iterator[Findin
         may_have_ended = external is None or collecting.is_running(one)
         state = State.GOOD if may_have_ended and not one.trouble else State.WARNING
         yield Finding(name, state, collectors.describe(collecting, one))
+
+
+def _is_own_machine(host: str | tuple[str, ...] | None) -> bool:
+    """Whether a database's host means another machine wherever it is read. Without a host, it is a local socket."""
+    hosts = [host] if isinstance(host, str) else host or [""]
+    return any(one in ("", "localhost", "::1") or one.startswith(("127.", "/")) for one in hosts)
 
 
 def _outboundbot(conn_id: str) -> Iterator[Finding]:

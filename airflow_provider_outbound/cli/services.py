@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -176,6 +176,9 @@ class AirflowStack(Supervised):
     :param simulator_options: More arguments of ``outbound simulate``.
     """
 
+    #: Names of the processes that must run while a DAG or a run is waited for.
+    services: Collection[str] = tuple(AIRFLOW_SERVICES)
+
     def __init__(
         self,
         folder: Path,
@@ -292,7 +295,7 @@ class AirflowStack(Supervised):
         """Wait until the DAG was parsed and the API answers."""
 
         def is_there() -> bool:
-            self.check(AIRFLOW_SERVICES)
+            self.check(self.services)
             try:
                 self.get(f"/api/v2/dags/{dag_id}")
             except ServiceError:
@@ -336,7 +339,7 @@ class AirflowStack(Supervised):
         """
 
         def has_ended() -> bool:
-            self.check(AIRFLOW_SERVICES)
+            self.check(self.services)
             return self.run_state(dag_id, run_id) in {"success", "failed"}
 
         wait_until(has_ended, seconds=seconds, what=f"run of {dag_id}", every=_ASK_SECONDS)

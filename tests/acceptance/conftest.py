@@ -7,19 +7,18 @@ All modules that use it are of one ``xdist_group``, so that there is one however
 from __future__ import annotations
 
 import json
-import re
 import socketserver
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.airflow import add_account
 
-from airflow_provider_outbound.cli.services import AIRFLOW_SERVICES, AirflowStack, ServiceError, example_dag
+from airflow_provider_outbound.cli.services import AIRFLOW_SERVICES, AirflowStack, example_dag
 
 #: Twenty calls a second, so that a test chooses by the number of contacts how long its campaign lasts.
 CALLS_PER_SECOND = 20
@@ -34,8 +33,6 @@ EXAMPLES = (
     "call_events",
     "redial_with_cap",
 )
-#: Lines of a log that may say what went wrong, and of a traceback.
-_SERIOUS = re.compile(r"\[(warning|error|critical) |Traceback|^ |Error")
 #: DAGs of this folder.
 OWN = ("private_campaign", "eager_events", "pooled_campaign", "killed_campaign")
 
@@ -97,27 +94,8 @@ class _Letter(socketserver.StreamRequestHandler):
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what Airflow says where a test of it fails: its folder is gone when somebody looks."""
     report = yield
-    stack = getattr(item, "funcargs", {}).get("airflow_services")
-    if report.when == "call" and report.failed and stack is not None:
-        for name in ("scheduler", "triggerer", "api-server"):
-            lines = stack.log(name).read_text(errors="replace").splitlines()
-            report.sections.append((name, "\n".join([line for line in lines if _SERIOUS.search(line)][-60:])))
-        with suppress(ServiceError):
-            runs = stack.get("/api/v2/dags/~/dagRuns?order_by=-run_after&limit=100")["dag_runs"]
-            for run in [run for run in runs if run["state"] != "success"][:5]:
-                report.sections.append((f"{run['dag_id']} {run['dag_run_id']} {run['state']}", _account(stack, run)))
+    add_account(item, report, "airflow_services")
     return report
-
-
-def _account(stack: AirflowStack, run: dict[str, Any]) -> str:
-    """States of a run's tasks, and the ends of the logs of those that did not succeed."""
-    parts = []
-    for task in stack.tasks(run["dag_id"], run["dag_run_id"]):
-        parts.append(f"{task['task_id']}[{task['map_index']}] {task['state']}, try {task['try_number']}")
-        log = stack.task_log(run["dag_id"], run["dag_run_id"], task["task_id"])
-        if task["state"] not in ("success", "skipped", None) and log is not None:
-            parts.append(log.read_text(errors="replace")[-2000:])
-    return "\n".join(parts)
 
 
 @pytest.fixture(scope="session")

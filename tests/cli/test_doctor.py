@@ -111,7 +111,15 @@ def test_everything_is_there(
         "triggerer",
     ]
     texts = " ".join(text for _, _, text in found)
-    for expected in ("apache-airflow ", "collector embedded", "0 job groups", "'simulator-instance'", "00:00-23:59"):
+    for expected in (
+        "apache-airflow ",
+        "executor LocalExecutor",
+        "ledger key ",
+        "collector embedded",
+        "0 job groups",
+        "'simulator-instance'",
+        "00:00-23:59",
+    ):
         assert expected in texts
 
 
@@ -229,6 +237,61 @@ def test_a_default_ledger_that_workers_elsewhere_would_not_share(
 
     assert code == 1
     assert "could call people twice" in texts_of(found, "configuration", "wrong")
+
+
+def test_machines_with_other_keys_are_told_apart_and_no_key_is_shown(
+    cloud: Simulator, monkeypatch: pytest.MonkeyPatch, doctor: Doctor
+) -> None:
+    other = "b3RoZXIta2V5LW9mLTMyLWJ5dGVzLWZvci10ZXN0cyE="
+    told = []
+    for keys in (KEY, other, f"{other},{KEY}", KEY):
+        monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", keys)
+        _, found = doctor("--no-rocketmq")
+        assert not {part for key in (KEY, other) for part in (key, key[:8]) if part in json.dumps(found)}
+        told.append(texts_of(found, "configuration", "good"))
+
+    assert all("executor LocalExecutor; ledger key " in text for text in told)
+    assert told[0] == told[3]
+    assert len(set(told)) == 3
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor"])
+def test_a_ledger_that_is_named_as_this_machines_own_where_tasks_run_on_others(
+    executor: str,
+    cloud: Simulator,
+    make_database: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    doctor: Doctor,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", make_database())
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+
+    _, found = doctor("--no-rocketmq")
+
+    warned = "ledger_url names the database of this one" in texts_of(found, "ledger", "warning")
+    assert warned is (executor == "CeleryExecutor")
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [
+        (None, True),
+        ("", True),
+        ("localhost", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("/var/run/postgresql", True),
+        (("db-1", "localhost"), True),
+        ("db", False),
+        ("10.0.0.1", False),
+        (("db-1", "db-2"), False),
+    ],
+)
+def test_hosts_that_mean_another_machine_on_each(host: str | tuple[str, ...] | None, is_own: bool) -> None:
+    from airflow_provider_outbound.cli.doctor import _is_own_machine
+
+    assert _is_own_machine(host) is is_own
 
 
 def test_no_triggerer_runs(cloud: Simulator, doctor: Doctor) -> None:

@@ -1,0 +1,40 @@
+"""What a real Airflow has to say where a test of it fails."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_outbound.cli.services import AirflowStack, ServiceError
+
+if TYPE_CHECKING:
+    import pytest
+
+#: Lines of a log that may say what went wrong, and of a traceback.
+_SERIOUS = re.compile(r"\[(warning|error|critical) |Traceback|^ |Error")
+
+
+def add_account(item: pytest.Item, report: pytest.TestReport, fixture: str) -> None:
+    """Add to the report of a failed test what the services of its fixture say, and the runs that did not succeed."""
+    stack = getattr(item, "funcargs", {}).get(fixture)
+    if report.when != "call" or not report.failed or stack is None:
+        return
+    for name in stack.services:
+        lines = stack.log(name).read_text(errors="replace").splitlines()
+        report.sections.append((name, "\n".join([line for line in lines if _SERIOUS.search(line)][-60:])))
+    with suppress(ServiceError):
+        runs = stack.get("/api/v2/dags/~/dagRuns?order_by=-run_after&limit=100")["dag_runs"]
+        for run in [run for run in runs if run["state"] != "success"][:5]:
+            report.sections.append((f"{run['dag_id']} {run['dag_run_id']} {run['state']}", _account(stack, run)))
+
+
+def _account(stack: AirflowStack, run: dict[str, Any]) -> str:
+    """States of a run's tasks, and the ends of the logs of those that did not succeed."""
+    parts = []
+    for task in stack.tasks(run["dag_id"], run["dag_run_id"]):
+        parts.append(f"{task['task_id']}[{task['map_index']}] {task['state']}, try {task['try_number']}")
+        log = stack.task_log(run["dag_id"], run["dag_run_id"], task["task_id"])
+        if task["state"] not in ("success", "skipped", None) and log is not None:
+            parts.append(log.read_text(errors="replace")[-2000:])
+    return "\n".join(parts)
