@@ -185,7 +185,7 @@ def test_status_tells_how_each_collector_is_and_what_keeps_messages_from_coming(
     assert found["warnings"] == ["no messages come: no such group"]
     shown = " ".join(outbound("status")[1].split())
     assert "collector on alpha (process 7), topic 'calls' as consumer group 'GID_ours'; last answer" in shown
-    assert "no such group (0 s ago)" in shown
+    assert "; no such group (" in shown
 
 
 def test_results_from_the_api_are_not_blamed_on_another_consumer_where_the_cause_is_known(
