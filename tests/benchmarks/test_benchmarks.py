@@ -80,7 +80,7 @@ def test_kafkas_trigger_waits_for_the_last_message_of_its_own_group(monkeypatch:
 
 def test_collect_prints_a_line_of_figures_last() -> None:
     figures, output = _figures(
-        *("collect", "--events", "2000", "--rounds", "1", "--few", "2000", "--many", "4000", "--lots", "1")
+        *("collect", "--events", "1000", "--rounds", "1", "--few", "2000", "--many", "4000", "--lots", "1")
     )
 
     ratios = {f"ratio_{way}_{ledger}" for way in ("grpc", "remoting") for ledger in ("sqlite", "postgresql")}
@@ -98,7 +98,7 @@ def test_collect_prints_a_line_of_figures_last() -> None:
 @pytest.mark.postgresql
 def test_collect_compares_into_postgresql_too(postgresql_url: str) -> None:
     figures, _ = _figures(
-        *("collect", "--events", "2000", "--rounds", "1", "--many", "0", "--postgresql-url", postgresql_url)
+        *("collect", "--events", "1000", "--rounds", "1", "--many", "0", "--postgresql-url", postgresql_url)
     )
 
     assert figures["ratio_grpc_postgresql"] > 0
