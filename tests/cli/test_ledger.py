@@ -308,7 +308,7 @@ def test_migrate_says_from_where_to_where(outbound: Callable[..., tuple[int, str
     assert second == (0, f"schema: {schema.REVISION} → {schema.REVISION}\n")
 
 
-def test_after_migrate_with_a_new_key_the_old_one_may_go(
+def test_migrate_encrypts_the_identity_with_the_new_key_and_after_a_rekey_the_old_one_may_go(
     ledger: Ledger,
     ledger_url: str,
     key: str,
@@ -322,6 +322,7 @@ def test_after_migrate_with_a_new_key_the_old_one_may_go(
     code, out = outbound("migrate")
 
     assert (code, "encrypted anew with the first key" in out) == (0, True)
+    assert outbound("rekey")[0] == 0
     with open_ledger(ledger_url, [newer]) as opened:
         assert opened.identity.phone_key(f"+86{NUMBER}") == known_as
 
