@@ -137,10 +137,10 @@ def _versions() -> Finding:
 
 def _configuration(settings: Settings) -> Finding:
     from airflow_provider_outbound import config
-    from airflow_provider_outbound.core.ledger.vault import Vault
+    from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 
     # Identifiers, which tell nothing of the keys: what differs between two machines is seen at a glance.
-    keys = ", ".join(Vault(settings.ledger_keys).key_ids)
+    keys = ", ".join(FieldCipher(settings.ledger_keys).key_ids)
     collector = {
         "embedded": "the first trigger of a triggerer starts the collector",
         "external": "a service has to run: outbound collect",

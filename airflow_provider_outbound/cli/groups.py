@@ -110,7 +110,7 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str
 
     :param no_api: Why it cannot be asked.
     """
-    from airflow_provider_outbound.core.steer import is_over
+    from airflow_provider_outbound.core.control import is_over
 
     key = record.task_key
     jobs = hook.ledger.jobs
@@ -186,7 +186,7 @@ def _chosen(hook: OutboundBotHook, arguments: argparse.Namespace) -> Iterator[Jo
 
 
 def _is_over(hook: OutboundBotHook, record: JobGroupRecord) -> bool:
-    from airflow_provider_outbound.core.steer import is_over
+    from airflow_provider_outbound.core.control import is_over
 
     try:
         return is_over(hook.ledger.jobs.state(record.job_group_id))
@@ -207,22 +207,22 @@ def _agrees(action: str, count: int) -> bool:
 
 
 def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str, int]:
-    from airflow_provider_outbound.core.steer import Action, Order
+    from airflow_provider_outbound.core.control import Action, JobCommand
 
-    order = Order(
+    command = JobCommand(
         action=Action(action), job_group_id=record.job_group_id, instance_id=record.instance_id, all_jobs=True
     )
 
     def check(group: JobGroup) -> None:
-        if order.action is Action.RESUME:
+        if command.action is Action.RESUME:
             from airflow_provider_outbound.core.rules import check_resume
 
             strategies = hook.ledger.jobs.strategies(group.job_group_id)
             check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
 
-    order.send(hook.client, hook.ledger, check)
+    command.send(hook.client, hook.ledger, check)
     try:
-        return _counts(order.describe(hook.client))
+        return _counts(command.describe(hook.client))
     except Exception as error:
         raise OutboundBotError(
             f"{action} was sent, but what became of it cannot be read: {words_of(error)}; look again with: outbound"

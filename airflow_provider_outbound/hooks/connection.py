@@ -90,9 +90,9 @@ class Fields:
             raise self.wrong(name, "is not valid JSON", "correct it")
         return found
 
-    def wrong(self, name: str, what: str, mend: str) -> OutboundBotConfigError:
+    def wrong(self, name: str, what: str, hint: str) -> OutboundBotConfigError:
         """An error about a field, ready to be raised."""
-        return OutboundBotConfigError(f"{self.origin}: {name} {what}; {mend}")
+        return OutboundBotConfigError(f"{self.origin}: {name} {what}; {hint}")
 
     def named(self, read: Callable[[], T]) -> T:
         """

@@ -9,7 +9,7 @@ import ssl
 from airflow.sdk import BaseHook
 
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, check_transport
-from airflow_provider_outbound.core.rocketmq.probe import find_trouble
+from airflow_provider_outbound.core.rocketmq.probe import diagnose
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
 
@@ -65,7 +65,7 @@ class RocketMQHook(BaseHook):
         except OutboundBotError as error:
             return False, str(error)
         if settings.transport == "remoting":
-            trouble = find_trouble(settings)
+            trouble = diagnose(settings)
             return not trouble, trouble or (
                 f"{', '.join(settings.endpoints)} offers topic {settings.topic!r} to consumer group"
                 f" {settings.consumer_group!r}"

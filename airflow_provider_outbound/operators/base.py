@@ -27,7 +27,7 @@ MAX_RUN_AGE = timedelta(hours=12)
 _TRIGGERED = frozenset({"manual", "operator_triggered", "asset_materialization"})
 
 
-class Veiled:
+class MaskedContacts:
     """
     Contacts on their way through Airflow, which stores and logs what it renders: it sees only how many they are.
 
@@ -47,15 +47,15 @@ class Veiled:
 
     __str__ = __repr__
 
-    def __deepcopy__(self, _memo: Any) -> Veiled:
-        return Veiled(self.items, is_data=self.is_data)
+    def __deepcopy__(self, _memo: Any) -> MaskedContacts:
+        return MaskedContacts(self.items, is_data=self.is_data)
 
 
-def veil(items: Any) -> Any:
+def mask_contacts(items: Any) -> Any:
     """Veil contacts; a template, and the output of a task as a whole, stay as they are: they show no contact."""
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    return Veiled(items) if isinstance(items, Iterable) and not isinstance(items, str | XComArg) else items
+    return MaskedContacts(items) if isinstance(items, Iterable) and not isinstance(items, str | XComArg) else items
 
 
 def is_asset(value: Any) -> bool:
@@ -96,7 +96,7 @@ class OutboundBotOperator(BaseOperator):
         for field in cls.veiled_fields:
             # Of outputs of tasks among them Airflow must know.
             if field in kwargs and not any(XComArg.iter_xcom_references(kwargs[field])):
-                kwargs[field] = veil(kwargs[field])
+                kwargs[field] = mask_contacts(kwargs[field])
         return super().partial(**kwargs)
 
     @cached_property
@@ -127,18 +127,18 @@ class OutboundBotOperator(BaseOperator):
         """Render as Airflow does, except that contacts are veiled and strategies are left alone."""
         from airflow_provider_outbound.core.models.strategy import Strategy
 
-        if isinstance(content, Veiled):
-            return self._render_veiled(content, context, jinja_env, seen_oids or set())
+        if isinstance(content, MaskedContacts):
+            return self._render_masked(content, context, jinja_env, seen_oids or set())
         if isinstance(content, Strategy) or is_asset(content):
             # Airflow would take a strategy's method resolve() for its own.
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
         rendered = super().render_template(content, context, jinja_env, seen_oids)
-        return Veiled(rendered, is_data=True) if is_veiled and rendered is not None else rendered
+        return MaskedContacts(rendered, is_data=True) if is_veiled and rendered is not None else rendered
 
-    def _render_veiled(
-        self, veiled: Veiled, context: Context, jinja_env: jinja2.Environment | None, seen_oids: set[int]
-    ) -> Veiled:
+    def _render_masked(
+        self, veiled: MaskedContacts, context: Context, jinja_env: jinja2.Environment | None, seen_oids: set[int]
+    ) -> MaskedContacts:
         """
         Render what the DAG file says literally; outputs of tasks are data.
 
@@ -156,7 +156,7 @@ class OutboundBotOperator(BaseOperator):
         def render(text: str) -> Any:
             return as_airflow(text, context, env)
 
-        return Veiled(render_literal(veiled.items, render, context, env), is_data=True)
+        return MaskedContacts(render_literal(veiled.items, render, context, env), is_data=True)
 
 
 def task_key(context: Context) -> TaskKey:

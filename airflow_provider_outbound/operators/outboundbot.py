@@ -28,9 +28,9 @@ from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     OutboundBotOperator,
     is_last_try,
+    mask_contacts,
     run_guard,
     task_key,
-    veil,
 )
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
 from airflow_provider_outbound.operators.literals import NOT_GIVEN, SOURCES, came_from_task
@@ -334,7 +334,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.job_group_id = job_group_id
-        self.contacts = veil(contacts)
+        self.contacts = mask_contacts(contacts)
         self.contacts_path = contacts_path
         self.contacts_sql = contacts_sql
         self.sql_conn_id = sql_conn_id
@@ -344,7 +344,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.encoding = encoding
         self.default_region = default_region
         self.dedupe_by = dedupe_by
-        self.exclude = None if exclude is NOT_GIVEN else veil(exclude)
+        self.exclude = None if exclude is NOT_GIVEN else mask_contacts(exclude)
         self.exclude_path = None if exclude_path is NOT_GIVEN else exclude_path
         self.exclude_columns = exclude_columns
         self.exclude_encoding = exclude_encoding
@@ -448,12 +448,12 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         return result.to_dict()
 
     def _dry_run(self, context: Context, source: ContactSource, options: AssignOptions) -> dict[str, Any]:
-        from airflow_provider_outbound.core.assign import survey
+        from airflow_provider_outbound.core.assign import preflight
 
         # Made by a task that sent nothing either, there is no group; the checks need none.
         found = None if is_dry_run(self.job_group_id) else named_group(self.job_group_id)
         with self.hook as hook:
-            checked = survey(hook.ledger, task_key(context), found or "dry-run", source, options)
+            checked = preflight(hook.ledger, task_key(context), found or "dry-run", source, options)
         self.log.warning("Dry run: %s; nothing was sent", checked)
         return {
             "job_group_id": found,

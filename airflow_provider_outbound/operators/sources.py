@@ -28,7 +28,7 @@ from airflow_provider_outbound.core.follow_up import from_results
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
-from airflow_provider_outbound.operators.base import Veiled, is_asset
+from airflow_provider_outbound.operators.base import MaskedContacts, is_asset
 from airflow_provider_outbound.operators.databases import connect
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
 
@@ -175,7 +175,7 @@ def _why_missing(value: Any) -> str:
     """Why an argument that was given means no list, in words; empty if it means one."""
     from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
-    items = value.items if isinstance(value, Veiled) else value
+    items = value.items if isinstance(value, MaskedContacts) else value
     if items is None:
         return "empty: its task returned nothing or was skipped, its template rendered to None, or the DAG says None"
     if isinstance(items, str) and items.strip() in ("", "None"):
@@ -187,7 +187,7 @@ def _why_missing(value: Any) -> str:
 
 def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
     """Refuse the output of a mapped task of which some instances gave none."""
-    missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, Veiled) else value)))
+    missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, MaskedContacts) else value)))
     if not missing:
         return
     why = f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
@@ -279,7 +279,7 @@ def _of_argument(argument: Any, label: str, encoding: str, context: Context, how
     if is_asset(argument):
         paths = _event_paths(argument, label, context)
         return from_paths(paths, encoding=encoding, label=f"{label} of {_shown(argument)}", **how)
-    return from_items(argument.items if isinstance(argument, Veiled) else argument, label=label, **how)
+    return from_items(argument.items if isinstance(argument, MaskedContacts) else argument, label=label, **how)
 
 
 def _event_paths(asset: Asset, label: str, context: Context) -> list[Any]:

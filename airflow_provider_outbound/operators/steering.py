@@ -18,14 +18,14 @@ from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTr
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_outbound.core.control import JobCommand
     from airflow_provider_outbound.core.models.job import JobGroup
-    from airflow_provider_outbound.core.steer import Order
 
 #: How long an action may take to have its effect: calls on the line are spoken to their end.
 TIMEOUT = timedelta(minutes=15)
 
 
-class SteerJobsOperator(OutboundBotOperator):
+class JobControlOperator(OutboundBotOperator):
     """
     Base of the operators that act on jobs already assigned.
 
@@ -71,7 +71,7 @@ class SteerJobsOperator(OutboundBotOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Act, then wait for the effect."""
-        return self._steer(context)
+        return self._control(context)
 
     def execute_complete(
         self,
@@ -84,35 +84,35 @@ class SteerJobsOperator(OutboundBotOperator):
         :param event: See :class:`OutboundBotJobsSteeredTrigger`; ``None`` from a triggerer that lost it.
         """
         if event is None:
-            return self._steer(context)
+            return self._control(context)
         if event["status"] == "error":
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
         self.hook.require_keys = self.requires_keys
         with self.hook:
-            return self._result(self._order())
+            return self._result(self._command())
 
     def check(self, group: JobGroup, context: Context) -> None:
         """Refuse what must not be done now."""
 
-    def _steer(self, context: Context) -> dict[str, Any]:
+    def _control(self, context: Context) -> dict[str, Any]:
         self.hook.require_keys = self.requires_keys
         with self.hook as hook:
-            order = self._order()
+            command = self._command()
             if hook.dry_run:
                 raise AirflowSkipException("dry run: nothing was sent")
-            if not order.is_empty:
-                order.send(hook.client, hook.ledger, lambda group: self.check(group, context))
-                order = order.by_job_id(hook.client, hook.ledger)
+            if not command.is_empty:
+                command.send(hook.client, hook.ledger, lambda group: self.check(group, context))
+                command = command.by_job_id(hook.client, hook.ledger)
         # Anew: a wait needs the ledger only where the connection limits requests.
         with self.hook:
-            if self.wait_for_completion and not order.is_empty:
-                self._wait(order)
-            return self._result(order)
+            if self.wait_for_completion and not command.is_empty:
+                self._wait(command)
+            return self._result(command)
 
-    def _order(self) -> Order:
-        from airflow_provider_outbound.core.steer import Action, Order
+    def _command(self) -> JobCommand:
+        from airflow_provider_outbound.core.control import Action, JobCommand
 
         job_group_id = named_group(self.job_group_id)
         check_flags(self, "all_jobs", "wait_for_completion", "deferrable")
@@ -123,7 +123,7 @@ class SteerJobsOperator(OutboundBotOperator):
                 f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
             )
         record = self.hook.ledger.jobs.get_job_group(job_group_id)
-        return Order(
+        return JobCommand(
             action=Action(self.action),
             job_group_id=job_group_id,
             instance_id=self.instance_id or (record.instance_id if record else None),
@@ -132,16 +132,16 @@ class SteerJobsOperator(OutboundBotOperator):
             all_jobs=self.all_jobs,
         )
 
-    def _wait(self, order: Order) -> None:
+    def _wait(self, command: JobCommand) -> None:
         deadline = datetime.now(UTC) + self.timeout
-        while (remaining := order.remaining(self.hook.client)) != 0:
+        while (remaining := command.remaining(self.hook.client)) != 0:
             if self.deferrable:
                 trigger = OutboundBotJobsSteeredTrigger(
                     action=self.action,
-                    job_group_id=order.job_group_id,
-                    job_ids=None if self.all_jobs else list(order.job_ids),
+                    job_group_id=command.job_group_id,
+                    job_ids=None if self.all_jobs else list(command.job_ids),
                     outboundbot_conn_id=self.outboundbot_conn_id,
-                    instance_id=order.instance_id,
+                    instance_id=command.instance_id,
                     poll_interval=self.poll_interval,
                     deadline=deadline,
                 )
@@ -158,30 +158,30 @@ class SteerJobsOperator(OutboundBotOperator):
             " timeout"
         )
 
-    def _result(self, order: Order) -> dict[str, Any]:
-        progress = order.describe(self.hook.client).progress
+    def _result(self, command: JobCommand) -> dict[str, Any]:
+        progress = command.describe(self.hook.client).progress
         names = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
         counts = {name: getattr(progress, name) for name in names} if progress else {}
-        self.log.info("Job group %s: %s: %s", order.job_group_id, self.action, counts)
+        self.log.info("Job group %s: %s: %s", command.job_group_id, self.action, counts)
         requested = None if self.all_jobs else len(self.job_ids or ()) + len(self.reference_ids or ())
-        return {"job_group_id": order.job_group_id, "requested": requested, **counts}
+        return {"job_group_id": command.job_group_id, "requested": requested, **counts}
 
 
-class OutboundBotSuspendJobsOperator(SteerJobsOperator):
+class OutboundBotSuspendJobsOperator(JobControlOperator):
     """
     Hold jobs back: they are not dialled until they are resumed. A call on the line is finished first.
 
-    Arguments and result are those of :class:`SteerJobsOperator`.
+    Arguments and result are those of :class:`JobControlOperator`.
     """
 
     action = "suspend"
 
 
-class OutboundBotResumeJobsOperator(SteerJobsOperator):
+class OutboundBotResumeJobsOperator(JobControlOperator):
     """
     Let suspended jobs go on.
 
-    Other arguments and the result are those of :class:`SteerJobsOperator`.
+    Other arguments and the result are those of :class:`JobControlOperator`.
 
     :param max_run_age: How long after the moment that the DAG run stands for people may still be called.
     :param allow_backfill: Whether a backfill may call people.
@@ -205,11 +205,11 @@ class OutboundBotResumeJobsOperator(SteerJobsOperator):
         check_resume(rules.hours, group, self.hook.ledger.jobs.strategies(group.job_group_id), now)
 
 
-class OutboundBotCancelJobsOperator(SteerJobsOperator):
+class OutboundBotCancelJobsOperator(JobControlOperator):
     """
     End jobs for good. A call on the line is finished first.
 
-    Arguments and result are those of :class:`SteerJobsOperator`.
+    Arguments and result are those of :class:`JobControlOperator`.
     """
 
     action = "cancel"

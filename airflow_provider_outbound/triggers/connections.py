@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_outbound.exceptions import OutboundBotError
-from airflow_provider_outbound.triggers.desk import entrance
+from airflow_provider_outbound.triggers.shared_resources import lookup_limiter
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Connections(Generic[T]):
         :raises OutboundBotConfigError: one of them cannot be used.
         """
         if self._settings is None:
-            async with entrance.passed():
+            async with lookup_limiter.passed():
                 # The fields first: what is edited between the two lookups differs from them at the next.
                 with contextlib.suppress(Exception):
                     self._fields = await self._look_up(_SHARED * self._interval)
@@ -79,7 +79,7 @@ class Connections(Generic[T]):
             return False
         self._due_at = time.monotonic() + _AGAIN * self._interval
         try:
-            async with entrance.passed():
+            async with lookup_limiter.passed():
                 fields = await self._look_up(0.0 if at_once else _SHARED * self._interval)
                 # Compared as Airflow has them first: reading them again takes time, and repeats what it warns of.
                 if fields == self._fields:
@@ -100,10 +100,10 @@ class Connections(Generic[T]):
         return [await _look_up(conn_id, age) for conn_id in self._conn_ids]
 
     def _tell(self, error: Exception) -> None:
-        from airflow_provider_outbound.core.collect.worker import locate
+        from airflow_provider_outbound.core.collect.worker import describe_exception
 
         # Not the text of another library's error: it may hold what it was given.
-        words = str(error) if isinstance(error, OutboundBotError) else locate(error)
+        words = str(error) if isinstance(error, OutboundBotError) else describe_exception(error)
         if words != self._trouble:
             log.warning("%s: the wait goes on with its connections as they were: %s", self._subject, words)
         self._trouble = words

@@ -19,7 +19,12 @@ from airflow_provider_outbound.core.models.enums import EventType
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.connections import Connections
-from airflow_provider_outbound.triggers.desk import desk_of, entrance, load_watch, settings_reader
+from airflow_provider_outbound.triggers.shared_resources import (
+    load_watch,
+    lookup_limiter,
+    settings_reader,
+    shared_resources,
+)
 
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -152,25 +157,25 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
             except OutboundBotError as error:
                 log.error("Subscription %r: %s", self.subscription, error)  # noqa: TRY400 - one line
             except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
-                from airflow_provider_outbound.core.collect.worker import locate
+                from airflow_provider_outbound.core.collect.worker import describe_exception
 
                 # Not the error's own text: a library's may hold what it was given.
-                log.error("Subscription %r: reading failed: %s", self.subscription, locate(error))  # noqa: TRY400
+                log.error("Subscription %r: reading failed: %s", self.subscription, describe_exception(error))  # noqa: TRY400
             await asyncio.sleep(RETRY_SECONDS)
 
     async def confirm(self, page: EventPage) -> None:
         """Move the cursor behind a page. If that fails, the next one's does it, or the page comes again."""
         settings = await settings_reader.run(config.load)
         try:
-            async with desk_of(settings) as desk:
-                await desk.run(lambda: desk.ledger().events.move_cursor(self.subscription, page.upto))
+            async with shared_resources(settings) as shared:
+                await shared.run(lambda: shared.ledger().events.move_cursor(self.subscription, page.upto))
         except OutboundBotError as error:
             log.warning("Subscription %r: its cursor was not moved: %s", self.subscription, error)
 
     async def _pages(self, position: int | None) -> AsyncGenerator[EventPage]:
         from airflow_provider_outbound.core.collect.watch import subscribe
 
-        async with entrance.passed():
+        async with lookup_limiter.passed():
             settings = await settings_reader.run(config.load)
         connections = Connections(
             f"Subscription {self.subscription!r}",
@@ -181,13 +186,16 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         watch = await connections.settings()
         clock = asyncio.get_running_loop().time
         # Registered first and read afterwards: what happens between the two is seen.
-        async with subscribe(watch, self.job_group_id, every_change=True) as waiter, desk_of(settings) as desk:
+        async with (
+            subscribe(watch, self.job_group_id, every_change=True) as waiter,
+            shared_resources(settings) as shared,
+        ):
             if position is None:
-                position = await desk.run(lambda: desk.ledger().events.open_cursor(self.subscription))
+                position = await shared.run(lambda: shared.ledger().events.open_cursor(self.subscription))
             after = position
 
             def read() -> EventPage:
-                return desk.ledger().events.read(
+                return shared.ledger().events.read(
                     after, self.batch_size, event_types=self.event_types or (), job_group_id=self.job_group_id
                 )
 
@@ -196,12 +204,12 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
                 await waiter.changed(min(pause, connections.due_in()))
                 if await connections.corrected():
                     return
-                page = await desk.run(read)
+                page = await shared.run(read)
                 if page.events:
                     until = clock() + self.max_wait
                     while not page.is_full and (left := until - clock()) > 0:
                         await waiter.changed(left)
-                        page = await desk.run(read)
+                        page = await shared.run(read)
                 if page.events or (page.upto > after and clock() - given_at >= IDLE_SECONDS):
                     yield page
                     given_at = clock()

@@ -15,8 +15,14 @@ from airflow_provider_outbound.exceptions import LedgerUnavailableError, Outboun
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.connections import Connections
-from airflow_provider_outbound.triggers.desk import Desk, desk_of, entrance, load_watch, settings_reader
 from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
+from airflow_provider_outbound.triggers.shared_resources import (
+    SharedResources,
+    load_watch,
+    lookup_limiter,
+    settings_reader,
+    shared_resources,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings
@@ -95,17 +101,17 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         except OutboundBotError as error:
             event = {"status": "error", "kind": type(error).__name__, "message": str(error)}
         except Exception as error:  # noqa: BLE001 - the task is told in one line, whatever went wrong
-            from airflow_provider_outbound.core.collect.worker import locate
+            from airflow_provider_outbound.core.collect.worker import describe_exception
 
             # Not the error's own text: a library's may hold what it was given.
-            where = locate(error)
+            where = describe_exception(error)
             log.error("Waiting for job group %s failed: %s", self.job_group_id, where)  # noqa: TRY400
             message = f"waiting for job group {self.job_group_id} failed: {where}"
             event = {"status": "error", "kind": type(error).__name__, "message": message}
         yield TriggerEvent(event)
 
     async def _wait(self) -> dict[str, Any]:
-        async with entrance.passed():
+        async with lookup_limiter.passed():
             settings = await settings_reader.run(config.load)
 
         async def load() -> tuple[ClientSettings, WatchSettings]:
@@ -119,13 +125,16 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             settings.reconcile_interval,
         )
         await connections.settings()
-        async with desk_of(settings) as desk:
-            while (event := await self._wait_with(connections, desk, settings)) is None:
+        async with shared_resources(settings) as shared:
+            while (event := await self._wait_with(connections, shared, settings)) is None:
                 pass
         return event
 
     async def _wait_with(
-        self, connections: Connections[tuple[ClientSettings, WatchSettings]], desk: Desk, settings: config.Settings
+        self,
+        connections: Connections[tuple[ClientSettings, WatchSettings]],
+        shared: SharedResources,
+        settings: config.Settings,
     ) -> dict[str, Any] | None:
         """
         Wait with the connections as they are; ``None`` once one was corrected.
@@ -139,7 +148,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         client, watch = await connections.settings()
         # Registered first and read afterwards: what happens between the two is seen.
         async with subscribe(watch, self.job_group_id) as waiter:
-            completion = await self._opened(desk, client, settings)
+            completion = await self._opened(shared, client, settings)
             pause = 0.0
             while True:
                 left = self._left()
@@ -149,7 +158,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 if await connections.corrected():
                     return None
                 try:
-                    summary, rest = await desk.run(lambda: desk.timed(completion.check))
+                    summary, rest = await shared.run(lambda: shared.timed(completion.check))
                 except OutboundBotError:
                     # A refusal of what was corrected meanwhile, such as a key that was replaced, is no end.
                     if await connections.corrected(at_once=True):
@@ -158,7 +167,10 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 if summary is not None:
                     return {"status": "complete", "summary": summary}
                 if left <= 0:
-                    return {"status": "timeout", "summary": await desk.run(lambda: completion.summary(timed_out=True))}
+                    return {
+                        "status": "timeout",
+                        "summary": await shared.run(lambda: completion.summary(timed_out=True)),
+                    }
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = min(completion.next_check_in(), connections.due_in())
 
@@ -179,12 +191,12 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         """Seconds until the deadline."""
         return float("inf") if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
 
-    async def _opened(self, desk: Desk, client: ClientSettings, settings: config.Settings) -> Completion:
+    async def _opened(self, shared: SharedResources, client: ClientSettings, settings: config.Settings) -> Completion:
         """Open the ledger; one that is away now is waited for, as one that goes away later is."""
         is_told = False
         while True:
             try:
-                return await desk.run(lambda: self._completion(desk, client, settings))
+                return await shared.run(lambda: self._completion(shared, client, settings))
             except LedgerUnavailableError as error:
                 if self._left() <= 0:
                     raise
@@ -193,12 +205,12 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     is_told = True
             await asyncio.sleep(max(0.0, min(LEDGER_SECONDS, self._left())))
 
-    def _completion(self, desk: Desk, client: ClientSettings, settings: config.Settings) -> Completion:
+    def _completion(self, shared: SharedResources, client: ClientSettings, settings: config.Settings) -> Completion:
         from airflow_provider_outbound.core.complete import ABANDONED_AFTER, Completion
 
         return Completion(
-            desk.ledger(),
-            desk.client(client),
+            shared.ledger(),
+            shared.client(client),
             self.job_group_id,
             instance_id=self.instance_id,
             expected_jobs=self.expected_jobs,
@@ -223,9 +235,9 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             return
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
         settings = await settings_reader.run(config.load)
-        async with desk_of(settings) as desk:
-            completion = await desk.run(lambda: self._completion(desk, hook.settings.client, settings))
-            if await desk.run(completion.cancel):
+        async with shared_resources(settings) as shared:
+            completion = await shared.run(lambda: self._completion(shared, hook.settings.client, settings))
+            if await shared.run(completion.cancel):
                 log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
 
     async def _task_state(self) -> str | None:

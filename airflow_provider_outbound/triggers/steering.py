@@ -15,11 +15,11 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.triggers.connections import Connections
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.steer import Order
+    from airflow_provider_outbound.core.control import JobCommand
 
 log = logging.getLogger(__name__)
 
-#: What can be done to jobs, as :class:`~airflow_provider_outbound.core.steer.Action` names it.
+#: What can be done to jobs, as :class:`~airflow_provider_outbound.core.control.Action` names it.
 _ACTIONS = ("suspend", "resume", "cancel")
 #: Within how many seconds a corrected connection is taken up.
 CORRECTION_SECONDS = 60.0
@@ -83,10 +83,10 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         except OutboundBotError as error:
             event = {"status": "error", "message": str(error)}
         except Exception as error:  # noqa: BLE001 - the task is told in one line, whatever went wrong
-            from airflow_provider_outbound.core.collect.worker import locate
+            from airflow_provider_outbound.core.collect.worker import describe_exception
 
             # Not the error's own text: a library's may hold what it was given.
-            where = locate(error)
+            where = describe_exception(error)
             log.error("Waiting for job group %s failed: %s", self.job_group_id, where)  # noqa: TRY400
             event = {"status": "error", "message": f"waiting for job group {self.job_group_id} failed: {where}"}
         yield TriggerEvent(event)
@@ -101,13 +101,13 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         connections = Connections(
             f"Job group {self.job_group_id}", (self.outboundbot_conn_id,), load, CORRECTION_SECONDS
         )
-        order = await asyncio.to_thread(self._order)
+        command = await asyncio.to_thread(self._command)
         while True:
             # The old hook and its client go between two requests, which only ask.
             hook = await connections.settings()
             try:
                 # In a thread: it loads the SDK, and waits for answers.
-                remaining = await asyncio.to_thread(_remaining, order, hook)
+                remaining = await asyncio.to_thread(_remaining, command, hook)
             except OutboundBotError:
                 if await connections.corrected(at_once=True):
                     continue
@@ -119,10 +119,10 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_interval)
             await connections.corrected()
 
-    def _order(self) -> Order:
-        from airflow_provider_outbound.core.steer import Action, Order
+    def _command(self) -> JobCommand:
+        from airflow_provider_outbound.core.control import Action, JobCommand
 
-        return Order(
+        return JobCommand(
             action=Action(self.action),
             job_group_id=self.job_group_id,
             instance_id=self.instance_id,
@@ -131,5 +131,5 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         )
 
 
-def _remaining(order: Order, hook: OutboundBotHook) -> int | None:
-    return order.remaining(hook.client)
+def _remaining(command: JobCommand, hook: OutboundBotHook) -> int | None:
+    return command.remaining(hook.client)

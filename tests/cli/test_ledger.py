@@ -257,7 +257,7 @@ def test_status_counts_rows_that_no_key_opens(
     store(ledger, message(job=1))
     newer = Fernet.generate_key().decode()
     with open_ledger(ledger_url, [newer, key]) as rotated:
-        rotated.seal_identity()
+        rotated.encrypt_identity()
         store(rotated, message(job=2))
     monkeypatch.setenv("OUTBOUND_LEDGER_KEY", newer)
 
@@ -333,7 +333,7 @@ def test_purge_deletes_what_is_old_and_keeps_the_rest(
     store(ledger, message("old", 1), message("new", 1), message("waited", 1))
     for group in ("old", "waited"):
         age(ledger, group, 40)
-    ledger.jobs.claim_look("waited", 300)
+    ledger.jobs.claim_reconcile("waited", 300)
 
     dry_code, dry = outbound("purge", "--older-than-days", "30", "--dry-run")
     assert (dry_code, status()["rows"]["jobs"]) == (0, 3)
@@ -496,7 +496,7 @@ def quarantined_by_an_older_version(ledger: Ledger, body: bytes) -> str:
         connection.execute(
             update(schema.quarantine)
             .where(schema.quarantine.c.hash == hashlib.sha256(b"?").hexdigest())
-            .values(hash=name, body=ledger.vault.encrypt(body))
+            .values(hash=name, body=ledger.cipher.encrypt(body))
         )
     return name
 

@@ -18,12 +18,12 @@ from sqlalchemy import Connection, LargeBinary, MetaData, delete, func, select, 
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import Incoming, JobDetails, Ledger, open_ledger, schema
+from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 from airflow_provider_outbound.core.ledger.rekey import Rekey
-from airflow_provider_outbound.core.ledger.vault import Vault
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
-OLD_ID, NEW_ID, OTHER_ID = (Vault([key]).key_ids[0] for key in (OLD, NEW, OTHER))
+OLD_ID, NEW_ID, OTHER_ID = (FieldCipher([key]).key_ids[0] for key in (OLD, NEW, OTHER))
 PERSON = "+8613900000001"
 #: Of ``json.loads``: everything in the ledger opens with the first key, and nothing needs another one.
 DONE = {"unreadable": 0, "discarded": 0, "needed": []}
@@ -75,8 +75,8 @@ def stored(ledger: Ledger) -> dict[tuple[str, str], list[bytes]]:
 
 def opened(ledger: Ledger, *keys: str) -> dict[tuple[str, str], list[bytes]]:
     """As :func:`stored`, decrypted with these keys alone."""
-    vault = Vault(keys)
-    return {name: [vault.decrypt(token) for token in tokens] for name, tokens in stored(ledger).items()}
+    cipher = FieldCipher(keys)
+    return {name: [cipher.decrypt(token) for token in tokens] for name, tokens in stored(ledger).items()}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
             token = connection.execute(
                 select(schema.jobs.c.contact).where(schema.jobs.c.job_id == "job-2")
             ).scalar_one()
-            earlier = Fernet(OLD).encrypt(made.vault.decrypt(token))
+            earlier = Fernet(OLD).encrypt(made.cipher.decrypt(token))
             connection.execute(update(schema.jobs).where(schema.jobs.c.job_id == "job-2").values(contact=earlier))
         yield made
 
@@ -172,7 +172,7 @@ def test_a_dry_run_counts_every_row_and_changes_nothing(
     code, out, _ = outbound("rekey", "--dry-run", "--json")
 
     found = json.loads(out)
-    new = sum(Vault([NEW]).find(token) is not None for tokens in before.values() for token in tokens)
+    new = sum(FieldCipher([NEW]).find(token) is not None for tokens in before.values() for token in tokens)
     assert new == 3  # a contact, a call and an event
     assert found["rows_by_key"] == {NEW_ID: 3, OLD_ID: sum(map(len, before.values())) - 3}
     assert (code, found["encrypted"], found["needed"]) == (0, 0, [OLD_ID])
@@ -200,7 +200,7 @@ def test_a_key_that_is_dropped_too_early_is_named_and_everything_that_calls_refu
     ledger: Ledger, ledger_url: str, outbound: Run, use: Callable[..., None]
 ) -> None:
     with open_ledger(ledger_url, [NEW, OLD]) as newer:
-        newer.seal_identity()
+        newer.encrypt_identity()
         store(newer, message(3))
     use(NEW)
 
@@ -268,7 +268,7 @@ def test_a_process_that_still_writes_with_the_old_key_keeps_it_needed(
 
 def test_a_row_that_changes_while_it_is_encrypted_again_keeps_the_change(ledger: Ledger, ledger_url: str) -> None:
     """Between reading a page and writing it, others write."""
-    newest = Vault([NEW]).encrypt(b'{"changed": true}')
+    newest = FieldCipher([NEW]).encrypt(b'{"changed": true}')
 
     class Meanwhile(Rekey):
         def _work_through(self, column: Any, page: Any) -> bool:
@@ -338,7 +338,7 @@ def test_a_rekey_that_is_killed_is_finished_by_the_next(
             first = connection.execute(
                 select(schema.calls.c.body).order_by(schema.calls.c.job_id).limit(1)
             ).scalar_one()
-        return Vault([NEW]).find(first) is not None
+        return FieldCipher([NEW]).find(first) is not None
 
     deadline = time.monotonic() + 120
     while not has_begun():
@@ -347,7 +347,7 @@ def test_a_rekey_that_is_killed_is_finished_by_the_next(
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = sum(Vault([NEW]).find(token) is not None for tokens in stored(ledger).values() for token in tokens)
+    done = sum(FieldCipher([NEW]).find(token) is not None for tokens in stored(ledger).values() for token in tokens)
     rows = sum(map(len, before.values()))
     assert 0 < done < rows
     with pytest.raises(LedgerKeyError, match=OLD_ID):
@@ -365,7 +365,7 @@ def test_of_a_lost_key_what_nobody_can_read_is_discarded_and_who_was_called_stay
     ledger: Ledger, ledger_url: str, outbound: Run, use: Callable[..., None]
 ) -> None:
     with open_ledger(ledger_url, [NEW, OLD]) as newer:
-        newer.seal_identity()
+        newer.encrypt_identity()
         store(newer, message(3))
         before = newer.jobs.summary("g1")
         events = newer.events.read(0, 100)
@@ -448,7 +448,7 @@ def test_a_ledger_of_an_earlier_version_keeps_all_the_keys_it_may_need(
     ledger: Ledger, ledger_url: str, lost: bool
 ) -> None:
     with open_ledger(ledger_url, [NEW, OLD]) as newer:
-        newer.seal_identity()
+        newer.encrypt_identity()
     with ledger.write() as connection:
         forget_notes(connection)
 
@@ -466,7 +466,7 @@ def test_a_contact_that_no_key_opens_is_neither_doubted_nor_guessed(ledger: Ledg
     from airflow_provider_outbound.core.models.job import Job
 
     with open_ledger(ledger_url, [NEW, OLD]) as newer, newer.write() as connection:
-        contact = newer.vault.encrypt_json({"phone_number": "1", "e164": "+12025550123"})
+        contact = newer.cipher.encrypt_json({"phone_number": "1", "e164": "+12025550123"})
         doubtful = {"state": "in_doubt", "job_id": None, "terminal": False, "contact": contact}
         assignment = {
             "assignment_id": "a1",

@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from airflow_provider_outbound.cli import main
-from airflow_provider_outbound.core.ledger.vault import Vault
+from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import LedgerKeyError
 from airflow_provider_outbound.operators.outboundbot import (
@@ -95,14 +95,14 @@ def test_a_key_that_is_dropped_too_early_calls_nobody_and_is_named(
         assert main(["ledger", "migrate"]) == 0
     use(NEW)
 
-    with pytest.raises(LedgerKeyError, match=Vault([OLD]).key_ids[0]):
+    with pytest.raises(LedgerKeyError, match=FieldCipher([OLD]).key_ids[0]):
         assign(context, "first", job_group_id=group, contacts=people(20))
-    with pytest.raises(LedgerKeyError, match=Vault([OLD]).key_ids[0]):
+    with pytest.raises(LedgerKeyError, match=FieldCipher([OLD]).key_ids[0]):
         OutboundBotExportResultsOperator(task_id="export", job_group_id=group, path="/nowhere/a.csv").execute({})
 
     assert len(jobs_per_number(simulator)) == 10
     assert main(["doctor", "--no-rocketmq"]) == 1
-    assert Vault([OLD]).key_ids[0] in capsys.readouterr().out
+    assert FieldCipher([OLD]).key_ids[0] in capsys.readouterr().out
 
 
 def test_calls_can_be_stopped_while_a_key_is_missing_and_not_resumed(simulator, context, people, use):

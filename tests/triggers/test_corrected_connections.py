@@ -19,7 +19,7 @@ from airflow_provider_outbound.core.collect.watch import end_all
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.triggers import outboundbot, steering
 from airflow_provider_outbound.triggers.connections import Connections
-from airflow_provider_outbound.triggers.desk import Desk
+from airflow_provider_outbound.triggers.shared_resources import SharedResources
 
 API, MESSAGES = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
 INTERVAL = "AIRFLOW__OUTBOUND__RECONCILE_INTERVAL"
@@ -57,7 +57,7 @@ def test_an_api_address_that_was_wrong_at_the_start_and_is_corrected(
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger(rocketmq_conn_id=None, deadline=soon())))
         await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
-        old = [client for desk in Desk.open.values() for client in desk._clients.values()]
+        old = [client for desk in SharedResources.open.values() for client in desk._clients.values()]
         assert len(old) == 1
         old.clear()
         correct()
@@ -149,7 +149,7 @@ def test_messages_that_come_while_the_collector_changes_are_counted_once(
             spoil(monkeypatch, MESSAGES, instance_id=[campaign.simulator.instance_id, f"other-{number}"])
             changed = lambda count=number + 1: caplog.text.count("has been changed") >= count  # noqa: E731
             await asyncio.to_thread(tools.until, changed, "the change is noticed")
-        await asyncio.to_thread(jobs.seal, running, 0)
+        await asyncio.to_thread(jobs.close_assignment, running, 0)
         return await waiting  # type: ignore[no-any-return]
 
     event = asyncio.run(scenario())
@@ -249,7 +249,7 @@ def test_a_client_goes_with_the_last_wait_that_used_it(
     campaign.assign(1)
 
     def clients() -> list[Any]:
-        return [client.settings for desk in Desk.open.values() for client in list(desk._clients.values())]
+        return [client.settings for desk in SharedResources.open.values() for client in list(desk._clients.values())]
 
     async def scenario() -> None:
         waits = [asyncio.create_task(tools.first_event(campaign.trigger())) for _ in range(3)]

@@ -90,7 +90,7 @@ def test_an_assignment_still_running_is_waited_for(campaign: Any, tools: Any) ->
         await asyncio.to_thread(tools.until, done, "the first three are over")
         await asyncio.sleep(1)
         assert not waiting.done()
-        await asyncio.to_thread(jobs.seal, running, 0)
+        await asyncio.to_thread(jobs.close_assignment, running, 0)
         return await waiting  # type: ignore[no-any-return]
 
     assert asyncio.run(scenario())["summary"]["completed"] == 3
@@ -253,7 +253,7 @@ async def _event_of(trigger: OutboundBotJobCompleteTrigger) -> dict[str, Any]:
 
 
 def test_a_cancelled_wait_leaves_nothing_behind(campaign: Any, tools: Any) -> None:
-    from airflow_provider_outbound.triggers.desk import Desk
+    from airflow_provider_outbound.triggers.shared_resources import SharedResources
 
     campaign.freeze()
     campaign.assign(3)
@@ -270,7 +270,7 @@ def test_a_cancelled_wait_leaves_nothing_behind(campaign: Any, tools: Any) -> No
 
     asyncio.run(scenario())
 
-    assert not Desk.open
+    assert not SharedResources.open
     tools.until(lambda: not tools.collectors(os.getpid()), "the collector ends after its last waiter")
 
 

@@ -25,6 +25,6 @@ def _migrate(args: argparse.Namespace) -> int:
 
     with open_named(args, make=True) as ledger:
         print(f"schema: {ledger.found_revision or 'none'} → {schema.REVISION}")
-        if ledger.seal_identity():
+        if ledger.encrypt_identity():
             print("identity: encrypted anew with the first key")
     return 0

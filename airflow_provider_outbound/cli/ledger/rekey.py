@@ -56,7 +56,7 @@ def _rekey(args: argparse.Namespace) -> int:
             ledger, dry_run=args.dry_run, discard_unreadable=args.discard_unreadable, report=_Reporter().report
         )
         rekeyed = rekey.run()
-        given = ledger.vault.key_ids
+        given = ledger.cipher.key_ids
     if args.json:
         print_json(_as_json(rekeyed, dry_run=args.dry_run))
     else:

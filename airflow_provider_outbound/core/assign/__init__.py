@@ -8,20 +8,20 @@ settled by reading the group's jobs, with nothing in flight.
 
 from __future__ import annotations
 
+from airflow_provider_outbound.core.assign.dispatcher import Request
 from airflow_provider_outbound.core.assign.groups import GroupSpec, create_group
 from airflow_provider_outbound.core.assign.options import AssignOptions
-from airflow_provider_outbound.core.assign.protocol import abandon, assign, survey
-from airflow_provider_outbound.core.assign.results import AssignResult, Survey
-from airflow_provider_outbound.core.assign.sender import Request
+from airflow_provider_outbound.core.assign.protocol import abandon, assign, preflight
+from airflow_provider_outbound.core.assign.results import AssignResult, Preflight
 
 __all__ = [
     "AssignOptions",
     "AssignResult",
     "GroupSpec",
+    "Preflight",
     "Request",
-    "Survey",
     "abandon",
     "assign",
     "create_group",
-    "survey",
+    "preflight",
 ]

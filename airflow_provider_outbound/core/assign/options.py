@@ -8,7 +8,7 @@ from typing import Any, Literal
 import attrs
 from attrs.validators import optional
 
-from airflow_provider_outbound.core.assign.intake import DedupeBy
+from airflow_provider_outbound.core.assign.screening import DedupeBy
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.contacts import PathLike
 from airflow_provider_outbound.core.ledger import CallCap

@@ -10,14 +10,14 @@ from contextlib import ExitStack, closing
 import attrs
 
 from airflow_provider_outbound.core.assign.catch_up import catch_up
-from airflow_provider_outbound.core.assign.intake import CHUNK, Identify, Intake, RejectsFile
+from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
 from airflow_provider_outbound.core.assign.options import AssignOptions
-from airflow_provider_outbound.core.assign.results import AssignResult, Survey
-from airflow_provider_outbound.core.assign.sender import Request, Sender
+from airflow_provider_outbound.core.assign.results import AssignResult, Preflight
+from airflow_provider_outbound.core.assign.screening import CHUNK, ContactScreening, Identify, RejectsFile
 from airflow_provider_outbound.core.assign.takeover import settle_others
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST, OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource
-from airflow_provider_outbound.core.ledger import Assignment, Candidate, Ledger, Standing, TaskKey
+from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.reconcile import LEASE_SECONDS, GroupReader, Lease, own_name, settle
@@ -35,7 +35,9 @@ Guard = Callable[[JobGroup], None]
 log = logging.getLogger(__name__)
 
 
-def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSource, options: AssignOptions) -> Survey:
+def preflight(
+    ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSource, options: AssignOptions
+) -> Preflight:
     """
     Read a whole source as :func:`assign` would, and send nothing.
 
@@ -48,21 +50,21 @@ def survey(ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSourc
         job_group_id=job_group_id,
         owner="",
         reopened=False,
-        was_sealed=False,
+        was_closed=False,
     )
     with ExitStack() as stack:
-        intake = _intake(ledger, assignment, source, options, stack, strict=False)
+        screening = _screening(ledger, assignment, source, options, stack, strict=False)
         try:
-            standings = Counter(standing for _, standing in intake)
+            statuses = Counter(status for _, status in screening)
         except OutboundBotContactsError as error:
             raise OutboundBotContactsError(f"{error}. Nobody was called") from None
-    if intake.rejected and options.on_invalid == "fail":
+    if screening.rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
-            f"{intake.rejected} of {intake.read} contacts cannot be used: {intake.summary_of_rejects()}. "
+            f"{screening.rejected} of {screening.read} contacts cannot be used: {screening.summary_of_rejects()}. "
             'Nobody was called. Mend them, or pass on_invalid="skip"'
         )
-    pending = standings[Standing.FRESH] + standings[Standing.DOUBT] + standings[Standing.LEFT]
-    return Survey.of(intake, valid=standings.total(), pending=pending)
+    pending = statuses[CandidateStatus.FRESH] + statuses[CandidateStatus.DOUBT] + statuses[CandidateStatus.LEFT]
+    return Preflight.of(screening, valid=statuses.total(), pending=pending)
 
 
 def assign(
@@ -92,10 +94,10 @@ def assign(
     :raises LeaseLostError: another process took over.
     """
     _tell_of_forgotten_calls(ledger, options)
-    surveyed: Survey | None = None
+    checked: Preflight | None = None
     if options.on_invalid == "fail":
         if source.is_repeatable:
-            surveyed = survey(ledger, key, request.job_group_id, source, options)
+            checked = preflight(ledger, key, request.job_group_id, source, options)
         else:
             log.warning(
                 "Job group %s: these contacts can be read only once, so they are not checked before the first is "
@@ -117,11 +119,11 @@ def assign(
                 ledger.jobs.note_strategy(lease.assignment, request.strategy_json)
             run = _Run(client, ledger, lease, source, request, options, guard)
             # What is all in the group need not be read a second time.
-            result = run.run(surveyed if surveyed is not None and not surveyed.pending else None)
+            result = run.run(checked if checked is not None and not checked.pending else None)
         except BaseException:
             lease.give_back()
             raise
-        ledger.jobs.seal(lease.assignment, result.assigned)
+        ledger.jobs.close_assignment(lease.assignment, result.assigned)
     return result
 
 
@@ -171,7 +173,7 @@ class _Run:
         self._reader = GroupReader(
             client=client, ledger=ledger, job_group_id=request.job_group_id, instance_id=request.instance_id
         )
-        self._sender = Sender(
+        self._dispatcher = BatchDispatcher(
             client=client,
             ledger=ledger,
             lease=lease,
@@ -185,7 +187,7 @@ class _Run:
             since=ledger.now(),
         )
 
-    def run(self, surveyed: Survey | None) -> AssignResult:
+    def run(self, checked: Preflight | None) -> AssignResult:
         jobs, assignment = self._ledger.jobs, self._lease.assignment
         before, _ = jobs.count_settled(assignment)
         self._group = catch_up(
@@ -199,7 +201,7 @@ class _Run:
         if assignment.reopened and jobs.unresolved(assignment):
             # Those of an earlier try may have come up since.
             may_resend = self._reader.scan()
-        found = self._send() if surveyed is None or jobs.has_left(assignment) else surveyed
+        found = self._send() if checked is None or jobs.has_left(assignment) else checked
         self._settle(may_resend=may_resend)
         if died := settle_others(self._reader, self._lease):
             found = self._take_over_late(found, died)
@@ -220,7 +222,7 @@ class _Run:
         self._report(result, found)
         return result
 
-    def _report(self, result: AssignResult, found: Survey) -> None:
+    def _report(self, result: AssignResult, found: Preflight) -> None:
         if found.not_allowed:
             log.warning(
                 "%d contacts were left out: they are not among the connection's allowed_phone_numbers",
@@ -251,7 +253,7 @@ class _Run:
             result.unresolved,
         )
 
-    def _take_over_late(self, found: Survey, died: list[TaskKey]) -> Survey:
+    def _take_over_late(self, found: Preflight, died: list[TaskKey]) -> Preflight:
         """Take over what tasks left that died while this one worked."""
         if not self._ledger.jobs.has_left(self._lease.assignment):
             return found
@@ -265,24 +267,26 @@ class _Run:
         self._settle(may_resend=True)
         return found
 
-    def _send(self) -> Survey:
+    def _send(self) -> Preflight:
         """Read the source, send what is new, take over what other tasks left."""
         strict = self._options.on_invalid == "fail"
         left = _Left(self._ledger, self._lease.assignment, self._options)
         with ExitStack() as stack:
-            intake = _intake(self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict)
+            screening = _screening(
+                self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict
+            )
             # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
-            contacts = stack.enter_context(closing(iter(intake)))
+            contacts = stack.enter_context(closing(iter(screening)))
             try:
-                self._sender.send(left.without(contacts))
+                self._dispatcher.send(left.without(contacts))
             except OutboundBotContactsError as error:
                 raise OutboundBotContactsError(f"{error}. {self._what_was_sent()}") from None
         self._has_adopted = left.adopted > 0
-        found = Survey.of(intake, valid=intake.fresh, pending=0)
+        found = Preflight.of(screening, valid=screening.fresh, pending=0)
         return attrs.evolve(
             found,
-            duplicates=found.duplicates + self._sender.lost_races + left.lost,
-            capped=found.capped + self._sender.capped,
+            duplicates=found.duplicates + self._dispatcher.lost_races + left.lost,
+            capped=found.capped + self._dispatcher.capped,
         )
 
     def _what_was_sent(self) -> str:
@@ -313,14 +317,14 @@ class _Run:
             log.error("Job group %s: the service never listed it whole; nobody is sent again", assignment.job_group_id)
             return
         log.info("Job group %s: sending %d contacts again that never arrived", assignment.job_group_id, len(absent))
-        self._sender.send(_stored(self._ledger, assignment, absent))
+        self._dispatcher.send(_stored(self._ledger, assignment, absent))
         self._settle_once()
 
     def _settle_once(self) -> bool:
         settled = settle(
             self._reader,
             self._lease,
-            since=self._sender.doubt_since,
+            since=self._dispatcher.doubt_since,
             settle_seconds=self._options.settle_seconds,
         )
         if settled.absent:
@@ -340,12 +344,12 @@ class _Left:
         #: Those that were no longer there to be taken.
         self.lost = 0
 
-    def without(self, contacts: Iterator[tuple[Candidate, Standing]]) -> Iterator[Candidate]:
+    def without(self, contacts: Iterator[tuple[Candidate, CandidateStatus]]) -> Iterator[Candidate]:
         """The contacts that are to be sent, as they come; those that were left are adopted on the way."""
-        for candidate, standing in contacts:
-            if standing is Standing.FRESH:
+        for candidate, status in contacts:
+            if status is CandidateStatus.FRESH:
                 yield candidate
-            elif standing is Standing.LEFT:
+            elif status is CandidateStatus.LEFT:
                 self._left.append(candidate)
                 if len(self._left) == CHUNK:
                     self._adopt()
@@ -367,7 +371,7 @@ def _stored(ledger: Ledger, assignment: Assignment, references: list[str]) -> It
         yield from ledger.jobs.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])
 
 
-def _intake(
+def _screening(
     ledger: Ledger,
     assignment: Assignment,
     source: ContactSource,
@@ -375,16 +379,16 @@ def _intake(
     stack: ExitStack,
     *,
     strict: bool,
-) -> Intake:
+) -> ContactScreening:
     held = 0 if options.max_jobs is None else ledger.jobs.count_held(assignment)
     # In a group without any row all are fresh; should another task fill it meanwhile, the journal sees to that.
     is_known = options.cap is not None or ledger.jobs.has_jobs(assignment.job_group_id)
 
-    def classify(candidates: Sequence[Candidate]) -> list[Standing]:
+    def classify(candidates: Sequence[Candidate]) -> list[CandidateStatus]:
         return ledger.jobs.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
 
     rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
-    return Intake(
+    return ContactScreening(
         source,
         identify=_identify(ledger),
         classify=classify if is_known else None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from airflow_provider_outbound.core.assign.intake import Intake
+from airflow_provider_outbound.core.assign.screening import ContactScreening
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ class AssignResult:
 
 
 @attrs.frozen(kw_only=True)
-class Survey:
+class Preflight:
     """A source, read and checked; nothing was sent."""
 
     read: int
@@ -68,21 +68,21 @@ class Survey:
         return _sum(self.read, {"can be assigned": self.valid}, self)
 
     @classmethod
-    def of(cls, intake: Intake, *, valid: int, pending: int) -> Survey:
+    def of(cls, screening: ContactScreening, *, valid: int, pending: int) -> Preflight:
         """What an intake counted."""
         return cls(
-            read=intake.read,
+            read=screening.read,
             valid=valid,
             pending=pending,
-            duplicates=intake.duplicates,
-            excluded=intake.excluded,
-            not_allowed=intake.not_allowed,
-            capped=intake.capped,
-            rejected=intake.rejected,
+            duplicates=screening.duplicates,
+            excluded=screening.excluded,
+            not_allowed=screening.not_allowed,
+            capped=screening.capped,
+            rejected=screening.rejected,
         )
 
 
-def _sum(read: int, first: dict[str, int], counts: AssignResult | Survey, *, unresolved: int = 0) -> str:
+def _sum(read: int, first: dict[str, int], counts: AssignResult | Preflight, *, unresolved: int = 0) -> str:
     """Counts in words, those that are zero left out, so that a reader can add them up."""
     left_out = {
         "duplicates": counts.duplicates,

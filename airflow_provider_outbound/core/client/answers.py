@@ -67,7 +67,7 @@ def read_page(
     )
 
 
-def every_item(page: Callable[..., Page[T]]) -> Iterator[T]:
+def paginate(page: Callable[..., Page[T]]) -> Iterator[T]:
     """Every item, page after page, until as many were seen as the listing counts or a page is empty."""
     seen, number = 0, 1
     while True:

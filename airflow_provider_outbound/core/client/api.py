@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from airflow_provider_outbound.core.client.answers import Page, every_item, parsed, read_page
+from airflow_provider_outbound.core.client.answers import Page, paginate, parsed, read_page
 from airflow_provider_outbound.core.client.errors import unusable
-from airflow_provider_outbound.core.client.sender import Sender
+from airflow_provider_outbound.core.client.sender import RequestSender
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.core.models.wire import parse_count
@@ -57,9 +57,9 @@ class OutboundBotClient:
         many there are in a second, gives the seconds until the first. Without it the limit holds for this client alone.
     """
 
-    def __init__(self, settings: ClientSettings, take_turns: Callable[[int, float], float] | None = None) -> None:
+    def __init__(self, settings: ClientSettings, take_slots: Callable[[int, float], float] | None = None) -> None:
         self.settings = settings
-        self._sender = Sender(settings, take_turns)
+        self._sender = RequestSender(settings, take_slots)
 
     def create_job_group(
         self,
@@ -199,7 +199,7 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> Iterator[JobGroup]:
         """Every group of :meth:`list_job_groups`."""
-        return every_item(
+        return paginate(
             partial(
                 self.list_job_groups,
                 search_text=search_text,
@@ -239,7 +239,7 @@ class OutboundBotClient:
         self, *, job_group_id: str, status: str | None = None, page_size: int = 100, instance_id: str | None = None
     ) -> Iterator[Job]:
         """Every job of :meth:`list_jobs_by_group`; if it changes meanwhile, some may be repeated or left out."""
-        return every_item(
+        return paginate(
             partial(
                 self.list_jobs_by_group,
                 job_group_id=job_group_id,
@@ -280,7 +280,7 @@ class OutboundBotClient:
         self, *, job_group_id: str, status: str | None = None, page_size: int = 100, instance_id: str | None = None
     ) -> Iterator[Job]:
         """Every job of :meth:`query_jobs_with_result`; if it changes meanwhile, some may be repeated or left out."""
-        return every_item(
+        return paginate(
             partial(
                 self.query_jobs_with_result,
                 job_group_id=job_group_id,
@@ -333,7 +333,7 @@ class OutboundBotClient:
 
         Source: ``SuspendJobs`` (2019-12-26).
         """
-        self._steer("SuspendJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
+        self._control("SuspendJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
 
     def resume_jobs(
         self,
@@ -349,7 +349,7 @@ class OutboundBotClient:
 
         Source: ``ResumeJobs`` (2019-12-26).
         """
-        self._steer("ResumeJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
+        self._control("ResumeJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
 
     def cancel_jobs(
         self,
@@ -365,7 +365,7 @@ class OutboundBotClient:
 
         Source: ``CancelJobs`` (2019-12-26).
         """
-        self._steer("CancelJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
+        self._control("CancelJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
 
     def download_recording(self, *, task_id: str, instance_id: str | None = None) -> RecordingUrl:
         """
@@ -419,7 +419,7 @@ class OutboundBotClient:
             raise unusable("DescribeScript", "Script is missing")
         return script
 
-    def _steer(
+    def _control(
         self,
         action: str,
         job_group_id: str,
@@ -450,7 +450,7 @@ class OutboundBotClient:
             "put the bot instance's id into the connection's extra, or pass instance_id",
         )
 
-    def _need(self, name: str, value: str | None, mend: str = "pass it") -> str:
+    def _need(self, name: str, value: str | None, hint: str = "pass it") -> str:
         if not value or not isinstance(value, str):
-            raise self.settings.wrong(name, "is missing", mend)
+            raise self.settings.wrong(name, "is missing", hint)
         return value

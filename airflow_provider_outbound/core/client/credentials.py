@@ -60,7 +60,7 @@ class Signer:
             failure = type(error).__name__
         if failure is not None or result is None:
             raise OutboundBotAuthenticationError(
-                "Credentials", failure or "NoCredentials", _mend(self._settings), in_doubt=False
+                "Credentials", failure or "NoCredentials", _hint(self._settings), in_doubt=False
             )
         return result
 
@@ -159,7 +159,7 @@ def _default_chain() -> Any:
     return DefaultCredentialsProvider()
 
 
-def _mend(settings: ClientSettings) -> str:
+def _hint(settings: ClientSettings) -> str:
     if settings.role_arn:
         return f"{settings.origin}: role_arn {settings.role_arn!r} cannot be assumed; check it and who may assume it"
     if settings.ecs_role:

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_outbound.core.client.credentials import Signer
 from airflow_provider_outbound.core.client.errors import from_answer, from_code, read_object, texts_in, unusable
-from airflow_provider_outbound.core.client.pace import Pace, TakeTurns
+from airflow_provider_outbound.core.client.rate_limiter import RateLimiter, TakeSlots
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.client.transport import Wire
 from airflow_provider_outbound.exceptions import (
@@ -24,7 +24,7 @@ from airflow_provider_outbound.exceptions import (
 _ATTEMPTS = 4
 
 
-class Sender:
+class RequestSender:
     """
     Sends requests, from any number of threads. Connects and imports nothing before the first.
 
@@ -34,11 +34,11 @@ class Sender:
     :param take_turns: Where the turns of a limited connection come from.
     """
 
-    def __init__(self, settings: ClientSettings, take_turns: TakeTurns | None = None) -> None:
+    def __init__(self, settings: ClientSettings, take_slots: TakeSlots | None = None) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._connection: tuple[Signer, Wire] | None = None
-        self._pace = Pace(settings.max_requests_per_second, take_turns)
+        self._limiter = RateLimiter(settings.max_requests_per_second, take_slots)
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Send a request that may be sent again without harm."""
@@ -61,7 +61,7 @@ class Sender:
         """
         signer, wire = self._connected()
         request = _request(action, parameters)
-        self._pace.wait()
+        self._limiter.wait()
         headers, query = signer.sign(self._settings.region_id, request)
         if before_request is not None:
             # Asked last: credentials may have to be fetched and parameters to be signed before, which takes its time.

@@ -75,7 +75,7 @@ class ClientSettings:
         if not self.endpoint:
             return f"https://outboundbot.{self.region_id}.aliyuncs.com"
         url = self.endpoint if "://" in self.endpoint else f"https://{self.endpoint}"
-        mend = "give a host such as 'outboundbot.cn-shanghai.aliyuncs.com' or a URL such as 'http://127.0.0.1:8180'"
+        hint = "give a host such as 'outboundbot.cn-shanghai.aliyuncs.com' or a URL such as 'http://127.0.0.1:8180'"
         try:
             parts = urlsplit(url)
             whole = parts.port != 0 and parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -83,9 +83,9 @@ class ClientSettings:
             whole = False
         if not whole or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
             # The value is not repeated: what is no host may be a key put into the wrong field.
-            raise self.wrong("host (endpoint)", "is neither a host nor an http(s) URL without a path", mend)
+            raise self.wrong("host (endpoint)", "is neither a host nor an http(s) URL without a path", hint)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def wrong(self, field: str, what: str, mend: str) -> OutboundBotConfigError:
+    def wrong(self, field: str, what: str, hint: str) -> OutboundBotConfigError:
         """An error about one of these settings, ready to be raised."""
-        return OutboundBotConfigError(f"{self.origin}: {field} {what}; {mend}")
+        return OutboundBotConfigError(f"{self.origin}: {field} {what}; {hint}")

@@ -111,8 +111,8 @@ def _pool_manager(settings: ClientSettings) -> Any:
     try:
         manager.connection_from_url(settings.url)  # connects when the first request is sent
     except LocationValueError:
-        mend = "give one such as 'outboundbot.cn-shanghai.aliyuncs.com'"
-        raise settings.wrong("host (endpoint)", "is not the name of a host", mend) from None
+        hint = "give one such as 'outboundbot.cn-shanghai.aliyuncs.com'"
+        raise settings.wrong("host (endpoint)", "is not the name of a host", hint) from None
     return manager
 
 
@@ -134,8 +134,8 @@ def _proxy_manager(settings: ClientSettings, proxy: str, context: ssl.SSLContext
     except Exception as error:  # noqa: BLE001 - three libraries, each with its own
         kind = type(error).__name__
     # Neither the address nor the error's text is shown: they may hold the proxy's password.
-    mend = "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (SOCKS needs PySocks), or name the host in NO_PROXY"
-    raise settings.wrong("the environment's proxy", f"cannot be used ({kind})", mend)
+    hint = "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (SOCKS needs PySocks), or name the host in NO_PROXY"
+    raise settings.wrong("the environment's proxy", f"cannot be used ({kind})", hint)
 
 
 def _tls_context(settings: ClientSettings) -> ssl.SSLContext:

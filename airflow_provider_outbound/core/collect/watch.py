@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING
 
 import attrs
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings, locate
+from airflow_provider_outbound.core.collect.worker import WorkerSettings, describe_exception
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings, check_transport
 from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
 
@@ -145,7 +145,7 @@ class _Child:
 
     def keep_running(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            self._bury(self._process.poll())
+            self._reap(self._process.poll())
         if self._process is None and time.monotonic() >= self._start_at:
             self._start()
 
@@ -209,7 +209,7 @@ class _Child:
             return False
         return True
 
-    def _bury(self, code: int | None) -> None:
+    def _reap(self, code: int | None) -> None:
         process, self._process = self._process, None
         if process is not None:
             for pipe in (process.stderr, process.stdout):
@@ -317,7 +317,7 @@ class _Watch:
                 else:
                     time.sleep(pause)
         except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to; its waiters are told
-            logger.error("watching the ledger failed: %s", locate(error))  # noqa: TRY400
+            logger.error("watching the ledger failed: %s", describe_exception(error))  # noqa: TRY400
             self._tell_all(OutboundBotError("watching the ledger failed: see the log of the triggerer"))
         finally:
             with self._lock:

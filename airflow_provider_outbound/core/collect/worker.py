@@ -107,7 +107,7 @@ class WorkerSettings:
         )
 
 
-class _Trouble:
+class OutageLogger:
     """Says once that something does not work, and once that it works again."""
 
     def __init__(self, restored: str, on_trouble: Callable[[str], None] = lambda _: None) -> None:
@@ -131,7 +131,7 @@ class _Trouble:
         self._said = ""
 
 
-class _InHand:
+class _InFlight:
     """Messages between the broker and the ledger, and those kept but not acknowledged yet."""
 
     def __init__(self) -> None:
@@ -224,9 +224,9 @@ class Collector:
         self._stop = stop
         self._on_change = on_change
         self._reporter = Reporter(settings.rocketmq)
-        self._broker = _Trouble("RocketMQ broker answers again", self._reporter.note_trouble)
-        self._database = _Trouble("the ledger answers again: collecting goes on")
-        self._in_hand = _InHand()
+        self._broker = OutageLogger("RocketMQ broker answers again", self._reporter.note_trouble)
+        self._database = OutageLogger("the ledger answers again: collecting goes on")
+        self._in_hand = _InFlight()
         self._failure: BaseException | None = None
         self._told_of_others = False
 
@@ -318,7 +318,7 @@ class Collector:
             try:
                 missed = consumer.acknowledge(messages)
             except Exception as error:  # noqa: BLE001 - they come again, which does no harm
-                logger.warning("acknowledging failed: %s", locate(error))
+                logger.warning("acknowledging failed: %s", describe_exception(error))
                 missed = len(messages)
             if missed:
                 logger.info("%d stored messages could not be acknowledged: they will come again", missed)
@@ -333,7 +333,7 @@ class Collector:
             raise
         except Exception as error:  # noqa: BLE001 - one message that no rule foresaw must not stop the others
             if len(messages) == 1:
-                logger.error("a message cannot be kept, and will come again: %s", locate(error))  # noqa: TRY400
+                logger.error("a message cannot be kept, and will come again: %s", describe_exception(error))  # noqa: TRY400
                 return []
         return [message for message in messages if self._store(ledger, [message])]
 
@@ -365,7 +365,9 @@ class Collector:
             self._on_change()
         return True
 
-    def _persist(self, act: Callable[[], _Result], error: type[OutboundBotError], trouble: _Trouble) -> _Result | None:
+    def _persist(
+        self, act: Callable[[], _Result], error: type[OutboundBotError], trouble: OutageLogger
+    ) -> _Result | None:
         """Do something until it works; ``None`` if told to stop before."""
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(error),
@@ -384,7 +386,7 @@ class Collector:
         return result
 
 
-def locate(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Kind and place of an unforeseen error. Its text is left out: it may quote what it stumbled over."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
@@ -392,7 +394,7 @@ def locate(error: BaseException) -> str:
 
 
 def _words_of(error: Exception) -> str:
-    return str(error) if isinstance(error, OutboundBotError) else f"the collector failed: {locate(error)}"
+    return str(error) if isinstance(error, OutboundBotError) else f"the collector failed: {describe_exception(error)}"
 
 
 def run(
@@ -484,7 +486,9 @@ def main() -> int:
         settings = WorkerSettings.from_dict(values)
     except (ValueError, KeyError, TypeError) as error:
         words = (
-            str(error) if isinstance(error, OutboundBotError) else f"no settings on standard input ({locate(error)})"
+            str(error)
+            if isinstance(error, OutboundBotError)
+            else f"no settings on standard input ({describe_exception(error)})"
         )
         logger.error("%s", words)  # noqa: TRY400
         return FAILED

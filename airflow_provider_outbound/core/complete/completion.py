@@ -237,7 +237,7 @@ class Completion:
         """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
         if time.monotonic() < self._claim_at:
             return False
-        claimed = self._ledger.jobs.claim_look(self.job_group_id, self._interval)
+        claimed = self._ledger.jobs.claim_reconcile(self.job_group_id, self._interval)
         wait = self._interval if claimed else self._until_due()
         # Counted from here: by the ledger's clock the interval began before.
         self._claim_at = time.monotonic() + wait
@@ -260,7 +260,7 @@ class Completion:
         if not state.known or state.has_unfinished or state.is_assigning:
             return None
         about: tuple[int, ...] = state.finished_assignments
-        if not state.sealed_assignments:
+        if not state.closed_assignments:
             # Nobody sealed: the ledger alone cannot tell how many are to come, so an earlier look says it.
             counts, _, _ = self._read()
             if not counts.has_ended or counts.total < max(1, state.reconcile_state.listed or 0):
@@ -373,8 +373,8 @@ class Completion:
             total=counted["total"],
             terminal=counted["completed"],
             unlisted=counted["unlisted"],
-            expected=max(state.sealed, self._expected_jobs or 0),
-            deliberate=state.sealed_assignments > 0 or self._expected_jobs is not None,
+            expected=max(state.closed, self._expected_jobs or 0),
+            deliberate=state.closed_assignments > 0 or self._expected_jobs is not None,
             assigning=state.is_assigning,
             gave_up=state.abandoned_assignments > 0,
             assignments=state.finished_assignments,

@@ -25,8 +25,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from airflow_provider_outbound.core.ledger import keys as key_notes
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.cipher import FieldCipher, Identity
 from airflow_provider_outbound.core.ledger.errors import ledger_error
-from airflow_provider_outbound.core.ledger.vault import Identity, Vault
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
     LedgerUnavailableError,
@@ -68,7 +68,7 @@ class Database:
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
-        self.vault = Vault(keys)
+        self.cipher = FieldCipher(keys)
         self._url = _checked_url(url)
         self.engine = _engine(self._url)
         # Threads of this process take turns here: SQLite lets those who wait for its lock sleep for far too long.
@@ -83,7 +83,7 @@ class Database:
             if not needed:
                 needed = self._note_first_keys()
             if require_keys:
-                key_notes.check_keys(needed, self.vault, self._shown)
+                key_notes.check_keys(needed, self.cipher, self._shown)
         except BaseException:
             self.engine.dispose()
             raise
@@ -147,8 +147,8 @@ class Database:
                 if not self.is_sqlite:
                     connection.execute(_LOCK)
                 # In the writer's own transaction: whoever sees its rows knows what they were encrypted with.
-                if not key_notes.is_noted(connection, self.vault.key_ids[0]):
-                    key_notes.note(connection, self.vault.key_ids[:1], self.time(connection))
+                if not key_notes.is_noted(connection, self.cipher.key_ids[0]):
+                    key_notes.note(connection, self.cipher.key_ids[:1], self.time(connection))
                 yield connection
 
     def take_sequence(self, connection: Connection, count: int) -> int:
@@ -160,7 +160,7 @@ class Database:
         last: int = connection.execute(_TAKE_SEQUENCE, {"count": count}).scalar_one()
         return last - count + 1
 
-    def seal_identity(self) -> bool:
+    def encrypt_identity(self) -> bool:
         """
         Encrypt the ledger's identity with the first key, so that it outlives the others; the identity stays what it is.
 
@@ -169,10 +169,10 @@ class Database:
         with self.write() as connection:
             table = schema.ledger
             token: bytes = connection.execute(select(table.c.identity_key)).scalar_one()
-            if self.vault.is_newest(token):
+            if self.cipher.is_newest(token):
                 return False
             identity = self._open_identity(token, key_notes.noted(connection))
-            connection.execute(table.update().values(identity_key=self.vault.encrypt(identity)))
+            connection.execute(table.update().values(identity_key=self.cipher.encrypt(identity)))
         return True
 
     def _note_first_keys(self) -> set[str]:
@@ -181,9 +181,9 @@ class Database:
 
         Any of the keys given may be needed. Whether others are too, a sample of the rows tells.
         """
-        key_ids = list(self.vault.key_ids)
+        key_ids = list(self.cipher.key_ids)
         with self.read() as connection:
-            if key_notes.sample(connection, self.vault)[None]:
+            if key_notes.sample(connection, self.cipher)[None]:
                 key_ids.append(key_notes.UNKNOWN)
         with self.write() as connection:
             key_notes.note(connection, key_ids, self.time(connection))
@@ -191,12 +191,12 @@ class Database:
 
     def _open_identity(self, token: bytes, needed: set[str]) -> bytes:
         try:
-            return self.vault.decrypt(token)
+            return self.cipher.decrypt(token)
         except LedgerKeyError:
-            missing = sorted(needed - {*self.vault.key_ids, key_notes.UNKNOWN})
+            missing = sorted(needed - {*self.cipher.key_ids, key_notes.UNKNOWN})
             which = f" (key {', '.join(missing)})" if missing else ""
             raise LedgerKeyError(
-                f"ledger_key: none of the keys given ({', '.join(self.vault.key_ids)}) opens the ledger {self._shown};"
+                f"ledger_key: none of the keys given ({', '.join(self.cipher.key_ids)}) opens the ledger {self._shown};"
                 f" set the key it was made with{which}, or several, comma separated, newest first"
             ) from None
 
@@ -247,12 +247,12 @@ class Database:
             identity = insert(schema.ledger).values(
                 id=1,
                 ledger_id=uuid.uuid4().hex,
-                identity_key=self.vault.encrypt(secrets.token_bytes(32)),
+                identity_key=self.cipher.encrypt(secrets.token_bytes(32)),
                 sequence=0,
                 created_at=self.time(connection),
             )
             connection.execute(identity)
-            key_notes.note(connection, self.vault.key_ids[:1], self.time(connection))
+            key_notes.note(connection, self.cipher.key_ids[:1], self.time(connection))
 
     def _revision(self, connection: Connection) -> str | None:
         if not inspect(connection).has_table(_VERSION_TABLE):

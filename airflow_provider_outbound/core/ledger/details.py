@@ -9,15 +9,15 @@ import attrs
 from sqlalchemy import exists, select
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.fold import LATEST
+from airflow_provider_outbound.core.ledger.job_facts import LATEST
 from airflow_provider_outbound.core.ledger.records import JobDetails, JobResult, RecordedCall
 from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.core.models.wire import text
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.cipher import FieldCipher
     from airflow_provider_outbound.core.ledger.database import Database
-    from airflow_provider_outbound.core.ledger.vault import Vault
 _FIELDS = [attribute.name for attribute in attrs.fields(JobDetails)]
 
 
@@ -48,7 +48,7 @@ class Details:
                         "job_group_id": result.job_group_id,
                         "reference_id": result.reference_id,
                         "state": result.state,
-                        "body": self._database.vault.encrypt_json(attrs.asdict(details)),
+                        "body": self._database.cipher.encrypt_json(attrs.asdict(details)),
                         "fetched_at": now,
                     }
                     for result, details in told
@@ -76,7 +76,7 @@ class Details:
             if task_id != LATEST or job_id not in named
         ]
 
-    def hears(self, job_group_id: str) -> bool:
+    def has_messages(self, job_group_id: str) -> bool:
         """Whether any message about a group came, so that more may be on their way."""
         with self._database.read() as connection:
             found = select(exists().where(schema.events.c.job_group_id == job_group_id))
@@ -91,15 +91,15 @@ class Details:
         if body is None:
             return None
         try:
-            return text(self._database.vault.decrypt_json(body).get("url"))
+            return text(self._database.cipher.decrypt_json(body).get("url"))
         except LedgerKeyError:
             return None
 
 
-def read_details(vault: Vault, body: bytes) -> JobDetails | None:
+def read_details(cipher: FieldCipher, body: bytes) -> JobDetails | None:
     """Details as they were kept; ``None`` if no key fits, so that they are asked for again."""
     try:
-        kept = vault.decrypt_json(body)
+        kept = cipher.decrypt_json(body)
     except LedgerKeyError:
         return None
     return JobDetails(**{name: kept[name] for name in _FIELDS if name in kept})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
 #: States of an assignment.
-OPEN, SEALED, ABANDONED = "open", "sealed", "abandoned"
+OPEN, CLOSED, ABANDONED = "open", "sealed", "abandoned"
 
 _groups = schema.job_groups.c
 # The words of the partial indexes, literally: a planner does not see them through parameters.
@@ -198,7 +198,7 @@ class Groups:
                 .on_conflict_do_nothing()
                 .returning(table.c.assignment_id)
             ).scalar_one_or_none()
-            was_sealed, held_until = False, None
+            was_closed, held_until = False, None
             if made is None:
                 row = connection.execute(
                     select(table).where(table.c.assignment_id == assignment_id).with_for_update()
@@ -206,7 +206,7 @@ class Groups:
                 if row.state == OPEN and row.owner != owner and row.lease_until > now:
                     held_until = bound_lease(connection, row, now)
                 else:
-                    was_sealed = row.state == SEALED
+                    was_closed = row.state == CLOSED
                     connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
             if held_until is None:
                 self.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
@@ -217,7 +217,7 @@ class Groups:
             job_group_id=job_group_id,
             owner=owner,
             reopened=made is None,
-            was_sealed=was_sealed,
+            was_closed=was_closed,
         )
 
     def note_strategy(self, assignment: Assignment, strategy_json: str) -> None:
@@ -275,14 +275,14 @@ class Groups:
             )
         return now
 
-    def seal(self, assignment: Assignment, count: int) -> None:
+    def close_assignment(self, assignment: Assignment, count: int) -> None:
         """
         Finish an assignment: from now on its jobs are complete in number.
 
         :param count: Jobs that it has in the group.
         :raises LeaseLostError: another process owns it.
         """
-        self._end(assignment, state=SEALED, sealed_count=count)
+        self._end(assignment, state=CLOSED, sealed_count=count)
 
     def abandon(self, assignment: Assignment) -> None:
         """
@@ -304,7 +304,7 @@ class Groups:
         with self._database.read() as connection:
             group = connection.execute(_STATE, {"group": job_group_id}).one_or_none()
             rows = connection.execute(_ASSIGNMENTS, {"group": job_group_id}).all()
-        sealed = [row for row in rows if row.state == SEALED]
+        closed = [row for row in rows if row.state == CLOSED]
         is_purged = group is not None and group.purged_at is not None
         return GroupState(
             known=group is not None,
@@ -316,9 +316,9 @@ class Groups:
                 for row in rows
                 if row.state == OPEN
             ),
-            sealed_assignments=len(sealed),
+            closed_assignments=len(closed),
             abandoned_assignments=sum(row.state == ABANDONED for row in rows),
-            sealed=sum(row.sealed_count or 0 for row in sealed),
+            closed=sum(row.sealed_count or 0 for row in closed),
             has_doubt=bool(group and group.doubt),
             has_unfinished=bool(group and group.unfinished),
             reconcile_state=ReconcileState.from_json(None if is_purged else group.observed if group else None),
@@ -326,7 +326,7 @@ class Groups:
             tombstone=Tombstone.from_json(group.observed) if group and is_purged else None,
         )
 
-    def claim_look(self, job_group_id: str, interval: float) -> bool:
+    def claim_reconcile(self, job_group_id: str, interval: float) -> bool:
         """
         Ask to be the one process that looks at the API for this group.
 

@@ -163,7 +163,7 @@ def examine(database: Database) -> Health:
             if table is not schema.ledger
         }
         tombstones = connection.execute(select(_groups.observed).where(_groups.purged_at.is_not(None))).scalars().all()
-        tried = sample(connection, database.vault)
+        tried = sample(connection, database.cipher)
         collecting = read_collectors(connection, database.time(connection))
         return Health(
             ledger_id=database.ledger_id,
@@ -178,7 +178,7 @@ def examine(database: Database) -> Health:
             why_from_api=_why_from_api(connection, collecting),
             purged_groups=len(tombstones),
             late_messages=sum(Tombstone.from_json(row).late_messages for row in tombstones),
-            keys=tuple(_key_uses(database.vault.key_ids, noted(connection), tried)),
+            keys=tuple(_key_uses(database.cipher.key_ids, noted(connection), tried)),
             undecryptable=tried[None],
             tried=tried.total(),
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_outbound.core.ledger import instances, schema
-from airflow_provider_outbound.core.ledger.facts import FactWriter
+from airflow_provider_outbound.core.ledger.projector import JobProjector
 from airflow_provider_outbound.core.ledger.quarantine import quarantine
 from airflow_provider_outbound.core.ledger.records import Incoming, Recorded
 from airflow_provider_outbound.core.ledger.statements import insert, insert_of
@@ -93,7 +93,7 @@ class Inbox:
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first) if readable else []
         if fresh:
-            FactWriter(self._database, connection).take_all([(event.job_group_id, event) for event in fresh])
+            JobProjector(self._database, connection).take_all([(event.job_group_id, event) for event in fresh])
             self._jobs.touch_all(connection, sorted({event.job_group_id for event in fresh}), last)
         self._keep_recordings(connection, fresh)
         return Recorded(
@@ -144,7 +144,7 @@ class Inbox:
                 "occurred_at": event.occurred_at,
                 "recorded_at": now,
                 "topic": message.topic,
-                "body": self._database.vault.encrypt(message.body),
+                "body": self._database.cipher.encrypt(message.body),
             }
             for offset, (event, message) in enumerate(readable)
         }
@@ -160,7 +160,7 @@ class Inbox:
                 "file_name": event.recording.file_name,
                 "job_group_id": event.job_group_id,
                 "job_id": event.job_id,
-                "body": self._database.vault.encrypt_json(event.recording.raw),
+                "body": self._database.cipher.encrypt_json(event.recording.raw),
                 "recorded_at": self._database.time(connection),
             }
             for event in events

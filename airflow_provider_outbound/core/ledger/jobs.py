@@ -13,8 +13,8 @@ from sqlalchemy import Row, and_, bindparam, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
-from airflow_provider_outbound.core.ledger.facts import FactWriter
 from airflow_provider_outbound.core.ledger.journal import Journal
+from airflow_provider_outbound.core.ledger.projector import JobProjector
 from airflow_provider_outbound.core.ledger.records import Counts, JobResult, JobState, Listed, Unfinished
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome, outcome
 from airflow_provider_outbound.core.models.job import Job
@@ -50,22 +50,22 @@ _details = schema.details.c
 class Jobs(Journal):
     """The journal, and the state that messages and listings give its rows."""
 
-    def record_listing(self, job_group_id: str, jobs: Iterable[Job], *, tells_calls: bool = True) -> Listed:
+    def record_listing(self, job_group_id: str, jobs: Iterable[Job], *, includes_calls: bool = True) -> Listed:
         """
         Take in what the API lists of a group: ours are found by reference and number, others become rows too.
 
         :param jobs: Of ``ListJobs`` or ``QueryJobsWithResult``; of ``ListJobsByGroup``, which has no calls.
-        :param tells_calls: Whether the listing has them. The status of one that has not is left for another to tell: a
-            job that is over, with no call known, would look as if nobody had answered.
+        :param includes_calls: Whether the listing has the calls. If not, statuses are not recorded: a job that has
+            ended, with no call known, would look as if nobody had answered.
         :raises JobGroupPurgedError: the group's rows were purged; nothing is made anew.
         """
         matched = foreign = 0
-        iterator = iter(jobs) if tells_calls else (attrs.evolve(job, status=None) for job in jobs)
+        iterator = iter(jobs) if includes_calls else (attrs.evolve(job, status=None) for job in jobs)
         while part := list(islice(iterator, PAGE)):
             with self._database.write() as connection:
                 self.ensure_unpurged(connection, job_group_id)
                 sequence = self._database.take_sequence(connection, 1)
-                ours, others = FactWriter(self._database, connection).take(job_group_id, part)
+                ours, others = JobProjector(self._database, connection).take(job_group_id, part)
                 self.touch(connection, job_group_id, sequence)
             matched += ours
             foreign += others
@@ -198,7 +198,7 @@ class Jobs(Journal):
         decrypted = True
         if row.contact is not None:
             try:
-                contact = self._database.vault.decrypt_json(row.contact)
+                contact = self._database.cipher.decrypt_json(row.contact)
             except LedgerKeyError:
                 # One row under a lost key must not keep the others from being read.
                 decrypted = False
@@ -226,7 +226,7 @@ class Jobs(Journal):
         )
         if row.details_state != result.state:
             return result
-        return attrs.evolve(result, details=read_details(self._database.vault, row.details_body))
+        return attrs.evolve(result, details=read_details(self._database.cipher, row.details_body))
 
 
 def _outcome(row: Row[Any]) -> Outcome:

@@ -17,10 +17,10 @@ from airflow_provider_outbound.core.ledger.records import (
     Begun,
     CallCap,
     Candidate,
+    CandidateStatus,
     Doubt,
     JobState,
     Outcomes,
-    Standing,
 )
 from airflow_provider_outbound.core.ledger.schema import UNIQUE_PHONE
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
@@ -48,7 +48,7 @@ class Journal(Takeovers):
         *,
         dedupe_by: DedupeBy,
         cap: CallCap | None = None,
-    ) -> list[Standing]:
+    ) -> list[CandidateStatus]:
         """
         Say of each candidate whether it may be sent. Reads only: :meth:`begin` decides.
 
@@ -56,16 +56,16 @@ class Journal(Takeovers):
         """
         with self._database.read() as connection:
             known = self._known(connection, assignment, candidates)
-            standings = [known.standing(assignment, candidate, dedupe_by)[0] for candidate in candidates]
+            statuses = [known.status(assignment, candidate, dedupe_by)[0] for candidate in candidates]
             if cap is None:
-                return standings
+                return statuses
             since = self._database.time(connection) - cap.period
             calls = count_calls(connection, [candidate.phone_key for candidate in candidates], since)
         # A row that was left counts for one call itself.
-        own = {Standing.FRESH: 0, Standing.LEFT: 1}
+        own = {CandidateStatus.FRESH: 0, CandidateStatus.LEFT: 1}
         return [
-            Standing.CAPPED if standing in own and calls[candidate.phone_key] - own[standing] >= cap.most else standing
-            for candidate, standing in zip(candidates, standings, strict=True)
+            CandidateStatus.CAPPED if status in own and calls[candidate.phone_key] - own[status] >= cap.most else status
+            for candidate, status in zip(candidates, statuses, strict=True)
         ]
 
     def begin(
@@ -120,7 +120,7 @@ class Journal(Takeovers):
                 "assignment_id": assignment.assignment_id,
                 "state": JobState.SENDING,
                 "sent_at": now,
-                "contact": self._seal_contact(candidate),
+                "contact": self._encrypt_contact(candidate),
             }
             for candidate in candidates
         ]
@@ -159,17 +159,17 @@ class Journal(Takeovers):
         fresh: dict[str, Candidate] = {}
         phones: set[str] = set()
         for candidate in candidates:
-            standing, row = known.standing(assignment, candidate, dedupe_by)
-            if cap is not None and standing is Standing.FRESH:
+            status, row = known.status(assignment, candidate, dedupe_by)
+            if cap is not None and status is CandidateStatus.FRESH:
                 if calls[candidate.phone_key] >= cap.most:
                     capped += 1
                     continue
                 calls[candidate.phone_key] += 1
-            if row is None and standing is Standing.FRESH:
+            if row is None and status is CandidateStatus.FRESH:
                 if candidate.reference_id not in fresh and (dedupe_by != "phone" or candidate.phone_key not in phones):
                     fresh[candidate.reference_id] = candidate
                     phones.add(candidate.phone_key)
-            elif row is not None and standing in (Standing.FRESH, Standing.UNRESOLVED):
+            elif row is not None and status in (CandidateStatus.FRESH, CandidateStatus.UNRESOLVED):
                 taken = connection.execute(
                     update(schema.jobs)
                     .where(
@@ -181,7 +181,7 @@ class Journal(Takeovers):
                         state=JobState.SENDING,
                         sent_at=now,
                         assignment_id=assignment.assignment_id,
-                        contact=self._seal_contact(candidate),
+                        contact=self._encrypt_contact(candidate),
                     )
                 )
                 if taken.rowcount:
@@ -204,8 +204,8 @@ class Journal(Takeovers):
             self.check_lease(connection, assignment)
             known = self._known(connection, assignment, candidates, for_update=True)
             for candidate in candidates:
-                standing, row = known.standing(assignment, candidate, dedupe_by)
-                if row is None or standing is not Standing.LEFT:
+                status, row = known.status(assignment, candidate, dedupe_by)
+                if row is None or status is not CandidateStatus.LEFT:
                     continue
                 adopted += connection.execute(
                     update(schema.jobs)
@@ -215,7 +215,7 @@ class Journal(Takeovers):
                         _jobs.assignment_id == row.assignment_id,
                         _jobs.state == JobState.UNRESOLVED,
                     )
-                    .values(assignment_id=assignment.assignment_id, contact=self._seal_contact(candidate))
+                    .values(assignment_id=assignment.assignment_id, contact=self._encrypt_contact(candidate))
                 ).rowcount
         return adopted
 
@@ -284,7 +284,7 @@ class Journal(Takeovers):
                 f"ledger: the contact with the reference id {reference_id} was discarded with a lost key, so it cannot"
                 " be sent again; assign to a new job group"
             )
-        return _contact(self._database.vault.decrypt_json(token))
+        return _contact(self._database.cipher.decrypt_json(token))
 
     def unresolved(self, assignment: Assignment) -> list[str]:
         """References of this assignment's rows whose fate will never be known."""
@@ -330,9 +330,9 @@ class Journal(Takeovers):
             counts = {row.state: int(row.jobs) for row in rows}
         return counts.get(JobState.ACCEPTED, 0), counts.get(JobState.UNRESOLVED, 0)
 
-    def _seal_contact(self, candidate: Candidate) -> bytes:
+    def _encrypt_contact(self, candidate: Candidate) -> bytes:
         contact = candidate.contact
-        return self._database.vault.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
+        return self._database.cipher.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
 
     def _write_outcomes(self, connection: Connection, assignment: Assignment, outcomes: Outcomes) -> None:
         self._move(connection, assignment, outcomes.accepted, JobState.ACCEPTED, _UNKNOWN)
@@ -405,28 +405,28 @@ class _Known:
             if row.phone_key is not None and row.unique_phone:
                 self._by_phone[row.phone_key] = row
 
-    def standing(
+    def status(
         self, assignment: Assignment, candidate: Candidate, dedupe_by: DedupeBy
-    ) -> tuple[Standing, Row[Any] | None]:
+    ) -> tuple[CandidateStatus, Row[Any] | None]:
         """The standing of a candidate, and the row that tells it."""
         row = self._by_reference.get(candidate.reference_id)
         if row is not None and row.phone_key not in (None, candidate.phone_key):
-            return Standing.CONFLICT, row
+            return CandidateStatus.CONFLICT, row
         if row is None and dedupe_by == "phone":
             row = self._by_phone.get(candidate.phone_key)
         if row is None or row.state == JobState.REFUSED:
-            return Standing.FRESH, row
+            return CandidateStatus.FRESH, row
         if row.assignment_id != assignment.assignment_id:
             is_left = row.state == JobState.UNRESOLVED and row.assignment_id in self._idle
-            return Standing.LEFT if is_left else Standing.DUPLICATE, row
+            return CandidateStatus.LEFT if is_left else CandidateStatus.DUPLICATE, row
         return _OWN[row.state], row
 
 
-_OWN: Mapping[str, Standing] = {
-    JobState.ACCEPTED: Standing.ACCEPTED,
-    JobState.SENDING: Standing.DOUBT,
-    JobState.IN_DOUBT: Standing.DOUBT,
-    JobState.UNRESOLVED: Standing.UNRESOLVED,
+_OWN: Mapping[str, CandidateStatus] = {
+    JobState.ACCEPTED: CandidateStatus.ACCEPTED,
+    JobState.SENDING: CandidateStatus.DOUBT,
+    JobState.IN_DOUBT: CandidateStatus.DOUBT,
+    JobState.UNRESOLVED: CandidateStatus.UNRESOLVED,
 }
 
 

@@ -19,7 +19,7 @@ from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger.vault import Vault
+    from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 
 #: Stands for the keys of rows that none of the keys opened, and whose own identifier nobody noted.
 UNKNOWN = "unknown"
@@ -48,27 +48,27 @@ def is_noted(connection: Connection, key_id: str) -> bool:
     return connection.execute(_IS_NOTED, {"key_id": key_id}).first() is not None
 
 
-def check_keys(needed: Collection[str], vault: Vault, shown_url: str) -> None:
+def check_keys(needed: Collection[str], cipher: FieldCipher, shown_url: str) -> None:
     """
     Refuse to work with keys that cannot read what is there.
 
     :param needed: Identifiers of the keys that rows may be encrypted with.
     :raises LedgerKeyError: some of them are not at hand.
     """
-    missing = sorted(set(needed) - set(vault.key_ids))
+    missing = sorted(set(needed) - set(cipher.key_ids))
     if not missing:
         return
     named = [key_id for key_id in missing if key_id != UNKNOWN]
     which = f"key {', '.join(named)}" if named else "a key whose identifier is not known"
     raise LedgerKeyError(
         f"ledger_key: rows of the ledger {shown_url} are encrypted with {which}, which is not among the keys given"
-        f" ({', '.join(vault.key_ids)}); add it behind the others, in [outbound] ledger_key or, where that is not set,"
+        f" ({', '.join(cipher.key_ids)}); add it behind the others, in [outbound] ledger_key or, where that is not set,"
         " in [core] fernet_key, and keep it until 'outbound ledger rekey' reports that it may be dropped. If no row"
         " needs it, or it is lost for good, see: outbound ledger rekey --help. Nobody was called"
     )
 
 
-def sample(connection: Connection, vault: Vault) -> Counter[str | None]:
+def sample(connection: Connection, cipher: FieldCipher) -> Counter[str | None]:
     """
     Try the keys on the first and the last :data:`TRIALS` rows of each encrypted column, by its table's key.
 
@@ -79,7 +79,7 @@ def sample(connection: Connection, vault: Vault) -> Counter[str | None]:
         if column.table is schema.ledger:  # which is open
             continue
         for token in _ends(connection, column):
-            opened = vault.find(token)
+            opened = cipher.find(token)
             found[None if opened is None else opened[0]] += 1
     return found
 

@@ -12,8 +12,8 @@ from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.jobs import Jobs
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
+from airflow_provider_outbound.core.ledger.rate_limiter import SharedRateLimiter
 from airflow_provider_outbound.core.ledger.retention import Retention
-from airflow_provider_outbound.core.ledger.turns import Turns
 
 
 class Ledger(Database):
@@ -30,7 +30,7 @@ class Ledger(Database):
         super().__init__(url, keys, require_keys=require_keys)
         self.jobs = Jobs(self)
         self.inbox = Inbox(self, self.jobs)
-        self.turns = Turns(self)
+        self.turns = SharedRateLimiter(self)
         self.collectors = Collectors(self)
         self.quarantine = Quarantine(self, self.inbox.record_within)
         self.details = Details(self)

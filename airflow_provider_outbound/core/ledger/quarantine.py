@@ -88,7 +88,7 @@ class Quarantine:
         with self._database.write() as connection:
             row = self._one(connection, name)
             message = Incoming(
-                body=self._database.vault.decrypt(row.body),
+                body=self._database.cipher.decrypt(row.body),
                 message_id=row.message_id or "",
                 topic=row.topic or "",
                 # A head may look like a message; what stood behind it is not known.
@@ -131,7 +131,7 @@ class Quarantine:
 
     def _opened(self, row: Row[Any]) -> Quarantined:
         try:
-            body = self._database.vault.decrypt(row.body)
+            body = self._database.cipher.decrypt(row.body)
         except LedgerKeyError:
             body = None
         return Quarantined(
@@ -157,7 +157,7 @@ def quarantine(database: Database, connection: Connection, message: Incoming, re
         "message_id": _cut(message.message_id),
         "reason": reason,
         "recorded_at": database.time(connection),
-        "body": database.vault.encrypt(message.body),
+        "body": database.cipher.encrypt(message.body),
         "head_of": message.head_of,
     }
     connection.execute(insert(connection, schema.quarantine).values(row).on_conflict_do_nothing())

@@ -73,7 +73,7 @@ class JobState(StrEnum):
     UNRESOLVED = "unresolved"
 
 
-class Standing(StrEnum):
+class CandidateStatus(StrEnum):
     """What the journal says of a contact that somebody wants to assign."""
 
     #: Nothing, or a refusal: it may be sent.
@@ -157,7 +157,7 @@ class Assignment:
     #: Whether an earlier try had opened it.
     reopened: bool
     #: Whether an earlier try had finished it.
-    was_sealed: bool
+    was_closed: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -214,11 +214,11 @@ class GroupState:
     known: bool
     changed: int
     open_assignments: tuple[OpenAssignment, ...]
-    sealed_assignments: int
+    closed_assignments: int
     #: Those that ended without saying how many jobs they left.
     abandoned_assignments: int
     #: Sum of the numbers of jobs that finished assignments left in the group.
-    sealed: int
+    closed: int
     has_doubt: bool
     has_unfinished: bool
     reconcile_state: ReconcileState
@@ -235,7 +235,7 @@ class GroupState:
     @property
     def finished_assignments(self) -> tuple[int, int]:
         """How many assignments have finished, and the number of jobs they left: what a confirmation is about."""
-        return self.sealed_assignments, self.sealed
+        return self.closed_assignments, self.closed
 
     @property
     def confirmed(self) -> Confirmation | None:

@@ -86,8 +86,8 @@ class Rekey:
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._database = database
-        self._vault = database.vault
-        self._first = database.vault.key_ids[0]
+        self._vault = database.cipher
+        self._first = database.cipher.key_ids[0]
         self._dry_run = dry_run
         self._discards = discard_unreadable and not dry_run
         self._report = report

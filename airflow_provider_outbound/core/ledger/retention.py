@@ -128,7 +128,7 @@ class Retention:
                 continue
             found = self._examine(group, before)
             if isinstance(found, PurgedGroup) and not dry_run:
-                found = self._bury(group, found)
+                found = self._leave_tombstone(group, found)
             if isinstance(found, PurgedGroup):
                 purged.append(found)
                 if not dry_run:
@@ -254,7 +254,7 @@ class Retention:
             reasons.append(f"has events that cursor {cursor.name} (last moved at {moved_at}) has yet to read")
         return reasons
 
-    def _bury(self, group: Row[Any], found: PurgedGroup) -> PurgedGroup | _Kept:
+    def _leave_tombstone(self, group: Row[Any], found: PurgedGroup) -> PurgedGroup | _Kept:
         """Make the tombstone, unless something happened to the group since it was examined."""
         here = _groups.job_group_id == group.job_group_id
         with self._database.write() as connection:

@@ -61,7 +61,7 @@ class Takeovers(Groups):
                 )
         return [
             Assignment(
-                assignment_id=row.assignment_id, job_group_id=job_group_id, owner=owner, reopened=True, was_sealed=False
+                assignment_id=row.assignment_id, job_group_id=job_group_id, owner=owner, reopened=True, was_closed=False
             )
             for row in rows
         ]
@@ -123,7 +123,7 @@ class Takeovers(Groups):
             job_group_id=job_group_id,
             owner=owner,
             reopened=True,
-            was_sealed=False,
+            was_closed=False,
         )
 
     def hand_back(self, borrowed: Assignment, other: UndecidedAssignment) -> None:

@@ -48,7 +48,7 @@ class GroupReader:
                     page = self.client.list_jobs_by_group(
                         job_group_id=self.job_group_id, page_number=number, instance_id=self.instance_id
                     )
-                    self.ledger.jobs.record_listing(self.job_group_id, page.items, tells_calls=False)
+                    self.ledger.jobs.record_listing(self.job_group_id, page.items, includes_calls=False)
                     met.add(job.job_id for job in page.items)
                     steady = steady and total in (None, page.total)
                     total = page.total

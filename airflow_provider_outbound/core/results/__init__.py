@@ -43,7 +43,7 @@ from __future__ import annotations
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS
 from airflow_provider_outbound.core.results.enrich import enrich
 from airflow_provider_outbound.core.results.export import export, export_to_table
-from airflow_provider_outbound.core.results.only import iter_results, needs_details
+from airflow_provider_outbound.core.results.filters import iter_results, needs_details
 from airflow_provider_outbound.core.results.recordings import download_recordings
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_outbound.core.models.job import Call, Job, last_call
 from airflow_provider_outbound.core.models.wire import MAX_COUNT, text, written
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
-from airflow_provider_outbound.core.results.only import check_group, chooser, lacks_details, needs_details
+from airflow_provider_outbound.core.results.filters import check_group, lacks_details, needs_details, result_filter
 from airflow_provider_outbound.exceptions import OutboundBotNotFoundError, OutboundBotThrottlingError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def enrich(
     :raises OutboundBotError: the API does not answer, or refuses; what came until then is kept.
     """
     check_limit(max_parallel_requests)
-    matches = chooser(None if needs_details(only) else only)
+    matches = result_filter(None if needs_details(only) else only)
     check_group(ledger, job_group_id)
     wanted = (r for r in ledger.jobs.iter_results(job_group_id) if lacks_details(r) and matches(r))
     kept, stop = 0, threading.Event()

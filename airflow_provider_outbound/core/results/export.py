@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_outbound.core.contacts import PathLike
 from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS, to_row
+from airflow_provider_outbound.core.results.filters import iter_results
 from airflow_provider_outbound.core.results.formats import format_of, open_writer
-from airflow_provider_outbound.core.results.only import iter_results
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

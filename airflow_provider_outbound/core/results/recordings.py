@@ -13,8 +13,8 @@ import attrs
 
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError
-from airflow_provider_outbound.core.results.only import check_not_purged
-from airflow_provider_outbound.core.results.wanted import Present, Wanted, Watched
+from airflow_provider_outbound.core.results.filters import check_not_purged
+from airflow_provider_outbound.core.results.tracker import PendingRecording, Present, RecordingTracker
 from airflow_provider_outbound.exceptions import OutboundBotError, OutboundBotNotFoundError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def download_recordings(
     check_limit(max_parallel_requests)
     check_not_purged(ledger, job_group_id)
     deadline = time.monotonic() + timeout
-    watched = Watched(
+    tracker = RecordingTracker(
         ledger,
         client,
         job_group_id,
@@ -85,14 +85,14 @@ def download_recordings(
     try:
         # Leaving it waits for no download, also when the task is to end at once.
         with BoundedMap(get, limit=max_parallel_requests, stop=stop, name="outbound-download") as downloads:
-            size = _follow(watched, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
+            size = _follow(tracker, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
             for download, future in downloads.drain(_LAST_SECONDS):
                 if future.exception() is None:
                     size += future.result()
-                    watched.has(download.wanted)
+                    tracker.has(download.pending)
     finally:
         fetcher.close()
-    missing = watched.missing
+    missing = tracker.missing
     if missing:
         why = Counter(reasons.get(stem, "not ready") for stem in missing)
         log.warning(
@@ -101,12 +101,12 @@ def download_recordings(
             len(missing),
             "; ".join(f"{count} × {reason}" for reason, count in why.most_common(5)),
         )
-    log.info("Job group %s: %d recordings fetched into %s", job_group_id, watched.downloaded, folder)
+    log.info("Job group %s: %d recordings fetched into %s", job_group_id, tracker.downloaded, folder)
     return {
         "path": str(folder),
-        "answered": watched.answered,
-        "downloaded": watched.downloaded,
-        "present": watched.answered - watched.downloaded - len(missing),
+        "answered": tracker.answered,
+        "downloaded": tracker.downloaded,
+        "present": tracker.answered - tracker.downloaded - len(missing),
         "missing": len(missing),
         "bytes": size,
     }
@@ -116,12 +116,12 @@ def download_recordings(
 class _Download:
     """A recording that is being fetched, and until when, on the monotonic clock."""
 
-    wanted: Wanted
+    pending: PendingRecording
     until: float
 
 
 def _follow(
-    watched: Watched,
+    tracker: RecordingTracker,
     downloads: BoundedMap[_Download, int],
     reasons: dict[str, str],
     *,
@@ -139,11 +139,11 @@ def _follow(
     """
     size = 0
     while time.monotonic() < deadline:
-        watched.look()
-        for wanted in watched.due(downloads.free):
+        tracker.look()
+        for pending in tracker.due(downloads.free):
             until = min(deadline, time.monotonic() + DOWNLOAD_SECONDS)
-            downloads.start(_Download(wanted=wanted, until=until))
-        if downloads.is_idle and watched.is_over:
+            downloads.start(_Download(pending=pending, until=until))
+        if downloads.is_idle and tracker.is_over:
             break
         pause = max(0.0, min(poll_interval, deadline - time.monotonic()))
         if downloads.is_idle:
@@ -152,24 +152,24 @@ def _follow(
             try:
                 size += future.result()
             except RecordingUnavailableError as error:
-                _note(reasons, download.wanted, error.reason)
-                watched.put_off(download.wanted)
+                _note(reasons, download.pending, error.reason)
+                tracker.put_off(download.pending)
             else:
-                watched.has(download.wanted)
+                tracker.has(download.pending)
         for download in downloads.started:
             if download.until <= time.monotonic():
                 downloads.give_up(download)
-                _note(reasons, download.wanted, TOO_SLOW)
-                watched.put_off(download.wanted)
+                _note(reasons, download.pending, TOO_SLOW)
+                tracker.put_off(download.pending)
     return size
 
 
-def _note(reasons: dict[str, str], wanted: Wanted, reason: str) -> None:
+def _note(reasons: dict[str, str], pending: PendingRecording, reason: str) -> None:
     """Keep why a recording is not there; that its time was up says less than what was met before."""
     if reason == TOO_SLOW:
-        reasons.setdefault(wanted.stem, reason)
+        reasons.setdefault(pending.stem, reason)
     else:
-        reasons[wanted.stem] = reason
+        reasons[pending.stem] = reason
 
 
 def _getter(
@@ -180,22 +180,22 @@ def _getter(
     instance_id: str | None,
     go_on: Callable[[], None],
 ) -> Callable[[_Download], int]:
-    def by_notice(wanted: Wanted, until: float) -> int | None:
-        url = ledger.details.recording_url(wanted.task_id) if wanted.has_notice else None
+    def by_notice(pending: PendingRecording, until: float) -> int | None:
+        url = ledger.details.recording_url(pending.task_id) if pending.has_notice else None
         try:
-            return None if url is None else fetcher.fetch(url, folder, wanted.stem, until=until)
+            return None if url is None else fetcher.fetch(url, folder, pending.stem, until=until)
         except RecordingUnavailableError:
             # Its link may have expired.
             return None
 
     def get(download: _Download) -> int:
-        wanted, until = download.wanted, download.until
-        size = by_notice(wanted, until)
+        pending, until = download.pending, download.until
+        size = by_notice(pending, until)
         if size is not None:
             return size
         go_on()
         try:
-            found = client.download_recording(task_id=wanted.task_id, instance_id=instance_id)
+            found = client.download_recording(task_id=pending.task_id, instance_id=instance_id)
         except OutboundBotNotFoundError as error:
             if error.code.startswith("NotExist.Instance"):
                 raise
@@ -204,6 +204,6 @@ def _getter(
             if not error.is_transient:
                 raise
             raise RecordingUnavailableError(f"the API does not answer ({type(error).__name__})") from None
-        return fetcher.fetch(found.url, folder, wanted.stem, until=until)
+        return fetcher.fetch(found.url, folder, pending.stem, until=until)
 
     return get

@@ -196,11 +196,11 @@ def check_transport(settings: RocketMQSettings) -> None:
 
 def missing_client(transport: str) -> str:
     """What to do when the client of a transport is not installed."""
-    mend = {
+    hint = {
         "grpc": 'pip install "airflow-provider-outbound[grpc]"',
         "remoting": "pip install --force-reinstall rocketmq-client-python",
     }
-    return f"RocketMQ transport {transport!r} needs the package {TRANSPORTS[transport]}: {mend[transport]}"
+    return f"RocketMQ transport {transport!r} needs the package {TRANSPORTS[transport]}: {hint[transport]}"
 
 
 def check_library(path: str | None) -> None:

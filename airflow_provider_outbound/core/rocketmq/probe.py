@@ -35,7 +35,7 @@ _HAS_SUBSCRIPTION = 4
 _ADDRESS = re.compile(rb'"([^"\s:]+):(\d{1,5})"')
 
 
-def find_trouble(settings: RocketMQSettings) -> str:
+def diagnose(settings: RocketMQSettings) -> str:
     """
     What keeps messages from coming, in words with the mend; empty if nothing was found.
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
 from airflow_provider_outbound.core.rocketmq.bodies import Body
 from airflow_provider_outbound.core.rocketmq.librocketmq import Library, load_library
-from airflow_provider_outbound.core.rocketmq.probe import find_trouble
+from airflow_provider_outbound.core.rocketmq.probe import diagnose
 from airflow_provider_outbound.exceptions import RocketMQError
 
 #: Messages that can be in hand at once; each holds a thread of the library, which costs little but address space.
@@ -120,7 +120,7 @@ class RemotingConsumer(Consumer):
         if self._interrupted.is_set():
             return []
         if not received:
-            self._look_for_trouble()
+            self._diagnose()
         return [self._lease(held) for held in received]
 
     def acknowledge(self, messages: Sequence[Message]) -> int:
@@ -151,15 +151,15 @@ class RemotingConsumer(Consumer):
             self._leased.clear()
 
     def _start(self) -> None:
-        if trouble := find_trouble(self._settings):
+        if trouble := diagnose(self._settings):
             raise RocketMQError(trouble)
         self._client = _PushConsumer(self._library, self._settings, self._hold)
         self._heard_at = time.monotonic()
 
-    def _look_for_trouble(self) -> None:
+    def _diagnose(self) -> None:
         if time.monotonic() - self._heard_at < PROBE_SECONDS:
             return
-        if trouble := find_trouble(self._settings):
+        if trouble := diagnose(self._settings):
             raise RocketMQError(trouble)
         self._heard_at = time.monotonic()
 
@@ -184,7 +184,7 @@ class RemotingConsumer(Consumer):
                 del self._leased[held]
         for held in due:
             at_fault = held.hand_outs >= HAND_OUTS and self._acknowledged_at > held.handed_out_at
-            if at_fault and not find_trouble(self._settings):
+            if at_fault and not diagnose(self._settings):
                 held.end(_LATER)
             else:
                 expired.append(held)
@@ -212,7 +212,7 @@ class RemotingConsumer(Consumer):
         Where the broker does not answer nothing is given back, so nothing is lost: the messages come again once the
         broker sees that this process, or its connection, has ended.
         """
-        if self._held and find_trouble(self._settings):
+        if self._held and diagnose(self._settings):
             return
         ending = threading.Thread(target=client.shut_down, name="rocketmq-shutdown", daemon=True)
         ending.start()

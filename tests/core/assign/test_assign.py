@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_outbound.core.assign.intake import CHUNK
+from airflow_provider_outbound.core.assign.screening import CHUNK
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.exceptions import (
@@ -40,7 +40,7 @@ def test_every_contact_gets_one_job(campaign, numbers):
         "rejects_path": None,
     }
     state = campaign.ledger.jobs.state(campaign.job_group_id)
-    assert (state.sealed, state.open_assignments, state.has_doubt) == (63, (), False)
+    assert (state.closed, state.open_assignments, state.has_doubt) == (63, (), False)
 
 
 def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):

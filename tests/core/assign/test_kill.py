@@ -167,7 +167,7 @@ def test_two_tries_of_one_task_wait_for_each_other(simulator_factory, processes,
     assert {len(ids) for ids in simulator.state()["jobs_per_number"].values()} == {1}
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [KEY]) as ledger:
         state = ledger.jobs.state(item.job_group_id)
-    assert (state.sealed, state.open_assignments) == (CONTACTS, ())
+    assert (state.closed, state.open_assignments) == (CONTACTS, ())
 
 
 def test_a_stopped_process_sends_nothing_after_its_lease(simulator_factory, processes, tmp_path):

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.assign import abandon
-from airflow_provider_outbound.core.assign.intake import CHUNK
+from airflow_provider_outbound.core.assign.screening import CHUNK
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact

@@ -146,7 +146,7 @@ def test_whatever_comes_is_kept_and_the_next_message_is_stored(
     assert ledger.jobs.counts("group-1").terminal == len(poisons)
     with ledger.read() as connection:
         events = set(connection.exec_driver_sql("SELECT hash FROM events").scalars())
-        kept = {row.hash: ledger.vault.decrypt(row.body) for row in connection.execute(schema.quarantine.select())}
+        kept = {row.hash: ledger.cipher.decrypt(row.body) for row in connection.execute(schema.quarantine.select())}
     for body, readable in poisons:
         is_event = readable and Event.from_message(body).hash in events
         assert is_event or kept[hashlib.sha256(body).hexdigest()] == body, body[:200]

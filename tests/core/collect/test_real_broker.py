@@ -124,12 +124,12 @@ def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chooser = random.Random(seed)
+    result_filter = random.Random(seed)
     group_id = campaign(cloud, 150)
     for _ in range(3):
         worker = start(real(KILLED_GROUP))
         worker.wait_for("collecting")
-        time.sleep(chooser.uniform(0, 1.5))
+        time.sleep(result_filter.uniform(0, 1.5))
         worker.end(signal.SIGKILL)
 
     start(real(KILLED_GROUP))

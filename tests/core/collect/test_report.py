@@ -77,7 +77,7 @@ def test_contact_and_messages_are_reported(
 def test_what_keeps_messages_from_coming_is_reported_until_it_is_mended(
     changes: dict[str, Any],
     orders: dict[str, Any],
-    mend: dict[str, Any],
+    hint: dict[str, Any],
     words: str,
     simulator: Simulator,
     settings: WorkerSettings,
@@ -91,7 +91,7 @@ def test_what_keeps_messages_from_coming_is_reported_until_it_is_mended(
     tools.until(lambda: words in ledger.collectors.read().trouble(), words)
     told = ledger.collectors.read()
 
-    simulator.broker_control(**mend)
+    simulator.broker_control(**hint)
     tools.until(lambda: (one := row(ledger)) and one.last_contact_at and not one.trouble, "mended")
 
     assert "hidden-secret" not in repr(told)

@@ -63,7 +63,7 @@ def test_a_group_that_ended_short_is_seen_twice(
     second = jobs.open_assignment(
         TaskKey("dag", "run", "second"), campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
     )
-    jobs.seal(second, 2)
+    jobs.close_assignment(second, 2)
     campaign.wait_for_service()
     set_clock(before)
     assert campaign.completion(messages=False, reconcile_interval=INTERVAL).check() is None

@@ -120,7 +120,7 @@ def test_a_running_assignment_is_waited_for(campaign: Any) -> None:
     for _ in range(5):
         assert completion.check() is None
         time.sleep(0.1)
-    campaign.ledger.jobs.seal(open_one, 0)
+    campaign.ledger.jobs.close_assignment(open_one, 0)
 
     assert campaign.wait(completion)["total"] == 3
 
@@ -138,7 +138,7 @@ def test_a_deliberate_assignment_of_nobody_completes(campaign: Any) -> None:
     opened = campaign.ledger.jobs.open_assignment(
         key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
     )
-    campaign.ledger.jobs.seal(opened, 0)
+    campaign.ledger.jobs.close_assignment(opened, 0)
 
     summary = campaign.completion(reconcile_interval=600).check()
 
@@ -176,7 +176,7 @@ def test_a_group_that_ended_with_fewer_jobs_is_seen_twice_and_flagged(campaign: 
     key = TaskKey("dag", "run", "second")
     jobs = campaign.ledger.jobs
     opened = jobs.open_assignment(key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1)
-    jobs.seal(opened, 2)
+    jobs.close_assignment(opened, 2)
     campaign.wait_for_service()
     completion = campaign.completion(messages=False)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_outbound.core.contacts import Reject, from_items
-from airflow_provider_outbound.core.ledger.vault import Identity
+from airflow_provider_outbound.core.ledger.cipher import Identity
 from airflow_provider_outbound.core.models.contact import Contact
 
 NUMBER = "13800138000"

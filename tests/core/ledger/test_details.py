@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from airflow_provider_outbound.core.ledger import Incoming, JobDetails, Ledger, RecordedCall
-from airflow_provider_outbound.core.ledger.fold import LATEST
+from airflow_provider_outbound.core.ledger.job_facts import LATEST
 from airflow_provider_outbound.core.models.enums import CallStatus, JobStatus
 from airflow_provider_outbound.core.models.job import Call, Job
 
@@ -72,5 +72,5 @@ def test_whether_messages_come_at_all(ledger: Ledger) -> None:
     ledger.jobs.record_listing("listed", [Job(job_id="j", job_group_id="listed", status=JobStatus.SUCCEEDED)])
     keep(ledger, id="j1")
 
-    assert ledger.details.hears(GROUP)
-    assert not ledger.details.hears("listed")
+    assert ledger.details.has_messages(GROUP)
+    assert not ledger.details.has_messages("listed")

@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_kept_and_the_rest_goes_on(ledger: Ledger, poison
     with ledger.read() as connection:
         row = connection.execute(schema.quarantine.select()).one()
     assert row.reason == reason
-    assert ledger.vault.decrypt(row.body) == poison
+    assert ledger.cipher.decrypt(row.body) == poison
 
 
 def test_what_the_database_refuses_is_kept_and_the_rest_goes_on(ledger: Ledger) -> None:
@@ -222,13 +222,13 @@ FACTS: Sequence[tuple[str, Any]] = (
 def test_the_folded_state_is_one_whatever_the_order_and_number_of_facts(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
-    chooser = random.Random(seed)
-    facts = [*FACTS, *chooser.choices(FACTS, k=4)]
-    chooser.shuffle(facts)
+    result_filter = random.Random(seed)
+    facts = [*FACTS, *result_filter.choices(FACTS, k=4)]
+    result_filter.shuffle(facts)
     path = tmp_path_factory.mktemp("ledger") / "ledger.db"
     with open_ledger(f"sqlite:///{path}", [Fernet.generate_key().decode()]) as ledger:
         while facts:
-            size = chooser.randint(1, len(facts))
+            size = result_filter.randint(1, len(facts))
             batch, facts = facts[:size], facts[size:]
             ledger.inbox.record(incoming(*(fact for kind, fact in batch if kind == "message")))
             ledger.jobs.record_listing("g1", [fact for kind, fact in batch if kind == "api"])
@@ -256,7 +256,7 @@ def test_a_lot_of_many_groups_comes_to_the_same_as_its_messages_one_by_one(
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chooser = random.Random(seed)
+    result_filter = random.Random(seed)
     groups = [f"g{number}" for number in range(12)]
     # Numbers and references recur from group to group; what is known of a job in one says nothing of another.
     bodies = [
@@ -264,7 +264,7 @@ def test_a_lot_of_many_groups_comes_to_the_same_as_its_messages_one_by_one(
             job,
             kind=kind,
             status="Succeeded" if kind == "JobComplete" else "Executing",
-            at=T0 + chooser.randrange(5),
+            at=T0 + result_filter.randrange(5),
             groupId=group,
             id=f"{group}-job-{job}",
         )
@@ -272,7 +272,7 @@ def test_a_lot_of_many_groups_comes_to_the_same_as_its_messages_one_by_one(
         for job in range(1, 5)
         for kind in ("Dialing", "CallFinished", "JobComplete")
     ]
-    chooser.shuffle(bodies)
+    result_filter.shuffle(bodies)
     ledger.inbox.record(incoming(*bodies))
 
     with open_ledger(f"sqlite:///{tmp_path}/singly.db", [key]) as singly:
@@ -313,5 +313,5 @@ def test_a_group_that_somebody_still_assigns_to_is_not_quiet(ledger: Ledger) -> 
     start, groups = ledger.jobs.changed_since(start)
     assert groups == {"g1": False}
 
-    ledger.jobs.seal(assignment, 1)
+    ledger.jobs.close_assignment(assignment, 1)
     assert ledger.jobs.changed_since(start)[1] == {"g1": True}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-from airflow_provider_outbound.core.ledger import Candidate, JobGroupRecord, Ledger, Outcomes, Standing, TaskKey
+from airflow_provider_outbound.core.ledger import Candidate, CandidateStatus, JobGroupRecord, Ledger, Outcomes, TaskKey
 from airflow_provider_outbound.core.ledger.journal import DedupeBy
 from airflow_provider_outbound.core.ledger.records import Assignment
 from airflow_provider_outbound.core.models.enums import JobStatus
@@ -58,7 +58,7 @@ def test_who_lost_the_lease_can_neither_send_nor_seal(
     for act in (
         lambda: ledger.jobs.begin(lost, candidates(1), dedupe_by="phone"),
         lambda: ledger.jobs.renew(lost, 60),
-        lambda: ledger.jobs.seal(lost, 1),
+        lambda: ledger.jobs.close_assignment(lost, 1),
         lambda: ledger.jobs.abandon(lost),
     ):
         with pytest.raises(LeaseLostError):
@@ -122,18 +122,18 @@ def test_standings_follow_what_happened_to_a_row(ledger: Ledger, candidates: Cal
     others = ledger.jobs.classify(opened(ledger, OTHER), contacts, dedupe_by="phone")
 
     assert standings == [
-        Standing.ACCEPTED,
-        Standing.FRESH,
-        Standing.UNRESOLVED,
-        Standing.DOUBT,
-        Standing.FRESH,
+        CandidateStatus.ACCEPTED,
+        CandidateStatus.FRESH,
+        CandidateStatus.UNRESOLVED,
+        CandidateStatus.DOUBT,
+        CandidateStatus.FRESH,
     ]
     assert others == [
-        Standing.DUPLICATE,
-        Standing.FRESH,
-        Standing.DUPLICATE,
-        Standing.DUPLICATE,
-        Standing.FRESH,
+        CandidateStatus.DUPLICATE,
+        CandidateStatus.FRESH,
+        CandidateStatus.DUPLICATE,
+        CandidateStatus.DUPLICATE,
+        CandidateStatus.FRESH,
     ]
 
 
@@ -146,8 +146,8 @@ def test_a_number_under_a_fresh_reference_is_known(
     ledger.jobs.record_outcomes(assignment, Outcomes(accepted=references(contacts)))
     renamed = [attrs.evolve(contact, reference_id=f"fresh-{n}") for n, contact in enumerate(contacts)]
 
-    assert ledger.jobs.classify(assignment, renamed, dedupe_by="phone") == [Standing.ACCEPTED] * 2
-    assert ledger.jobs.classify(assignment, renamed, dedupe_by="reference_id") == [Standing.FRESH] * 2
+    assert ledger.jobs.classify(assignment, renamed, dedupe_by="phone") == [CandidateStatus.ACCEPTED] * 2
+    assert ledger.jobs.classify(assignment, renamed, dedupe_by="reference_id") == [CandidateStatus.FRESH] * 2
     assert ledger.jobs.begin(assignment, renamed, dedupe_by="phone").candidates == []
 
 
@@ -160,7 +160,7 @@ def test_a_known_reference_with_another_number_is_a_conflict(
 
     swapped = attrs.evolve(two, reference_id=one.reference_id)
 
-    assert ledger.jobs.classify(assignment, [swapped], dedupe_by="phone") == [Standing.CONFLICT]
+    assert ledger.jobs.classify(assignment, [swapped], dedupe_by="phone") == [CandidateStatus.CONFLICT]
     assert ledger.jobs.begin(assignment, [swapped], dedupe_by="phone").candidates == []
 
 
@@ -222,15 +222,18 @@ def test_a_job_that_others_assigned_is_not_assigned_again(
     assert ledger.jobs.record_listing("g1", [job]).foreign == 1
 
     assignment = opened(ledger)
-    assert ledger.jobs.classify(assignment, contacts, dedupe_by="phone") == [Standing.DUPLICATE, Standing.FRESH]
+    assert ledger.jobs.classify(assignment, contacts, dedupe_by="phone") == [
+        CandidateStatus.DUPLICATE,
+        CandidateStatus.FRESH,
+    ]
     batch = ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
     assert references(batch.candidates) == references(contacts[1:])
 
 
 def test_one_caller_an_interval_may_look(ledger: Ledger) -> None:
-    assert [ledger.jobs.claim_look("g1", 60) for _ in range(3)] == [True, False, False]
-    assert ledger.jobs.claim_look("g2", -1)
-    assert ledger.jobs.claim_look("g2", -1)
+    assert [ledger.jobs.claim_reconcile("g1", 60) for _ in range(3)] == [True, False, False]
+    assert ledger.jobs.claim_reconcile("g2", -1)
+    assert ledger.jobs.claim_reconcile("g2", -1)
 
 
 def test_a_waiter_sees_each_change_once_and_none_too_late(
@@ -242,7 +245,7 @@ def test_a_waiter_sees_each_change_once_and_none_too_late(
     assert groups.keys() == {"g1"}
     assert ledger.jobs.changed_since(sequence) == (sequence, {})
 
-    ledger.jobs.seal(assignment, 0)
+    ledger.jobs.close_assignment(assignment, 0)
 
     assert ledger.jobs.changed_since(sequence)[1].keys() == {"g1"}
-    assert ledger.jobs.state("g1").sealed_assignments == 1
+    assert ledger.jobs.state("g1").closed_assignments == 1

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import Connection, MetaData, create_engine, event, select, text
 
 from airflow_provider_outbound.core.ledger import Incoming, migrations, open_ledger, schema
-from airflow_provider_outbound.core.ledger.vault import Identity, Vault
+from airflow_provider_outbound.core.ledger.cipher import FieldCipher, Identity
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -40,7 +40,7 @@ MESSAGE = (
 def build(url: str, key: str, revision: str) -> None:
     """A ledger as the version of that revision left it: a row of each kind, written with the columns of then."""
     engine = create_engine(url)
-    vault, identity = Vault([key]), Identity(b"i" * 32)
+    cipher, identity = FieldCipher([key]), Identity(b"i" * 32)
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -51,11 +51,11 @@ def build(url: str, key: str, revision: str) -> None:
         command.upgrade(config, revision)
         tables = MetaData()
         tables.reflect(connection)
-        fill(connection, tables, vault, identity)
+        fill(connection, tables, cipher, identity)
     engine.dispose()
 
 
-def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Identity) -> None:
+def fill(connection: Connection, tables: MetaData, cipher: FieldCipher, identity: Identity) -> None:
     at = WHEN.replace(tzinfo=None) if connection.dialect.name == "sqlite" else WHEN
     contact = {
         "phone_number": "13900000001",
@@ -68,7 +68,7 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
     job = {"job_group_id": "g1", "assignment_id": "a1", "unique_phone": True, "sent_at": at}
     content: dict[str, list[dict[str, Any]]] = {
         "ledger": [
-            {"id": 1, "ledger_id": "l1", "identity_key": vault.encrypt(b"i" * 32), "sequence": 7, "created_at": at}
+            {"id": 1, "ledger_id": "l1", "identity_key": cipher.encrypt(b"i" * 32), "sequence": 7, "created_at": at}
         ],
         "job_groups": [{"job_group_id": "g1", "run_key": "key", **task, "created_at": at, "changed": 7}],
         "assignments": [
@@ -102,14 +102,14 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
                 "status_hash": Event.from_message(MESSAGE).hash,
                 "source": "message",
                 "completions": [Event.from_message(MESSAGE).completion],
-                "contact": vault.encrypt_json({**contact, "e164": "+8613900000001"}),
+                "contact": cipher.encrypt_json({**contact, "e164": "+8613900000001"}),
             },
             {
                 **job,
                 "reference_id": "ref-2",
                 "phone_key": identity.phone_key("+8613900000002"),
                 "state": "in_doubt",
-                "contact": vault.encrypt_json({**contact, "e164": "+8613900000002"}),
+                "contact": cipher.encrypt_json({**contact, "e164": "+8613900000002"}),
             },
         ],
         "calls": [
@@ -120,7 +120,7 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
                 "status": "SucceededFinish",
                 "started_at": at,
                 "ended_at": at,
-                "body": vault.encrypt(b"{}"),
+                "body": cipher.encrypt(b"{}"),
             }
         ],
         "recordings": [
@@ -129,7 +129,7 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
                 "file_name": "a.wav",
                 "job_group_id": "g1",
                 "job_id": "job-1",
-                "body": vault.encrypt(b"{}"),
+                "body": cipher.encrypt(b"{}"),
                 "recorded_at": at,
             }
         ],
@@ -143,16 +143,16 @@ def fill(connection: Connection, tables: MetaData, vault: Vault, identity: Ident
                 "occurred_at": at,
                 "recorded_at": at,
                 "topic": "t",
-                "body": vault.encrypt(MESSAGE),
+                "body": cipher.encrypt(MESSAGE),
             }
         ],
         "quarantine": [
-            {"hash": "0" * 64, "topic": "t", "reason": "empty", "recorded_at": at, "body": vault.encrypt(b"")}
+            {"hash": "0" * 64, "topic": "t", "reason": "empty", "recorded_at": at, "body": cipher.encrypt(b"")}
         ],
         "cursors": [{"name": "crm", "sequence": 5, "moved_at": at}],
     }
     if "ledger_keys" in tables.tables:
-        content["ledger_keys"] = [{"key_id": vault.key_ids[0], "noted_at": at, "rekey_id": None}]
+        content["ledger_keys"] = [{"key_id": cipher.key_ids[0], "noted_at": at, "rekey_id": None}]
     for name, rows in content.items():
         for row in rows:
             connection.execute(tables.tables[name].insert(), row)
@@ -229,7 +229,7 @@ def test_what_an_earlier_version_knew_is_known(url: str, key: str, revision: str
         assert (result.phone_number, result.answered, result.revision) == ("13900000001", True, 1)
         # Its task finds its group and its assignment again, with the doubt it left.
         assert ledger.jobs.find_job_group("key") is not None
-        assert ledger.jobs.state("g1").sealed == 1
+        assert ledger.jobs.state("g1").closed == 1
         assert ledger.jobs.state("g1").has_doubt
         assert [message.reason for message in ledger.quarantine.iter_messages()] == ["empty"]
         # Its people are recognised: nobody is called twice across an upgrade.
@@ -344,7 +344,7 @@ def test_a_key_that_is_rotated_leaves_old_rows_readable_and_writes_new_ones(url:
     with open_ledger(url, [newer, key]) as ledger:
         ledger.inbox.record([Incoming(body=later, message_id="m", topic="t")])
         both = list(ledger.jobs.iter_results("g1"))
-        ledger.seal_identity()
+        ledger.encrypt_identity()
     with pytest.raises(LedgerKeyError, match="not among the keys given"):
         open_ledger(url, [newer])
     with open_ledger(url, [newer], require_keys=False) as ledger:
@@ -363,7 +363,7 @@ def test_messages_about_rows_of_a_lost_key_are_still_taken_in(url: str, key: str
     newer = Fernet.generate_key().decode()
     again = MESSAGE.replace(b"1777624200000", b"1777624300000").replace(b"SucceededFinish", b"SucceededTransfer")
     with open_ledger(url, [newer, key]) as ledger:
-        ledger.seal_identity()
+        ledger.encrypt_identity()
     with open_ledger(url, [key, newer]) as ledger:
         ledger.inbox.record([Incoming(body=MESSAGE, message_id="m", topic="t")])
     with pytest.raises(LedgerKeyError, match="not among the keys given"):

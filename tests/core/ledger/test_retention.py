@@ -66,7 +66,7 @@ def campaign(ledger: Ledger, group: str = "g1", jobs: int = 3) -> None:
     ledger.inbox.record([message(group, job) for job in range(jobs)])
     recording = {"taskId": f"{group}-1-0", "fileName": "a.wav", "url": "oss://bucket/a.wav"}
     ledger.inbox.record([message(group, 1, kind="RecordingReady", at=2, recording=recording)])
-    ledger.jobs.seal(assignment, 0)
+    ledger.jobs.close_assignment(assignment, 0)
 
 
 def let_time_pass(ledger: Ledger, by: timedelta = OLD) -> None:
@@ -221,11 +221,11 @@ def test_what_a_waiter_saw_last_does_not_overwrite_a_tombstone(ledger: Ledger) -
 
 
 def _wait(ledger: Ledger) -> None:
-    assert ledger.jobs.claim_look("g1", 300)
+    assert ledger.jobs.claim_reconcile("g1", 300)
 
 
 def _wait_in_a_triggerer_that_is_down(ledger: Ledger) -> None:
-    assert ledger.jobs.claim_look("g1", 300)
+    assert ledger.jobs.claim_reconcile("g1", 300)
     with ledger.write() as connection:
         moment = ledger.time(connection) - timedelta(hours=20)
         connection.execute(update(schema.job_groups).values(look_due_at=moment))
@@ -320,7 +320,7 @@ def test_jobs_of_unknown_fate_that_were_given_up_do_not_stay_for_ever(
 def test_a_complete_group_is_purged_as_soon_as_its_last_look_is_over(ledger: Ledger) -> None:
     campaign(ledger)
     let_time_pass(ledger)
-    ledger.jobs.claim_look("g1", 0)
+    ledger.jobs.claim_reconcile("g1", 0)
     ledger.jobs.save_reconcile_state("g1", _confirmed(1, 0))
 
     assert [group.job_group_id for group in ledger.retention.purge(LIMIT).purged] == ["g1"]
@@ -379,7 +379,7 @@ def test_an_event_that_comes_while_old_ones_are_forgotten_stays(
 ) -> None:
     campaign(ledger)
     let_time_pass(ledger)
-    ledger.jobs.claim_look("g1", 300)  # the group stays, its events go
+    ledger.jobs.claim_reconcile("g1", 300)  # the group stays, its events go
     delete = retention_module.Retention._delete
 
     def interrupted(self: Any, *arguments: Any, **options: Any) -> int:
@@ -572,7 +572,7 @@ def test_what_is_assigned_after_that_may_be_dialled_again(
     contacts = candidates(1)
     ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
     ledger.jobs.record_outcomes(assignment, Outcomes(accepted=[contacts[0].reference_id]))
-    ledger.jobs.seal(assignment, 1)
+    ledger.jobs.close_assignment(assignment, 1)
 
     purge = ledger.retention.purge(timedelta(0), job_group_id="g1")
 

@@ -49,7 +49,7 @@ _COUNTS = {JobStatus.SCHEDULING: "scheduling", JobStatus.EXECUTING: "executing",
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class JobCommand:
     """
     What to do to which jobs of a group: all, or those named.
 
@@ -123,7 +123,7 @@ class Order:
         check(group)
         return False
 
-    def by_job_id(self, client: OutboundBotClient, ledger: Ledger) -> Order:
+    def by_job_id(self, client: OutboundBotClient, ledger: Ledger) -> JobCommand:
         """The same order with job ids instead of reference ids, as :meth:`remaining` needs it."""
         if not self.reference_ids:
             return self

@@ -11,13 +11,13 @@ from contextlib import suppress
 from airflow_provider_outbound.exceptions import LedgerUnavailableError
 
 #: Takes so many turns, of so many a second, from those that all processes share; seconds until the first of them.
-TakeTurns = Callable[[int, float], float]
+TakeSlots = Callable[[int, float], float]
 
 #: Turns of so many seconds are taken at a time. Those of a process that has nothing to send in this time are lost.
 _SPAN = 0.25
 
 
-class Pace:
+class RateLimiter:
     """
     Spaces out the requests of all threads of this process, and of all others with which it shares turns.
 
@@ -26,9 +26,9 @@ class Pace:
         the ledger cannot be reached, it goes on as if it were: a campaign must be stoppable then too.
     """
 
-    def __init__(self, per_second: float | None, take_turns: TakeTurns | None = None) -> None:
+    def __init__(self, per_second: float | None, take_slots: TakeSlots | None = None) -> None:
         self._per_second = per_second
-        self._take_turns = take_turns
+        self._take_turns = take_slots
         self._lock = threading.Lock()
         self._turns: deque[float] = deque()
         self._next = 0.0

@@ -11,7 +11,7 @@ from airflow_provider_outbound.core.ledger import Candidate
 Batch = Sequence[Candidate]
 
 
-class Backlog:
+class WorkQueue:
     """
     What waits between the thread that journals and those that send.
 

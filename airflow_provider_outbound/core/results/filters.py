@@ -30,7 +30,7 @@ def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> 
     :raises JobGroupUnknownError: the ledger does not know the group; at once.
     :raises JobGroupPurgedError: the group's rows were purged; at once.
     """
-    matches = chooser(only)
+    matches = result_filter(only)
     check_group(ledger, job_group_id)
     if needs_details(only):
         lacking = sum(lacks_details(result) for result in ledger.jobs.iter_results(job_group_id))
@@ -76,7 +76,7 @@ def lacks_details(result: JobResult) -> bool:
     return result.details is None and result.answered and result.has_ended and result.job_id is not None
 
 
-def chooser(only: str | None) -> Callable[[JobResult], bool]:
+def result_filter(only: str | None) -> Callable[[JobResult], bool]:
     """
     Whether a result is meant.
 

@@ -13,7 +13,7 @@ import attrs
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.fold import JobFacts, better, named_calls
+from airflow_provider_outbound.core.ledger.job_facts import JobFacts, better, named_calls
 from airflow_provider_outbound.core.ledger.listed_numbers import complete_number, is_same_number
 from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.core.ledger.statements import chunks, insert_of
@@ -61,7 +61,7 @@ def _upsert_calls(dialect: str) -> Any:
     )
 
 
-class FactWriter:
+class JobProjector:
     """
     Folds facts into rows, once. The caller holds the event sequence, so no other writer of facts runs.
 
@@ -100,11 +100,11 @@ class FactWriter:
         touched: list[JobFacts] = []
         for (group_id, fact), phone_key in zip(facts, phones, strict=True):
             row = self._find(group_id, fact, phone_key) or self._adopt(group_id, fact, phone_key)
-            self._fold(row, fact)
+            self._apply(row, fact)
             touched.append(row)
         for row in {id(row): row for row in touched}.values():
             if row.job_id is not None:
-                row.fold_calls(self._calls[row.job_id].values())
+                row.apply_calls(self._calls[row.job_id].values())
         self._write()
         ours = sum(row.assignment_id is not None for row in touched)
         return ours, len(touched) - ours
@@ -193,7 +193,7 @@ class FactWriter:
             return True
         # The reference is ours, so the service may write the number as it likes, but not name another one. Without the
         # key nobody can tell, and a guess would call somebody twice or count another person's job as ours.
-        sent = self._database.vault.decrypt_json(row.contact)["e164"]
+        sent = self._database.cipher.decrypt_json(row.contact)["e164"]
         return is_same_number(fact.phone_number or "", sent)
 
     def _kept_reference(self, fact: Event | Job) -> str | None:
@@ -218,7 +218,7 @@ class FactWriter:
         self._index(row)
         return row
 
-    def _fold(self, row: JobFacts, fact: Event | Job) -> None:
+    def _apply(self, row: JobFacts, fact: Event | Job) -> None:
         row.state = JobState.ACCEPTED
         if row.job_id is None:
             row.job_id = fact.job_id
@@ -226,7 +226,7 @@ class FactWriter:
         if row.phone_key is None:
             row.phone_key = self._phone_key(fact)
         if row.contact is None and fact.phone_number:
-            row.contact = self._database.vault.encrypt_json(
+            row.contact = self._database.cipher.encrypt_json(
                 {
                     "phone_number": fact.phone_number,
                     "e164": complete_number(fact.phone_number) or fact.phone_number,
@@ -237,10 +237,10 @@ class FactWriter:
                 }
             )
         if isinstance(fact, Event):
-            row.fold_event(fact)
+            row.apply_event(fact)
             calls: Iterable[Call] = fact.calls
         else:
-            row.fold_job(fact)
+            row.apply_job(fact)
             calls = named_calls(fact)
         for call in calls:
             if call.task_id is None or len(call.task_id) > 128:
@@ -282,7 +282,7 @@ class FactWriter:
                         "planned_at": call.planned_at,
                         "started_at": call.started_at,
                         "ended_at": call.ended_at,
-                        "body": self._database.vault.encrypt_json(call.raw),
+                        "body": self._database.cipher.encrypt_json(call.raw),
                     }
                     for (job_id, task_id), (group_id, call) in self._new_calls.items()
                 ],

@@ -13,24 +13,24 @@ from typing import Any, Literal, Self
 
 from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Reject
 from airflow_provider_outbound.core.files import atomic_write
-from airflow_provider_outbound.core.ledger import Candidate, Standing
+from airflow_provider_outbound.core.ledger import Candidate, CandidateStatus
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import mask, redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 
 DedupeBy = Literal["phone", "reference_id"]
-Classify = Callable[[Sequence[Candidate]], list[Standing]]
+Classify = Callable[[Sequence[Candidate]], list[CandidateStatus]]
 Identify = Callable[[Contact], Candidate]
 
 #: Rows looked up in the ledger at a time.
 CHUNK = 400
 #: Standings of contacts that come into the group by this assignment.
-_NEW = (Standing.FRESH, Standing.LEFT)
+_NEW = (CandidateStatus.FRESH, CandidateStatus.LEFT)
 #: Rejects repeated in an error message.
 _SHOWN = 3
 
 
-class Intake:
+class ContactScreening:
     """
     One reading of a source.
 
@@ -73,23 +73,23 @@ class Intake:
         self.fresh = 0
         self.first_rejects: list[Reject] = []
 
-    def __iter__(self) -> Generator[tuple[Candidate, Standing]]:
+    def __iter__(self) -> Generator[tuple[Candidate, CandidateStatus]]:
         """Each contact that this assignment has or may have in the group, or may take over, once, with its standing."""
         with closing(Seen(unique_phone=self._dedupe_by == "phone")) as seen:
             contacts = iter(self._wanted())
             while chunk := list(islice(contacts, CHUNK)):
                 fresh = [candidate for candidate in map(self._identify, chunk) if self._is_new(candidate, seen)]
-                standings = [Standing.FRESH] * len(fresh) if self._classify is None else self._classify(fresh)
-                for candidate, standing in zip(fresh, standings, strict=True):
-                    if standing is Standing.CONFLICT:
+                statuses = [CandidateStatus.FRESH] * len(fresh) if self._classify is None else self._classify(fresh)
+                for candidate, status in zip(fresh, statuses, strict=True):
+                    if status is CandidateStatus.CONFLICT:
                         self._conflict(candidate)
-                    elif standing is Standing.DUPLICATE:
+                    elif status is CandidateStatus.DUPLICATE:
                         self.duplicates += 1
-                    elif standing is Standing.CAPPED or (standing in _NEW and self.fresh == self._most):
+                    elif status is CandidateStatus.CAPPED or (status in _NEW and self.fresh == self._most):
                         self.capped += 1
                     else:
-                        self.fresh += standing in _NEW
-                        yield candidate, standing
+                        self.fresh += status in _NEW
+                        yield candidate, status
 
     def summary_of_rejects(self) -> str:
         """The first rejects in words."""
@@ -110,12 +110,12 @@ class Intake:
                 yield item
 
     def _is_new(self, candidate: Candidate, seen: Seen) -> bool:
-        standing = seen.add(candidate.reference_id, candidate.phone_key)
-        if standing is Standing.CONFLICT:
+        status = seen.add(candidate.reference_id, candidate.phone_key)
+        if status is CandidateStatus.CONFLICT:
             self._conflict(candidate)
-        elif standing is Standing.DUPLICATE:
+        elif status is CandidateStatus.DUPLICATE:
             self.duplicates += 1
-        return standing is Standing.FRESH
+        return status is CandidateStatus.FRESH
 
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact
@@ -153,13 +153,13 @@ class Seen:
             self._db.execute("CREATE UNIQUE INDEX phone ON seen (phone_key)")
         self._db.execute("BEGIN")
 
-    def add(self, reference_id: str, phone_key: str) -> Standing:
+    def add(self, reference_id: str, phone_key: str) -> CandidateStatus:
         """Whether this was not met, was met, or was met with another number."""
         added = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (reference_id, phone_key))
         if added.rowcount:
-            return Standing.FRESH
+            return CandidateStatus.FRESH
         found = self._db.execute("SELECT phone_key FROM seen WHERE reference_id = ?", (reference_id,)).fetchone()
-        return Standing.DUPLICATE if found in (None, (phone_key,)) else Standing.CONFLICT
+        return CandidateStatus.DUPLICATE if found in (None, (phone_key,)) else CandidateStatus.CONFLICT
 
     def close(self) -> None:
         """Drop them."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
-from airflow_provider_outbound.triggers.gate import Gate
+from airflow_provider_outbound.triggers.limiter import CapacityLimiter
 from airflow_provider_outbound.triggers.threads import Threads
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
 settings_reader = Threads(1, "outbound-settings")
 #: Where triggers look up their connections and settings. Airflow looks up one connection at a time, so nobody is held
 #: up; but what a thousand lookups bring at once would keep the loop to themselves.
-entrance = Gate(8)
+lookup_limiter = CapacityLimiter(8)
 
 
 async def load_watch(rocketmq_conn_id: str | None, settings: config.Settings) -> WatchSettings:
@@ -56,7 +56,7 @@ async def load_watch(rocketmq_conn_id: str | None, settings: config.Settings) ->
     )
 
 
-class Desk:
+class SharedResources:
     """
     What all waits of this process share: one engine, a few threads, one client for each connection.
 
@@ -65,7 +65,7 @@ class Desk:
     """
 
     #: Open desks by ledger.
-    open: ClassVar[dict[tuple[str, tuple[str, ...]], Desk]] = {}
+    open: ClassVar[dict[tuple[str, tuple[str, ...]], SharedResources]] = {}
     registry_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, settings: config.Settings) -> None:
@@ -127,20 +127,20 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk_of(settings: config.Settings) -> AsyncIterator[Desk]:
+async def shared_resources(settings: config.Settings) -> AsyncIterator[SharedResources]:
     """The desk of a ledger: made for the first who comes, closed after the last has gone."""
     key = (settings.ledger_url, settings.ledger_keys)
-    with Desk.registry_lock:
-        desk = Desk.open.get(key)
-        if desk is None:
-            desk = Desk.open[key] = Desk(settings)
-        desk.users += 1
+    with SharedResources.registry_lock:
+        shared = SharedResources.open.get(key)
+        if shared is None:
+            shared = SharedResources.open[key] = SharedResources(settings)
+        shared.users += 1
     try:
-        yield desk
+        yield shared
     finally:
-        with Desk.registry_lock:
-            desk.users -= 1
-            if not desk.users:
-                del Desk.open[key]
-        if not desk.users:
-            desk.close()
+        with SharedResources.registry_lock:
+            shared.users -= 1
+            if not shared.users:
+                del SharedResources.open[key]
+        if not shared.users:
+            shared.close()

@@ -14,54 +14,54 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_outbound.core.ledger.vault import Vault
+from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
-_ALTERED = bytearray(Vault([NEW]).encrypt(b"altered"))
+_ALTERED = bytearray(FieldCipher([NEW]).encrypt(b"altered"))
 _ALTERED[-1] ^= 1
 
 
 @pytest.mark.parametrize("plain", [pytest.param(b"", id="empty"), pytest.param(b"g\x00\x01" * 1000, id="long")])
 def test_what_was_encrypted_is_read_again(plain: bytes) -> None:
-    token = Vault([OLD]).encrypt(plain)
+    token = FieldCipher([OLD]).encrypt(plain)
 
-    assert Vault([NEW, OLD]).decrypt(token) == plain
+    assert FieldCipher([NEW, OLD]).decrypt(token) == plain
     assert plain == b"" or plain not in token
 
 
 def test_equal_rows_do_not_look_equal() -> None:
-    vault = Vault([OLD])
+    cipher = FieldCipher([OLD])
 
-    assert len({vault.encrypt(b"13800000000") for _ in range(100)}) == 100
+    assert len({cipher.encrypt(b"13800000000") for _ in range(100)}) == 100
 
 
 def test_rows_of_fernet_stay_readable() -> None:
     token = Fernet(OLD).encrypt(b"13800000000")
 
-    assert Vault([NEW, OLD]).decrypt(token) == b"13800000000"
-    assert Vault([OLD]).is_newest(token)
-    assert not Vault([NEW, OLD]).is_newest(token)
+    assert FieldCipher([NEW, OLD]).decrypt(token) == b"13800000000"
+    assert FieldCipher([OLD]).is_newest(token)
+    assert not FieldCipher([NEW, OLD]).is_newest(token)
 
 
 @pytest.mark.parametrize(
     "token",
     [
-        pytest.param(Vault([OLD]).encrypt(b"of another key"), id="another-key"),
+        pytest.param(FieldCipher([OLD]).encrypt(b"of another key"), id="another-key"),
         pytest.param(Fernet(OLD).encrypt(b"of another key"), id="another-fernet-key"),
         pytest.param(bytes(_ALTERED), id="altered"),
-        pytest.param(Vault([NEW]).encrypt(b"cut short")[:20], id="cut-short"),
-        pytest.param(Vault([NEW]).encrypt(b"cut short")[:5], id="cut-in-its-nonce"),
+        pytest.param(FieldCipher([NEW]).encrypt(b"cut short")[:20], id="cut-short"),
+        pytest.param(FieldCipher([NEW]).encrypt(b"cut short")[:5], id="cut-in-its-nonce"),
         pytest.param(b"", id="empty"),
         pytest.param(b"no token at all", id="no-token"),
     ],
 )
 def test_what_no_key_opens_is_said(token: bytes) -> None:
-    vault = Vault([NEW])
+    cipher = FieldCipher([NEW])
 
-    assert not vault.is_newest(token)
+    assert not cipher.is_newest(token)
     with pytest.raises(LedgerKeyError, match="none of the keys opens this row"):
-        vault.decrypt(token)
+        cipher.decrypt(token)
 
 
 KEYS = [OLD, NEW, *(Fernet.generate_key().decode() for _ in range(3))]
@@ -84,15 +84,15 @@ def read_independently(key: str, token: bytes) -> bytes | None:
 def test_the_key_that_opens_a_row_is_found_or_none_is(
     writer: str, readers: Sequence[str], plain: bytes, is_fernet: bool
 ) -> None:
-    token = Fernet(writer).encrypt(plain) if is_fernet else Vault([writer]).encrypt(plain)
-    vault = Vault(readers)
+    token = Fernet(writer).encrypt(plain) if is_fernet else FieldCipher([writer]).encrypt(plain)
+    cipher = FieldCipher(readers)
 
-    found = vault.find(token)
+    found = cipher.find(token)
 
     able = [key for key in readers if read_independently(key, token) is not None]
     assert able == [key for key in readers if key == writer]
-    assert found == ((Vault([writer]).key_ids[0], plain) if able else None)
-    again = vault.encrypt(plain)
+    assert found == ((FieldCipher([writer]).key_ids[0], plain) if able else None)
+    again = cipher.encrypt(plain)
     assert [read_independently(key, again) for key in KEYS] == [plain if key == readers[0] else None for key in KEYS]
 
 
@@ -101,8 +101,8 @@ def test_the_key_that_opens_a_row_is_found_or_none_is(
 def test_keys_are_told_apart_by_what_tells_nothing_about_them(one: bytes, other: bytes) -> None:
     keys = [base64.urlsafe_b64encode(secret).decode() for secret in (one, other)]
 
-    names = Vault(keys).key_ids
+    names = FieldCipher(keys).key_ids
 
-    assert names == (*Vault(keys[:1]).key_ids, *Vault(keys[1:]).key_ids)
+    assert names == (*FieldCipher(keys[:1]).key_ids, *FieldCipher(keys[1:]).key_ids)
     assert all(len(name) == 8 and set(name) <= set("0123456789abcdef") for name in names)
     assert (names[0] == names[1]) == (one == other)

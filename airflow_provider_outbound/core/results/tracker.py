@@ -40,7 +40,7 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @attrs.define(kw_only=True, eq=False)
-class Wanted:
+class PendingRecording:
     """A recording that is not there yet."""
 
     task_id: str
@@ -92,7 +92,7 @@ class Present:
             ) from None
 
 
-class Watched:
+class RecordingTracker:
     """The answered calls of a group as the ledger gets to know them, and which of them lack a file."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Watched:
         self._look_at = self._refresh_at = 0.0
         self._changed = -1
         self._calls: list[RecordedCall] = []
-        self._wanted: dict[str, Wanted] = {}
+        self._pending: dict[str, PendingRecording] = {}
         self._has_unfinished = True
         self.downloaded = 0
 
@@ -128,12 +128,12 @@ class Watched:
     @property
     def is_over(self) -> bool:
         """Whether nothing is missing and nothing is to come."""
-        return not (self._wanted or self._unnamed or self._has_unfinished)
+        return not (self._pending or self._unnamed or self._has_unfinished)
 
     @property
     def missing(self) -> list[str]:
         """Those that lack a file, as the files would be called."""
-        return [*self._wanted, *self._unnamed]
+        return [*self._pending, *self._unnamed]
 
     @property
     def _unnamed(self) -> list[str]:
@@ -159,49 +159,49 @@ class Watched:
         self._calls = self._ledger.details.recorded_calls(self._job_group_id)
         if self._unnamed and not had_unnamed:
             self._refresh_at = self._look_at = now
-        patience = self._notice_patience if self._ledger.details.hears(self._job_group_id) else 0.0
+        patience = self._notice_patience if self._ledger.details.has_messages(self._job_group_id) else 0.0
         for call in self._calls:
             if call.task_id is not None:
                 self._want(call, call.task_id, now, patience)
 
-    def due(self, most: int) -> list[Wanted]:
+    def due(self, most: int) -> list[PendingRecording]:
         """Some of those that may be tried now."""
         now = time.monotonic()
-        found: list[Wanted] = []
-        for wanted in self._wanted.values():
+        found: list[PendingRecording] = []
+        for pending in self._pending.values():
             if len(found) >= most:
                 break
-            if not wanted.running and wanted.at <= now:
-                wanted.running = True
-                found.append(wanted)
+            if not pending.running and pending.at <= now:
+                pending.running = True
+                found.append(pending)
         return found
 
-    def put_off(self, wanted: Wanted) -> None:
+    def put_off(self, pending: PendingRecording) -> None:
         """Try again later."""
-        wanted.running, wanted.at = False, time.monotonic() + wanted.pause
-        wanted.pause = min(wanted.pause * 2, _LONGEST_PAUSE)
+        pending.running, pending.at = False, time.monotonic() + pending.pause
+        pending.pause = min(pending.pause * 2, _LONGEST_PAUSE)
 
-    def has(self, wanted: Wanted) -> None:
+    def has(self, pending: PendingRecording) -> None:
         """Its file is there now."""
-        del self._wanted[wanted.stem]
-        self._present.add(wanted.stem)
+        del self._pending[pending.stem]
+        self._present.add(pending.stem)
         self.downloaded += 1
 
     def _want(self, call: RecordedCall, task_id: str, now: float, patience: float) -> None:
         stem = f"{_name(call.job_id)}_{_name(task_id)}"
         if stem in self._present:
             return
-        wanted = self._wanted.get(stem)
-        if wanted is None:
-            self._wanted[stem] = Wanted(
+        pending = self._pending.get(stem)
+        if pending is None:
+            self._pending[stem] = PendingRecording(
                 task_id=task_id,
                 stem=stem,
                 has_notice=call.has_notice,
                 at=now if call.has_notice else now + patience,
                 pause=_FIRST_PAUSE * self._poll_interval,
             )
-        elif call.has_notice and not wanted.has_notice:
-            wanted.has_notice, wanted.at = True, now
+        elif call.has_notice and not pending.has_notice:
+            pending.has_notice, pending.at = True, now
 
     def _refresh(self, *, known: bool) -> None:
         """Take in what the API says of jobs whose end, or whose call, no message told."""

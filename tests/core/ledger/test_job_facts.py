@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_provider_outbound.core.ledger.fold import LATEST, JobFacts
+from airflow_provider_outbound.core.ledger.job_facts import LATEST, JobFacts
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.job import Call
 
@@ -40,7 +40,7 @@ def test_calls_by_messages_and_by_the_api_are_one_story(
     for order in (calls, calls[::-1]):
         row = JobFacts(job_group_id="g", reference_id="r", phone_key=None, unique_phone=False, state="accepted")
 
-        row.fold_calls(order)
+        row.apply_calls(order)
 
         assert (row.call_status, row.answered, row.attempts) == expected
 
@@ -62,6 +62,6 @@ def test_a_call_right_after_another_is_not_taken_for_it() -> None:
     )
     facts = JobFacts(job_group_id="g", reference_id="r", phone_key=None, unique_phone=False, state="accepted")
 
-    facts.fold_calls([first, second])
+    facts.apply_calls([first, second])
 
     assert (facts.attempts, facts.answered) == (2, True)

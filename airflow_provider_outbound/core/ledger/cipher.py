@@ -56,7 +56,7 @@ class _Key:
             return None
 
 
-class Vault:
+class FieldCipher:
     """
     Encrypts with the first key, decrypts with any.
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from airflow_provider_outbound.triggers.gate import Gate
+from airflow_provider_outbound.triggers.limiter import CapacityLimiter
 
 
 def test_a_hundred_go_through_a_few_at_a_time_and_in_turn() -> None:
-    gate = Gate(3)
+    gate = CapacityLimiter(3)
     inside = most = 0
     order: list[int] = []
 
@@ -33,7 +33,7 @@ def test_a_hundred_go_through_a_few_at_a_time_and_in_turn() -> None:
 
 
 def test_every_loop_has_a_gate_of_its_own_which_goes_with_it() -> None:
-    gate = Gate(1)
+    gate = CapacityLimiter(1)
 
     async def one() -> int:
         async with gate.passed():
@@ -48,7 +48,7 @@ def test_every_loop_has_a_gate_of_its_own_which_goes_with_it() -> None:
 
 
 def test_one_that_is_cancelled_or_fails_leaves_its_place() -> None:
-    gate = Gate(1)
+    gate = CapacityLimiter(1)
 
     async def stay() -> None:
         async with gate.passed():

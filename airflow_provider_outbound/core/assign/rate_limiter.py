@@ -23,7 +23,7 @@ _LEAST_GROWTH = 0.4
 _SPAN, _COUNT = 10.0, 3.0
 
 
-class Gate:
+class AdaptiveRateLimiter:
     """
     Holds requests back: by their number in flight, and once the service has throttled us, by a rate.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Turns:
+class SharedRateLimiter:
     """Reads and writes of ``request_turns``."""
 
     def __init__(self, database: Database) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Gate:
+class CapacityLimiter:
     """
     Lets a few tasks in at a time, in the order in which they came; each loop has a gate of its own.
 

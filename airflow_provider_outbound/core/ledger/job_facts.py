@@ -50,7 +50,7 @@ class JobFacts:
     completions: list[str] | None = None
     contact: bytes | None = attrs.field(default=None, repr=False)
 
-    def fold_event(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         """Take in what a message says of the job itself."""
         time = 0 if event.occurred_at is None else to_milliseconds(event.occurred_at)
         later = (time, event.hash) > (self.status_time, self.status_hash)
@@ -64,7 +64,7 @@ class JobFacts:
         self.status, self.failure_reason = event.status, event.failure_reason
         self.status_time, self.status_hash, self.source = time, event.hash, "message"
 
-    def fold_job(self, job: Job) -> None:
+    def apply_job(self, job: Job) -> None:
         """Take in what the API says, where no message has said more."""
         if job.status is None or (self.source == "message" and (self.terminal or not job.status.is_terminal)):
             return
@@ -78,7 +78,7 @@ class JobFacts:
         self.terminal = job.status.is_terminal
         self.status_time, self.status_hash, self.source = 0, "", "api"
 
-    def fold_calls(self, calls: Iterable[Call]) -> None:
+    def apply_calls(self, calls: Iterable[Call]) -> None:
         """Take in all calls known of the job."""
         known = tuple(calls)
         listed = next((call for call in known if call.task_id == LATEST), None)

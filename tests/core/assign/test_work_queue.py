@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_outbound.core.assign.backlog import Backlog
+from airflow_provider_outbound.core.assign.work_queue import WorkQueue
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def still_waits(*futures: Future[Any]) -> bool:
 
 
 def test_batches_are_taken_in_order_and_those_given_back_come_last(in_thread):
-    backlog = Backlog()
+    backlog = WorkQueue()
     backlog.add(["first", "second"])
 
     backlog.give_back(backlog.take())
@@ -37,7 +37,7 @@ def test_batches_are_taken_in_order_and_those_given_back_come_last(in_thread):
 
 
 def test_all_is_done_only_when_what_was_taken_is(in_thread):
-    backlog = Backlog()
+    backlog = WorkQueue()
     backlog.add(["only"])
     taken = backlog.take()
 
@@ -55,7 +55,7 @@ def test_all_is_done_only_when_what_was_taken_is(in_thread):
 
 
 def test_there_is_room_once_enough_was_taken(in_thread):
-    backlog = Backlog()
+    backlog = WorkQueue()
     assert backlog.wait_for_room(0)
     backlog.add(["first", "second"])
 
@@ -67,7 +67,7 @@ def test_there_is_room_once_enough_was_taken(in_thread):
 
 
 def test_a_stop_wakes_everybody_and_what_waits_was_not_sent(in_thread):
-    backlog = Backlog()
+    backlog = WorkQueue()
     taken = [in_thread(backlog.take), in_thread(backlog.take)]
     assert still_waits(*taken)
 

@@ -12,9 +12,9 @@ from itertools import islice
 
 import attrs
 
-from airflow_provider_outbound.core.assign.backlog import Backlog, Batch
-from airflow_provider_outbound.core.assign.gate import Gate
-from airflow_provider_outbound.core.assign.intake import DedupeBy
+from airflow_provider_outbound.core.assign.rate_limiter import AdaptiveRateLimiter
+from airflow_provider_outbound.core.assign.screening import DedupeBy
+from airflow_provider_outbound.core.assign.work_queue import Batch, WorkQueue
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger, Outcomes
 from airflow_provider_outbound.core.reconcile import Lease
@@ -41,7 +41,7 @@ class Request:
     calling_numbers: tuple[str, ...] = ()
 
 
-class Sender:
+class BatchDispatcher:
     """
     Sends candidates to a job group.
 
@@ -73,9 +73,9 @@ class Sender:
         self._dedupe_by: DedupeBy = dedupe_by
         self._cap = cap
         self._guard = guard
-        self._gate = Gate(max_parallel_requests)
+        self._limiter = AdaptiveRateLimiter(max_parallel_requests)
         self._lock = threading.Lock()
-        self._backlog = Backlog()
+        self._queue = WorkQueue()
         #: What is not journalled yet; if the process dies, those rows are in doubt and found in the listing.
         self._outcomes = Outcomes()
         self._failure: BaseException | None = None
@@ -95,16 +95,16 @@ class Sender:
 
         :raises OutboundBotError: the first failure that sending again would not mend.
         """
-        self._backlog = Backlog()
+        self._queue = WorkQueue()
         self.lost_races = self.capped = 0
         try:
             # Leaving the pool waits for what is in flight.
             with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
                 try:
                     for _ in range(self._threads):
-                        pool.submit(self._send_from_backlog)
+                        pool.submit(self._send_from_queue)
                     self._journal(iter(candidates))
-                    self._backlog.finish()
+                    self._queue.finish()
                 except BaseException:
                     self._stop()
                     raise
@@ -120,8 +120,8 @@ class Sender:
         Twice as many in one commit as are in flight at a time: one for each would take longer than the requests. No
         more, since who is journalled has to be looked for in the group should this process be killed.
         """
-        while self._backlog.wait_for_room(self._gate.pace):
-            ahead = list(islice(candidates, 2 * self._gate.pace * self._batch_size))
+        while self._queue.wait_for_room(self._limiter.pace):
+            ahead = list(islice(candidates, 2 * self._limiter.pace * self._batch_size))
             if not ahead:
                 break
             self._guard()
@@ -138,7 +138,7 @@ class Sender:
             raise
         self.capped += begun.capped
         self.lost_races += len(ahead) - len(begun.candidates) - begun.capped
-        self._backlog.add(_batched(begun.candidates, self._batch_size))
+        self._queue.add(_batched(begun.candidates, self._batch_size))
 
     def _note(self, outcomes: Outcomes) -> None:
         with self._lock:
@@ -151,16 +151,16 @@ class Sender:
 
     def _put_down(self) -> None:
         """Journal every outcome; what was journalled and never sent is free again."""
-        self._note(Outcomes(refused=[candidate.reference_id for candidate in self._backlog.unsent()]))
+        self._note(Outcomes(refused=[candidate.reference_id for candidate in self._queue.unsent()]))
         self._ledger.jobs.record_outcomes(self._lease.assignment, self._take_outcomes())
 
     def _stop(self) -> None:
-        self._backlog.stop()
-        self._gate.close()
+        self._queue.stop()
+        self._limiter.close()
 
-    def _send_from_backlog(self) -> None:
+    def _send_from_queue(self) -> None:
         try:
-            while (batch := self._backlog.take()) is not None:
+            while (batch := self._queue.take()) is not None:
                 self._send_one(batch)
         except BaseException as error:  # noqa: BLE001 - a thread's errors are raised by the thread that waits for it
             with self._lock:
@@ -168,9 +168,9 @@ class Sender:
             self._stop()
 
     def _send_one(self, batch: Batch) -> None:
-        entered = self._gate.enter()
+        entered = self._limiter.enter()
         if entered is None:
-            self._backlog.give_back(batch)
+            self._queue.give_back(batch)
             return
         is_unsent = True
         try:
@@ -178,11 +178,11 @@ class Sender:
             is_unsent = False
             is_unsent = self._attempt(batch, entered)
         finally:
-            self._gate.leave()
+            self._limiter.leave()
             if is_unsent:
-                self._backlog.give_back(batch)
+                self._queue.give_back(batch)
             else:
-                self._backlog.done()
+                self._queue.done()
 
     def _attempt(self, batch: Batch, entered: float) -> bool:
         """
@@ -213,7 +213,7 @@ class Sender:
                 raise
             else:
                 # Journalled already, and not acted on: it only waits for its next turn.
-                self._gate.throttled(entered)
+                self._limiter.throttled(entered)
                 return True
         except BaseException:
             self._note(Outcomes(in_doubt=references))
@@ -224,7 +224,7 @@ class Sender:
         return False
 
     def _doubt(self, error: OutboundBotError) -> None:
-        self._gate.failed()
+        self._limiter.failed()
         now = self._ledger.now()
         with self._lock:
             self.doubt_since = max(self.doubt_since, now)
@@ -236,7 +236,7 @@ class Sender:
             raise error
 
     def _took(self, count: int) -> None:
-        self._gate.succeeded()
+        self._limiter.succeeded()
         with self._lock:
             self._doubts_in_a_row = 0
             self._accepted += count
