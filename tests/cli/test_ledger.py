@@ -21,6 +21,7 @@ from sqlalchemy import func, make_url, select, text, update
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.follow_up import follow_up
 from airflow_provider_outbound.core.ledger import CollectorReport, Incoming, JobGroupRecord, Ledger, open_ledger, schema
+from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job
 
@@ -236,7 +237,8 @@ def test_a_group_of_which_no_message_came_is_counted_and_named(
         ]
         ledger.jobs.record_listing(group, listed)
     store(ledger, *(message(job=job) for job in range(50)))
-    ledger.jobs.save_observed("silent", {"messages": True})  # as a wait that expects messages does
+    # As a wait that expects messages does.
+    ledger.jobs.save_reconcile_state("silent", ReconcileState(expects_messages=True))
 
     found = status()
 
