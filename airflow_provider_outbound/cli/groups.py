@@ -75,7 +75,7 @@ def _list(arguments: argparse.Namespace) -> int:
     with quiet_logs():
         hook = _hook(arguments)
         with hook:
-            records = hook.ledger.jobs.list_job_groups()[: arguments.limit]
+            records = hook.ledger.groups.list_all()[: arguments.limit]
             no_api = _why_no_api(hook)
             rows = [_row(hook, record, no_api) for record in records]
             external = "ID" if config.load().collector == "external" else None
@@ -113,8 +113,8 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str
     from airflow_provider_outbound.core.control import is_over
 
     key = record.task_key
-    jobs = hook.ledger.jobs
-    state, counted = jobs.state(record.job_group_id), jobs.summary(record.job_group_id)
+    ledger = hook.ledger
+    state, counted = ledger.groups.state(record.job_group_id), ledger.results.summary(record.job_group_id)
     row: dict[str, Any] = {
         "job_group_id": record.job_group_id,
         "name": record.name,
@@ -175,12 +175,12 @@ def _steer(arguments: argparse.Namespace) -> int:
 def _chosen(hook: OutboundBotHook, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
     from airflow_provider_outbound.core.ledger import JobGroupRecord
 
-    jobs = hook.ledger.jobs
+    ledger = hook.ledger
     if not arguments.all:
         for job_group_id in arguments.groups:
-            yield jobs.get_job_group(job_group_id) or JobGroupRecord(job_group_id=job_group_id)
+            yield ledger.groups.get(job_group_id) or JobGroupRecord(job_group_id=job_group_id)
         return
-    for record in jobs.list_job_groups():
+    for record in ledger.groups.list_all():
         if not _is_over(hook, record):
             yield record
 
@@ -189,7 +189,7 @@ def _is_over(hook: OutboundBotHook, record: JobGroupRecord) -> bool:
     from airflow_provider_outbound.core.control import is_over
 
     try:
-        return is_over(hook.ledger.jobs.state(record.job_group_id))
+        return is_over(hook.ledger.groups.state(record.job_group_id))
     except Exception as error:  # noqa: BLE001 - what the ledger cannot tell of one group must not spare any
         print(f"outbound: {record.job_group_id}: {words_of(error)}; taken for under way", file=sys.stderr)
         return False
@@ -217,7 +217,7 @@ def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str
         if command.action is Action.RESUME:
             from airflow_provider_outbound.core.rules import check_resume
 
-            strategies = hook.ledger.jobs.strategies(group.job_group_id)
+            strategies = hook.ledger.assignments.strategies(group.job_group_id)
             check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
 
     command.send(hook.client, hook.ledger, check)

@@ -102,7 +102,7 @@ class JobCommand:
             log.info("Job group %s has ended: %s", self.job_group_id, error)
         if self.action is Action.CANCEL and self.all_jobs and not has_ended:
             # A sensor with on_cancelled="fail" must know it of a group that is cancelled part-way, too.
-            ledger.jobs.note_cancelled(self.job_group_id)
+            ledger.groups.note_cancelled(self.job_group_id)
 
     def _has_ended(self, client: OutboundBotClient, check: Callable[[JobGroup], None]) -> bool:
         try:
@@ -127,7 +127,7 @@ class JobCommand:
         """The same order with job ids instead of reference ids, as :meth:`remaining` needs it."""
         if not self.reference_ids:
             return self
-        found = ledger.jobs.job_ids(self.job_group_id, self.reference_ids)
+        found = ledger.results.job_ids(self.job_group_id, self.reference_ids)
         if missing := set(self.reference_ids) - found.keys():
             # No message or listing has told their ids yet, or others assigned them.
             jobs = client.iter_jobs_by_group(**self._of_group)

@@ -210,7 +210,7 @@ class OutboundBotHook(BaseHook):
         from airflow_provider_outbound.core.results import enrich, needs_details
 
         if needs_details(only):
-            record = self.ledger.jobs.get_job_group(job_group_id)
+            record = self.ledger.groups.get(job_group_id)
             enrich(self.ledger, self.client, job_group_id, instance_id=record.instance_id if record else None)
 
     def get_conn(self) -> OutboundBotClient:

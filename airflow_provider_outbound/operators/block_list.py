@@ -49,7 +49,7 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
         if self.hook.dry_run:
             raise AirflowSkipException("dry run: nothing was sent")
         with self.hook as hook:
-            record = hook.ledger.jobs.get_job_group(job_group_id)
+            record = hook.ledger.groups.get(job_group_id)
             result = save_block_list(
                 hook.client,
                 hook.ledger,

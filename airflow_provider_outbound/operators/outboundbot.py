@@ -410,7 +410,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.rules import check_group_window
         from airflow_provider_outbound.operators.sources import oldest_event
 
-        record = ledger.jobs.get_job_group(job_group_id)
+        record = ledger.groups.get(job_group_id)
         strategy: ResolvedStrategy | None = None
         is_own = record is not None and record.run_key is not None
         rules = attrs.evolve(run_guard(self, context), event_at=oldest_event(self.contacts, context))

@@ -94,7 +94,7 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         with self.hook as hook:
             ledger = hook.ledger
             if self.enrich or needs_details(self.only):
-                record = ledger.jobs.get_job_group(job_group_id)
+                record = ledger.groups.get(job_group_id)
                 instance_id = self.instance_id or (record.instance_id if record else None)
                 enrich(ledger, hook.client, job_group_id, only=self.only, instance_id=instance_id)
             written = self._write(ledger, job_group_id)
@@ -158,7 +158,7 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
         job_group_id = named_group(self.job_group_id)
         check_duration(self.timeout, "timeout")
         with self.hook as hook:
-            record = hook.ledger.jobs.get_job_group(job_group_id)
+            record = hook.ledger.groups.get(job_group_id)
             fetched = download_recordings(
                 hook.ledger,
                 hook.client,

@@ -122,7 +122,7 @@ class JobControlOperator(OutboundBotOperator):
             raise OutboundBotConfigError(
                 f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
             )
-        record = self.hook.ledger.jobs.get_job_group(job_group_id)
+        record = self.hook.ledger.groups.get(job_group_id)
         return JobCommand(
             action=Action(self.action),
             job_group_id=job_group_id,
@@ -202,7 +202,7 @@ class OutboundBotResumeJobsOperator(JobControlOperator):
         now = datetime.now(UTC)
         rules = run_guard(self, context)
         rules.check_run(now)
-        check_resume(rules.hours, group, self.hook.ledger.jobs.strategies(group.job_group_id), now)
+        check_resume(rules.hours, group, self.hook.ledger.assignments.strategies(group.job_group_id), now)
 
 
 class OutboundBotCancelJobsOperator(JobControlOperator):

@@ -102,13 +102,13 @@ def _inserts(ledger: Ledger, count: int) -> Callable[[], object]:
 
 def _queries(ledger: Ledger, groups: list[str]) -> Callable[[], object]:
     """What a waiter asks: which groups something happened to, how a group stands, what it came to."""
-    newest = ledger.jobs.newest()
+    newest = ledger.groups.newest()
 
     def ask() -> None:
         group = random.choice(groups)
-        ledger.jobs.changed_since(newest - 1)
-        ledger.jobs.state(group)
-        ledger.jobs.summary(group)
+        ledger.groups.changed_since(newest - 1)
+        ledger.groups.state(group)
+        ledger.results.summary(group)
 
     return ask
 

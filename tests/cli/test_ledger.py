@@ -194,7 +194,7 @@ def test_results_from_the_api_are_not_blamed_on_another_consumer_where_the_cause
 ) -> None:
     store(ledger, *(message(job=job) for job in range(25)))
     listed = [Job(job_id=f"listed-{one}", job_group_id="g1", status=JobStatus.SUCCEEDED) for one in range(5)]
-    ledger.jobs.record_listing("g1", listed)
+    ledger.results.record_listing("g1", listed)
     ledger.collectors.report(attrs.evolve(REPORT, trouble="the broker was away", trouble_ago=0.5, contact_ago=0.0))
     with ledger.write() as connection:
         connection.execute(update(schema.job_groups).values(created_at=ledger.time(connection) - timedelta(hours=1)))
@@ -218,7 +218,7 @@ def test_many_results_that_no_message_told_hint_at_another_consumer(
 ) -> None:
     store(ledger, *(message(job=job) for job in range(by_message)))
     listed = [Job(job_id=f"listed-{one}", job_group_id="g1", status=JobStatus.SUCCEEDED) for one in range(from_api)]
-    ledger.jobs.record_listing("g1", listed)
+    ledger.results.record_listing("g1", listed)
 
     found = status()
 
@@ -235,10 +235,10 @@ def test_a_group_of_which_no_message_came_is_counted_and_named(
             Job(job_id=f"{group}-{one}", job_group_id=group, status=JobStatus.SUCCEEDED, reference_id=f"{group}-{one}")
             for one in range(30)
         ]
-        ledger.jobs.record_listing(group, listed)
+        ledger.results.record_listing(group, listed)
     store(ledger, *(message(job=job) for job in range(50)))
     # As a wait that expects messages does.
-    ledger.jobs.save_reconcile_state("silent", ReconcileState(expects_messages=True))
+    ledger.groups.save_reconcile_state("silent", ReconcileState(expects_messages=True))
 
     found = status()
 
@@ -335,7 +335,7 @@ def test_purge_deletes_what_is_old_and_keeps_the_rest(
     store(ledger, message("old", 1), message("new", 1), message("waited", 1))
     for group in ("old", "waited"):
         age(ledger, group, 40)
-    ledger.jobs.claim_reconcile("waited", 300)
+    ledger.groups.claim_reconcile("waited", 300)
 
     dry_code, dry = outbound("purge", "--older-than-days", "30", "--dry-run")
     assert (dry_code, status()["rows"]["jobs"]) == (0, 3)
@@ -393,7 +393,7 @@ def test_one_group_is_purged_by_name_however_young(ledger: Ledger, outbound: Cal
     code, out = outbound("purge", "--group", "g1")
 
     assert (code, "1 job groups purged, 0 kept, 0 other events" in out) == (0, True)
-    assert ledger.jobs.summary("g2")["total"] == 1
+    assert ledger.results.summary("g2")["total"] == 1
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_one_group_is_purged_by_name_however_young(ledger: Ledger, outbound: Cal
 def test_what_cannot_be_done_is_one_line(
     ledger: Ledger, outbound: Callable[..., tuple[int, str]], arguments: list[str], words: str
 ) -> None:
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() + timedelta(days=1)))
+    ledger.groups.record(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() + timedelta(days=1)))
 
     code, out = outbound(*arguments)
 
@@ -510,7 +510,7 @@ def test_replay_takes_in_what_can_be_read_now(ledger: Ledger, outbound: Callable
     code, out = outbound("quarantine", "replay", "--all")
 
     assert (code, out) == (0, "1 read and taken into the ledger, 1 still cannot be read\n")
-    assert [result.job_id for result in ledger.jobs.iter_results("g1")] == ["g1-7"]
+    assert [result.job_id for result in ledger.results.iter_results("g1")] == ["g1-7"]
     assert [kept.body for kept in ledger.quarantine.iter_messages()] == [b"hopeless"]
     assert outbound("quarantine", "show", name)[0] == 1
 
@@ -539,7 +539,7 @@ def test_a_replayed_message_of_a_purged_group_recreates_nothing(
     code, out = outbound("quarantine", "replay", name)
 
     assert (code, "its job group was purged" in out) == (0, True)
-    assert ledger.jobs.counts("old").total == 0
+    assert ledger.results.counts("old").total == 0
     assert list(ledger.quarantine.iter_messages()) == []
 
 
@@ -602,7 +602,7 @@ def test_a_group_that_dials_is_not_purged_by_name(ledger: Ledger, outbound: Call
 
     assert code == 1
     assert "job group g1 has jobs that are not finished and may still be dialled" in out
-    assert ledger.jobs.summary("g1")["total"] == 2
+    assert ledger.results.summary("g1")["total"] == 2
 
 
 def test_a_purge_that_finishes_an_interrupted_one_says_so(

@@ -53,7 +53,7 @@ def fill(ledger: Ledger) -> None:
     """A row in each table that holds something encrypted."""
     recording = {"taskId": "task-1", "fileName": "a.wav", "url": "https://bucket/a.wav"}
     store(ledger, message(1), message(2), message(1, eventType="RecordingReady", recording=recording), b"not JSON")
-    (first, _) = ledger.jobs.iter_results("g1")
+    (first, _) = ledger.results.iter_results("g1")
     empty = JobDetails(**{field.name: None for field in attrs.fields(JobDetails)})
     ledger.details.save([(first, empty)])
 
@@ -147,7 +147,7 @@ def test_a_number_keeps_its_name_and_a_refusal_holds(
     ledger: Ledger, ledger_url: str, outbound: Run, use: Callable[..., None]
 ) -> None:
     name = ledger.identity.phone_key(PERSON)
-    results = list(ledger.jobs.iter_results("g1"))
+    results = list(ledger.results.iter_results("g1"))
     ledger.follow_ups.keep_refusals("g1")
     use(NEW, OLD)
     assert outbound("rekey")[0] == 0
@@ -488,7 +488,7 @@ def test_a_contact_that_no_key_opens_is_neither_doubted_nor_guessed(ledger: Ledg
 
     listed = Job(job_id="job-x", job_group_id="g1", reference_id="ref-1", phone_number="13912345678", status=None)
     with pytest.raises(LedgerKeyError, match="none of the keys"):
-        ledger.jobs.record_listing("g1", [listed])
+        ledger.results.record_listing("g1", [listed])
 
     with ledger.read() as connection:
         rows = connection.execute(select(func.count()).select_from(schema.jobs)).scalar_one()

@@ -48,7 +48,7 @@ def take_in(operator, group):
     """Fetch what came of a group, as the sensor does."""
     with operator.hook as hook:
         jobs = hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
-        hook.ledger.jobs.record_listing(group["job_group_id"], jobs)
+        hook.ledger.results.record_listing(group["job_group_id"], jobs)
 
 
 def test_who_said_so_in_the_conversation_is_found_by_its_tag(simulator, context, people):

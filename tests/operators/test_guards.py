@@ -273,7 +273,7 @@ def test_an_assignment_is_given_up_after_the_last_try(simulator, context, group)
 
     def open_assignments():
         with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
-            return len(ledger.jobs.state(group["job_group_id"]).open_assignments)
+            return len(ledger.groups.state(group["job_group_id"]).open_assignments)
 
     simulator.faults(status_500={"actions": ["DescribeJobGroup"], "times": 8})
     for try_number, expected in ((1, 1), (2, 0)):

@@ -41,7 +41,7 @@ def called(simulator, context, people):
         time.sleep(0.05)
     with operator.hook as hook:
         jobs = hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
-        hook.ledger.jobs.record_listing(group["job_group_id"], jobs)
+        hook.ledger.results.record_listing(group["job_group_id"], jobs)
     return group
 
 

@@ -259,7 +259,7 @@ def run_again(group: str, reference_id: str) -> None:
     from airflow_provider_outbound.core.ledger import Incoming
 
     with OutboundBotHook().ledger as ledger:
-        found = next(r for r in ledger.jobs.iter_results(group) if r.reference_id == reference_id)
+        found = next(r for r in ledger.results.iter_results(group) if r.reference_id == reference_id)
         for moment, call in ((1, "NoAnswer"), (2, "SucceededFinish")):
             body = {
                 "eventType": "JobComplete",

@@ -272,7 +272,7 @@ class TestSql:
         result = assign(group, contacts_sql=sql, sql_conn_id="people_db", batch_size=99).execute(context())
 
         assert result["read"] == result["assigned"] == 555
-        results = OutboundBotHook().ledger.jobs.iter_results(group["job_group_id"])
+        results = OutboundBotHook().ledger.results.iter_results(group["job_group_id"])
         (tenth,) = [result for result in results if result.phone_number == "13800000010"]
         assert (tenth.name, tenth.extras) == ("Person 10", {"debt": "10.5", "due": "2026-01-02"})
 
@@ -320,7 +320,7 @@ class TestSql:
 
         assign(group, contacts_sql=sql, sql_conn_id="people_db").execute(context())
 
-        (result,) = OutboundBotHook().ledger.jobs.iter_results(group["job_group_id"])
+        (result,) = OutboundBotHook().ledger.results.iter_results(group["job_group_id"])
         assert (result.name, result.extras) == ("Person", {"price": "99.9", "tenth": "0.1"})
 
     def test_a_database_that_goes_away_half_way(self, simulator, context, group, postgresql_url):

@@ -165,7 +165,7 @@ def test_the_wait_ends_some_time_after_the_window(campaign: Any) -> None:
     from datetime import UTC, datetime
 
     ends_at = datetime(2030, 1, 1, 12, tzinfo=UTC)
-    campaign.hook.ledger.jobs.record_job_group(JobGroupRecord(job_group_id=campaign.job_group_id, ends_at=ends_at))
+    campaign.hook.ledger.groups.record(JobGroupRecord(job_group_id=campaign.job_group_id, ends_at=ends_at))
     campaign.simulator.set_clock(speed=0)
     campaign.assign(1)
     from airflow.sdk.exceptions import TaskDeferred

@@ -136,8 +136,8 @@ def test_messages_that_come_while_the_collector_changes_are_counted_once(
 ) -> None:
     """The edits keep topic and consumer group: the old collector and the new one share its messages for a while."""
     monkeypatch.setenv(INTERVAL, "3")
-    jobs = campaign.ledger.jobs
-    running = jobs.open_assignment(
+    ledger = campaign.ledger
+    running = ledger.assignments.open(
         TaskKey("dag", "run", "last"), campaign.job_group_id, owner="me", lease_seconds=600, settle_seconds=1
     )
 
@@ -149,12 +149,12 @@ def test_messages_that_come_while_the_collector_changes_are_counted_once(
             spoil(monkeypatch, MESSAGES, instance_id=[campaign.simulator.instance_id, f"other-{number}"])
             changed = lambda count=number + 1: caplog.text.count("has been changed") >= count  # noqa: E731
             await asyncio.to_thread(tools.until, changed, "the change is noticed")
-        await asyncio.to_thread(jobs.close_assignment, running, 0)
+        await asyncio.to_thread(ledger.assignments.close, running, 0)
         return await waiting  # type: ignore[no-any-return]
 
     event = asyncio.run(scenario())
 
-    told = [row.job_id for row in jobs.iter_results(campaign.job_group_id)]
+    told = [row.job_id for row in ledger.results.iter_results(campaign.job_group_id)]
     assert (event["status"], event["summary"]["completed"]) == ("complete", 120)
     assert len(told) == len(set(told)) == 120
 

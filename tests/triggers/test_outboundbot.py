@@ -45,12 +45,12 @@ def test_the_events_before_the_sensor(campaign: Any, tools: Any) -> None:
     # Somebody else's wait collects the events of the second group, whose own sensor begins only then.
     async def others_wait() -> None:
         first = asyncio.create_task(tools.first_event(campaign.trigger(expected_jobs=11)))
-        done = lambda: second.ledger.jobs.counts(second.job_group_id).terminal == 5  # noqa: E731
+        done = lambda: second.ledger.results.counts(second.job_group_id).terminal == 5  # noqa: E731
         await asyncio.to_thread(tools.until, done, "the events are stored")
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
 
-    campaign.ledger.jobs.save_reconcile_state(campaign.job_group_id, ReconcileState())
+    campaign.ledger.groups.save_reconcile_state(campaign.job_group_id, ReconcileState())
     asyncio.run(others_wait())
 
     event = second.wait()
@@ -79,18 +79,18 @@ def test_two_groups_of_one_consumer_group_share_one_collector(campaign: Any, too
 
 def test_an_assignment_still_running_is_waited_for(campaign: Any, tools: Any) -> None:
     campaign.assign(3)
-    jobs = campaign.ledger.jobs
-    running = jobs.open_assignment(
+    ledger = campaign.ledger
+    running = ledger.assignments.open(
         TaskKey("dag", "run", "second"), campaign.job_group_id, owner="me", lease_seconds=600, settle_seconds=1
     )
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
-        done = lambda: jobs.counts(campaign.job_group_id).terminal == 3  # noqa: E731
+        done = lambda: ledger.results.counts(campaign.job_group_id).terminal == 3  # noqa: E731
         await asyncio.to_thread(tools.until, done, "the first three are over")
         await asyncio.sleep(1)
         assert not waiting.done()
-        await asyncio.to_thread(jobs.close_assignment, running, 0)
+        await asyncio.to_thread(ledger.assignments.close, running, 0)
         return await waiting  # type: ignore[no-any-return]
 
     assert asyncio.run(scenario())["summary"]["completed"] == 3
@@ -99,7 +99,7 @@ def test_an_assignment_still_running_is_waited_for(campaign: Any, tools: Any) ->
 def test_an_assignment_that_died_does_not_hang_the_wait(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     campaign.assign(3)
-    campaign.ledger.jobs.open_assignment(
+    campaign.ledger.assignments.open(
         TaskKey("dag", "run", "died"), campaign.job_group_id, owner="gone", lease_seconds=1.0, settle_seconds=0
     )
 

@@ -27,16 +27,16 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
     :raises OutboundBotConfigError: another ledger's jobs cannot be recognised, for their numbers are masked.
     :raises OutboundBotAnswerError: the service does not list the whole group.
     """
-    jobs, group_id = reader.ledger.jobs, reader.job_group_id
+    ledger, group_id = reader.ledger, reader.job_group_id
     group = reader.describe()
     is_ours = ledger_of(group.description) in (None, reader.ledger.ledger_id)
     if not is_ours:
         _wait_for_listing(group_id, lease, settle_seconds)
-    elif group.progress is not None and group.progress.total <= jobs.counts(group_id).total:
+    elif group.progress is not None and group.progress.total <= ledger.results.counts(group_id).total:
         return group
     log.info("Job group %s may have jobs the ledger does not know; reading them", group_id)
     _scan_whole(reader, group if is_ours else None, lease)
-    if not is_ours and by_phone and jobs.has_nameless_jobs(group_id):
+    if not is_ours and by_phone and ledger.journal.has_nameless_jobs(group_id):
         raise OutboundBotConfigError(
             f"job_group_id: job group {group_id} has jobs of another ledger whose numbers the service"
             " does not show in full, so whether they are these contacts is not known; create another job group, or"
@@ -59,7 +59,7 @@ def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> No
         if reader.scan():
             return
         if group is not None and group.progress is not None:
-            known = reader.ledger.jobs.counts(reader.job_group_id)
+            known = reader.ledger.results.counts(reader.job_group_id)
             if group.progress.total <= known.total + known.in_doubt + known.unresolved:
                 return
     raise OutboundBotAnswerError(

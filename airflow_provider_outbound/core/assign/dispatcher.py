@@ -130,7 +130,7 @@ class BatchDispatcher:
     def _begin(self, ahead: Sequence[Candidate]) -> None:
         outcomes = self._take_outcomes()
         try:
-            begun = self._ledger.jobs.begin(
+            begun = self._ledger.journal.begin(
                 self._lease.assignment, ahead, dedupe_by=self._dedupe_by, cap=self._cap, outcomes=outcomes
             )
         except BaseException:
@@ -152,7 +152,7 @@ class BatchDispatcher:
     def _put_down(self) -> None:
         """Journal every outcome; what was journalled and never sent is free again."""
         self._note(Outcomes(refused=[candidate.reference_id for candidate in self._queue.unsent()]))
-        self._ledger.jobs.record_outcomes(self._lease.assignment, self._take_outcomes())
+        self._ledger.journal.record_outcomes(self._lease.assignment, self._take_outcomes())
 
     def _stop(self) -> None:
         self._queue.stop()

@@ -71,7 +71,7 @@ def create_group(
     :param settle_seconds: How long after a request without an answer its group may still come up.
     :raises OutboundBotApiError: the API refused, or gave no usable answer three times.
     """
-    known = ledger.jobs.find_job_group(key.run_key)
+    known = ledger.groups.find(key.run_key)
     if known is not None:
         log.info("Job group %s was created by an earlier try", known.job_group_id)
         return known
@@ -80,7 +80,7 @@ def create_group(
     if found is None:
         wanted = spec()
         found = _create(client, ledger, key, wanted, instance_id, settle_seconds)
-    return ledger.jobs.record_job_group(
+    return ledger.groups.record(
         JobGroupRecord(
             job_group_id=found.job_group_id,
             run_key=key.run_key,

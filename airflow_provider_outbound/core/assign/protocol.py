@@ -116,14 +116,14 @@ def assign(
     with lease:
         try:
             if request.strategy_json is not None:
-                ledger.jobs.note_strategy(lease.assignment, request.strategy_json)
+                ledger.assignments.note_strategy(lease.assignment, request.strategy_json)
             run = _Run(client, ledger, lease, source, request, options, guard)
             # What is all in the group need not be read a second time.
             result = run.run(checked if checked is not None and not checked.pending else None)
         except BaseException:
             lease.give_back()
             raise
-        ledger.jobs.close_assignment(lease.assignment, result.assigned)
+        ledger.assignments.close(lease.assignment, result.assigned)
     return result
 
 
@@ -143,10 +143,10 @@ def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
 def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: float) -> None:
     """Give a task's assignment up: nobody waits for more of it. Does nothing while another process works on it."""
     try:
-        assignment = ledger.jobs.open_assignment(
+        assignment = ledger.assignments.open(
             key, job_group_id, owner=own_name(), lease_seconds=LEASE_SECONDS, settle_seconds=settle_seconds
         )
-        ledger.jobs.abandon(assignment)
+        ledger.assignments.abandon(assignment)
     except (JobGroupPurgedError, LeaseHeldError, LeaseLostError) as error:
         log.warning("Job group %s: the assignment stays open: %s", job_group_id, error)
 
@@ -188,8 +188,8 @@ class _Run:
         )
 
     def run(self, checked: Preflight | None) -> AssignResult:
-        jobs, assignment = self._ledger.jobs, self._lease.assignment
-        before, _ = jobs.count_settled(assignment)
+        ledger, assignment = self._ledger, self._lease.assignment
+        before, _ = ledger.journal.count_settled(assignment)
         self._group = catch_up(
             self._reader,
             self._lease,
@@ -198,14 +198,14 @@ class _Run:
         )
         settle_others(self._reader, self._lease)
         may_resend = True
-        if assignment.reopened and jobs.unresolved(assignment):
+        if assignment.reopened and ledger.journal.unresolved(assignment):
             # Those of an earlier try may have come up since.
             may_resend = self._reader.scan()
-        found = self._send() if checked is None or jobs.has_left(assignment) else checked
+        found = self._send() if checked is None or ledger.takeovers.has_left(assignment) else checked
         self._settle(may_resend=may_resend)
         if died := settle_others(self._reader, self._lease):
             found = self._take_over_late(found, died)
-        assigned, unresolved = jobs.count_settled(assignment)
+        assigned, unresolved = ledger.journal.count_settled(assignment)
         path = self._options.rejects_path
         result = AssignResult(
             job_group_id=assignment.job_group_id,
@@ -255,7 +255,7 @@ class _Run:
 
     def _take_over_late(self, found: Preflight, died: list[TaskKey]) -> Preflight:
         """Take over what tasks left that died while this one worked."""
-        if not self._ledger.jobs.has_left(self._lease.assignment):
+        if not self._ledger.takeovers.has_left(self._lease.assignment):
             return found
         if not self._source.is_repeatable:
             names = ", ".join(map(str, died))
@@ -290,7 +290,7 @@ class _Run:
         )
 
     def _what_was_sent(self) -> str:
-        assigned, unresolved = self._ledger.jobs.count_settled(self._lease.assignment)
+        assigned, unresolved = self._ledger.journal.count_settled(self._lease.assignment)
         if not assigned and not unresolved:
             return "Nobody was called"
         doubt = f", and {unresolved} more may be" if unresolved else ""
@@ -305,12 +305,12 @@ class _Run:
 
     def _settle(self, *, may_resend: bool) -> None:
         """Settle doubt; send once more what never arrived; settle what that left."""
-        jobs, assignment = self._ledger.jobs, self._lease.assignment
+        ledger, assignment = self._ledger, self._lease.assignment
         is_certain = self._settle_once() and may_resend
         if self._has_adopted:
             # Whoever settled those did it some time ago, and perhaps from a listing that was not complete.
             is_certain = self._reader.scan() and is_certain
-        absent = jobs.unresolved(assignment)
+        absent = ledger.journal.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
             return
         if not is_certain:
@@ -328,7 +328,7 @@ class _Run:
             settle_seconds=self._options.settle_seconds,
         )
         if settled.absent:
-            self._ledger.jobs.mark_unresolved(self._lease.assignment, settled.absent)
+            self._ledger.journal.mark_unresolved(self._lease.assignment, settled.absent)
         return settled.is_certain
 
 
@@ -357,7 +357,7 @@ class _Left:
 
     def _adopt(self) -> None:
         if self._left:
-            adopted = self._ledger.jobs.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
+            adopted = self._ledger.journal.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
             self.adopted += adopted
             self.lost += len(self._left) - adopted
             log.info(
@@ -368,7 +368,7 @@ class _Left:
 
 def _stored(ledger: Ledger, assignment: Assignment, references: list[str]) -> Iterator[Candidate]:
     for start in range(0, len(references), MAX_JOBS_PER_REQUEST):
-        yield from ledger.jobs.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])
+        yield from ledger.journal.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])
 
 
 def _screening(
@@ -380,12 +380,12 @@ def _screening(
     *,
     strict: bool,
 ) -> ContactScreening:
-    held = 0 if options.max_jobs is None else ledger.jobs.count_held(assignment)
+    held = 0 if options.max_jobs is None else ledger.journal.count_held(assignment)
     # In a group without any row all are fresh; should another task fill it meanwhile, the journal sees to that.
-    is_known = options.cap is not None or ledger.jobs.has_jobs(assignment.job_group_id)
+    is_known = options.cap is not None or ledger.journal.has_jobs(assignment.job_group_id)
 
     def classify(candidates: Sequence[Candidate]) -> list[CandidateStatus]:
-        return ledger.jobs.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
+        return ledger.journal.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
 
     rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
     return ContactScreening(

@@ -30,14 +30,14 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
     :return: The tasks that left something.
     :raises LeaseLostError: another process took this task over.
     """
-    jobs = reader.ledger.jobs
+    ledger = reader.ledger
     first: dict[str, UndecidedAssignment] = {}
     dead: dict[str, TaskKey] = {}
     pause = _FIRST_PAUSE
     while True:
         lease.check()
         is_waiting = False
-        for other in jobs.undecided(lease.assignment):
+        for other in ledger.takeovers.undecided(lease.assignment):
             if other.assignment_id not in first and not other.is_over:
                 log.info(
                     "Job group %s: %s has contacts under way; waiting to see whether it works",
@@ -73,9 +73,9 @@ def _settle(reader: GroupReader, lease: Lease, other: UndecidedAssignment) -> No
             since = min(max(other.sent_at, other.lease_until), reader.ledger.now())
             settled = settle(reader, held, since=since, settle_seconds=other.settle_seconds)
             if settled.absent:
-                reader.ledger.jobs.mark_unresolved(held.assignment, settled.absent)
+                reader.ledger.journal.mark_unresolved(held.assignment, settled.absent)
         finally:
             try:
-                reader.ledger.jobs.hand_back(held.assignment, other)
+                reader.ledger.takeovers.hand_back(held.assignment, other)
             except LeaseLostError as error:
                 log.warning("Job group %s: %s", reader.job_group_id, error)

@@ -337,9 +337,9 @@ class _Watch:
                 self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
             if self._sequence is None:
                 # Nobody needs the past: whoever came before this reads the present once more.
-                self._sequence, changed = self._ledger.jobs.newest(), None
+                self._sequence, changed = self._ledger.groups.newest(), None
             else:
-                self._sequence, changed = self._ledger.jobs.changed_since(self._sequence)
+                self._sequence, changed = self._ledger.groups.changed_since(self._sequence)
         except LedgerUnavailableError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)

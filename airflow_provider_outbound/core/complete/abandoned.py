@@ -35,7 +35,7 @@ def settle_dead_assignments(reader: GroupReader, *, dead_for: float) -> None:
     """
     # This belongs to a wait: it reads the listing once a scan, and leaves the rest to its next look.
     reader = attrs.evolve(reader, max_passes=1)
-    for assignment in reader.ledger.jobs.take_over(reader.job_group_id, dead_for=dead_for, lease_seconds=_LEASE):
+    for assignment in reader.ledger.takeovers.take_over(reader.job_group_id, dead_for=dead_for, lease_seconds=_LEASE):
         try:
             _settle(reader, assignment)
         except LeaseLostError:
@@ -50,8 +50,8 @@ def _settle(reader: GroupReader, assignment: Assignment) -> None:
         settled = settle(reader, lease, since=ledger.now(), settle_seconds=0)
         if not settled.is_certain:
             return
-        ledger.jobs.mark_unresolved(assignment, settled.absent)
-        ledger.jobs.abandon(assignment)
+        ledger.journal.mark_unresolved(assignment, settled.absent)
+        ledger.assignments.abandon(assignment)
     log.warning(
         "Job group %s: an assignment ended without finishing; %d of its jobs could not be traced",
         reader.job_group_id,

@@ -122,8 +122,8 @@ class Completion:
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
         """What the group came to so far, from the ledger."""
-        state = self._ledger.jobs.state(self.job_group_id).reconcile_state
-        counted = self._ledger.jobs.summary(self.job_group_id)
+        state = self._ledger.groups.state(self.job_group_id).reconcile_state
+        counted = self._ledger.results.summary(self.job_group_id)
         return self._summarise(counted, state, mismatch=mismatch, timed_out=timed_out)
 
     def _summarise(
@@ -163,7 +163,7 @@ class Completion:
     @cached_property
     def _instance_id(self) -> str | None:
         """The author's, else that of the ledger's record; ``None`` leaves it to the client."""
-        record = None if self._given_instance_id else self._ledger.jobs.get_job_group(self.job_group_id)
+        record = None if self._given_instance_id else self._ledger.groups.get(self.job_group_id)
         return record.instance_id if record else self._given_instance_id
 
     def describe(self) -> JobGroup:
@@ -182,10 +182,10 @@ class Completion:
         :return: ``None`` if it has no end, or if the API does not answer now.
         :raises JobGroupFailedError: the group does not exist (any more).
         """
-        record = self._ledger.jobs.get_job_group(self.job_group_id)
+        record = self._ledger.groups.get(self.job_group_id)
         if record is not None and record.ends_at is not None:
             return record.ends_at
-        state = self._ledger.jobs.state(self.job_group_id).reconcile_state
+        state = self._ledger.groups.state(self.job_group_id).reconcile_state
         if state.knows_end:
             return state.ends_at
         try:
@@ -216,15 +216,15 @@ class Completion:
         """
         progress = self.describe().progress or Progress()
         # What was assigned a moment ago may not be counted yet.
-        everything = progress.total >= self._ledger.jobs.counts(self.job_group_id).total
-        if everything and not progress.unfinished and not self._ledger.jobs.state(self.job_group_id).is_assigning:
+        everything = progress.total >= self._ledger.results.counts(self.job_group_id).total
+        if everything and not progress.unfinished and not self._ledger.groups.state(self.job_group_id).is_assigning:
             return False
         self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
-        self._ledger.jobs.note_cancelled(self.job_group_id)
+        self._ledger.groups.note_cancelled(self.job_group_id)
         return True
 
     def _check(self) -> Summary | None:
-        state = self._ledger.jobs.state(self.job_group_id)
+        state = self._ledger.groups.state(self.job_group_id)
         if state.purged_at is not None:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         if state.confirmed is not None and not state.is_assigning:
@@ -237,7 +237,7 @@ class Completion:
         """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
         if time.monotonic() < self._claim_at:
             return False
-        claimed = self._ledger.jobs.claim_reconcile(self.job_group_id, self._interval)
+        claimed = self._ledger.groups.claim_reconcile(self.job_group_id, self._interval)
         wait = self._interval if claimed else self._until_due()
         # Counted from here: by the ledger's clock the interval began before.
         self._claim_at = time.monotonic() + wait
@@ -245,7 +245,7 @@ class Completion:
 
     def _until_due(self) -> float:
         """Seconds until the turn after the one that another process has; never more than an interval."""
-        due_at = self._ledger.jobs.next_look_at(self.job_group_id)
+        due_at = self._ledger.groups.next_look_at(self.job_group_id)
         if due_at is None:
             return 0.0
         return min(self._interval, max(0.0, (due_at - self._ledger.now()).total_seconds()))
@@ -287,7 +287,7 @@ class Completion:
             if question is not None:
                 # Kept where the next look finds it, in whichever process: a service in trouble is not asked faster.
                 asked = attrs.evolve(before.reconcile_state, question=question)
-                self._ledger.jobs.save_reconcile_state(self.job_group_id, asked)
+                self._ledger.groups.save_reconcile_state(self.job_group_id, asked)
             raise
 
     def _compare(self, before: GroupState, question: Question | None) -> Summary | None:
@@ -311,7 +311,7 @@ class Completion:
             decision = self._evaluate(known, counts, group, reading)
             if self._messages:
                 self._log.silence(counted, self._cause(counted))
-        self._ledger.jobs.save_reconcile_state(self.job_group_id, decision.state)
+        self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
         total = max(counts.total, counts.expected, progress.total)
         log.info("Job group %s: %d of %d jobs complete", self.job_group_id, counts.ended, total)
         if decision.state.gap is not None and not was_read:
@@ -358,17 +358,17 @@ class Completion:
 
         :return: Whether it left out none of the jobs that it was asked for and counts itself.
         """
-        unfinished = self._ledger.jobs.unfinished(self.job_group_id, FEW + 1)
+        unfinished = self._ledger.results.unfinished(self.job_group_id, FEW + 1)
         job_ids = [job.job_id for job in unfinished if job.job_id is not None]
         if counts.total < progress.total or len(unfinished) > FEW or len(job_ids) < len(unfinished):
             return self.take_listing() >= progress.total
         found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
-        self._ledger.jobs.record_listing(self.job_group_id, found)
+        self._ledger.results.record_listing(self.job_group_id, found)
         return True
 
     def _read(self) -> tuple[LedgerCounts, GroupState, Mapping[str, Any]]:
-        state = self._ledger.jobs.state(self.job_group_id)
-        counted = self._ledger.jobs.summary(self.job_group_id)
+        state = self._ledger.groups.state(self.job_group_id)
+        counted = self._ledger.results.summary(self.job_group_id)
         counts = LedgerCounts(
             total=counted["total"],
             terminal=counted["completed"],

@@ -29,7 +29,7 @@ def check_assigned(ledger: Ledger, summary: Mapping[str, Any], *, accept_unresol
     """
     group_id, unresolved = summary["job_group_id"], summary["unresolved"]
     if unresolved and not accept_unresolved:
-        tasks = ledger.jobs.unresolved_tasks(group_id)
+        tasks = ledger.takeovers.unresolved_tasks(group_id)
         which = ", ".join(map(str, tasks)) or "the task that assigns"
         raise JobGroupFailedError(
             f"job group {group_id}: {unresolved} contacts are unresolved: whether they were assigned is not known, and"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from airflow_provider_outbound.core.ledger.database import Database
-    from airflow_provider_outbound.core.ledger.jobs import Jobs
+    from airflow_provider_outbound.core.ledger.groups import Groups
 
 
 @cache
@@ -32,9 +32,9 @@ def _insert_events(dialect: str) -> Any:
 class Inbox:
     """Reads and writes of ``events``, ``recordings`` and ``quarantine``."""
 
-    def __init__(self, database: Database, jobs: Jobs) -> None:
+    def __init__(self, database: Database, groups: Groups) -> None:
         self._database = database
-        self._jobs = jobs
+        self._groups = groups
 
     def record(self, messages: Sequence[Incoming], *, instance_ids: Collection[str] = ()) -> Recorded:
         """
@@ -84,17 +84,17 @@ class Inbox:
         first = self._database.take_sequence(connection, len(readable))
         last = first + len(readable) - 1
         late: Counter[str] = Counter()
-        tombstones = self._jobs.ensure_groups(connection, (event.job_group_id for event, _ in readable))
+        tombstones = self._groups.ensure_groups(connection, (event.job_group_id for event, _ in readable))
         if tombstones:
             late = Counter(event.job_group_id for event, _ in readable if event.job_group_id in tombstones)
-            self._jobs.count_late(connection, late)
+            self._groups.count_late(connection, late)
             readable = [pair for pair in readable if pair[0].job_group_id not in tombstones]
         # In the order of jobs, so that two writers never wait for each other crosswise.
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first) if readable else []
         if fresh:
             JobProjector(self._database, connection).take_all([(event.job_group_id, event) for event in fresh])
-            self._jobs.touch_all(connection, sorted({event.job_group_id for event in fresh}), last)
+            self._groups.touch_all(connection, sorted({event.job_group_id for event in fresh}), last)
         self._keep_recordings(connection, fresh)
         return Recorded(
             new=len(fresh),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from sqlalchemy import Connection, Row, exists, func, select, update
@@ -24,10 +24,14 @@ from airflow_provider_outbound.core.ledger.records import (
 )
 from airflow_provider_outbound.core.ledger.schema import UNIQUE_PHONE
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
-from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
 from airflow_provider_outbound.exceptions import LeaseLostError, LedgerKeyError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.assignments import Assignments
+    from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 
 DedupeBy = Literal["phone", "reference_id"]
 #: States of a row whose contact may be sent (again) by the assignment that owns it.
@@ -38,8 +42,13 @@ _UNKNOWN = (JobState.SENDING, JobState.IN_DOUBT)
 _jobs = schema.jobs.c
 
 
-class Journal(Takeovers):
+class Journal:
     """Reads and writes of the journal's half of ``jobs``."""
+
+    def __init__(self, database: Database, assignments: Assignments, takeovers: Takeovers) -> None:
+        self._database = database
+        self._assignments = assignments
+        self._takeovers = takeovers
 
     def classify(
         self,
@@ -87,7 +96,7 @@ class Journal(Takeovers):
         :raises LeaseLostError: the lease ended; nothing was written.
         """
         with self._database.write() as connection:
-            now = self.check_lease(connection, assignment)
+            now = self._assignments.check_lease(connection, assignment)
             if outcomes:
                 self._write_outcomes(connection, assignment, outcomes)
             if cap is not None:
@@ -201,7 +210,7 @@ class Journal(Takeovers):
         """
         adopted = 0
         with self._database.write() as connection:
-            self.check_lease(connection, assignment)
+            self._assignments.check_lease(connection, assignment)
             known = self._known(connection, assignment, candidates, for_update=True)
             for candidate in candidates:
                 status, row = known.status(assignment, candidate, dedupe_by)
@@ -229,7 +238,7 @@ class Journal(Takeovers):
             return
         with self._database.write() as connection:
             try:
-                self.check_lease(connection, assignment)
+                self._assignments.check_lease(connection, assignment)
             except LeaseLostError:
                 outcomes = attrs.evolve(outcomes, refused=[])
             self._write_outcomes(connection, assignment, outcomes)
@@ -371,7 +380,7 @@ class Journal(Takeovers):
         rows = self._rows(connection, assignment.job_group_id, candidates)
         others = {row.assignment_id for row in rows if row.state == JobState.UNRESOLVED and row.assignment_id}
         others.discard(assignment.assignment_id)
-        return _Known(rows, self._idle(connection, others, for_update=for_update))
+        return _Known(rows, self._takeovers.idle(connection, others, for_update=for_update))
 
     def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
         found: list[Any] = []

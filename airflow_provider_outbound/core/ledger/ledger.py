@@ -4,39 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow_provider_outbound.core.ledger.assignments import Assignments
 from airflow_provider_outbound.core.ledger.collectors import Collectors
 from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.details import Details
 from airflow_provider_outbound.core.ledger.event_log import EventLog
 from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
+from airflow_provider_outbound.core.ledger.groups import Groups
 from airflow_provider_outbound.core.ledger.inbox import Inbox
-from airflow_provider_outbound.core.ledger.jobs import Jobs
+from airflow_provider_outbound.core.ledger.journal import Journal
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
 from airflow_provider_outbound.core.ledger.rate_limiter import SharedRateLimiter
+from airflow_provider_outbound.core.ledger.results import Results
 from airflow_provider_outbound.core.ledger.retention import Retention
+from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 
 
 class Ledger(Database):
     """
     Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
 
-    ``jobs`` is the journal and the state of jobs and groups, ``inbox`` takes messages in, ``events`` gives them to
-    readers that come later, ``details`` keeps what else the API tells of jobs that have ended, ``follow_ups`` knows
-    whom a follow-up has reached, ``quarantine`` holds messages that could not be read, ``retention`` purges what is
-    over for long, ``turns`` spaces out requests, ``collectors`` knows which collectors run and what troubles them.
+    ``groups`` are the job groups, ``assignments`` the tasks that assign to them, and ``takeovers`` what such tasks left
+    undecided. ``journal`` has each job before its request is sent, ``results`` what messages and listings say of it.
+    ``inbox`` stores messages, ``events`` gives them to later readers, ``quarantine`` has messages that could not be
+    read. ``details`` keeps what else the API reports of ended jobs, ``follow_ups`` whom a follow-up has reached.
+    ``retention`` purges groups that finished long ago, ``turns`` spaces out requests, ``collectors`` knows which
+    collectors run and what keeps messages from coming.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
         super().__init__(url, keys, require_keys=require_keys)
-        self.jobs = Jobs(self)
-        self.inbox = Inbox(self, self.jobs)
+        self.groups = Groups(self)
+        self.assignments = Assignments(self, self.groups)
+        self.takeovers = Takeovers(self, self.assignments)
+        self.journal = Journal(self, self.assignments, self.takeovers)
+        self.results = Results(self, self.groups)
+        self.inbox = Inbox(self, self.groups)
         self.turns = SharedRateLimiter(self)
         self.collectors = Collectors(self)
         self.quarantine = Quarantine(self, self.inbox.record_within)
         self.details = Details(self)
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)
-        self.retention = Retention(self, self.jobs, self.follow_ups)
+        self.retention = Retention(self, self.groups, self.follow_ups)
 
 
 def open_ledger(url: str, keys: Sequence[str], *, require_keys: bool = True) -> Ledger:

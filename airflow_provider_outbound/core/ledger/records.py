@@ -58,6 +58,10 @@ class JobGroupRecord:
     purged_at: datetime | None = None
 
 
+#: States of an assignment.
+OPEN, CLOSED, ABANDONED = "open", "sealed", "abandoned"
+
+
 class JobState(StrEnum):
     """Where a row of the journal stands."""
 

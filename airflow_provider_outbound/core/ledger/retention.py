@@ -17,8 +17,8 @@ import attrs
 from sqlalchemy import Connection, Row, Table, delete, exists, func, or_, select, tuple_, update
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.groups import OPEN
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState, Tombstone
+from airflow_provider_outbound.core.ledger.records import OPEN
 from airflow_provider_outbound.core.ledger.statements import chunks
 from airflow_provider_outbound.exceptions import JobGroupUnknownError
 

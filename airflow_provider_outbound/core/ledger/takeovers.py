@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.groups import ABANDONED, OPEN, Groups
 from airflow_provider_outbound.core.ledger.leases import bound_lease, is_too_long
-from airflow_provider_outbound.core.ledger.records import Assignment, JobState, TaskKey, UndecidedAssignment
+from airflow_provider_outbound.core.ledger.records import (
+    ABANDONED,
+    OPEN,
+    Assignment,
+    JobState,
+    TaskKey,
+    UndecidedAssignment,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.assignments import Assignments
+    from airflow_provider_outbound.core.ledger.database import Database
 
 #: How the names of owners begin that settle what others left.
 SETTLER = "settler:"
@@ -26,8 +36,12 @@ _UNFINISHED = select(
 ).where(_table.state.in_((OPEN, ABANDONED)))
 
 
-class Takeovers(Groups):
+class Takeovers:
     """Reads and writes of ``assignments`` by others than their own tasks."""
+
+    def __init__(self, database: Database, assignments: Assignments) -> None:
+        self._database = database
+        self._assignments = assignments
 
     def take_over(self, job_group_id: str, *, dead_for: float, lease_seconds: float) -> list[Assignment]:
         """
@@ -133,7 +147,7 @@ class Takeovers(Groups):
         :raises LeaseLostError: another process owns it.
         """
         state = ABANDONED if other.is_abandoned else OPEN
-        self._end(borrowed, state=state, owner=other.owner, lease_until=other.lease_until)
+        self._assignments.end(borrowed, state=state, owner=other.owner, lease_until=other.lease_until)
 
     def has_left(self, assignment: Assignment) -> bool:
         """Whether other tasks, which have not finished and do not work now, left contacts unresolved in the group."""
@@ -174,7 +188,7 @@ class Takeovers(Groups):
             for row in connection.execute(held).all():
                 bound_lease(connection, row, now)
 
-    def _idle(self, connection: Connection, assignment_ids: set[str], *, for_update: bool = False) -> frozenset[str]:
+    def idle(self, connection: Connection, assignment_ids: set[str], *, for_update: bool = False) -> frozenset[str]:
         """Those assignments that are not finished, and that nobody works on."""
         if not assignment_ids:
             return frozenset()

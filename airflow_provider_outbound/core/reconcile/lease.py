@@ -57,7 +57,7 @@ class Lease:
         while True:
             moment = _Moment()
             try:
-                assignment = ledger.jobs.open_assignment(
+                assignment = ledger.assignments.open(
                     key, job_group_id, owner=owner, lease_seconds=seconds, settle_seconds=settle_seconds
                 )
             except LeaseHeldError as error:
@@ -77,7 +77,7 @@ class Lease:
         :return: ``None`` if somebody else has it by now.
         """
         moment = _Moment()
-        borrowed = self._ledger.jobs.borrow(other, self.assignment.job_group_id, self._seconds)
+        borrowed = self._ledger.takeovers.borrow(other, self.assignment.job_group_id, self._seconds)
         if borrowed is None:
             return None
         lease = Lease(self._ledger, borrowed, seconds=self._seconds, request_seconds=self._request_seconds)
@@ -99,7 +99,7 @@ class Lease:
         self._stop.set()
         self._thread.join()
         try:
-            self._ledger.jobs.renew(self.assignment, 0)
+            self._ledger.assignments.renew(self.assignment, 0)
         except (LeaseLostError, LedgerUnavailableError) as error:
             log.warning("Job group %s: %s", self.assignment.job_group_id, error)
 
@@ -136,7 +136,7 @@ class Lease:
     def _renew(self) -> None:
         moment = _Moment()
         try:
-            self._ledger.jobs.renew(self.assignment, self._seconds)
+            self._ledger.assignments.renew(self.assignment, self._seconds)
         except LeaseLostError as error:
             with self._lock:
                 self._lost = error

@@ -48,7 +48,7 @@ class GroupReader:
                     page = self.client.list_jobs_by_group(
                         job_group_id=self.job_group_id, page_number=number, instance_id=self.instance_id
                     )
-                    self.ledger.jobs.record_listing(self.job_group_id, page.items, includes_calls=False)
+                    self.ledger.results.record_listing(self.job_group_id, page.items, includes_calls=False)
                     met.add(job.job_id for job in page.items)
                     steady = steady and total in (None, page.total)
                     total = page.total
@@ -69,7 +69,7 @@ class GroupReader:
         :return: The number of distinct jobs listed; a listing whose order changes between its pages leaves some out.
         """
         with DistinctIds() as met:
-            self.ledger.jobs.record_listing(self.job_group_id, self._results(met))
+            self.ledger.results.record_listing(self.job_group_id, self._results(met))
             return met.count()
 
     def _results(self, met: DistinctIds) -> Iterator[Job]:

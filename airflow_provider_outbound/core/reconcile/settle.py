@@ -45,17 +45,17 @@ def settle(reader: GroupReader, lease: Lease, *, since: datetime, settle_seconds
     :param since: When the last of them ended, by the ledger's clock.
     :raises LeaseLostError: another process settles now.
     """
-    jobs, assignment = reader.ledger.jobs, lease.assignment
+    ledger, assignment = reader.ledger, lease.assignment
     due = since + timedelta(seconds=settle_seconds)
     complete = incomplete = 0
     pause = _FIRST_PAUSE
-    while doubts := [doubt.reference_id for doubt in jobs.in_doubt(assignment)]:
+    while doubts := [doubt.reference_id for doubt in ledger.journal.in_doubt(assignment)]:
         lease.check()
         begun_at = reader.ledger.now()
         is_complete = reader.scan()
         if begun_at >= due:
             complete, incomplete = complete + is_complete, incomplete + (not is_complete)
-        left = [doubt.reference_id for doubt in jobs.in_doubt(assignment)]
+        left = [doubt.reference_id for doubt in ledger.journal.in_doubt(assignment)]
         if not left:
             break
         if complete >= _SCANS or incomplete >= _INCOMPLETE_SCANS:

@@ -65,7 +65,7 @@ def enrich(
     check_limit(max_parallel_requests)
     matches = result_filter(None if needs_details(only) else only)
     check_group(ledger, job_group_id)
-    wanted = (r for r in ledger.jobs.iter_results(job_group_id) if lacks_details(r) and matches(r))
+    wanted = (r for r in ledger.results.iter_results(job_group_id) if lacks_details(r) and matches(r))
     kept, stop = 0, threading.Event()
 
     def ask(result: JobResult) -> tuple[JobResult, JobDetails]:

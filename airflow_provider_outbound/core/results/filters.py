@@ -33,13 +33,13 @@ def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> 
     matches = result_filter(only)
     check_group(ledger, job_group_id)
     if needs_details(only):
-        lacking = sum(lacks_details(result) for result in ledger.jobs.iter_results(job_group_id))
+        lacking = sum(lacks_details(result) for result in ledger.results.iter_results(job_group_id))
         if lacking:
             raise OutboundBotConfigError(
                 f"only {only!r}: the tags of {lacking} answered jobs of job group {job_group_id} are not known;"
                 " export with enrich=True first"
             )
-    return (result for result in ledger.jobs.iter_results(job_group_id) if matches(result))
+    return (result for result in ledger.results.iter_results(job_group_id) if matches(result))
 
 
 def check_group(ledger: Ledger, job_group_id: str) -> None:
@@ -60,7 +60,7 @@ def check_not_purged(ledger: Ledger, job_group_id: str) -> bool:
     :return: Whether the ledger knows the group.
     :raises JobGroupPurgedError: its rows were purged.
     """
-    record = ledger.jobs.get_job_group(job_group_id)
+    record = ledger.groups.get(job_group_id)
     if record is not None and record.purged_at is not None:
         raise JobGroupPurgedError(job_group_id, record.purged_at)
     return record is not None

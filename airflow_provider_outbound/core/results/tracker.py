@@ -146,11 +146,11 @@ class RecordingTracker:
         if now < self._look_at:
             return
         self._look_at = now + self._poll_interval
-        state = self._ledger.jobs.state(self._job_group_id)
+        state = self._ledger.groups.state(self._job_group_id)
         if now >= self._refresh_at and (not state.known or state.has_unfinished or self._unnamed):
             self._refresh_at = now + _REFRESH
             self._refresh(known=state.known)
-            state = self._ledger.jobs.state(self._job_group_id)
+            state = self._ledger.groups.state(self._job_group_id)
         self._has_unfinished = state.has_unfinished
         if state.changed == self._changed:
             return
@@ -205,17 +205,19 @@ class RecordingTracker:
 
     def _refresh(self, *, known: bool) -> None:
         """Take in what the API says of jobs whose end, or whose call, no message told."""
-        jobs, group_id = self._ledger.jobs, self._job_group_id
+        ledger, group_id = self._ledger, self._job_group_id
         try:
             if not known:
                 GroupReader(
                     client=self._client, ledger=self._ledger, job_group_id=group_id, instance_id=self._instance_id
                 ).read_results()
                 return
-            ids = self._unnamed + [job.job_id for job in jobs.unfinished(group_id, _JOBS) if job.job_id is not None]
+            ids = self._unnamed + [
+                job.job_id for job in ledger.results.unfinished(group_id, _JOBS) if job.job_id is not None
+            ]
             for start in range(0, len(ids), _JOBS):
                 found = self._client.list_jobs(job_ids=ids[start : start + _JOBS], instance_id=self._instance_id)
-                jobs.record_listing(group_id, found)
+                ledger.results.record_listing(group_id, found)
         except OutboundBotError as error:
             if not error.is_transient:
                 raise

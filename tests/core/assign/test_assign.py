@@ -39,7 +39,7 @@ def test_every_contact_gets_one_job(campaign, numbers):
         "unresolved": 0,
         "rejects_path": None,
     }
-    state = campaign.ledger.jobs.state(campaign.job_group_id)
+    state = campaign.ledger.groups.state(campaign.job_group_id)
     assert (state.closed, state.open_assignments, state.has_doubt) == (63, (), False)
 
 
@@ -182,7 +182,7 @@ def test_a_refused_batch_is_free_for_the_next_try(campaign, numbers):
 
     with pytest.raises(OutboundBotWrongTimeError):
         campaign.assign(contacts, guard=guard)
-    assert len(campaign.ledger.jobs.state(campaign.job_group_id).open_assignments) == 1
+    assert len(campaign.ledger.groups.state(campaign.job_group_id).open_assignments) == 1
 
     assert campaign.assign(contacts, guard=guard).newly_assigned == 5
 
@@ -199,7 +199,7 @@ def test_what_was_journalled_and_not_sent_is_free_again(campaign, numbers, allow
     with pytest.raises(OutboundBotWrongTimeError, match="it is late"):
         campaign.assign(contacts, guard=guard)
 
-    counts = campaign.ledger.jobs.counts(campaign.job_group_id)
+    counts = campaign.ledger.results.counts(campaign.job_group_id)
     # On a busy machine a request may get no answer in time; but none that was not sent is among those in doubt.
     assert counts.total + counts.in_doubt <= 5 * allowed
     assert counts.unresolved == 0
@@ -221,7 +221,7 @@ def test_after_an_interrupt_only_what_was_sent_is_held(campaign, numbers):
     with pytest.raises(KeyboardInterrupt):
         campaign.assign(Interrupted())
 
-    counts = campaign.ledger.jobs.counts(campaign.job_group_id)
+    counts = campaign.ledger.results.counts(campaign.job_group_id)
     assert 0 < counts.total + counts.in_doubt <= campaign.simulator.state()["requests"]["AssignJobs"] * 5
     assert counts.unresolved == 0
     assert campaign.assign(numbers(CHUNK)).assigned == CHUNK

@@ -130,7 +130,7 @@ def test_another_run_calls_whom_a_killed_worker_left(simulator_factory, processe
     killed.join(60)
     simulator.faults()
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [KEY]) as ledger:
-        assert ledger.jobs.counts(item.job_group_id).in_doubt
+        assert ledger.results.counts(item.job_group_id).in_doubt
 
     successor = item.start("another run")
     successor.join(60)
@@ -166,7 +166,7 @@ def test_two_tries_of_one_task_wait_for_each_other(simulator_factory, processes,
         assert one.exitcode == 0
     assert {len(ids) for ids in simulator.state()["jobs_per_number"].values()} == {1}
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [KEY]) as ledger:
-        state = ledger.jobs.state(item.job_group_id)
+        state = ledger.groups.state(item.job_group_id)
     assert (state.closed, state.open_assignments) == (CONTACTS, ())
 
 

@@ -83,7 +83,7 @@ def test_what_counts_as_a_call(campaign, numbers, status, calls, counted):
     began = datetime.now(UTC) - timedelta(days=1)
     made = [{"TaskId": f"t{index}", "Status": "SucceededFinish", "ActualTime": _ms(began)} for index in range(calls)]
     raw = {**listed.raw, "Status": status, "Tasks": made}
-    campaign.ledger.jobs.record_listing(campaign.job_group_id, [Job.from_api(raw)])
+    campaign.ledger.results.record_listing(campaign.job_group_id, [Job.from_api(raw)])
 
     results = [
         other_group(campaign, f"at most {most}").assign([number], cap=CallCap(most=most, period=WEEK)).assigned
@@ -123,7 +123,7 @@ def test_names_that_templates_or_databases_trip_over(campaign, numbers):
     listed = campaign.client.list_jobs_by_group(job_group_id=campaign.job_group_id, page_number=1).items
     sent = {job.raw["Contacts"][0]["ContactName"] for job in listed}
     assert {"{{ ds }}", "NUL NUL", "';DROP TABLE jobs;--", "a  b", "%s %(x)s"} <= sent
-    assert {item.name for item in campaign.ledger.jobs.iter_results(campaign.job_group_id)} == sent
+    assert {item.name for item in campaign.ledger.results.iter_results(campaign.job_group_id)} == sent
 
 
 def test_a_million_duplicates_are_one_job(campaign, numbers):

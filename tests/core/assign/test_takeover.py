@@ -28,8 +28,8 @@ def die(campaign):
     """Leaves an assignment as a process does that is killed with requests under way; some of them arrived."""
 
     def die(contacts: list[str], *, arrived: int = 0, lease_seconds: float = 1.0) -> Assignment:
-        jobs, identity = campaign.ledger.jobs, campaign.ledger.identity
-        opened = jobs.open_assignment(
+        ledger, identity = campaign.ledger, campaign.ledger.identity
+        opened = ledger.assignments.open(
             DEAD, campaign.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
         )
         people = [Contact(phone=normalise(number)) for number in contacts]
@@ -41,7 +41,7 @@ def die(campaign):
             )
             for person in people
         ]
-        begun = jobs.begin(opened, candidates, dedupe_by="phone").candidates
+        begun = ledger.journal.begin(opened, candidates, dedupe_by="phone").candidates
         wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
         if wire:
             campaign.client.assign_jobs(job_group_id=campaign.job_group_id, jobs=wire)
@@ -87,8 +87,8 @@ def test_what_is_not_on_the_list_stays_with_the_dead_task(campaign, numbers, die
     assert campaign.assign(contacts[4:], key=NEXT).assigned == 6
 
     assert campaign.each_once(contacts[4:])
-    assert campaign.ledger.jobs.counts(campaign.job_group_id).unresolved == 4
-    assert campaign.ledger.jobs.unresolved_tasks(campaign.job_group_id) == [DEAD]
+    assert campaign.ledger.results.counts(campaign.job_group_id).unresolved == 4
+    assert campaign.ledger.takeovers.unresolved_tasks(campaign.job_group_id) == [DEAD]
     assert campaign.assign(contacts[:6], key=DEAD).assigned == 4
     assert campaign.each_once(contacts)
 
@@ -192,9 +192,9 @@ def test_what_another_task_gave_up_too_early_is_looked_for_before_it_is_sent(cam
         if not died.is_set():
             died.set()
             dead = die(contacts[-10:], arrived=4)
-            jobs = campaign.ledger.jobs
-            jobs.mark_unresolved(dead, [doubt.reference_id for doubt in jobs.in_doubt(dead)])
-            jobs.renew(dead, 0)
+            ledger = campaign.ledger
+            ledger.journal.mark_unresolved(dead, [doubt.reference_id for doubt in ledger.journal.in_doubt(dead)])
+            ledger.assignments.renew(dead, 0)
 
     result = campaign.assign(contacts, key=NEXT, guard=guard, batch_size=25, settle_seconds=3.0)
 

@@ -40,7 +40,7 @@ def test_a_service_that_is_down_for_longer_than_it_may_be_is_no_success(campaign
 
     assert "a retry of this task sends them again" in str(caught.value)
     # Nobody who waits may believe that the assignment is finished.
-    assert len(campaign.ledger.jobs.state(campaign.job_group_id).open_assignments) == 1
+    assert len(campaign.ledger.groups.state(campaign.job_group_id).open_assignments) == 1
     campaign.simulator.faults()
     result = campaign.assign(contacts)
     assert (result.assigned, result.newly_assigned, result.unresolved) == (12, 12, 0)

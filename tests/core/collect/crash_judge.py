@@ -50,7 +50,7 @@ def _counts(summary: dict[str, Any]) -> str:
 
 
 def _results(ledger: Ledger, job_group_id: str, jobs: Sequence[dict[str, Any]], *, complete: bool) -> None:
-    results = list(ledger.jobs.iter_results(job_group_id))
+    results = list(ledger.results.iter_results(job_group_id))
     assert Counter(result.job_id for result in results) == Counter(job["job_id"] for job in jobs)
     found = {result.job_id: result for result in results}
     statement = text("SELECT job_id, task_id, status FROM calls WHERE job_group_id = :job_group_id")

@@ -84,7 +84,7 @@ def test_it_collects_until_it_is_told_to_stop(
 
     process = _start(*arguments, **environment)
     try:
-        tools.until(lambda: "group-1" in ledger.jobs.changed_since(0)[1], "stored")
+        tools.until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored")
     finally:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)

@@ -58,7 +58,7 @@ settings = WatchSettings(ledger_url=values['ledger_url'], ledger_keys=tuple(valu
 async def wait():
     with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
         async with subscribe(settings, 'group-1') as waiter:
-            while (seen := ledger.jobs.counts('group-1').total) < values['jobs']:
+            while (seen := ledger.results.counts('group-1').total) < values['jobs']:
                 print(seen, flush=True)
                 await waiter.changed(600)
             print(seen, flush=True)
@@ -143,7 +143,7 @@ def test_whatever_comes_is_kept_and_the_next_message_is_stored(
 
     tools.until(lambda: _is_drained(simulator), "all acknowledged")
 
-    assert ledger.jobs.counts("group-1").terminal == len(poisons)
+    assert ledger.results.counts("group-1").terminal == len(poisons)
     with ledger.read() as connection:
         events = set(connection.exec_driver_sql("SELECT hash FROM events").scalars())
         kept = {row.hash: ledger.cipher.decrypt(row.body) for row in connection.execute(schema.quarantine.select())}

@@ -49,7 +49,7 @@ def test_a_killed_database_loses_nothing_that_was_acknowledged(
         tools.until(lambda: acknowledged() == (number + 1) * (MESSAGES + 1), "all stored")  # noqa: B023
 
     with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
-        counts = ledger.jobs.counts("group-1")
+        counts = ledger.results.counts("group-1")
     assert counts.total == counts.terminal == 3 * (MESSAGES + 1)
     assert worker.process.poll() is None
     assert worker.said("INFO the ledger answers again") == 3
@@ -78,7 +78,7 @@ def test_a_read_only_database_stops_receiving_and_is_reported_once(
 
     def stored() -> int:
         with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
-            return ledger.jobs.counts("group-1").terminal
+            return ledger.results.counts("group-1").terminal
 
     tools.until(lambda: stored() == MESSAGES, "all stored")
     assert worker.said("WARNING") == 1, worker.lines

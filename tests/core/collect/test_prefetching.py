@@ -78,7 +78,7 @@ def test_more_is_taken_while_a_lot_is_kept(
     collecting.join()
 
     assert consumer.acknowledged == [str(number) for number in range(1, consumer.received + 1)]
-    assert len(ledger.jobs.changed_since(0)[1]) == consumer.received
+    assert len(ledger.groups.changed_since(0)[1]) == consumer.received
 
 
 def test_nothing_is_taken_while_the_ledger_is_away(

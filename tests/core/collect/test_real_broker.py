@@ -83,7 +83,7 @@ def told_by_ledger(ledger: Ledger, group_id: str) -> dict[str, str]:
     """Final status of each job, as messages told it."""
     return {
         str(row.job_id): str(row.status)
-        for row in ledger.jobs.iter_results(group_id)
+        for row in ledger.results.iter_results(group_id)
         if row.source == "message" and row.status is not None and (row.status.is_terminal or not row.status.is_known)
     }
 
@@ -116,7 +116,7 @@ def test_every_result_of_a_campaign_reaches_the_ledger_once(
     tools.until(lambda: len(told_by_ledger(ledger, group_id)) == 100, "100 results")
 
     assert told_by_ledger(ledger, group_id) == told_by_cloud(cloud, group_id)
-    assert {row.revision for row in ledger.jobs.iter_results(group_id)} == {1}
+    assert {row.revision for row in ledger.results.iter_results(group_id)} == {1}
 
 
 def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
@@ -136,7 +136,7 @@ def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
     tools.until(lambda: len(told_by_ledger(ledger, group_id)) == 150, "150 results")
 
     assert told_by_ledger(ledger, group_id) == told_by_cloud(cloud, group_id)
-    assert {row.revision for row in ledger.jobs.iter_results(group_id)} == {1}
+    assert {row.revision for row in ledger.results.iter_results(group_id)} == {1}
 
 
 def test_a_missing_consumer_group_is_named(way: Way, start: Start, real: Callable[[str], WorkerSettings]) -> None:

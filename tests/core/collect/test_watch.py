@@ -74,7 +74,7 @@ def test_a_message_that_came_before_its_waiter_is_seen(
     async def scenario() -> None:
         async with subscribe(watching, "group-1") as waiter:
             async with asyncio.timeout(PATIENCE):
-                while "group-1" not in ledger.jobs.changed_since(0)[1]:
+                while "group-1" not in ledger.groups.changed_since(0)[1]:
                     await waiter.changed(PATIENCE)
 
     asyncio.run(scenario())

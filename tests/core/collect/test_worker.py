@@ -56,7 +56,7 @@ def test_a_message_is_stored_announced_and_acknowledged(
     worker.wait_for("1 messages cannot be read: they are kept in the ledger's quarantine")
     tools.until(lambda: _delivered(simulator) == 3 and not _unacknowledged(simulator), "all acknowledged")
 
-    assert ledger.jobs.changed_since(0)[1].keys() == {"before", "after"}
+    assert ledger.groups.changed_since(0)[1].keys() == {"before", "after"}
     assert [line for line in worker.lines if "1380000" in line] == []
 
 

@@ -52,9 +52,9 @@ class Campaign:
 
     def die_assigning(self, count: int, *, first: int, sent: bool, lease_seconds: float = 1.0) -> Assignment:
         """Leave an assignment as a process does that is killed with a request under way."""
-        jobs, identity = self.ledger.jobs, self.ledger.identity
+        ledger, identity = self.ledger, self.ledger.identity
         key = TaskKey("dag", "run", "died")
-        assignment = jobs.open_assignment(
+        assignment = ledger.assignments.open(
             key, self.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
         )
         candidates = [
@@ -65,7 +65,7 @@ class Campaign:
             )
             for contact in (Contact(phone=normalise(f"138{index:08d}")) for index in range(first, first + count))
         ]
-        begun = jobs.begin(assignment, candidates, dedupe_by="phone").candidates
+        begun = ledger.journal.begin(assignment, candidates, dedupe_by="phone").candidates
         assert len(begun) == count
         if sent:
             wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun]
@@ -81,7 +81,7 @@ class Campaign:
         """Look as often as a trigger would, until the group is done."""
         deadline = time.monotonic() + PATIENCE
         while (summary := completion.check()) is None:
-            assert time.monotonic() < deadline, self.ledger.jobs.state(self.job_group_id)
+            assert time.monotonic() < deadline, self.ledger.groups.state(self.job_group_id)
             time.sleep(max(0.02, min(0.2, completion.next_check_in())))
         return summary
 

@@ -59,11 +59,11 @@ def test_a_group_that_ended_short_is_seen_twice(
     campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
 ) -> None:
     campaign.assign(3)
-    jobs = campaign.ledger.jobs
-    second = jobs.open_assignment(
+    ledger = campaign.ledger
+    second = ledger.assignments.open(
         TaskKey("dag", "run", "second"), campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
     )
-    jobs.close_assignment(second, 2)
+    ledger.assignments.close(second, 2)
     campaign.wait_for_service()
     set_clock(before)
     assert campaign.completion(messages=False, reconcile_interval=INTERVAL).check() is None

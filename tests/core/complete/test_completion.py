@@ -111,7 +111,7 @@ def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Any) -> No
 def test_a_running_assignment_is_waited_for(campaign: Any) -> None:
     key = TaskKey("dag", "run", "second")
     campaign.assign(3)
-    open_one = campaign.ledger.jobs.open_assignment(
+    open_one = campaign.ledger.assignments.open(
         key, campaign.job_group_id, owner="me", lease_seconds=600, settle_seconds=1
     )
     campaign.wait_for_service()
@@ -120,7 +120,7 @@ def test_a_running_assignment_is_waited_for(campaign: Any) -> None:
     for _ in range(5):
         assert completion.check() is None
         time.sleep(0.1)
-    campaign.ledger.jobs.close_assignment(open_one, 0)
+    campaign.ledger.assignments.close(open_one, 0)
 
     assert campaign.wait(completion)["total"] == 3
 
@@ -135,10 +135,10 @@ def test_no_job_at_all_is_no_completion(campaign: Any) -> None:
 
 def test_a_deliberate_assignment_of_nobody_completes(campaign: Any) -> None:
     key = TaskKey("dag", "run", "assign")
-    opened = campaign.ledger.jobs.open_assignment(
+    opened = campaign.ledger.assignments.open(
         key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
     )
-    campaign.ledger.jobs.close_assignment(opened, 0)
+    campaign.ledger.assignments.close(opened, 0)
 
     summary = campaign.completion(reconcile_interval=600).check()
 
@@ -157,7 +157,7 @@ def test_a_group_that_others_assign_goes_by_the_number_expected(campaign: Any) -
     assert waits_for_more.check() is None
 
     assert campaign.wait(campaign.completion(messages=False, expected_jobs=4))["completed"] == 4
-    assert campaign.ledger.jobs.counts(group).foreign == 4
+    assert campaign.ledger.results.counts(group).foreign == 4
 
 
 def test_a_group_that_others_assign_goes_by_the_api_without_a_number(campaign: Any) -> None:
@@ -174,9 +174,9 @@ def test_a_group_that_others_assign_goes_by_the_api_without_a_number(campaign: A
 def test_a_group_that_ended_with_fewer_jobs_is_seen_twice_and_flagged(campaign: Any) -> None:
     campaign.assign(5)
     key = TaskKey("dag", "run", "second")
-    jobs = campaign.ledger.jobs
-    opened = jobs.open_assignment(key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1)
-    jobs.close_assignment(opened, 2)
+    ledger = campaign.ledger
+    opened = ledger.assignments.open(key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1)
+    ledger.assignments.close(opened, 2)
     campaign.wait_for_service()
     completion = campaign.completion(messages=False)
 
@@ -232,7 +232,7 @@ def test_the_next_try_of_an_assignment_is_waited_for(campaign: Any) -> None:
 def test_a_task_that_gave_up_is_not_waited_for(campaign: Any) -> None:
     campaign.assign(3)
     dead = campaign.die_assigning(2, first=50, sent=False, lease_seconds=1.0)
-    campaign.ledger.jobs.abandon(dead)
+    campaign.ledger.assignments.abandon(dead)
     campaign.wait_for_service()
 
     summary = campaign.wait(campaign.completion(messages=False))  # as patient as usual
@@ -344,7 +344,7 @@ def test_a_cancelled_group_says_so(campaign: Any) -> None:
 
 def test_a_cancellation_of_our_own_is_remembered(campaign: Any) -> None:
     campaign.assign(3)
-    campaign.ledger.jobs.note_cancelled(campaign.job_group_id)
+    campaign.ledger.groups.note_cancelled(campaign.job_group_id)
 
     assert campaign.wait(campaign.completion(messages=False))["group_cancelled"]
 

@@ -41,7 +41,7 @@ def test_jobs_that_were_never_called_are_found_by_their_ids(campaign: Any, messa
     summary = campaign.wait(campaign.completion(messages=messages))
 
     assert (summary["total"], summary["completed"], summary["mismatch"]) == (80, 80, False)
-    assert campaign.ledger.jobs.counts(campaign.job_group_id).foreign == 0
+    assert campaign.ledger.results.counts(campaign.job_group_id).foreign == 0
 
 
 def test_jobs_whose_numbers_show_masked_are_counted_once(campaign: Any) -> None:

@@ -34,7 +34,7 @@ def test_a_lost_message_is_recovered_beside_an_odd_status(campaign: Any, status:
     is_told = status in ("Expired", "99", 2, "4")
     assert (summary["total"], summary["completed"], summary["mismatch"]) == (5, 5, False)
     assert summary["recovered"] == (1 if is_told else 2)
-    results = {result.job_id: result for result in campaign.ledger.jobs.iter_results(campaign.job_group_id)}
+    results = {result.job_id: result for result in campaign.ledger.results.iter_results(campaign.job_group_id)}
     assert results[lost["job_id"]].status == lost["status"]
     if not is_told:
         assert results[odd["job_id"]].status == odd["status"]

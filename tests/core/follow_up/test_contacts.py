@@ -21,10 +21,10 @@ def test_a_contact_comes_back_with_all_it_had(ledger: Ledger, tell: Tell) -> Non
         phone=phone, name="Zhang", honorific="Mr", role="buyer", reference_id="r-0001", extras={"city": "Hangzhou"}
     )
     candidate = Candidate(reference_id="r-0001", phone_key=ledger.identity.phone_key(phone.e164), contact=contact)
-    assignment = ledger.jobs.open_assignment(
+    assignment = ledger.assignments.open(
         TaskKey("dag", "run", "assign"), GROUP, owner="me", lease_seconds=60, settle_seconds=0
     )
-    ledger.jobs.begin(assignment, [candidate], dedupe_by="phone")
+    ledger.journal.begin(assignment, [candidate], dedupe_by="phone")
     tell(1)
 
     source = from_results(lambda: nullcontext(ledger), GROUP, "unanswered")

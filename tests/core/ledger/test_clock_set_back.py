@@ -70,13 +70,13 @@ def test_turns_stay_apart_as_long_as_the_clock_goes_on_and_never_wait_longer_tha
 
 
 def test_a_dead_tasks_lease_ends_after_its_own_length(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    ledger.jobs.open_assignment(KEY, "g", owner="dead", lease_seconds=30, settle_seconds=1)
+    ledger.assignments.open(KEY, "g", owner="dead", lease_seconds=30, settle_seconds=1)
     set_clock_back(ledger, schema.assignments, HOUR)
 
     with pytest.raises(LeaseHeldError) as held, caplog.at_level(logging.WARNING):
-        ledger.jobs.open_assignment(KEY, "g", owner="next", lease_seconds=60, settle_seconds=1)
+        ledger.assignments.open(KEY, "g", owner="next", lease_seconds=60, settle_seconds=1)
     with pytest.raises(LeaseHeldError) as again:
-        ledger.jobs.open_assignment(KEY, "g", owner="next", lease_seconds=60, settle_seconds=1)
+        ledger.assignments.open(KEY, "g", owner="next", lease_seconds=60, settle_seconds=1)
 
     assert held.value.until <= ledger.now() + timedelta(seconds=30)
     assert again.value.until == held.value.until
@@ -85,24 +85,24 @@ def test_a_dead_tasks_lease_ends_after_its_own_length(ledger: Ledger, caplog: py
 
 def test_a_lease_that_is_held_stays_held(ledger: Ledger) -> None:
     """Its holder counts by clocks of its own: what is shortened is what nobody can count on."""
-    assignment = ledger.jobs.open_assignment(KEY, "g", owner="holder", lease_seconds=120, settle_seconds=1)
+    assignment = ledger.assignments.open(KEY, "g", owner="holder", lease_seconds=120, settle_seconds=1)
     set_clock_back(ledger, schema.assignments, HOUR)
     with pytest.raises(LeaseHeldError) as held:
-        ledger.jobs.open_assignment(KEY, "g", owner="next", lease_seconds=0.05, settle_seconds=1)
+        ledger.assignments.open(KEY, "g", owner="next", lease_seconds=0.05, settle_seconds=1)
 
     assert held.value.until > ledger.now() + timedelta(seconds=60)
-    ledger.jobs.renew(assignment, 120)
+    ledger.assignments.renew(assignment, 120)
     with pytest.raises(LeaseHeldError):
-        ledger.jobs.open_assignment(KEY, "g", owner="next", lease_seconds=0.05, settle_seconds=1)
+        ledger.assignments.open(KEY, "g", owner="next", lease_seconds=0.05, settle_seconds=1)
 
 
 def test_what_a_dead_task_left_is_settled_though_the_clock_was_set_back(ledger: Ledger) -> None:
-    ledger.jobs.open_assignment(KEY, "g", owner="dead", lease_seconds=0.01, settle_seconds=0)
+    ledger.assignments.open(KEY, "g", owner="dead", lease_seconds=0.01, settle_seconds=0)
     set_clock_back(ledger, schema.assignments, HOUR)
 
     taken: list[object] = []
     for _ in range(1000):
-        taken = list(ledger.jobs.take_over("g", dead_for=0.0, lease_seconds=60))
+        taken = list(ledger.takeovers.take_over("g", dead_for=0.0, lease_seconds=60))
         if taken:
             break
 

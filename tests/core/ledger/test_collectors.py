@@ -97,7 +97,7 @@ def test_a_report_of_the_future_says_nothing(ledger: Ledger) -> None:
 def test_why_a_groups_messages_did_not_come(ledger: Ledger) -> None:
     from airflow_provider_outbound.core.ledger import JobGroupRecord
 
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1"))
+    ledger.groups.record(JobGroupRecord(job_group_id="g1"))
     assert "no collector has had an answer" in ledger.collectors.cause_for("g1")
 
     # Before the group was made: no cause.

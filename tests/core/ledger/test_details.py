@@ -30,14 +30,14 @@ def notice(ledger: Ledger, job_id: str, task_id: str, name: str, url: str, time:
 def test_details_are_kept_replaced_and_void_once_the_job_ran_again(ledger: Ledger) -> None:
     keep(ledger, id="j1", tasks=[call("t1")])
     keep(ledger, id="j2", tasks=[call("t2")])
-    first, second = ledger.jobs.iter_results(GROUP)
+    first, second = ledger.results.iter_results(GROUP)
     ledger.details.save([(first, JobDetails(tags={"a": "旧"})), (second, JobDetails(call_seconds=1.5))])
     ledger.details.save([(first, JobDetails(tags={"a": "新"}, talk_seconds=2.5, hang_up_side="ivr"))])
     ledger.details.save([])
 
-    told = [result.details for result in ledger.jobs.iter_results(GROUP)]
+    told = [result.details for result in ledger.results.iter_results(GROUP)]
     keep(ledger, id="j1", eventTime=9, tasks=[call("t1"), call("t3")])
-    after = [result.details for result in ledger.jobs.iter_results(GROUP)]
+    after = [result.details for result in ledger.results.iter_results(GROUP)]
 
     assert told == [JobDetails(tags={"a": "新"}, talk_seconds=2.5, hang_up_side="ivr"), JobDetails(call_seconds=1.5)]
     assert after == [None, JobDetails(call_seconds=1.5)]
@@ -49,7 +49,7 @@ def test_calls_that_have_or_will_have_a_recording(ledger: Ledger) -> None:
     notice(ledger, "j1", "t2", "a.wav", "https://old", 2)
     notice(ledger, "j4", "t9", "b.wav", "https://only-a-notice")
     listed = Call(task_id=None, status=CallStatus.SUCCEEDED_FINISH)
-    ledger.jobs.record_listing(
+    ledger.results.record_listing(
         GROUP, [Job(job_id="j5", job_group_id=GROUP, status=JobStatus.SUCCEEDED, calls=(listed,))]
     )
 
@@ -59,7 +59,7 @@ def test_calls_that_have_or_will_have_a_recording(ledger: Ledger) -> None:
         RecordedCall(job_id="j5", task_id=None, has_notice=False),
     ]
     named = Call(task_id="t5", status=CallStatus.SUCCEEDED_FINISH)
-    ledger.jobs.record_listing(
+    ledger.results.record_listing(
         GROUP, [Job(job_id="j5", job_group_id=GROUP, status=JobStatus.SUCCEEDED, calls=(named,))]
     )
     assert ledger.details.recorded_calls(GROUP)[-1] == RecordedCall(job_id="j5", task_id="t5", has_notice=False)
@@ -69,7 +69,7 @@ def test_calls_that_have_or_will_have_a_recording(ledger: Ledger) -> None:
 
 
 def test_whether_messages_come_at_all(ledger: Ledger) -> None:
-    ledger.jobs.record_listing("listed", [Job(job_id="j", job_group_id="listed", status=JobStatus.SUCCEEDED)])
+    ledger.results.record_listing("listed", [Job(job_id="j", job_group_id="listed", status=JobStatus.SUCCEEDED)])
     keep(ledger, id="j1")
 
     assert ledger.details.has_messages(GROUP)

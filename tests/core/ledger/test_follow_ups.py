@@ -31,7 +31,7 @@ def complete(ledger: Ledger, number: int, call: str = "NoAnswer", *, group: str 
 
 
 def results(ledger: Ledger, group: str = "group-1") -> list[JobResult]:
-    return list(ledger.jobs.iter_results(group))
+    return list(ledger.results.iter_results(group))
 
 
 def names(rows: list[JobResult]) -> list[str]:

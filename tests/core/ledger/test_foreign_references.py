@@ -62,9 +62,9 @@ def test_one_that_holds_a_number_is_kept_as_a_digest(ledger: Ledger, reference: 
         if source == "message":
             ledger.inbox.record([message(reference)])
         else:
-            ledger.jobs.record_listing("g1", [listed(reference)])
+            ledger.results.record_listing("g1", [listed(reference)])
 
-    (result,) = ledger.jobs.iter_results("g1")
+    (result,) = ledger.results.iter_results("g1")
     assert result.is_foreign
     assert result.phone_number == NUMBER
     assert in_clear(ledger, reference) == []
@@ -85,16 +85,16 @@ def test_one_that_holds_a_number_is_kept_as_a_digest(ledger: Ledger, reference: 
 def test_any_other_is_kept_as_it_is(ledger: Ledger, reference: str) -> None:
     ledger.inbox.record([message(reference)])
 
-    (result,) = ledger.jobs.iter_results("g1")
+    (result,) = ledger.results.iter_results("g1")
     assert result.reference_id == reference
 
 
 def test_two_jobs_of_one_reference_and_later_facts_of_each_keep_their_rows(ledger: Ledger) -> None:
-    ledger.jobs.record_listing("g1", [listed(NUMBER, "job-1"), listed(NUMBER, "job-2")])
+    ledger.results.record_listing("g1", [listed(NUMBER, "job-1"), listed(NUMBER, "job-2")])
     ledger.inbox.record([message(NUMBER, "job-2", "Failed"), message(NUMBER, "job-1")])
-    ledger.jobs.record_listing("g1", [listed(NUMBER, "job-2"), listed(NUMBER, "job-1")])
+    ledger.results.record_listing("g1", [listed(NUMBER, "job-2"), listed(NUMBER, "job-1")])
 
-    assert {(row.job_id, row.status) for row in ledger.jobs.iter_results("g1")} == {
+    assert {(row.job_id, row.status) for row in ledger.results.iter_results("g1")} == {
         ("job-1", "Succeeded"),
         ("job-2", "Failed"),
     }
@@ -106,13 +106,13 @@ def test_our_own_of_an_older_ledger_is_found_by_it(
 ) -> None:
     (candidate,) = candidates(1)
     candidate = attrs.evolve(candidate, reference_id=f"u{NUMBER}")
-    assignment = ledger.jobs.open_assignment(
+    assignment = ledger.assignments.open(
         TaskKey("dag", "run", "assign"), "g1", owner="me", lease_seconds=60, settle_seconds=0
     )
-    ledger.jobs.begin(assignment, [candidate], dedupe_by="phone")
+    ledger.journal.begin(assignment, [candidate], dedupe_by="phone")
 
-    assert ledger.jobs.record_listing("g1", [listed(f"u{NUMBER}", number=None)]).matched == 1
-    assert ledger.jobs.in_doubt(assignment) == []
+    assert ledger.results.record_listing("g1", [listed(f"u{NUMBER}", number=None)]).matched == 1
+    assert ledger.journal.in_doubt(assignment) == []
 
 
 def test_neither_a_job_nor_an_event_shows_it() -> None:
@@ -122,7 +122,7 @@ def test_neither_a_job_nor_an_event_shows_it() -> None:
 
 def test_a_row_of_an_older_ledger_is_exported_without_it(ledger: Ledger) -> None:
     ledger.inbox.record([message("theirs")])
-    (result,) = ledger.jobs.iter_results("g1")
+    (result,) = ledger.results.iter_results("g1")
     older = attrs.evolve(result, reference_id=f"u{NUMBER}", extras={f"or {NUMBER}": f"or {NUMBER[:3]}–{NUMBER[3:]}"})
 
     assert NUMBER[3:] not in str(to_row(older, include_phone_number=False))

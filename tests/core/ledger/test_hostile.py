@@ -82,7 +82,7 @@ def test_what_is_nested_as_deeply_as_allowed_is_stored_with_its_tasks_and_extras
     )
 
     assert ledger.inbox.record([incoming(body)]).new == 1
-    (result,) = ledger.jobs.iter_results("g1")
+    (result,) = ledger.results.iter_results("g1")
     assert result.extras == {"k": json.dumps(deep, separators=(",", ":"))}
 
 
@@ -98,7 +98,7 @@ def test_a_number_that_is_none_costs_no_message(ledger: Ledger, field: str, valu
     assert value.encode() in body
 
     assert ledger.inbox.record([incoming(body)]).new == 1
-    (result,) = ledger.jobs.iter_results("g1")
+    (result,) = ledger.results.iter_results("g1")
     assert (result.status, result.attempts, result.outcome) == (JobStatus.SUCCEEDED, 1, Outcome.UNANSWERED)
 
 
@@ -145,8 +145,8 @@ def test_any_bytes_are_stored_or_quarantined_once_and_all_behind_them_is_stored(
         assert (second.new, stored(ledger), ledger.quarantine.count()) == (0, *kept)
         assert kept[0] == first.new
         assert kept[1] == len({message.body for message in messages if not _is_read(ledger, message)})
-        assert "the-last" in {result.job_id for result in ledger.jobs.iter_results("g1")}
-        ledger.jobs.summary("g1")
+        assert "the-last" in {result.job_id for result in ledger.results.iter_results("g1")}
+        ledger.results.summary("g1")
 
 
 def _is_read(ledger: Ledger, message: Incoming) -> bool:
@@ -273,15 +273,15 @@ def test_a_completion_without_a_final_status_leaves_the_job_open_until_the_api_t
 ) -> None:
     ledger.inbox.record([incoming(event(status=status))])
 
-    assert [job.job_id for job in ledger.jobs.unfinished("g1", 9)] == ["job-1"]
-    assert ledger.jobs.summary("g1")["completed"] == 0
+    assert [job.job_id for job in ledger.results.unfinished("g1", 9)] == ["job-1"]
+    assert ledger.results.summary("g1")["completed"] == 0
 
-    ledger.jobs.record_listing("g1", [listed(JobStatus.FAILED)])
+    ledger.results.record_listing("g1", [listed(JobStatus.FAILED)])
 
-    assert ledger.jobs.unfinished("g1", 9) == []
-    summary = ledger.jobs.summary("g1")
+    assert ledger.results.unfinished("g1", 9) == []
+    summary = ledger.results.summary("g1")
     assert (summary["completed"], summary["failed"], summary["recovered"]) == (1, 1, 1)
-    (result,) = ledger.jobs.iter_results("g1")
+    (result,) = ledger.results.iter_results("g1")
     assert (result.status, result.failure_reason) == (JobStatus.FAILED, FailureReason.NO_ANSWER)
 
 
@@ -289,7 +289,7 @@ def test_a_completion_without_a_final_status_leaves_the_job_open_until_the_api_t
 def test_a_completion_with_the_services_number_tells_its_status(ledger: Ledger, status: Any, read: str) -> None:
     ledger.inbox.record([incoming(event(status=status))])
 
-    summary = ledger.jobs.summary("g1")
+    summary = ledger.results.summary("g1")
     assert (summary["completed"], summary[read], summary["recovered"]) == (1, 1, 0)
 
 
@@ -298,6 +298,6 @@ def test_a_status_that_is_not_listed_is_counted_once(ledger: Ledger, is_complete
     kind = "JobComplete" if is_complete else "CallFinished"
     ledger.inbox.record([incoming(event(status="Expired", eventType=kind)), incoming(event("job-2"))])
 
-    summary = ledger.jobs.summary("g1")
+    summary = ledger.results.summary("g1")
     assert (summary["completed"], summary["unlisted"]) == ((2, 0) if is_complete else (1, 1))
     assert summary["completed"] + summary["unlisted"] == summary["total"] == 2

@@ -64,7 +64,7 @@ def incoming(*bodies: bytes) -> list[Incoming]:
 
 
 def results(ledger: Ledger) -> list[JobResult]:
-    return list(ledger.jobs.iter_results("g1"))
+    return list(ledger.results.iter_results("g1"))
 
 
 def test_a_repeat_is_counted_once(ledger: Ledger) -> None:
@@ -73,7 +73,7 @@ def test_a_repeat_is_counted_once(ledger: Ledger) -> None:
 
     assert (first.new, first.repeated) == (1, 1)
     assert (second.new, second.repeated) == (0, 1)
-    assert ledger.jobs.summary("g1")["total"] == 1
+    assert ledger.results.summary("g1")["total"] == 1
 
 
 def test_a_producers_repeat_under_a_new_time_is_the_same_completion(ledger: Ledger) -> None:
@@ -131,22 +131,20 @@ def test_unknown_types_statuses_and_fields_are_kept(ledger: Ledger) -> None:
     assert rows["job-1"].status == "Sleeping"
     assert rows["job-1"].status is not None
     assert not rows["job-1"].status.is_known
-    assert ledger.jobs.summary("g1")["by_status"] == {"Executing": 1, "Sleeping": 1}
-    assert ledger.jobs.summary("g1")["completed"] == 1
+    assert ledger.results.summary("g1")["by_status"] == {"Executing": 1, "Sleeping": 1}
+    assert ledger.results.summary("g1")["completed"] == 1
 
 
 def test_a_message_settles_doubt(ledger: Ledger, candidates: Callable[[int], list[Candidate]]) -> None:
     (contact,) = candidates(1)
-    assignment = ledger.jobs.open_assignment(
-        TaskKey("d", "r", "t"), "g1", owner="o", lease_seconds=60, settle_seconds=1
-    )
-    ledger.jobs.begin(assignment, [contact], dedupe_by="phone")
+    assignment = ledger.assignments.open(TaskKey("d", "r", "t"), "g1", owner="o", lease_seconds=60, settle_seconds=1)
+    ledger.journal.begin(assignment, [contact], dedupe_by="phone")
     told = body(7, contacts=[{"phoneNumber": contact.contact.phone.e164, "referenceId": contact.reference_id}])
 
     ledger.inbox.record(incoming(told))
 
-    assert ledger.jobs.in_doubt(assignment) == []
-    assert ledger.jobs.count_settled(assignment)[0] == 1
+    assert ledger.journal.in_doubt(assignment) == []
+    assert ledger.journal.count_settled(assignment)[0] == 1
     assert [(row.job_id, row.is_foreign) for row in results(ledger)] == [("job-7", False)]
 
 
@@ -159,13 +157,13 @@ def test_a_message_overrules_what_the_api_said(ledger: Ledger) -> None:
         phone_number="13900000001",
         calls=(Call(task_id=None, status=CallStatus.BUSY),),
     )
-    ledger.jobs.record_listing("g1", [listed])
-    assert ledger.jobs.summary("g1")["recovered"] == 1
+    ledger.results.record_listing("g1", [listed])
+    assert ledger.results.summary("g1")["recovered"] == 1
 
     ledger.inbox.record(incoming(body(status="Succeeded")))
-    ledger.jobs.record_listing("g1", [listed])
+    ledger.results.record_listing("g1", [listed])
 
-    summary = ledger.jobs.summary("g1")
+    summary = ledger.results.summary("g1")
     assert (summary["recovered"], summary["succeeded"], summary["answered"]) == (0, 1, 1)
 
 
@@ -231,7 +229,7 @@ def test_the_folded_state_is_one_whatever_the_order_and_number_of_facts(
             size = result_filter.randint(1, len(facts))
             batch, facts = facts[:size], facts[size:]
             ledger.inbox.record(incoming(*(fact for kind, fact in batch if kind == "message")))
-            ledger.jobs.record_listing("g1", [fact for kind, fact in batch if kind == "api"])
+            ledger.results.record_listing("g1", [fact for kind, fact in batch if kind == "api"])
         told = [
             (row.job_id, row.status, row.outcome, row.call_status, row.attempts, row.revision, row.source)
             for row in results(ledger)
@@ -280,38 +278,38 @@ def test_a_lot_of_many_groups_comes_to_the_same_as_its_messages_one_by_one(
             singly.inbox.record(incoming(one))
         for group in groups:
             assert told(ledger, group) == told(singly, group)
-            assert ledger.jobs.summary(group) == singly.jobs.summary(group)
-            assert ledger.jobs.summary(group)["completed"] == 4
+            assert ledger.results.summary(group) == singly.jobs.summary(group)
+            assert ledger.results.summary(group)["completed"] == 4
 
 
 def told(ledger: Ledger, group: str) -> list[tuple[Any, ...]]:
-    return [(row.reference_id, row.job_id, row.status, row.attempts) for row in ledger.jobs.iter_results(group)]
+    return [(row.reference_id, row.job_id, row.status, row.attempts) for row in ledger.results.iter_results(group)]
 
 
 def test_a_waiter_is_told_whether_anything_is_left_to_wait_for(ledger: Ledger) -> None:
-    start = ledger.jobs.newest()
+    start = ledger.groups.newest()
     ledger.inbox.record(incoming(body(1, kind="Dialing", status="Executing"), body(2)))
 
-    middle, groups = ledger.jobs.changed_since(start)
+    middle, groups = ledger.groups.changed_since(start)
     assert middle > start
     assert groups == {"g1": False}
 
     ledger.inbox.record(incoming(body(1)))
-    newest, groups = ledger.jobs.changed_since(middle)
+    newest, groups = ledger.groups.changed_since(middle)
     assert groups == {"g1": True}
-    assert ledger.jobs.changed_since(newest) == (newest, {})
+    assert ledger.groups.changed_since(newest) == (newest, {})
 
 
 def test_a_group_that_somebody_still_assigns_to_is_not_quiet(ledger: Ledger) -> None:
-    assignment = ledger.jobs.open_assignment(
+    assignment = ledger.assignments.open(
         TaskKey("dag", "run", "task"), "g1", owner="me", lease_seconds=60, settle_seconds=1
     )
-    start, groups = ledger.jobs.changed_since(0)
+    start, groups = ledger.groups.changed_since(0)
     assert groups == {"g1": False}
 
     ledger.inbox.record(incoming(body(1)))
-    start, groups = ledger.jobs.changed_since(start)
+    start, groups = ledger.groups.changed_since(start)
     assert groups == {"g1": False}
 
-    ledger.jobs.close_assignment(assignment, 1)
-    assert ledger.jobs.changed_since(start)[1] == {"g1": True}
+    ledger.assignments.close(assignment, 1)
+    assert ledger.groups.changed_since(start)[1] == {"g1": True}

@@ -49,11 +49,11 @@ def test_events_of_another_bot_are_counted_and_not_stored(ledger: Ledger) -> Non
 
 
 def test_a_lot_of_nothing_but_other_bots_takes_no_number_of_the_event_log(ledger: Ledger) -> None:
-    before = ledger.jobs.newest()
+    before = ledger.groups.newest()
 
     ledger.inbox.record([message(THEIRS)], instance_ids=[OURS])
 
-    assert ledger.jobs.newest() == before
+    assert ledger.groups.newest() == before
 
 
 def test_several_bots_can_be_named(ledger: Ledger) -> None:
@@ -71,8 +71,8 @@ def test_a_message_that_names_no_bot_is_stored(ledger: Ledger, instance: Any) ->
 def test_a_group_of_our_own_is_ours_whatever_bot_its_messages_name(
     ledger: Ledger, candidates: Callable[[int], list[Candidate]]
 ) -> None:
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="made", run_key="key", task_key=TaskKey("d", "r", "t")))
-    ledger.jobs.open_assignment(TaskKey("d", "r", "t2"), "filled", owner="o", lease_seconds=60, settle_seconds=1)
+    ledger.groups.record(JobGroupRecord(job_group_id="made", run_key="key", task_key=TaskKey("d", "r", "t")))
+    ledger.assignments.open(TaskKey("d", "r", "t2"), "filled", owner="o", lease_seconds=60, settle_seconds=1)
     ledger.inbox.record([message(THEIRS, "heard-of", "job-0")])  # before any bot was named
 
     lot = [message(THEIRS, group, f"job-{group}") for group in ("made", "filled", "heard-of", "unknown")]

@@ -121,7 +121,7 @@ def _state_after(ledger: Ledger, portions: Sequence[Sequence[Fact]]) -> dict[str
         # Neighbours of one kind come in one transaction, as they do from a collector or a listing's page.
         for is_listing, part in itertools.groupby(portion, key=lambda fact: "listed" in fact):
             if is_listing:
-                ledger.jobs.record_listing(group, [_job(group, fact) for fact in part])
+                ledger.results.record_listing(group, [_job(group, fact) for fact in part])
             else:
                 bodies = [_body(group, fact) for fact in part]
                 ledger.inbox.record([Incoming(body=body, message_id="m", topic="t") for body in bodies])
@@ -133,10 +133,8 @@ def _assign_first(ledger: Ledger, group: str) -> None:
     candidate = Candidate(
         reference_id=f"r{JOBS[0]}", phone_key=ledger.identity.phone_key(phone.e164), contact=Contact(phone=phone)
     )
-    assignment = ledger.jobs.open_assignment(
-        TaskKey("d", "r", "t"), group, owner="o", lease_seconds=600, settle_seconds=1
-    )
-    ledger.jobs.begin(assignment, [candidate], dedupe_by="phone")
+    assignment = ledger.assignments.open(TaskKey("d", "r", "t"), group, owner="o", lease_seconds=600, settle_seconds=1)
+    ledger.journal.begin(assignment, [candidate], dedupe_by="phone")
 
 
 def _phone(job: int) -> str:

@@ -106,26 +106,26 @@ def listed(ours: Candidate, number: str | None, job_id: str = "j") -> Job:
 def test_a_row_found_by_our_reference_is_ours(ledger: Ledger, e164: str, number: str | None) -> None:
     ours = candidate(ledger, e164)
     key = TaskKey("d", "r", "t")
-    assignment = ledger.jobs.open_assignment(key, "g1", owner="me", lease_seconds=60, settle_seconds=1)
-    ledger.jobs.begin(assignment, [ours], dedupe_by="phone")
+    assignment = ledger.assignments.open(key, "g1", owner="me", lease_seconds=60, settle_seconds=1)
+    ledger.journal.begin(assignment, [ours], dedupe_by="phone")
 
-    outcome = ledger.jobs.record_listing("g1", [listed(ours, number)])
+    outcome = ledger.results.record_listing("g1", [listed(ours, number)])
 
     assert (outcome.matched, outcome.foreign) == (1, 0)
-    counts = ledger.jobs.counts("g1")
+    counts = ledger.results.counts("g1")
     assert (counts.total, counts.in_doubt, counts.foreign) == (1, 0, 0)
 
 
 def test_our_reference_with_another_complete_number_is_another_job(ledger: Ledger) -> None:
     ours = candidate(ledger, "+8613800138000", reference_id="vip")
     key = TaskKey("d", "r", "t")
-    assignment = ledger.jobs.open_assignment(key, "g1", owner="me", lease_seconds=60, settle_seconds=1)
-    ledger.jobs.begin(assignment, [ours], dedupe_by="phone")
+    assignment = ledger.assignments.open(key, "g1", owner="me", lease_seconds=60, settle_seconds=1)
+    ledger.journal.begin(assignment, [ours], dedupe_by="phone")
 
-    outcome = ledger.jobs.record_listing("g1", [listed(ours, "13900139000")])
+    outcome = ledger.results.record_listing("g1", [listed(ours, "13900139000")])
 
     assert (outcome.matched, outcome.foreign) == (0, 1)
-    assert ledger.jobs.counts("g1").in_doubt == 1
+    assert ledger.results.counts("g1").in_doubt == 1
 
 
 def test_two_masked_jobs_of_others_are_two(ledger: Ledger) -> None:
@@ -133,6 +133,6 @@ def test_two_masked_jobs_of_others_are_two(ledger: Ledger) -> None:
     jobs = [listed(theirs, "138****8000", "a"), listed(attrs.evolve(theirs, reference_id="too"), "138****8000", "b")]
 
     for _ in range(2):
-        ledger.jobs.record_listing("g1", jobs)
+        ledger.results.record_listing("g1", jobs)
 
-    assert (ledger.jobs.counts("g1").total, ledger.jobs.counts("g1").foreign) == (2, 2)
+    assert (ledger.results.counts("g1").total, ledger.results.counts("g1").foreign) == (2, 2)

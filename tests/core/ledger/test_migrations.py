@@ -225,12 +225,12 @@ def test_what_an_earlier_version_knew_is_known(url: str, key: str, revision: str
     with open_ledger(url, [key]) as ledger:
         # Its result is read, and its message is not counted again.
         assert ledger.inbox.record([Incoming(body=MESSAGE, message_id="m", topic="t")]).repeated == 1
-        (result,) = ledger.jobs.iter_results("g1")
+        (result,) = ledger.results.iter_results("g1")
         assert (result.phone_number, result.answered, result.revision) == ("13900000001", True, 1)
         # Its task finds its group and its assignment again, with the doubt it left.
-        assert ledger.jobs.find_job_group("key") is not None
-        assert ledger.jobs.state("g1").closed == 1
-        assert ledger.jobs.state("g1").has_doubt
+        assert ledger.groups.find("key") is not None
+        assert ledger.groups.state("g1").closed == 1
+        assert ledger.groups.state("g1").has_doubt
         assert [message.reason for message in ledger.quarantine.iter_messages()] == ["empty"]
         # Its people are recognised: nobody is called twice across an upgrade.
         assert ledger.identity.phone_key("+8613900000001") == Identity(b"i" * 32).phone_key("+8613900000001")
@@ -328,7 +328,7 @@ def test_an_old_collector_goes_on_while_the_ledger_is_brought_up(url: str, key: 
             collector.join(PATIENCE)
             assert collector.error is None
 
-            kept = {result.reference_id for result in ledger.jobs.iter_results("g1")}
+            kept = {result.reference_id for result in ledger.results.iter_results("g1")}
             assert kept == {"ref-1", *(f"old-{number}" for number in range(collector.written))}
     finally:
         collector.stop.set()
@@ -343,13 +343,13 @@ def test_a_key_that_is_rotated_leaves_old_rows_readable_and_writes_new_ones(url:
 
     with open_ledger(url, [newer, key]) as ledger:
         ledger.inbox.record([Incoming(body=later, message_id="m", topic="t")])
-        both = list(ledger.jobs.iter_results("g1"))
+        both = list(ledger.results.iter_results("g1"))
         ledger.encrypt_identity()
     with pytest.raises(LedgerKeyError, match="not among the keys given"):
         open_ledger(url, [newer])
     with open_ledger(url, [newer], require_keys=False) as ledger:
-        without_the_old_one = list(ledger.jobs.iter_results("g1"))
-        summary = ledger.jobs.summary("g1")
+        without_the_old_one = list(ledger.results.iter_results("g1"))
+        summary = ledger.results.summary("g1")
 
     assert [(result.job_id, result.decrypted) for result in both] == [("job-1", True), ("job-9", True)]
     assert [(result.job_id, result.decrypted, result.phone_number) for result in without_the_old_one] == [
@@ -371,6 +371,6 @@ def test_messages_about_rows_of_a_lost_key_are_still_taken_in(url: str, key: str
 
     with open_ledger(url, [newer], require_keys=False) as ledger:
         assert ledger.inbox.record([Incoming(body=again, message_id="m", topic="t")]).new == 1
-        (result,) = ledger.jobs.iter_results("g1")
+        (result,) = ledger.results.iter_results("g1")
 
     assert (result.decrypted, result.answered) == (False, True)

@@ -59,14 +59,14 @@ def message(group: str = "g1", job: int = 1, *, kind: str = "JobComplete", at: i
 
 def campaign(ledger: Ledger, group: str = "g1", jobs: int = 3) -> None:
     """A group with a row in every table."""
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group, run_key=f"key-{group}", task_key=KEY))
-    assignment = ledger.jobs.open_assignment(
+    ledger.groups.record(JobGroupRecord(job_group_id=group, run_key=f"key-{group}", task_key=KEY))
+    assignment = ledger.assignments.open(
         TaskKey("dag", "run", "assign"), group, owner="o", lease_seconds=60, settle_seconds=1
     )
     ledger.inbox.record([message(group, job) for job in range(jobs)])
     recording = {"taskId": f"{group}-1-0", "fileName": "a.wav", "url": "oss://bucket/a.wav"}
     ledger.inbox.record([message(group, 1, kind="RecordingReady", at=2, recording=recording)])
-    ledger.jobs.close_assignment(assignment, 0)
+    ledger.assignments.close(assignment, 0)
 
 
 def let_time_pass(ledger: Ledger, by: timedelta = OLD) -> None:
@@ -113,7 +113,7 @@ def test_a_purged_group_leaves_nothing_but_its_tombstone(ledger: Ledger) -> None
     assert (purge.passed_over, purge.events) == ((), 0)
     assert left(ledger, "old") == {}
     assert rows(ledger, "new") == kept
-    tombstone = ledger.jobs.find_job_group("key-old")
+    tombstone = ledger.groups.find("key-old")
     assert tombstone is not None
     assert (tombstone.job_group_id, tombstone.task_key) == ("old", KEY)
     assert tombstone.purged_at is not None
@@ -139,7 +139,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(ledger: Ledger) -> Non
     assert [group.job_group_id for group in purge.purged] == ["g1"]
     assert purge.events == 0  # its own are not counted twice
     assert rows(ledger, "g1") == before
-    assert ledger.jobs.get_job_group("g1").purged_at is None
+    assert ledger.groups.get("g1").purged_at is None
 
 
 def test_what_a_purge_deleted_is_gone_from_the_file(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_late_messages_of_a_purged_group_are_counted_and_recreate_nothing(ledger
     campaign(ledger)
     let_time_pass(ledger)
     ledger.retention.purge(LIMIT)
-    before = ledger.jobs.state("g1").changed
+    before = ledger.groups.state("g1").changed
 
     first = ledger.inbox.record([message(job=1), message(job=9, at=5), message("other", 1)])
     ledger.inbox.record([message(job=1)])
@@ -179,7 +179,7 @@ def test_late_messages_of_a_purged_group_are_counted_and_recreate_nothing(ledger
     assert (first.new, first.purged, first.repeated) == (1, 2, 0)
     assert left(ledger, "g1") == {}
     assert _tombstone(ledger).late_messages == 3
-    assert ledger.jobs.state("g1").changed == before  # nobody is woken for them
+    assert ledger.groups.state("g1").changed == before  # nobody is woken for them
 
 
 def test_an_unstorable_message_beside_a_late_one_does_not_hide_it(ledger: Ledger) -> None:
@@ -199,13 +199,11 @@ def test_nobody_assigns_lists_or_reads_results_of_a_purged_group(ledger: Ledger)
     ledger.retention.purge(LIMIT)
 
     with pytest.raises(JobGroupPurgedError, match="job group g1: its rows were purged"):
-        ledger.jobs.open_assignment(
-            TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1
-        )
+        ledger.assignments.open(TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1)
     with pytest.raises(JobGroupPurgedError):
-        ledger.jobs.record_listing("g1", [Job(job_id="g1-1", job_group_id="g1", status=None)])
+        ledger.results.record_listing("g1", [Job(job_id="g1-1", job_group_id="g1", status=None)])
     with pytest.raises(JobGroupPurgedError):
-        list(ledger.jobs.iter_results("g1"))
+        list(ledger.results.iter_results("g1"))
     assert left(ledger, "g1") == {}
 
 
@@ -215,24 +213,24 @@ def test_what_a_waiter_saw_last_does_not_overwrite_a_tombstone(ledger: Ledger) -
     ledger.retention.purge(LIMIT)
     tombstone = _tombstone(ledger)
 
-    ledger.jobs.save_reconcile_state("g1", ReconcileState(listed=1))
+    ledger.groups.save_reconcile_state("g1", ReconcileState(listed=1))
 
     assert _tombstone(ledger) == tombstone
 
 
 def _wait(ledger: Ledger) -> None:
-    assert ledger.jobs.claim_reconcile("g1", 300)
+    assert ledger.groups.claim_reconcile("g1", 300)
 
 
 def _wait_in_a_triggerer_that_is_down(ledger: Ledger) -> None:
-    assert ledger.jobs.claim_reconcile("g1", 300)
+    assert ledger.groups.claim_reconcile("g1", 300)
     with ledger.write() as connection:
         moment = ledger.time(connection) - timedelta(hours=20)
         connection.execute(update(schema.job_groups).values(look_due_at=moment))
 
 
 def _assign(ledger: Ledger) -> None:
-    ledger.jobs.open_assignment(TaskKey("dag", "run", "more"), "g1", owner="o", lease_seconds=60, settle_seconds=1)
+    ledger.assignments.open(TaskKey("dag", "run", "more"), "g1", owner="o", lease_seconds=60, settle_seconds=1)
     let_time_pass(ledger)
 
 
@@ -247,7 +245,7 @@ def _speak(ledger: Ledger) -> None:
 
 
 def _have_an_open_window(ledger: Ledger) -> None:
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() + timedelta(days=1)))
+    ledger.groups.record(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() + timedelta(days=1)))
 
 
 @pytest.mark.parametrize(
@@ -301,27 +299,25 @@ def test_a_complete_group_is_purged_by_name_though_its_window_is_open(ledger: Le
 def test_jobs_of_unknown_fate_that_were_given_up_do_not_stay_for_ever(
     ledger: Ledger, candidates: Callable[[int], list[Candidate]]
 ) -> None:
-    assignment = ledger.jobs.open_assignment(
+    assignment = ledger.assignments.open(
         TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1
     )
     contacts = candidates(1)
-    ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
-    ledger.jobs.record_outcomes(assignment, Outcomes(in_doubt=[contacts[0].reference_id]))
-    ledger.jobs.abandon(assignment)
+    ledger.journal.begin(assignment, contacts, dedupe_by="phone")
+    ledger.journal.record_outcomes(assignment, Outcomes(in_doubt=[contacts[0].reference_id]))
+    ledger.assignments.abandon(assignment)
     let_time_pass(ledger)
 
     assert [group.jobs for group in ledger.retention.purge(LIMIT).purged] == [1]
     with pytest.raises(JobGroupPurgedError):
-        ledger.jobs.open_assignment(
-            TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1
-        )
+        ledger.assignments.open(TaskKey("dag", "run", "assign"), "g1", owner="o", lease_seconds=60, settle_seconds=1)
 
 
 def test_a_complete_group_is_purged_as_soon_as_its_last_look_is_over(ledger: Ledger) -> None:
     campaign(ledger)
     let_time_pass(ledger)
-    ledger.jobs.claim_reconcile("g1", 0)
-    ledger.jobs.save_reconcile_state("g1", _confirmed(1, 0))
+    ledger.groups.claim_reconcile("g1", 0)
+    ledger.groups.save_reconcile_state("g1", _confirmed(1, 0))
 
     assert [group.job_group_id for group in ledger.retention.purge(LIMIT).purged] == ["g1"]
 
@@ -362,7 +358,7 @@ def test_events_that_every_cursor_has_passed_are_forgotten_and_results_stay(ledg
         now = ledger.time(connection)
         for name, at in (("slow", sequences[1]), ("quick", sequences[3])):
             connection.execute(schema.cursors.insert().values(name=name, sequence=at, moved_at=now))
-    results = list(ledger.jobs.iter_results("g1"))
+    results = list(ledger.results.iter_results("g1"))
 
     assert ledger.retention.purge(LIMIT, dry_run=True).events == 2
     purge = ledger.retention.purge(LIMIT)
@@ -371,7 +367,7 @@ def test_events_that_every_cursor_has_passed_are_forgotten_and_results_stay(ledg
     with ledger.read() as connection:
         left = connection.execute(select(schema.events.c.sequence).order_by(schema.events.c.sequence)).scalars()
         assert list(left) == sequences[2:]
-    assert list(ledger.jobs.iter_results("g1")) == results
+    assert list(ledger.results.iter_results("g1")) == results
 
 
 def test_an_event_that_comes_while_old_ones_are_forgotten_stays(
@@ -379,7 +375,7 @@ def test_an_event_that_comes_while_old_ones_are_forgotten_stays(
 ) -> None:
     campaign(ledger)
     let_time_pass(ledger)
-    ledger.jobs.claim_reconcile("g1", 300)  # the group stays, its events go
+    ledger.groups.claim_reconcile("g1", 300)  # the group stays, its events go
     delete = retention_module.Retention._delete
 
     def interrupted(self: Any, *arguments: Any, **options: Any) -> int:
@@ -398,12 +394,12 @@ def test_a_message_that_comes_again_after_its_event_was_forgotten_counts_once(le
     let_time_pass(ledger)
     ledger.inbox.record([message(job=7)])
     ledger.retention.purge(LIMIT)
-    before = ledger.jobs.summary("g1")
+    before = ledger.results.summary("g1")
 
     ledger.inbox.record([message(job=1)])
 
-    assert ledger.jobs.summary("g1") == before
-    assert {result.revision for result in ledger.jobs.iter_results("g1")} == {1}
+    assert ledger.results.summary("g1") == before
+    assert {result.revision for result in ledger.results.iter_results("g1")} == {1}
 
 
 def test_a_cap_whose_period_reaches_into_purged_groups_is_told(ledger: Ledger) -> None:
@@ -449,7 +445,7 @@ def test_collecting_goes_on_between_small_transactions(ledger: Ledger, monkeypat
     assert max(deleted) <= 20
     assert sum(deleted) == 300 * 3 + 1 + 1 + 1  # jobs, calls, events; the recording, its event, the assignment
     assert set(recorded) == {1}
-    assert ledger.jobs.summary("new")["total"] == len(recorded)
+    assert ledger.results.summary("new")["total"] == len(recorded)
 
 
 def test_two_purges_at_once_take_each_group_once(ledger: Ledger, url: str, key: str) -> None:
@@ -486,7 +482,7 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(ledger: Ledger, url: st
     process = subprocess.Popen([sys.executable, "-c", program, url, key])
     try:
         deadline = time.monotonic() + PATIENCE
-        while ledger.jobs.state("g1").purged_at is None:
+        while ledger.groups.state("g1").purged_at is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:
@@ -501,13 +497,13 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(ledger: Ledger, url: st
 
 def dialling(ledger: Ledger, group: str = "g1", *, ends_at: Any = None) -> None:
     """A group with a job that has ended, one on the line and one to come."""
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group, run_key=group, task_key=KEY, ends_at=ends_at))
+    ledger.groups.record(JobGroupRecord(job_group_id=group, run_key=group, task_key=KEY, ends_at=ends_at))
     ledger.inbox.record([message(group, 1), message(group, 2, kind="Dialing", status="Executing", tasks=[])])
     ledger.inbox.record([message(group, 3, kind="Dialing", status="Scheduling", tasks=[])])
 
 
 def _end_the_window(ledger: Ledger) -> None:
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() - timedelta(days=2)))
+    ledger.groups.record(JobGroupRecord(job_group_id="g1", ends_at=ledger.now() - timedelta(days=2)))
 
 
 def _confirmed(assignments: int, jobs: int) -> ReconcileState:
@@ -515,20 +511,20 @@ def _confirmed(assignments: int, jobs: int) -> ReconcileState:
 
 
 def _tombstone(ledger: Ledger) -> Tombstone:
-    found = ledger.jobs.state("g1").tombstone
+    found = ledger.groups.state("g1").tombstone
     assert found is not None
     return found
 
 
 def _cancel(ledger: Ledger) -> None:
-    ledger.jobs.note_cancelled("g1")
+    ledger.groups.note_cancelled("g1")
     long_ago = ReconcileState(cancelled=True, cancelled_at=ledger.now() - timedelta(days=2))
-    with ledger.jobs._database.write() as connection:
+    with ledger.write() as connection:
         connection.execute(update(schema.job_groups).values(observed=long_ago.to_json()))
 
 
 def _confirm(ledger: Ledger) -> None:
-    ledger.jobs.save_reconcile_state("g1", _confirmed(0, 0))
+    ledger.groups.save_reconcile_state("g1", _confirmed(0, 0))
 
 
 def _end_the_jobs(ledger: Ledger) -> None:
@@ -549,7 +545,7 @@ def test_a_group_that_may_still_be_dialled_is_never_purged(ledger: Ledger, age: 
         assert "has jobs that are not finished" in purge.passed_over[0].reason
 
     assert rows(ledger, "g1")["jobs"] == 3
-    assert [group.job_group_id for group in ledger.jobs.list_job_groups()] == ["g1"]
+    assert [group.job_group_id for group in ledger.groups.list_all()] == ["g1"]
 
 
 @pytest.mark.parametrize("act", [_end_the_window, _cancel, _confirm, _end_the_jobs])
@@ -566,13 +562,13 @@ def test_what_is_assigned_after_that_may_be_dialled_again(
 ) -> None:
     dialling(ledger)
     act(ledger)
-    assignment = ledger.jobs.open_assignment(
+    assignment = ledger.assignments.open(
         TaskKey("dag", "run", "more"), "g1", owner="o", lease_seconds=60, settle_seconds=1
     )
     contacts = candidates(1)
-    ledger.jobs.begin(assignment, contacts, dedupe_by="phone")
-    ledger.jobs.record_outcomes(assignment, Outcomes(accepted=[contacts[0].reference_id]))
-    ledger.jobs.close_assignment(assignment, 1)
+    ledger.journal.begin(assignment, contacts, dedupe_by="phone")
+    ledger.journal.record_outcomes(assignment, Outcomes(accepted=[contacts[0].reference_id]))
+    ledger.assignments.close(assignment, 1)
 
     purge = ledger.retention.purge(timedelta(0), job_group_id="g1")
 

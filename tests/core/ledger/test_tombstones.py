@@ -101,7 +101,7 @@ def test_a_cleared_create_task_finds_its_group_and_makes_no_second(campaign: Cam
     assert campaign.create() == purged
 
     assert list(campaign.state()["groups"]) == [purged]
-    assert campaign.ledger.jobs.get_job_group(purged).purged_at is not None
+    assert campaign.ledger.groups.get(purged).purged_at is not None
 
 
 def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: Campaign, purged: str) -> None:
@@ -141,21 +141,21 @@ def test_a_cleared_sensor_task_fails_and_does_not_defer(
 
 
 def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: Campaign, purged: str) -> None:
-    before = campaign.ledger.jobs.state(purged)
+    before = campaign.ledger.groups.state(purged)
 
-    campaign.ledger.jobs.note_cancelled(purged)
+    campaign.ledger.groups.note_cancelled(purged)
 
-    assert campaign.ledger.jobs.state(purged) == before
+    assert campaign.ledger.groups.state(purged) == before
 
 
 def test_a_waiter_is_woken_by_the_purge_of_a_group_it_just_came_to(campaign: Campaign) -> None:
     job_group_id = campaign.create()
     campaign.assign(job_group_id)
-    seen = campaign.ledger.jobs.newest()
+    seen = campaign.ledger.groups.newest()
 
     campaign.purge(job_group_id)
 
-    assert campaign.ledger.jobs.changed_since(seen)[1].keys() == {job_group_id}
+    assert campaign.ledger.groups.changed_since(seen)[1].keys() == {job_group_id}
 
 
 def test_messages_that_come_late_change_nothing_at_the_service_or_here(campaign: Campaign, purged: str) -> None:
@@ -165,7 +165,7 @@ def test_messages_that_come_late_change_nothing_at_the_service_or_here(campaign:
     recorded = campaign.ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
 
     assert (recorded.new, recorded.purged) == (0, 1)
-    assert campaign.ledger.jobs.counts(purged).total == 0
+    assert campaign.ledger.results.counts(purged).total == 0
 
 
 def test_calls_that_a_cap_cannot_count_any_more_are_told(

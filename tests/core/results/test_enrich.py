@@ -298,4 +298,4 @@ def test_an_older_ledger_gets_its_table(tmp_path: Path) -> None:
         command.stamp(config, "0002")
 
     with open_ledger(url, [key]) as ledger:
-        assert not list(ledger.jobs.iter_results("none"))
+        assert not list(ledger.results.iter_results("none"))

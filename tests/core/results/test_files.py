@@ -44,10 +44,10 @@ ALL_SUFFIXES = pytest.mark.parametrize("suffix", ["csv", "jsonl", "ndjson", "csv
 def test_parquet_has_the_same_types_whatever_is_in_it(
     ledger: Ledger, tell: Callable[..., None], tmp_path: Path
 ) -> None:
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id="nobody"))
+    ledger.groups.record(JobGroupRecord(job_group_id="nobody"))
     export(ledger, "nobody", tmp_path / "empty.parquet")
     tell(1, call="SucceededFinish", extras={"city": "杭州", "note": "13800000001"})
-    result = next(iter(ledger.jobs.iter_results(GROUP)))
+    result = next(iter(ledger.results.iter_results(GROUP)))
     ledger.details.save([(result, JobDetails(tags={"意向": "有"}, call_seconds=7.25))])
 
     export(ledger, GROUP, tmp_path / "r.parquet")
@@ -179,7 +179,7 @@ def slow(original):
     return results
 
 with open_ledger(sys.argv[1], [sys.argv[2]]) as ledger:
-    ledger.jobs.iter_results = slow(ledger.jobs.iter_results)
+    ledger.results.iter_results = slow(ledger.results.iter_results)
     export(ledger, "group-1", Path(sys.argv[3]))
 """
 
@@ -283,14 +283,14 @@ def test_a_store_gets_whole_files_only(
     export(ledger, GROUP, path)
     before = path.read_bytes()
     tell(2)
-    results = list(ledger.jobs.iter_results(GROUP))
+    results = list(ledger.results.iter_results(GROUP))
 
     def broken(_: str) -> Iterator[Any]:
         yield results[0]
         raise RuntimeError("lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger.jobs, "iter_results", broken)
+        patched.setattr(ledger.results, "iter_results", broken)
         with pytest.raises(RuntimeError, match="lost"):
             export(ledger, GROUP, path)
     after_failure = path.read_bytes()
@@ -315,8 +315,8 @@ folder = Path(sys.argv[1])
 with open_ledger(f"sqlite:///{folder}/many.db", [sys.argv[2]]) as ledger:
     contact = ledger.vault.encrypt_json({"phone_number": "13800000000", "extras": {"city": "x" * 40}})
     with ledger.write() as connection:
-        ledger.jobs.ensure_group(connection, "few")
-        ledger.jobs.ensure_group(connection, "many")
+        ledger.groups.ensure_group(connection, "few")
+        ledger.groups.ensure_group(connection, "many")
         for start in range(0, 206_000, 2000):
             connection.execute(insert(schema.jobs), [
                 {

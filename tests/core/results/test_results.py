@@ -140,10 +140,10 @@ def test_a_failure_leaves_the_older_file_and_no_part(
     before = (folder / "r.jsonl").read_text()
 
     def broken(_: str) -> Iterator[Any]:
-        yield from [next(ledger.jobs.__class__.iter_results(ledger.jobs, GROUP))]
+        yield from [next(ledger.results.__class__.iter_results(ledger.results, GROUP))]
         raise RuntimeError("lost")
 
-    monkeypatch.setattr(ledger.jobs, "iter_results", broken)
+    monkeypatch.setattr(ledger.results, "iter_results", broken)
     with pytest.raises(RuntimeError, match="lost"):
         export(ledger, GROUP, folder / "r.jsonl")
 
@@ -200,13 +200,13 @@ def test_the_outcomes_add_up_to_the_jobs(
     number: int,
 ) -> None:
     group = f"g-{number}-{len(list(tmp_path.glob('*.jsonl')))}"
-    ledger.jobs.record_job_group(JobGroupRecord(job_group_id=group))
+    ledger.groups.record(JobGroupRecord(job_group_id=group))
     for index, (status, reason, call) in enumerate(jobs):
         tell(index, group=group, status=status, reason=reason, call=call)
     path = tmp_path / f"{len(list(tmp_path.glob('*.jsonl')))}.jsonl"
 
     written = export(ledger, group, path)
-    summary = ledger.jobs.summary(group)
+    summary = ledger.results.summary(group)
 
     assert written["rows"] == sum(written["counts"].values()) == summary["total"] == len(jobs)
     for outcome in ("answered", "unanswered", "not_dialled"):

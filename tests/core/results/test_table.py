@@ -40,7 +40,7 @@ def object_of(value: Any) -> Any:
 def test_one_typed_row_a_job(ledger: Ledger, tell: Callable[..., None], warehouse: Engine) -> None:
     tell(1, call="SucceededFinish", extras={"city": "杭州", "note": "or 138-0000-0001"})
     tell(2, status="Failed", reason="NoAnswer", call="NoAnswer")
-    result = next(iter(ledger.jobs.iter_results(GROUP)))
+    result = next(iter(ledger.results.iter_results(GROUP)))
     ledger.details.save([(result, JobDetails(tags={"intent": "13800000001"}, talk_seconds=12.5, hang_up_side="ivr"))])
 
     written = write(ledger, warehouse)
@@ -150,7 +150,7 @@ def test_a_failure_half_way_writes_nothing(
     # The ledger is broken on purpose: nothing outside it can make a reader fail half way.
     tell(1)
     write(ledger, warehouse)
-    results = list(ledger.jobs.iter_results(GROUP))
+    results = list(ledger.results.iter_results(GROUP))
     tell(2)
 
     def broken(_: str) -> Any:
@@ -158,7 +158,7 @@ def test_a_failure_half_way_writes_nothing(
             yield results[0]
         raise RuntimeError("lost")
 
-    monkeypatch.setattr(ledger.jobs, "iter_results", broken)
+    monkeypatch.setattr(ledger.results, "iter_results", broken)
     with pytest.raises(RuntimeError, match="lost"):
         write(ledger, warehouse)
 
@@ -181,7 +181,7 @@ def slow(original):
     return results
 
 with open_ledger(sys.argv[1], [sys.argv[2]]) as ledger:
-    ledger.jobs.iter_results = slow(ledger.jobs.iter_results)
+    ledger.results.iter_results = slow(ledger.results.iter_results)
     with create_engine(sys.argv[3]).connect() as connection:
         export_to_table(ledger, "group-1", connection, "results")
 """

@@ -6,19 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from sqlalchemy import Row, and_, bindparam, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
-from airflow_provider_outbound.core.ledger.journal import Journal
 from airflow_provider_outbound.core.ledger.projector import JobProjector
 from airflow_provider_outbound.core.ledger.records import Counts, JobResult, JobState, Listed, Unfinished
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome, outcome
 from airflow_provider_outbound.core.models.job import Job
 from airflow_provider_outbound.exceptions import JobGroupPurgedError, LedgerKeyError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.groups import Groups
 
 #: Rows read or taken in per transaction.
 PAGE = 500
@@ -47,8 +50,12 @@ _SUMMARY = (
 _details = schema.details.c
 
 
-class Jobs(Journal):
-    """The journal, and the state that messages and listings give its rows."""
+class Results:
+    """The state that messages and listings give the rows of ``jobs``."""
+
+    def __init__(self, database: Database, groups: Groups) -> None:
+        self._database = database
+        self._groups = groups
 
     def record_listing(self, job_group_id: str, jobs: Iterable[Job], *, includes_calls: bool = True) -> Listed:
         """
@@ -63,10 +70,10 @@ class Jobs(Journal):
         iterator = iter(jobs) if includes_calls else (attrs.evolve(job, status=None) for job in jobs)
         while part := list(islice(iterator, PAGE)):
             with self._database.write() as connection:
-                self.ensure_unpurged(connection, job_group_id)
+                self._groups.ensure_unpurged(connection, job_group_id)
                 sequence = self._database.take_sequence(connection, 1)
                 ours, others = JobProjector(self._database, connection).take(job_group_id, part)
-                self.touch(connection, job_group_id, sequence)
+                self._groups.touch(connection, job_group_id, sequence)
             matched += ours
             foreign += others
         return Listed(matched=matched, foreign=foreign)
@@ -168,7 +175,7 @@ class Jobs(Journal):
 
         :raises JobGroupPurgedError: the group's rows were purged.
         """
-        group = self.get_job_group(job_group_id)
+        group = self._groups.get(job_group_id)
         if group is not None and group.purged_at is not None:
             raise JobGroupPurgedError(job_group_id, group.purged_at)
         after: str | None = None

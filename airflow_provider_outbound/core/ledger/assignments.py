@@ -1,0 +1,171 @@
+"""Assignments: who assigns to which group, and who holds the lease."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select, update
+
+from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.leases import bound_lease
+from airflow_provider_outbound.core.ledger.records import ABANDONED, CLOSED, OPEN, Assignment, TaskKey
+from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger.database import Database
+    from airflow_provider_outbound.core.ledger.groups import Groups
+
+
+class Assignments:
+    """Reads and writes of ``assignments`` by their own tasks."""
+
+    def __init__(self, database: Database, groups: Groups) -> None:
+        self._database = database
+        self._groups = groups
+
+    def open(
+        self, key: TaskKey, job_group_id: str, *, owner: str, lease_seconds: float, settle_seconds: float
+    ) -> Assignment:
+        """
+        Take the lease of a task's assignment, new or left by an earlier try.
+
+        :param owner: Name of this process, unique.
+        :param lease_seconds: How long the lease lives unless it is renewed.
+        :param settle_seconds: How long after a request its jobs may still appear in listings.
+        :raises LeaseHeldError: another owner's lease lives.
+        :raises JobGroupPurgedError: the group's rows were purged: who was called by it is not known any more.
+        """
+        table = schema.assignments
+        assignment_id = key.assignment_id(job_group_id)
+        with self._database.write() as connection:
+            self._groups.ensure_unpurged(connection, job_group_id)
+            now = self._database.time(connection)
+            lease = {
+                "state": OPEN,
+                "owner": owner,
+                "lease_until": now + timedelta(seconds=lease_seconds),
+                "lease_seconds": lease_seconds,
+                "settle_seconds": round(settle_seconds),
+            }
+            made = connection.execute(
+                insert(connection, table)
+                .values(
+                    assignment_id=assignment_id,
+                    dag_id=key.dag_id,
+                    run_id=key.run_id,
+                    task_id=key.task_id,
+                    map_index=key.map_index,
+                    job_group_id=job_group_id,
+                    opened_at=now,
+                    **lease,
+                )
+                .on_conflict_do_nothing()
+                .returning(table.c.assignment_id)
+            ).scalar_one_or_none()
+            was_closed, held_until = False, None
+            if made is None:
+                row = connection.execute(
+                    select(table).where(table.c.assignment_id == assignment_id).with_for_update()
+                ).one()
+                if row.state == OPEN and row.owner != owner and row.lease_until > now:
+                    held_until = bound_lease(connection, row, now)
+                else:
+                    was_closed = row.state == CLOSED
+                    connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
+            if held_until is None:
+                self._groups.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
+        if held_until is not None:
+            raise LeaseHeldError(held_until)
+        return Assignment(
+            assignment_id=assignment_id,
+            job_group_id=job_group_id,
+            owner=owner,
+            reopened=made is None,
+            was_closed=was_closed,
+        )
+
+    def note_strategy(self, assignment: Assignment, strategy_json: str) -> None:
+        """Remember when jobs are dialled that have a strategy of their own: the API reports the group's alone."""
+        table = schema.assignments
+        with self._database.write() as connection:
+            connection.execute(
+                update(table).where(table.c.assignment_id == assignment.assignment_id).values(strategy=strategy_json)
+            )
+
+    def strategies(self, job_group_id: str) -> list[str]:
+        """StrategyJson of the assignments to a group that have one of their own."""
+        table = schema.assignments.c
+        with self._database.read() as connection:
+            return list(
+                connection.execute(
+                    select(table.strategy)
+                    .where(table.job_group_id == job_group_id, table.strategy.is_not(None))
+                    .distinct()
+                ).scalars()
+            )
+
+    def renew(self, assignment: Assignment, lease_seconds: float) -> None:
+        """
+        Lengthen the lease, from now on.
+
+        :raises LeaseLostError: another process took it, or it ended.
+        """
+        table = schema.assignments
+        with self._database.write() as connection:
+            now = self.check_lease(connection, assignment)
+            connection.execute(
+                update(table)
+                .where(table.c.assignment_id == assignment.assignment_id)
+                .values(lease_until=now + timedelta(seconds=lease_seconds), lease_seconds=lease_seconds)
+            )
+
+    def check_lease(self, connection: Connection, assignment: Assignment) -> Any:
+        """
+        Hold the lease for the caller's transaction.
+
+        :return: The database's time.
+        :raises LeaseLostError: another process took it, or it ended.
+        """
+        table = schema.assignments
+        row = connection.execute(
+            select(table.c.owner, table.c.state, table.c.lease_until)
+            .where(table.c.assignment_id == assignment.assignment_id)
+            .with_for_update(read=True)
+        ).one()
+        now = self._database.time(connection)
+        if row.owner != assignment.owner or row.state != OPEN or row.lease_until <= now:
+            raise LeaseLostError(
+                f"job group {assignment.job_group_id}: the lease of this assignment ended or went to another process"
+            )
+        return now
+
+    def close(self, assignment: Assignment, count: int) -> None:
+        """
+        Finish an assignment: from now on its jobs are complete in number.
+
+        :param count: Jobs that it has in the group.
+        :raises LeaseLostError: another process owns it.
+        """
+        self.end(assignment, state=CLOSED, sealed_count=count)
+
+    def abandon(self, assignment: Assignment) -> None:
+        """
+        Give an assignment up, with whatever is in doubt left in doubt; nobody waits for more of it.
+
+        :raises LeaseLostError: another process owns it.
+        """
+        self.end(assignment, state=ABANDONED)
+
+    def end(self, assignment: Assignment, **values: Any) -> None:
+        """
+        End the lease, and change the row.
+
+        :raises LeaseLostError: another process owns the assignment.
+        """
+        table = schema.assignments
+        with self._database.write() as connection:
+            self.check_lease(connection, assignment)
+            connection.execute(update(table).where(table.c.assignment_id == assignment.assignment_id).values(**values))
+            self._groups.touch(connection, assignment.job_group_id, self._database.take_sequence(connection, 1))
