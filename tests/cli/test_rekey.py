@@ -132,7 +132,7 @@ def test_after_a_rekey_everything_opens_with_the_new_key_alone(
     use(NEW)
     with open_ledger(ledger_url, [NEW]) as rotated:
         assert opened(rotated, NEW) == before
-        assert all(result.decrypted for result in rotated.jobs.iter_results("g1"))
+        assert all(result.decrypted for result in rotated.results.iter_results("g1"))
     assert outbound("status")[0] == 0
 
 
@@ -321,7 +321,7 @@ def test_collecting_goes_on_while_a_ledger_is_rekeyed(ledger: Ledger, ledger_url
     assert (rekeyed.needed, rekeyed.unreadable) == ((), 0)
     with open_ledger(ledger_url, [NEW]) as rotated:
         opened(rotated, NEW)
-        assert rotated.jobs.summary("g1")["total"] == 1302 + written
+        assert rotated.results.summary("g1")["total"] == 1302 + written
 
 
 def test_a_rekey_that_is_killed_is_finished_by_the_next(
@@ -367,7 +367,7 @@ def test_of_a_lost_key_what_nobody_can_read_is_discarded_and_who_was_called_stay
     with open_ledger(ledger_url, [NEW, OLD]) as newer:
         newer.encrypt_identity()
         store(newer, message(3))
-        before = newer.jobs.summary("g1")
+        before = newer.results.summary("g1")
         events = newer.events.read(0, 100)
     use(NEW)
 
@@ -380,11 +380,11 @@ def test_of_a_lost_key_what_nobody_can_read_is_discarded_and_who_was_called_stay
     assert found["discarded"] == 2 + 2 + 1 + 3 + 1 + 1  # contacts, calls, recording, events, details, quarantine
     with open_ledger(ledger_url, [NEW]) as left:
         opened(left, NEW)
-        assert left.jobs.summary("g1") == before
+        assert left.results.summary("g1") == before
         assert left.events.read(0, 100) == events
-        assert [result.phone_number for result in left.jobs.iter_results("g1")] == [None, None, "13900000003"]
+        assert [result.phone_number for result in left.results.iter_results("g1")] == [None, None, "13900000003"]
         store(left, message(1), message(2))  # which are known, and not counted again
-        assert left.jobs.summary("g1") == before
+        assert left.results.summary("g1") == before
         with left.read() as connection:
             names = connection.execute(select(schema.jobs.c.phone_key)).scalars().all()
         assert left.identity.phone_key(PERSON) in names

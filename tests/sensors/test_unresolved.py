@@ -123,7 +123,7 @@ def test_the_sentence_adds_up(campaign: Any, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_misspelt_word_is_refused(campaign: Any, deferrable: bool) -> None:
-    with pytest.raises(OutboundBotConfigError, match="on_unresolved_jobs 'ignore' is unknown: use one of fail, accept"):
+    with pytest.raises(OutboundBotConfigError, match="on_unresolved_jobs: 'ignore' is neither 'fail' nor 'accept'"):
         campaign.sensor(deferrable=deferrable, on_unresolved_jobs="ignore").execute({})
 
 

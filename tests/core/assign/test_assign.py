@@ -88,7 +88,7 @@ def test_no_number_twice_and_none_missing(campaign, numbers, faults: dict[str, A
     }
     campaign.simulator.faults(**acting)
 
-    result = campaign.finish(contacts, settle_seconds=1.5)
+    result = campaign.finish(contacts, settle_seconds=1.5, lease_seconds=30.0)
 
     assert campaign.each_once(contacts)
     assert (result.assigned, result.unresolved) == (130, 0)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,11 +112,11 @@ SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "
         pytest.param([*SUBSCRIPTION, "--ledger-url", "sqlite://"], "ledger_url", id="ledger-in-memory"),
     ],
 )
-def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
+def test_an_error_is_one_line(arguments: list[str], words: str, tmp_path: Path) -> None:
     code, _, err = _run(
         *arguments,
         OUTBOUND_LEDGER_KEY=Fernet.generate_key().decode(),
-        OUTBOUND_LEDGER_URL="sqlite:////nowhere/ledger.db",
+        OUTBOUND_LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db",
     )
 
     said = [line for line in err.splitlines() if line]

@@ -66,7 +66,7 @@ def test_contact_and_messages_are_reported(
 
 
 @pytest.mark.parametrize(
-    ("changes", "orders", "mend", "words"),
+    ("changes", "orders", "correction", "words"),
     [
         pytest.param({"topic": "no-such"}, {}, {"create_topic": "no-such"}, "has no topic 'no-such'", id="topic"),
         pytest.param({"consumer_group": "GID_no"}, {}, {"create_group": "GID_no"}, "group 'GID_no'", id="group"),
@@ -77,7 +77,7 @@ def test_contact_and_messages_are_reported(
 def test_what_keeps_messages_from_coming_is_reported_until_it_is_mended(
     changes: dict[str, Any],
     orders: dict[str, Any],
-    hint: dict[str, Any],
+    correction: dict[str, Any],
     words: str,
     simulator: Simulator,
     settings: WorkerSettings,
@@ -91,7 +91,7 @@ def test_what_keeps_messages_from_coming_is_reported_until_it_is_mended(
     tools.until(lambda: words in ledger.collectors.read().trouble(), words)
     told = ledger.collectors.read()
 
-    simulator.broker_control(**hint)
+    simulator.broker_control(**correction)
     tools.until(lambda: (one := row(ledger)) and one.last_contact_at and not one.trouble, "mended")
 
     assert "hidden-secret" not in repr(told)

@@ -278,7 +278,7 @@ def test_a_lot_of_many_groups_comes_to_the_same_as_its_messages_one_by_one(
             singly.inbox.record(incoming(one))
         for group in groups:
             assert told(ledger, group) == told(singly, group)
-            assert ledger.results.summary(group) == singly.jobs.summary(group)
+            assert ledger.results.summary(group) == singly.results.summary(group)
             assert ledger.results.summary(group)["completed"] == 4
 
 

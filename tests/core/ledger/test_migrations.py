@@ -261,8 +261,9 @@ def test_ten_processes_at_once_bring_a_ledger_up_once(url: str, key: str, revisi
 class OldCollector(threading.Thread):
     """Writes as the version of an earlier revision does: its columns, its lock, its order of tables."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str) -> None:
         super().__init__()
+        self.body = FieldCipher([key]).encrypt(b"b")
         self.engine = create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
@@ -300,7 +301,7 @@ class OldCollector(threading.Thread):
         group = {"job_group_id": "g1", "job_id": name}
         connection.execute(
             tables["events"].insert(),
-            {**group, "sequence": sequence, "hash": name, "event_type": "e", "recorded_at": at, "body": b"b"},
+            {**group, "sequence": sequence, "hash": name, "event_type": "e", "recorded_at": at, "body": self.body},
         )
         assert connection.execute(select(jobs.c.job_id).where(jobs.c.job_id == name)).first() is None
         connection.execute(jobs.insert(), {**group, "reference_id": name, "unique_phone": False, "state": "accepted"})
@@ -316,7 +317,7 @@ class OldCollector(threading.Thread):
 @pytest.mark.parametrize("revision", EARLIER)
 def test_an_old_collector_goes_on_while_the_ledger_is_brought_up(url: str, key: str, revision: str) -> None:
     build(url, key, revision)
-    collector = OldCollector(url)
+    collector = OldCollector(url, key)
     collector.start()
     try:
         collector.wait_for(30)

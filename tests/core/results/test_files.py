@@ -313,7 +313,7 @@ def peak():
 
 folder = Path(sys.argv[1])
 with open_ledger(f"sqlite:///{folder}/many.db", [sys.argv[2]]) as ledger:
-    contact = ledger.vault.encrypt_json({"phone_number": "13800000000", "extras": {"city": "x" * 40}})
+    contact = ledger.cipher.encrypt_json({"phone_number": "13800000000", "extras": {"city": "x" * 40}})
     with ledger.write() as connection:
         ledger.groups.ensure_group(connection, "few")
         ledger.groups.ensure_group(connection, "many")
