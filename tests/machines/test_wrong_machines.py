@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.celery, pytest.mark.airflow, pytest.mark.xdist_group("
 
 #: What is wrong with a machine: a part of the error of its task, and of the doctor's finding of that name.
 WRONG: Mapping[str, tuple[str, str]] = {
-    "other-key": ("ledger_key: none of the keys opens the ledger postgresql+psycopg://", "ledger"),
+    "other-key": (" opens the ledger postgresql+psycopg://", "ledger"),
     "sqlite": ("[outbound] ledger_url is a SQLite file, which is on one machine", "configuration"),
     "no-extra": ('PostgreSQL needs psycopg; run: pip install "airflow-provider-outbound[postgresql]"', "ledger"),
 }
