@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment
+from support.examples import examples
 
 from airflow_provider_outbound.arguments import (
     check_choice,
@@ -50,7 +51,7 @@ def outcome(read: Callable[[], Any]) -> tuple[Any, str]:
         return None, str(error)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(IDS, st.dictionaries(st.sampled_from(["job_group_name", "rows", "instance_id"]), st.text()))
 def test_a_group_is_read_from_every_form_that_names_it_and_from_no_other(
     job_group_id: str, more: dict[str, Any]
@@ -71,7 +72,7 @@ def test_a_group_is_read_from_every_form_that_names_it_and_from_no_other(
         named_group(text["whole"], "contacts_from")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(ANYTHING)
 def test_what_names_no_group_is_refused_in_one_line(value: Any) -> None:
     found, complaint = outcome(lambda: named_group(value))
@@ -125,7 +126,7 @@ def test_a_dry_run_made_no_group() -> None:
         named_group({"job_group_id": None, "dry_run": True})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(ANYTHING | st.integers(0, 10**12) | st.from_regex(r" ?[0-9]{1,15} ?", fullmatch=True), st.integers(0, 3))
 def test_a_whole_number_is_what_python_reads_or_nothing(value: Any, least: int) -> None:
     found, complaint = outcome(lambda: whole_number(value, "expected_jobs", least=least))
@@ -140,7 +141,7 @@ def test_a_whole_number_is_what_python_reads_or_nothing(value: Any, least: int) 
         assert found == int(value) >= least
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(ANYTHING | st.lists(st.text(min_size=1)) | st.tuples(st.text(min_size=1)))
 def test_a_list_of_texts_keeps_each_or_is_refused(value: Any) -> None:
     found, complaint = outcome(lambda: text_list(value, "job_ids"))

@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
+from support.examples import examples
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -192,7 +193,7 @@ def test_before_airflow_is_configured_that_is_said_and_what_to_run(tmp_path: Pat
     driver=st.sampled_from(["sqlite", "sqlite+pysqlite"]),
     query=st.sampled_from(["", "?timeout=5"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_sqlite_url_is_taken_only_if_it_is_one_file_from_everywhere(
     folders: list[str], root: str, driver: str, query: str
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -42,7 +43,7 @@ def test_a_new_file_is_as_the_umask_has_it_and_a_private_one_its_owners_alone(tm
 
 
 @given(before=st.integers(min_value=0, max_value=0o777), private=st.booleans())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_mode_stays_and_nobody_gets_to_read_more(tmp_path: Path, before: int, private: bool) -> None:
     path = tmp_path / "file"
     path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -60,7 +61,7 @@ def held() -> Iterator[Held]:
     wait_until(lambda: not threads())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     pauses=st.lists(st.sampled_from([0.0, 0.0, 0.001]), max_size=40),
     limit=st.integers(1, 6),
@@ -99,7 +100,7 @@ def test_each_result_comes_once_and_no_more_than_the_limit_run_at_a_time(
     assert mapped.is_idle
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(count=st.integers(1, 30), broken=st.integers(0, 29), limit=st.integers(1, 6), ahead=st.integers(0, 6))
 def test_the_first_error_is_raised_and_what_was_done_by_then_is_there(
     count: int, broken: int, limit: int, ahead: int

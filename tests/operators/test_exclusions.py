@@ -13,6 +13,7 @@ from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
@@ -99,7 +100,7 @@ def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
     writing=st.sampled_from(WRITINGS),
     places=st.sets(st.integers(0, len(NUMBERS) - 1), max_size=len(NUMBERS) - 1),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 def test_nobody_on_the_list_is_called_in_whatever_form_it_comes(
     simulator, context, assign, tmp_path_factory, form, writing, places
 ):
@@ -387,7 +388,7 @@ class TestRendering:
             max_leaves=8,
         )
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     def test_rendered_as_airflow_renders_the_same_list(self, content):
         from types import SimpleNamespace
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
@@ -93,7 +94,12 @@ def test_what_the_author_asked_to_hold_is_a_success(campaign, numbers):
     assert adds_up(result)
 
 
-@settings(max_examples=25, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_every_sum_adds_up(campaign, data):
     """Over lists with duplicates, exclusions, rejects, limits and lost answers, in several tries."""

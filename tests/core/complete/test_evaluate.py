@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.complete.evaluate import (
     LedgerCounts,
@@ -54,7 +55,7 @@ _known = st.builds(
 )
 
 
-@settings(max_examples=600, print_blob=True)
+@settings(max_examples=examples(600), print_blob=True)
 @given(known=_known, group=_groups)
 def test_complete_means_that_nothing_is_open_and_nothing_is_missing(known: LedgerCounts, group: JobGroup) -> None:
     verdict = compare(known, group)
@@ -70,7 +71,7 @@ def test_complete_means_that_nothing_is_open_and_nothing_is_missing(known: Ledge
         assert not known.assigning
 
 
-@settings(max_examples=600, print_blob=True)
+@settings(max_examples=examples(600), print_blob=True)
 @given(known=_known, group=_groups)
 def test_a_service_that_ended_with_jobs_is_not_waited_for(known: LedgerCounts, group: JobGroup) -> None:
     assert group.progress is not None

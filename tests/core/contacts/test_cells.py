@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.contacts import Reject, from_items, from_path, narrow_columns, read_excluded
 from airflow_provider_outbound.core.models.contact import Contact
@@ -239,7 +240,7 @@ class TestNarrowFloats:
             assert read(phone=value).phone.wire == NUMBER
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.decimals(-(10**9), 10**9, places=3))
 def test_a_decimal_fraction_is_the_same_as_a_float(value):
     text = spoken(float(value))
@@ -248,7 +249,7 @@ def test_a_decimal_fraction_is_the_same_as_a_float(value):
     assert Decimal(text) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.floats(-1e90, 1e90) | st.floats(width=32, allow_nan=False, allow_infinity=False).map(np.float32))
 def test_any_float_is_plain_notation_and_means_the_same(value):
     item = read(note=value)
@@ -283,7 +284,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(values)
 def test_whatever_a_cell_holds_is_spoken_in_full_or_refused_by_its_column(value):
     item = read(note=value, name=value)

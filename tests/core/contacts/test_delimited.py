@@ -8,6 +8,7 @@ import io
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.contacts.delimited import StructureError, read_rows
 
@@ -58,7 +59,7 @@ TABLES = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     table=TABLES,
     delimiter=st.sampled_from(",;\t|"),
@@ -89,7 +90,7 @@ def test_a_table_in_any_dialect_is_read_as_it_was_written(table, delimiter, line
     assert not any(cell for row in got for cell in row[width:])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet='ab1"",,\n\r ', max_size=60))
 def test_any_text_is_read_as_an_independent_reader_does_or_refused(text):
     text = f"phone,name\n{text}"
@@ -109,7 +110,7 @@ def test_any_text_is_read_as_an_independent_reader_does_or_refused(text):
     assert [[cell.replace("\r\n", "\n").replace("\r", "\n") for cell in row] for row in got] == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     count=st.integers(1, 8),
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),

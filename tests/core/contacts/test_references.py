@@ -8,6 +8,7 @@ import uuid
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.contacts import Reject, from_items
 from airflow_provider_outbound.core.ledger.cipher import Identity
@@ -78,7 +79,7 @@ mobiles = st.from_regex(r"1(3[5-9]|5[0-27-9]|8[1-9])\d{8}", fullmatch=True, alph
 words = st.text("ghijklmnopqrstuvwxyzGHIJ-_:#", max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(words, mobiles, words, st.sampled_from(["", "-", " ", "_", "–"]))
 def test_a_mobile_inside_any_words_is_found(before, number, after, between):
     written = f"{number[:3]}{between}{number[3:7]}{between}{number[7:]}"
@@ -86,7 +87,7 @@ def test_a_mobile_inside_any_words_is_found(before, number, after, between):
     assert isinstance(read(f"{before}{written}{after}"), Reject)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.uuids() | st.binary(), st.sampled_from(["", "job-", "customer:"]))
 def test_uuids_and_digests_are_no_numbers_whatever_digits_they_hold(made, prefix):
     if isinstance(made, uuid.UUID):

@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.contacts import Reject, from_items, from_path, read_excluded
 from airflow_provider_outbound.core.models.contact import Contact
@@ -221,7 +222,7 @@ def test_a_file_of_a_folder_that_is_gone_is_not_passed_over(tmp_path):
             list(from_path(path))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.binary(max_size=80) | st.text(max_size=40).map(str.encode), name=st.sampled_from(["a.csv", "a.jsonl"]))
 def test_whatever_a_file_holds_it_is_read_rejected_or_refused(tmp_path_factory, data, name):
     path = tmp_path_factory.getbasetemp() / name

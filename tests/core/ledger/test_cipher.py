@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 from airflow_provider_outbound.exceptions import LedgerKeyError
@@ -79,7 +80,7 @@ def read_independently(key: str, token: bytes) -> bytes | None:
         return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(writer=st.sampled_from(KEYS), readers=key_lists, plain=st.binary(max_size=200), is_fernet=st.booleans())
 def test_the_key_that_opens_a_row_is_found_or_none_is(
     writer: str, readers: Sequence[str], plain: bytes, is_fernet: bool
@@ -97,7 +98,7 @@ def test_the_key_that_opens_a_row_is_found_or_none_is(
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_keys_are_told_apart_by_what_tells_nothing_about_them(one: bytes, other: bytes) -> None:
     keys = [base64.urlsafe_b64encode(secret).decode() for secret in (one, other)]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, update
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Ledger, TaskKey, schema
 from airflow_provider_outbound.exceptions import LeaseHeldError
@@ -48,7 +49,7 @@ def test_requests_wait_one_turn_and_it_is_logged(ledger: Ledger, caplog: pytest.
         st.tuples(st.integers(min_value=1, max_value=5), st.integers(min_value=0, max_value=10**6)), max_size=8
     )
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_turns_stay_apart_as_long_as_the_clock_goes_on_and_never_wait_longer_than_their_number(
     ledger: Ledger, steps: list[tuple[int, int]]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Collecting, CollectorRecord, CollectorReport, Ledger, schema
 
@@ -174,7 +175,7 @@ _RECORDS = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(_RECORDS, max_size=5))
 def test_trouble_is_told_if_and_only_if_no_running_collector_of_a_subscription_works(
     collectors: list[CollectorRecord],

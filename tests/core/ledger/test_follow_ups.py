@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Incoming, JobResult, Ledger
 from airflow_provider_outbound.core.ledger.follow_ups import BLOCK_LIST
@@ -118,7 +119,9 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_whatever_happens_in_whatever_order_only_taking_back_allows(ledger: Ledger, steps: list[Any]) -> None:
     """Judged by a set: whoever was refused is in it until taken back."""

@@ -13,6 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.core.models.enums import FailureReason, JobStatus, Outcome
@@ -129,7 +130,7 @@ _bodies = (
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(_bodies, min_size=1, max_size=8))
 def test_any_bytes_are_stored_or_quarantined_once_and_all_behind_them_is_stored(
     tmp_path_factory: pytest.TempPathFactory, batch: list[bytes]
@@ -243,7 +244,7 @@ def test_what_cannot_be_unpacked_is_kept_as_it_came_and_named(ledger: Ledger, de
     assert words in kept.reason
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.binary(max_size=200), header=st.sampled_from([15, 31]), cut=st.integers(0, 40))
 def test_packing_and_unpacking_gives_the_text_or_says_why_not(data: bytes, header: int, cut: int) -> None:
     packer = zlib.compressobj(6, zlib.DEFLATED, header)

@@ -10,6 +10,7 @@ import pytest
 from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Candidate, Incoming, JobResult, Ledger, TaskKey, open_ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, JobStatus, Outcome
@@ -215,7 +216,7 @@ FACTS: Sequence[tuple[str, Any]] = (
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_the_folded_state_is_one_whatever_the_order_and_number_of_facts(
     tmp_path_factory: pytest.TempPathFactory, seed: int

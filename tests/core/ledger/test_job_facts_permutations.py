@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Candidate, Incoming, Ledger, TaskKey, open_ledger, schema
 from airflow_provider_outbound.core.models.contact import Contact
@@ -91,7 +92,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield opened
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=examples(100), deadline=None, database=None)
 @given(orders=_orders())
 def test_the_state_does_not_depend_on_order_number_or_portions(
     shared: Ledger, orders: tuple[list[Fact], list[list[Fact]]]

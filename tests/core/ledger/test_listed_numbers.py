@@ -9,6 +9,7 @@ import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import Candidate, Ledger, TaskKey
 from airflow_provider_outbound.core.ledger.listed_numbers import complete_number, is_same_number
@@ -47,13 +48,13 @@ def shown(number: str, draw: Callable[..., object]) -> str:
     return f"{blank}{text} "
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300), deadline=None, print_blob=True)
 @given(number=numbers, data=st.data())
 def test_any_way_of_writing_our_number_is_ours(number: str, data: st.DataObject) -> None:
     assert is_same_number(shown(number, data.draw), number)
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300), deadline=None, print_blob=True)
 @given(number=numbers, other=numbers, plus=st.booleans())
 def test_another_complete_number_is_another_person(number: str, other: str, plus: bool) -> None:
     text = other if plus else other.removeprefix("+")
@@ -61,7 +62,7 @@ def test_another_complete_number_is_another_person(number: str, other: str, plus
     assert is_same_number(text, number) is (number == other)
 
 
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300), deadline=None, print_blob=True)
 @given(text=st.text(alphabet="0123456789+*xX•… ()-abc/", max_size=20))
 def test_only_digits_and_separators_are_a_complete_number(text: str) -> None:
     number = complete_number(text)

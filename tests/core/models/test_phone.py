@@ -8,6 +8,7 @@ import unicodedata
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.models.phone import looks_like_number, mask, normalise, redact
 
@@ -121,7 +122,7 @@ def cells(draw, strange=STRANGE):
     return written
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(cells())
 @example("1380013800.1")
 @example("12345 13800138000")
@@ -138,7 +139,7 @@ def test_whatever_is_accepted_has_exactly_the_digits_of_the_cell(cell):
     assert same_number(decimal[1] if decimal else read, number.e164), cell
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.from_regex(r"1(3[5-9]|5[0-27-9])\d{8}", fullmatch=True, alphabet="0123456789"), st.data())
 def test_a_mobile_is_accepted_with_whatever_usual_separators(number, data):
     noise = st.one_of(st.just(""), st.sampled_from([item for item in BETWEEN if item not in ".．"]))
@@ -148,7 +149,7 @@ def test_a_mobile_is_accepted_with_whatever_usual_separators(number, data):
     assert normalise(f"+86{written}").wire == number
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(cells(strange=[]))
 def test_what_the_reader_accepts_is_masked_and_redacted(cell):
     try:
@@ -222,7 +223,7 @@ def written_numbers(draw):
 TEXTS = st.text(st.characters(blacklist_categories=["Nd", "Cs"]), max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(TEXTS, written_numbers()), min_size=1, max_size=3), TEXTS)
 @example([("", "137–0013–8000")], "")
 @example([("", "137 - 0013 - 8000")], "")
@@ -236,7 +237,7 @@ def test_any_text_around_numbers_is_masked_and_redacted(parts, end):
     assert len(redact(text)) == len(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text() | st.text("0123456789+-/ a."))
 def test_no_text_shows_seven_digits_in_a_row(text):
     assert not re.search(r"\d{7}", redact(text))

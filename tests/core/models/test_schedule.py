@@ -13,6 +13,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.models.strategy import Strategy, resolve_strategy
 from airflow_provider_outbound.core.models.windows import Window
@@ -131,7 +132,7 @@ def plans(draw: st.DrawFn, longest: int = 4 * 24 * 10) -> Plan:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(plan=plans())
 def test_the_service_dials_at_every_instant_that_is_meant_and_at_no_other(plan: Plan) -> None:
     try:
@@ -151,7 +152,7 @@ def test_the_service_dials_at_every_instant_that_is_meant_and_at_no_other(plan: 
         assert (service.opens_at(instant) == instant) == plan.is_meant(moment), moment
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(plan=plans(longest=4 * 24 * 4), data=st.data(), zone=zones, windows=quarters())
 def test_calling_hours_of_any_zone_hold_at_every_instant(plan: Plan, data: Any, zone: str, windows: Windows) -> None:
     first = plan.start.astimezone(ZoneInfo(zone)).date()
@@ -179,7 +180,7 @@ def test_calling_hours_of_any_zone_hold_at_every_instant(plan: Plan, data: Any, 
         assert not broken
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(text=st.one_of(st.text("0123456789:T.,+-Z ", max_size=10), st.from_regex(r"[0-2]?\d[:.]?\d{2}", fullmatch=True)))
 def test_a_time_of_day_is_read_as_it_is_written_or_refused(text: str) -> None:
     try:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobGroupStatus, JobStatus
 from airflow_provider_outbound.core.models.event import Event
@@ -100,7 +101,7 @@ def test_many_brackets_side_by_side_are_no_nesting() -> None:
     assert read_json(json.dumps("[" * 1000).encode()) == "[" * 1000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()))
 @example(data=b"\xff\xfe[\x001\x00]\x00")
 @example(data=b'{"a": ' + b"9" * 5000 + b"}")
@@ -114,7 +115,7 @@ def test_any_bytes_are_read_as_json_reads_them_or_refused(data: bytes) -> None:
         assert repr(read_json(data)) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(value=anything)
 def test_a_count_is_read_exactly_or_refused(value: Any) -> None:
     try:
@@ -129,7 +130,7 @@ def test_a_count_is_read_exactly_or_refused(value: Any) -> None:
     assert 0 <= count <= MAX_COUNT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(value=anything)
 def test_a_time_is_within_reach_or_none(value: Any) -> None:
     for moment in (milliseconds(value), _instant(value)):
@@ -156,7 +157,7 @@ def test_a_group_that_never_ends_ends_late() -> None:
     assert [parse_instant(value) for value in (None, 0, "", "0")] == [None] * 4
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(value=anything)
 def test_a_text_is_a_text_or_a_number_and_nothing_else(value: Any) -> None:
     found = text(value)
@@ -228,7 +229,7 @@ shaped = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(_FIELDS), shaped, max_size=12), is_named=st.booleans())
 def test_any_object_is_an_event_or_a_value_error(fields: dict[str, Any], is_named: bool) -> None:
     named = {"eventType": "JobComplete", "groupId": "g", "id": "j"} if is_named else {}
@@ -243,7 +244,7 @@ def test_any_object_is_an_event_or_a_value_error(fields: dict[str, Any], is_name
     json.dumps(event.extras).encode()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(_FIELDS), shaped, max_size=12))
 def test_any_answer_is_a_job_or_a_group_or_an_error_that_the_client_translates(fields: dict[str, Any]) -> None:
     for read in (Job.from_api, lambda raw: Job.from_query(raw, "g"), JobGroup.from_api):

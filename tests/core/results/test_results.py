@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.follow_up import follow_up, from_results
 from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger
@@ -180,7 +181,12 @@ def test_many_rows_come_once_each(ledger: Ledger, tell: Callable[..., None], tmp
     assert len({row["reference_id"] for row in rows_of(tmp_path / "r.jsonl")}) == 1203
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
+@settings(
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    print_blob=True,
+)
 @given(
     jobs=st.lists(
         st.tuples(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.client.errors import REFUSALS, from_code
@@ -199,7 +200,7 @@ def test_only_known_refusals_are_refusals(
     ),
     status=st.integers(min_value=100, max_value=599),
 )
-@settings(max_examples=300, deadline=None, print_blob=True)
+@settings(max_examples=examples(300), deadline=None, print_blob=True)
 def test_no_code_is_a_refusal_outside_4xx(code: str, status: int) -> None:
     error = from_code("AssignJobs", code, http_status=status)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.client import BlockedNumber, OutboundBotClient
 from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotApiError
@@ -125,7 +126,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from _places(item, (*path, key))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(action=st.sampled_from(sorted(CALLS)), data=st.data())
 def test_any_value_in_any_place_of_an_answer_gives_a_result_or_an_error_of_the_api(
     scripted: Any, action: str, data: st.DataObject
@@ -143,7 +144,7 @@ def test_any_value_in_any_place_of_an_answer_gives_a_result_or_an_error_of_the_a
     outcome(scripted.client(), action)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     action=st.sampled_from(["AssignJobs", "CreateJobGroup"]),
     body=st.binary(max_size=60) | _values.map(lambda value: json.dumps(value).encode()),

@@ -9,6 +9,7 @@ from aliyunsdkcore.utils import parameter_helper
 from aliyunsdkoutboundbot.request.v20191226.AssignJobsRequest import AssignJobsRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.client.credentials import signed_query
 
@@ -16,7 +17,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), TEXTS, st.sampled_from(["cn-shanghai", "cn-hangzhou"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_request_is_signed_as_the_sdk_signs_it(jobs, group, region):
     with pytest.MonkeyPatch.context() as patch:
         # What differs from one call to the next.

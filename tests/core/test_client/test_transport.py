@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotTransportError
@@ -289,7 +290,7 @@ def test_a_host_that_cannot_be_one_is_an_error_of_ours(host: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_text_arrives_as_it_was_signed(simulator: Simulator, client: OutboundBotClient, text: str) -> None:
     """The simulator checks the signature of each request."""
     group = client.create_job_group(job_group_name="n", script_id=simulator.script_id, description=f"a{text}z")
