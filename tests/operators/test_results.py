@@ -189,6 +189,7 @@ class TestSqlite:
 
 
 @pytest.mark.postgresql
+@pytest.mark.xdist_group("outbound_results")
 class TestPostgresql:
     """``table`` on a real PostgreSQL, by Airflow's own hook and driver."""
 
