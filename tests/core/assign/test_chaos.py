@@ -186,7 +186,7 @@ class Campaign:
             rng.shuffle(part)
         contacts: list[Any] = part
         if self.plan.fresh_references:
-            contacts = [{"phone": number, "reference_id": f"r{rng.getrandbits(64):x}"} for number in part]
+            contacts = [{"phone": number, "reference_id": f"{rng.getrandbits(128):032x}"} for number in part]
         return self._start(self._worker.run_assign, self._shared, self._keys, index, contacts)
 
     def _part(self, index: int) -> list[str]:
