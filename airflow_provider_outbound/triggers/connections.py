@@ -30,7 +30,7 @@ class Connections(Generic[T]):
 
     :param subject: Whose wait it is, for the log.
     :param conn_ids: The connections.
-    :param load: Looks them up, checks them and makes settings of them; called inside :data:`entrance`.
+    :param load: Looks them up, checks them and makes settings of them; called inside :data:`lookup_limiter`.
     :param interval: Within how many seconds a correction is noticed.
     """
 

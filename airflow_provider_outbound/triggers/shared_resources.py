@@ -36,7 +36,7 @@ lookup_limiter = CapacityLimiter(8)
 
 async def load_watch(rocketmq_conn_id: str | None, settings: config.Settings) -> WatchSettings:
     """
-    Look up what a trigger watches; to be called inside :data:`entrance`.
+    Look up what a trigger watches; to be called inside :data:`lookup_limiter`.
 
     :param rocketmq_conn_id: Connection to the messages; ``None`` if none are expected.
     :param settings: This installation's settings.

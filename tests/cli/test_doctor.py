@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from sqlalchemy import text
+from support.ledgers import REPORT, go_back_to_0005
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.cli.place import look_around
-from airflow_provider_outbound.core.ledger import CollectorReport, Incoming, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
 OUTBOUNDBOT, ROCKETMQ = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
@@ -126,16 +126,7 @@ def test_everything_is_there(
 def test_a_program_finds_nothing_but_json(cloud: Simulator, ledger_url: str, triggerer: None) -> None:
     command = [sys.executable, "-m", "airflow", "outbound", "doctor", "--json"]
     with open_ledger(ledger_url, [KEY]) as ledger, ledger.write() as connection:
-        connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
-        for table in ("topic_instances", "refusals", "collectors"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        for table, column in (
-            ("quarantine", "head_of"),
-            ("request_turns", "taken_at"),
-            ("assignments", "lease_seconds"),
-            ("assignments", "strategy"),
-        ):
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        go_back_to_0005(connection)
 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -375,18 +366,6 @@ def test_a_topic_that_several_bots_share_and_a_bot_that_is_not_named_are_told_of
     assert "topic shared carries events of 2 bot instances (bot-1, bot-2)" in texts_of(findings, "ledger", "warning")
     told = texts_of(findings, "rocketmq_default", "warning")
     assert f"instance_id names other bot instances than {cloud.instance_id} of outboundbot_default" in told
-
-
-REPORT = CollectorReport(
-    collector_id="1" * 32,
-    endpoints="grpc://broker:8081",
-    topic="calls",
-    consumer_group="GID_ours",
-    host="alpha",
-    pid=7,
-    running_for=30.0,
-    contact_ago=0.0,
-)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from support.ledgers import go_back_to_0005
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.assign import AssignOptions, GroupSpec, Request, assign, create_group
@@ -77,16 +77,7 @@ def test_a_program_finds_nothing_but_json(cloud: Simulator, campaign: Callable[.
     group = campaign("spring")
     hook = OutboundBotHook()
     with hook.ledger as ledger, ledger.write() as connection:
-        connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
-        for table in ("topic_instances", "refusals", "collectors"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        for table, column in (
-            ("quarantine", "head_of"),
-            ("request_turns", "taken_at"),
-            ("assignments", "lease_seconds"),
-            ("assignments", "strategy"),
-        ):
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        go_back_to_0005(connection)
 
     ended = subprocess.run(
         [sys.executable, "-m", "airflow", "outbound", "groups", "--json"],

@@ -17,10 +17,11 @@ import attrs
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import func, make_url, select, text, update
+from support.ledgers import REPORT
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.follow_up import follow_up
-from airflow_provider_outbound.core.ledger import CollectorReport, Incoming, JobGroupRecord, Ledger, open_ledger, schema
+from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, open_ledger, schema
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job
@@ -157,18 +158,6 @@ def test_a_message_whose_head_alone_is_kept_shows_as_such(
     assert f"{len(body)} of 9999" in outbound("quarantine", "list")[1]
     code, said = outbound("quarantine", "replay", "--all")
     assert (code, said.strip()) == (0, "0 read and taken into the ledger, 1 still cannot be read")
-
-
-REPORT = CollectorReport(
-    collector_id="1" * 32,
-    endpoints="grpc://broker:8081",
-    topic="calls",
-    consumer_group="GID_ours",
-    host="alpha",
-    pid=7,
-    running_for=30.0,
-    contact_ago=0.0,
-)
 
 
 def test_status_tells_how_each_collector_is_and_what_keeps_messages_from_coming(

@@ -10,21 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
+from support.ledgers import REPORT
 
 from airflow_provider_outbound.core.collect import watch
-from airflow_provider_outbound.core.ledger import CollectorReport
 
 LOGGER = "airflow_provider_outbound.triggers.outboundbot"
-REPORT = CollectorReport(
-    collector_id="1" * 32,
-    endpoints="grpc://broker:8081",
-    topic="calls",
-    consumer_group="GID_ours",
-    host="alpha",
-    pid=7,
-    running_for=30.0,
-    contact_ago=0.0,
-)
 
 
 @pytest.fixture

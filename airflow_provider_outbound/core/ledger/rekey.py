@@ -86,7 +86,7 @@ class Rekey:
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._database = database
-        self._vault = database.cipher
+        self._cipher = database.cipher
         self._first = database.cipher.key_ids[0]
         self._dry_run = dry_run
         self._discards = discard_unreadable and not dry_run
@@ -131,9 +131,9 @@ class Rekey:
         with self._database.write() as connection:
             unused = delete(schema.ledger_keys).where(_keys.rekey_id == self._id)
             if unreadable:
-                unused = unused.where(_keys.key_id.in_(self._vault.key_ids))
+                unused = unused.where(_keys.key_id.in_(self._cipher.key_ids))
             dropped = connection.execute(unused.returning(_keys.key_id)).scalars().all()
-            if unreadable and noted(connection) <= set(self._vault.key_ids):
+            if unreadable and noted(connection) <= set(self._cipher.key_ids):
                 note(connection, [UNKNOWN], self._database.time(connection))
         return tuple(sorted(set(dropped) - {UNKNOWN}))
 
@@ -188,12 +188,12 @@ class Rekey:
         unreadable: list[dict[str, Any]] = []
         for *key, token in page:
             at = {"at_token": token} | {f"at_{index}": value for index, value in enumerate(key)}
-            found = self._vault.find(token)
+            found = self._cipher.find(token)
             self._rows[None if found is None else found[0]] += 1
             if found is None:
                 unreadable.append(at)
             elif found[0] != self._first:
-                changed.append(at | {"to_token": self._vault.encrypt(found[1])})
+                changed.append(at | {"to_token": self._cipher.encrypt(found[1])})
         if not self._discards:
             unreadable = []
         if self._dry_run or not (changed or unreadable):
@@ -212,7 +212,7 @@ class Rekey:
         if column.table in _DISPOSABLE:
             return delete(column.table).where(*_is_as_read(column))
         # An event keeps its place in the log, and a message that comes again is known by it.
-        return _replace(column, self._vault.encrypt(b""))
+        return _replace(column, self._cipher.encrypt(b""))
 
 
 def _is_as_read(column: Column[bytes]) -> list[Any]:
