@@ -45,7 +45,7 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--group", help="consumer group of this ledger only (with --endpoint)")
     parser.add_argument("--tag", help="tag expression (default: every message)")
     parser.add_argument("--namespace", default="", help="instance id, if the broker requires one")
-    parser.add_argument("--no-tls", action="store_true", help="do not encrypt (required for remoting, which cannot)")
+    parser.add_argument("--no-tls", action="store_true", help="do not encrypt the connection (required for remoting)")
     parser.add_argument(
         "--librocketmq",
         metavar="PATH",

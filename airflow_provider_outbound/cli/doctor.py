@@ -52,9 +52,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="connection")
+    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="Airflow connection")
     messages = parser.add_mutually_exclusive_group()
-    messages.add_argument("--rocketmq-conn-id", default="rocketmq_default", metavar="ID", help="connection")
+    messages.add_argument("--rocketmq-conn-id", default="rocketmq_default", metavar="ID", help="Airflow connection")
     messages.add_argument(
         "--no-rocketmq", action="store_true", help="tasks wait with the API only (rocketmq_conn_id=None)"
     )

@@ -62,7 +62,7 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="connection")
+    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="Airflow connection")
 
 
 def _count(value: str) -> int:

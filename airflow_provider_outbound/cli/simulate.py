@@ -58,7 +58,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--latency-ms", type=_positive, default=0.0, help="milliseconds added to every answer (default: %(default)s)"
     )
     parser.add_argument("--concurrency", type=int, default=20, help="simultaneous calls (default: %(default)s)")
-    parser.add_argument("--max-requests-per-second", type=_positive, help="throttle above this rate (default: never)")
+    parser.add_argument(
+        "--max-requests-per-second", type=_positive, help="throttle requests above this (default: never)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: %(default)s)")
     parser.add_argument(
         "--clock-speed",

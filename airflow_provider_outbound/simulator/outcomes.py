@@ -103,7 +103,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 
 
 def is_answered(status: str) -> bool:
-    """Whether somebody took the call."""
+    """Whether a call with this status was answered."""
     return status.startswith("Succeeded")
 
 

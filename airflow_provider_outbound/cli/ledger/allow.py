@@ -9,9 +9,9 @@ from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 _DESCRIPTION = """\
-Allow people to be contacted again whom follow-ups and contacts_from exclude because, according to this ledger, they
-were on a block list or a task put them on one. Only what the ledger has recorded until now is lifted. Numbers are read
-from standard input, one per line, so that none is left in the shell's history.
+Allow people to be contacted again whom follow-ups and contacts_from exclude: according to this ledger, they were on a
+block list, or a task put them on one. If that happens again later, they are excluded again. Numbers are read from
+standard input, one per line, so that none is left in the shell's history.
 
 This changes nothing in the service, whose own block list is managed in its console."""
 

@@ -21,12 +21,14 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the subcommand and its actions."""
     parser = subparsers.add_parser("quarantine", help="list, show, replay or drop messages that could not be read")
     acts = parser.add_subparsers(title="actions", dest="act", metavar="ACTION", required=True)
-    listing = add_parser(acts, "list", brief="list them", description="List the messages that could not be read.")
+    listing = add_parser(
+        acts, "list", brief="list the messages", description="List the messages that could not be read."
+    )
     listing.set_defaults(run=_list)
     show = add_parser(
         acts,
         "show",
-        brief="show one, numbers masked",
+        brief="show a message, with numbers masked",
         description="Show a message; everything that may be a phone number is masked.",
     )
     show.add_argument("hash", metavar="HASH", help="its hash, or a unique prefix of it")
@@ -34,7 +36,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     replay = add_parser(
         acts,
         "replay",
-        brief="read them again",
+        brief="read messages again",
         description="Read messages again, as if they had just arrived, for example with a newer version of this "
         "package.\nMessages that can now be read are stored in the ledger and removed from quarantine.",
     )
@@ -42,9 +44,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     which.add_argument("hash", metavar="HASH", nargs="?", help="a hash, or a unique prefix of it")
     which.add_argument("--all", action="store_true", help="every message")
     replay.set_defaults(run=_replay)
-    drop = add_parser(
-        acts, "drop", brief="delete one for good", description="Delete a message for good, without asking."
-    )
+    drop = add_parser(acts, "drop", brief="delete a message", description="Delete a message for good, without asking.")
     drop.add_argument("hash", metavar="HASH", help="its hash, or a unique prefix of it")
     drop.set_defaults(run=_drop)
 

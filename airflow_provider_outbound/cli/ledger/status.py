@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Show rows, size and schema of the ledger; which collectors run, when the broker last answered each, and their last
-error; how far the ledger's readers are behind; the last event of each topic; the number of results that came from no
-message; rows by key, in a sample of at most 10,000 of each encrypted column; messages and rows that cannot be read.
-Problems that need attention are listed at the end.
+error; how far the ledger's readers are behind; the last event of each topic; the number of results that came from the
+API instead of a message; rows by key, in a sample of at most 10,000 of each encrypted column; messages and rows that
+cannot be read. Problems that need attention are listed at the end.
 
 Which keys are needed does not depend on the sample: each writer records its key, and only 'outbound ledger rekey',
 which reads every row, removes it. With --dry-run, that command counts exactly.
@@ -34,7 +34,9 @@ _SHOWN = 5
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = add_parser(subparsers, "status", brief="show its contents and problems", description=_DESCRIPTION)
+    parser = add_parser(
+        subparsers, "status", brief="show its contents, and problems that need attention", description=_DESCRIPTION
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.set_defaults(run=_status)
 
