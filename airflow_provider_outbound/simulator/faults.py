@@ -10,7 +10,7 @@ API, before acting
     ``status_500``, ``status_502``, ``status_503``: an error as JSON. ``html``: HTTP 502 with a page.
     ``reset``: the connection is reset.
 API, after acting
-    ``answer_lost``: the connection closes unanswered. ``late`` (``seconds``): it closes, then the cloud acts.
+    ``answer_lost``: the connection closes unanswered. ``late`` (``seconds``): it closes, then the service acts.
     ``success_false`` (``acts``, default true): HTTP 200 with ``Success: false``.
     ``throttle_503`` (``acts``, default true): HTTP 503 with the code Throttling.User, as from a gateway that gave up.
     ``partial_batch``: a random part of the jobs is accepted, then HTTP 500.

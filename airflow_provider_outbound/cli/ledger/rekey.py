@@ -23,8 +23,8 @@ and the identity by which the ledger recognises phone numbers. Afterwards the ot
 still recognises everybody who was called, or refused to be called. Works in transactions of at most 500 rows, so
 collectors and tasks continue. If it is stopped or killed, run it again: it completes the rest.
 
-First give the new key to every process that uses the ledger, as the first of its keys, and restart it. As long as one
-of them writes with an older key, that key is reported as needed.
+Before you run it, every process that uses the ledger must have the new key as the first of its keys, and must have been
+restarted with it. As long as one of them writes with an older key, that key is reported as needed.
 
 Keys are shown by identifiers that reveal nothing about them. If a key is missing, the rows that none of the given keys
 opens are counted; if there are none, the missing key is not needed, and is forgotten.
