@@ -156,7 +156,7 @@ def test_a_message_whose_head_alone_is_kept_shows_as_such(
 
     assert f"{len(body)} of 9999" in outbound("quarantine", "list")[1]
     code, said = outbound("quarantine", "replay", "--all")
-    assert (code, said.strip()) == (0, "0 read and taken into the ledger, 1 still cannot be read")
+    assert (code, said.strip()) == (0, "0 read and stored in the ledger, 1 still unreadable")
 
 
 REPORT = CollectorReport(
@@ -201,7 +201,7 @@ def test_results_from_the_api_are_not_blamed_on_another_consumer_where_the_cause
 
     (warning,) = status()["warnings"]
 
-    assert warning.startswith("5 of 30 results came from the API and not by a message: the broker was away (at ")
+    assert warning.startswith("5 of 30 results came from the API and not from a message: the broker was away (at ")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_migrate_encrypts_the_identity_with_the_new_key_and_after_a_rekey_the_ol
 
     code, out = outbound("migrate")
 
-    assert (code, "encrypted anew with the first key" in out) == (0, True)
+    assert (code, "encrypted again with the first key" in out) == (0, True)
     assert outbound("rekey")[0] == 0
     with open_ledger(ledger_url, [newer]) as opened:
         assert opened.identity.phone_key(f"+86{NUMBER}") == known_as
@@ -358,7 +358,7 @@ def test_purge_takes_its_days_from_the_configuration(
 
     assert outbound("purge") == (
         1,
-        "outbound: purge: say how old: --older-than-days N, or set [outbound] retention_days; nothing was purged\n",
+        "outbound: purge: no age given; set --older-than-days N or [outbound] retention_days. Nothing was purged\n",
     )
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RETENTION_DAYS", "30")
     assert "1 job groups purged" in outbound("purge")[1]
@@ -509,7 +509,7 @@ def test_replay_takes_in_what_can_be_read_now(ledger: Ledger, outbound: Callable
 
     code, out = outbound("quarantine", "replay", "--all")
 
-    assert (code, out) == (0, "1 read and taken into the ledger, 1 still cannot be read\n")
+    assert (code, out) == (0, "1 read and stored in the ledger, 1 still unreadable\n")
     assert [result.job_id for result in ledger.results.iter_results("g1")] == ["g1-7"]
     assert [kept.body for kept in ledger.quarantine.iter_messages()] == [b"hopeless"]
     assert outbound("quarantine", "show", name)[0] == 1
@@ -555,7 +555,7 @@ def test_a_message_under_a_lost_key_is_listed_and_waits_for_its_key(
     assert outbound("quarantine", "replay", name)[0] == 1
     assert outbound("quarantine", "replay", "--all") == (
         0,
-        "0 read and taken into the ledger, 1 still cannot be read\n",
+        "0 read and stored in the ledger, 1 still unreadable\n",
     )
     assert len(list(ledger.quarantine.iter_messages())) == 1
 
@@ -639,7 +639,7 @@ def test_a_refusal_is_taken_back_by_the_number_on_standard_input(
 
     code, out = allow(outbound, monkeypatch, "139 0000 0001\n\n13911112222\n")
 
-    assert (code, out) == (0, "1 of 2 people may be contacted again; nothing was known against the others\n")
+    assert (code, out) == (0, "1 of 2 people may be contacted again; the others were not excluded\n")
     assert given() == ["ref-1"]
 
 
