@@ -25,7 +25,7 @@ from airflow_provider_outbound.core.models.wire import to_milliseconds
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 
 #: What to do about a strategy that is over.
-LATER_END = "Run the DAG before that, or give a later end"
+LATER_END = "run the DAG before that, or give a later end"
 
 
 class Routing(OpenEnum):

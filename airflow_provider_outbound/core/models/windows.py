@@ -141,7 +141,7 @@ def refuse_past(ends_at: datetime, now: datetime, whose: str, hint: str) -> None
     """
     if ends_at <= now:
         raise OutboundBotWrongTimeError(
-            f"{whose} window was over at {ends_at.isoformat(timespec='minutes')}; nobody was called. {hint}"
+            f"{whose} window was over at {ends_at.isoformat(timespec='minutes')}; {hint}. Nobody was called"
         )
 
 

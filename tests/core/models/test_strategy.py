@@ -119,8 +119,8 @@ def test_a_recall_strategy_has_the_wires_names() -> None:
 @pytest.mark.parametrize(
     ("windows", "words"),
     [
-        pytest.param([("08:00", "10:00")], "leaves the connection's calling_hours", id="too-early"),
-        pytest.param([("18:00", "21:00")], "leaves the connection's calling_hours", id="too-late"),
+        pytest.param([("08:00", "10:00")], "is outside the connection's calling_hours", id="too-early"),
+        pytest.param([("18:00", "21:00")], "is outside the connection's calling_hours", id="too-late"),
     ],
 )
 def test_a_window_outside_calling_hours_is_refused(windows: list[tuple[str, str]], words: str) -> None:
