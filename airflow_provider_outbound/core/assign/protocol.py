@@ -182,7 +182,7 @@ class _Run:
             dedupe_by=options.dedupe_by,
             cap=options.cap,
             guard=self._guard,
-            # The previous holder of the lease may have sent until now.
+            # The previous holder may have sent until its lease ended.
             since=ledger.now(),
         )
 
@@ -340,7 +340,7 @@ class _Left:
         self._options = options
         self._left: list[Candidate] = []
         self.adopted = 0
-        #: The number of contacts that another task took over first.
+        #: The number of contacts that were gone when this task tried to take them over.
         self.lost = 0
 
     def without(self, contacts: Iterator[tuple[Candidate, CandidateStatus]]) -> Iterator[Candidate]:

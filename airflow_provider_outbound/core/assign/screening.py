@@ -74,7 +74,7 @@ class ContactScreening:
         self.first_rejects: list[Reject] = []
 
     def __iter__(self) -> Generator[tuple[Candidate, CandidateStatus]]:
-        """Yield each contact that is new, in the group by this assignment, or left by another task, with its status."""
+        """Yield once, with its status, each contact that is new, already of this task, or left by another one."""
         with closing(Seen(unique_phone=self._dedupe_by == "phone")) as seen:
             contacts = iter(self._wanted())
             while chunk := list(islice(contacts, CHUNK)):

@@ -27,7 +27,7 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
     request in flight.
 
     :param lease: This task's own lease.
-    :return: The dead tasks.
+    :return: The dead tasks that left something in doubt.
     :raises LeaseLostError: another process took over this task.
     """
     jobs = reader.ledger.jobs

@@ -184,7 +184,7 @@ def test_a_folder_with_other_files_is_refused_until_a_pattern_names_those_that_a
     write(tmp_path, "people.csv", f"phone\n{NUMBER}\n")
     write(tmp_path, "readme.txt", "")
 
-    with pytest.raises(OutboundBotContactsError, match=r"'readme.txt' has none of the suffixes .* name those"):
+    with pytest.raises(OutboundBotContactsError, match=r"'readme.txt' has none of the suffixes .* give a pattern"):
         from_path(tmp_path)
     assert numbers(from_path(tmp_path / "*.csv")) == [NUMBER]
 

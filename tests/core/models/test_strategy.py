@@ -71,9 +71,9 @@ def test_a_run_after_its_window_calls_nobody() -> None:
         pytest.param(
             {"working_time": WINDOWS, "min_attempt_interval": timedelta(seconds=90)}, "minutes", id="interval"
         ),
-        pytest.param({"working_time": WINDOWS, "repeat_by": "Yearly"}, "none of Once", id="repeat"),
+        pytest.param({"working_time": WINDOWS, "repeat_by": "Yearly"}, "not one of Once", id="repeat"),
         pytest.param({"working_time": WINDOWS, "repeat_by": "Week", "end": MORNING}, "repeat_days", id="days"),
-        pytest.param({"working_time": WINDOWS, "repeat_by": "Day"}, "needs one", id="endless"),
+        pytest.param({"working_time": WINDOWS, "repeat_by": "Day"}, "needs an end", id="endless"),
         pytest.param({"working_time": WINDOWS, "routing": "Nearest"}, "routing", id="routing"),
         pytest.param({"working_time": WINDOWS, "start": MORNING, "end": MORNING}, "not after", id="no-time-at-all"),
     ],
