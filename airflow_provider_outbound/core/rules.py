@@ -83,7 +83,7 @@ class CallingHours:
         )
 
     def spans(self, since: datetime, until: datetime) -> Iterator[Span]:
-        """When people may be called, in order; at a clock change, only the time that every reading of it covers."""
+        """When people may be called, in order; at a clock change, only what every reading of the window covers."""
         return merge(span for day in self._days(since, until) for span in self._spans_of(day))
 
     def check(self, schedule: Schedule) -> None:
@@ -356,10 +356,10 @@ def window_of(group: JobGroup) -> ResolvedStrategy | None:
 
 def check_group_window(group: JobGroup, *, is_own: bool) -> ResolvedStrategy | None:
     """
-    Refuse to add contacts to a group whose window is over, or to another's group without a window.
+    Refuse to add contacts to a group whose window is over, or that has none although its author did not choose so.
 
     :param is_own: Whether a task of this ledger created the group, so that its author chose the window.
-    :raises OutboundBotWrongTimeError: names the group and the fix.
+    :raises OutboundBotWrongTimeError: in both cases; names the group and the fix.
     """
     window = window_of(group)
     if window is None and not is_own:

@@ -50,7 +50,7 @@ def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> No
     Scan until a listing is complete.
 
     :param group: If given, it is enough that the ledger has as many rows as the group had jobs: while other tasks of
-        the ledger add jobs, no listing may be complete.
+        the ledger add jobs, a listing may never be complete.
     """
     for scan in range(_INCOMPLETE_SCANS):
         if scan:

@@ -1,4 +1,4 @@
-"""Send batches: each is recorded in the journal first, a few are in flight at a time, and every outcome is recorded."""
+"""Send batches: journal each one first, keep a few in flight, and record every outcome."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class BatchDispatcher:
         """
         Send a batch and note the outcome.
 
-        :return: Whether the batch must be sent again, because the service was throttled and ignored it.
+        :return: Whether the batch must be sent again, because the API throttled the request.
         """
         references = [candidate.reference_id for candidate in batch]
         request = self._request

@@ -213,7 +213,7 @@ class RejectsFile:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        # The file is also wanted, and most of all, if the task fails.
+        # Keep the file even if the task fails: it is needed most then.
         with self._opened.pop_all():
             self._file.flush()
             self._file.detach()

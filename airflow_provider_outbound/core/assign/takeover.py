@@ -23,7 +23,7 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
     """
     Wait until it is clear which tasks are dead, and settle what they left in doubt in the group.
 
-    Rows that the service does not list are unresolved afterwards, and can be taken over. This task may not have a
+    Rows that the service does not list are unresolved afterwards, and can be taken over. This task must not have a
     request in flight.
 
     :param lease: This task's own lease.

@@ -165,6 +165,6 @@ def _hint(settings: ClientSettings) -> str:
     if settings.ecs_role:
         return f"{settings.origin}: ecs_role {settings.ecs_role!r} gave no credentials; does this ECS machine have it?"
     return (
-        f"{settings.origin}: it has no AccessKey, and Alibaba Cloud's default chain has no credentials; "
+        f"{settings.origin}: no AccessKey is given, and Alibaba Cloud's default chain has no credentials; "
         "put the AccessKey id into login and its secret into password"
     )

@@ -23,8 +23,8 @@ class RateLimiter:
     Spaces out the requests of all threads of this process, and of all processes that share its slots.
 
     :param per_second: Maximum number of requests per second; ``None`` for no limit.
-    :param take_slots: Takes shared slots; ``None``: the limit holds for this process alone. It also does while the
-        ledger cannot be reached: it must be possible to stop a campaign then too.
+    :param take_slots: Takes shared slots; ``None``: the limit holds for this process alone. This is also the case while
+        the ledger cannot be reached, so that a campaign can still be stopped.
     """
 
     def __init__(self, per_second: float | None, take_slots: TakeSlots | None = None) -> None:

@@ -41,7 +41,7 @@ class RequestSender:
         self._limiter = RateLimiter(settings.max_requests_per_second, take_slots)
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
-        """Send a request that is safe to repeat, and try again if it fails for now."""
+        """Send a request that is safe to repeat, and retry it after a temporary failure."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         retrying = Retrying(

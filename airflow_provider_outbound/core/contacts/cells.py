@@ -182,7 +182,7 @@ def _plain(value: Any, column: str, narrow: str | None = None) -> Any:
         return [_part(item, column) for item in value]
     if isinstance(value, Mapping):
         return {_key(key, column): _part(item, column) for key, item in value.items()}
-    raise ValueError(f"{_named(column)} is of type {kind}; cast it to text at its source. Known are {_KNOWN}")
+    raise ValueError(f"{_named(column)} is of type {kind}; cast it to text at its source. Supported are {_KNOWN}")
 
 
 def _part(value: Any, column: str) -> Any:

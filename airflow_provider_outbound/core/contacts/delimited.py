@@ -116,7 +116,7 @@ def _find_header(numbered: Iterator[tuple[int, str]], *, is_tsv: bool) -> tuple[
     """Return the header's first line number, its text, and the delimiter; ``None`` if all lines are blank."""
     named = None
     for line, text in numbered:
-        # Programs also write this mark before blank lines, and two programs may write it twice.
+        # Byte order marks may also precede blank lines, and two programs may write two of them.
         text = text.lstrip("\ufeff")
         if _BLANK_LINE.fullmatch(text):
             continue

@@ -58,7 +58,7 @@ class OpenEnum(StrEnum):
 _LONGEST = 64
 
 
-# Every message has some, nearly always the same few, and the lookup of an enumeration is slower.
+# Every message has such words, nearly always the same few, and an enumeration's own lookup is slower.
 @lru_cache(1024)
 def _read(kind: type[T], word: str) -> T | None:
     word = word.strip()

@@ -48,7 +48,7 @@ class Call:
 
     @classmethod
     def from_message(cls, raw: Mapping[str, Any]) -> Call:
-        """Read an item of ``tasks``. Source: guide, message body; "planedTime" is its spelling."""
+        """Read an item of ``tasks``. Source: guide, message body, which spells "planedTime" so."""
         return cls(
             task_id=storable(raw.get("id"), 128),
             status=CallStatus.parse(raw.get("status")),
