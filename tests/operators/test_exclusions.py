@@ -274,7 +274,7 @@ class TestColumns:
         ("arguments", "words"),
         [
             pytest.param({"exclude_columns": {"phone": "Gone"}}, r"dnc\.csv: has no column 'Gone'", id="absent"),
-            pytest.param({"exclude_columns": {"fone": "x"}}, r"exclude_columns: 'fone' is none of", id="unknown"),
+            pytest.param({"exclude_columns": {"fone": "x"}}, r"exclude_columns: 'fone' is not one of", id="unknown"),
             pytest.param({"exclude_columns": "phone"}, r"exclude_columns: a str is not a dictionary", id="text"),
             pytest.param({"columns": "phone"}, r"columns: a str is not a dictionary", id="columns-text"),
             pytest.param({}, r"dnc\.csv: has no column for the phone.*exclude_columns=\{'phone'", id="neither"),
