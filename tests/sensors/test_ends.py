@@ -138,7 +138,7 @@ def test_the_service_gives_the_group_up(campaign: Any, run_sensor: RunSensor, wa
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        pytest.param("Failed", "has failed: the service dials no more, with 3 of 3 jobs still to do", id="failed"),
+        pytest.param("Failed", "has failed: the service stopped dialling with 3 of 3 jobs unfinished", id="failed"),
         pytest.param("Cancelled", "was cancelled", id="cancelled"),
     ],
 )

@@ -56,7 +56,7 @@ def test_an_api_address_that_was_wrong_at_the_start_and_is_corrected(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger(rocketmq_conn_id=None, deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
+        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
         old = [client for desk in SharedResources.open.values() for client in desk._clients.values()]
         assert len(old) == 1
         old.clear()
@@ -175,7 +175,7 @@ def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "asked again at" in caplog.text, "it waits")
+        await asyncio.to_thread(tools.until, lambda: "next request to the API at" in caplog.text, "it waits")
         if mistake is None:
             monkeypatch.delenv(name)
         else:
