@@ -70,7 +70,7 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
     assert set(files) == answered
     told = "".join(capfd.readouterr()) + caplog.text + json.dumps(result)
     told += "".join(log.read_text() for log in (airflow_home / "logs").rglob("dag_id=recorded/**/*.log"))
-    assert "3 recordings fetched" in told
+    assert "3 recordings downloaded" in told
     assert not re.search(r"138\d{8}|Signature=", told)
 
 
