@@ -82,7 +82,7 @@ def test_a_key_that_was_replaced_before_the_service_refused_it_is_no_end(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
-        await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
+        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
         correct()
         away.unlink()
         away.symlink_to(tmp_path)
