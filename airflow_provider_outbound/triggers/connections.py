@@ -107,7 +107,7 @@ class Connections(Generic[T]):
         # Not the text of another library's error, which may contain private data.
         words = str(error) if isinstance(error, OutboundBotError) else describe_exception(error)
         if words != self._trouble:
-            log.warning("%s: the wait continues with its connections unchanged: %s", self._subject, words)
+            log.warning("%s: the wait continues, its connections unchanged: %s", self._subject, words)
         self._trouble = words
 
 
