@@ -78,8 +78,8 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
     ("arguments", "words"),
     [
         pytest.param({"max_parallel_requests": 0}, "max_parallel_requests: 0 is not 1 or more", id="requests"),
-        pytest.param({"timeout": 60}, "timeout: 60 is no timedelta", id="timeout"),
-        pytest.param({"path": 5}, "path: int is no path", id="path"),
+        pytest.param({"timeout": 60}, "timeout: 60 is not a timedelta", id="timeout"),
+        pytest.param({"path": 5}, "path: int is not a path", id="path"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(context, tmp_path, arguments, words):
