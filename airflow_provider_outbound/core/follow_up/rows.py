@@ -46,7 +46,7 @@ def follow_up(
         been, on a block list are skipped; ``outbound ledger allow`` reverses that.
     :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used. Raised by the call itself, before anything is
         read.
-    :raises LedgerError: The ledger does not know the group, or its rows were purged. Raised by the call itself.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged. Raised by the call itself.
     """
     from airflow_provider_outbound.core.ledger.follow_ups import OWN_NAMES
 
@@ -82,7 +82,7 @@ def ended_jobs(
 
     :param to_call: Leave out people on a block list whatever ``only`` is, because the jobs are to be called.
     :raises OutboundBotConfigError: ``only`` is unknown. Raised by the call itself.
-    :raises LedgerError: The ledger does not know the group, or its rows were purged. Raised by the call itself.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged. Raised by the call itself.
     """
     results = (result for result in iter_results(ledger, job_group_id, only) if result.has_ended)
     pages = iter(lambda: list(islice(results, PAGE)), [])

@@ -59,8 +59,8 @@ def enrich(
     :param instance_id: The group's bot instance; ``None`` for the client's.
     :return: The number of jobs whose details were fetched.
     :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used.
-    :raises LedgerError: The ledger does not know the group, or its rows were purged.
-    :raises OutboundBotError: The API does not answer, or refuses; what was fetched until then is stored.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged.
+    :raises OutboundBotError: the API does not answer, or refuses; what was fetched until then is stored.
     """
     check_limit(max_parallel_requests)
     matches = result_filter(None if needs_details(only) else only)

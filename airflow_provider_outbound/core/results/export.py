@@ -41,8 +41,8 @@ def export(
     :param only: See :func:`iter_results`.
     :param include_phone_number: Write phone numbers and names too.
     :return: ``path``, ``rows``, and ``counts`` of the rows by outcome.
-    :raises OutboundBotConfigError: The format or ``only`` is unknown, or the file cannot be written.
-    :raises LedgerError: The ledger does not know the group, or its rows were purged; nothing is written.
+    :raises OutboundBotConfigError: the format or ``only`` is unknown, or the file cannot be written.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     chosen = format_of(path.name, file_format)
     results = _Counted(iter_results(ledger, job_group_id, only))
@@ -78,7 +78,7 @@ def export_to_table(
     :param include_phone_number: Write phone numbers and names too.
     :return: ``table``, ``rows``, and ``counts`` of the rows by outcome.
     :raises OutboundBotConfigError: ``only`` is unknown, or the table lacks a column or the key.
-    :raises LedgerError: The ledger does not know the group, or its rows were purged; nothing is written.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     from airflow_provider_outbound.core.results.table import Target
 

@@ -98,9 +98,9 @@ class Fetcher:
 
         :param until: When to give up, on the monotonic clock.
         :return: Its size in bytes.
-        :raises RecordingUnavailableError: It does not exist, is incomplete, is not audio, or its link must not be
+        :raises RecordingUnavailableError: it does not exist, is incomplete, is not audio, or its link must not be
             followed.
-        :raises OutboundBotConfigError: The file cannot be written.
+        :raises OutboundBotConfigError: the file cannot be written.
         """
         link = safe_link(url, self._settings.url)
         token = _fetching.set(True)
@@ -169,7 +169,7 @@ def safe_link(url: str, api: str) -> str:
     host must be the API's own, the service's storage, or one with only public addresses, whether a proxy is set or not.
     An HTTP link is followed with HTTPS, unless the API's own URL is HTTP.
 
-    :raises RecordingUnavailableError: The link leads to another host.
+    :raises RecordingUnavailableError: the link leads to another host.
     """
     try:
         parts, own = urlsplit(url), urlsplit(api)
@@ -224,7 +224,7 @@ def is_sound(path: Any) -> bool:
     """
     Return whether a file, local or in an object store, is a complete recording as written by :meth:`Fetcher.fetch`.
 
-    :raises OSError: It cannot be read.
+    :raises OSError: it cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)

@@ -27,8 +27,8 @@ def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> 
           value. Their details must have been fetched, see :func:`enrich`.
     :raises OutboundBotConfigError: ``only`` is unknown, or details are missing. Raised by the call itself, before
         anything is yielded: somebody who asked not to be called must not be missed silently.
-    :raises JobGroupUnknownError: The ledger does not know the group. Raised by the call itself.
-    :raises JobGroupPurgedError: The group's rows were purged. Raised by the call itself.
+    :raises JobGroupUnknownError: the ledger does not know the group. Raised by the call itself.
+    :raises JobGroupPurgedError: the group's rows were purged. Raised by the call itself.
     """
     matches = result_filter(only)
     check_group(ledger, job_group_id)
@@ -46,8 +46,8 @@ def check_group(ledger: Ledger, job_group_id: str) -> None:
     """
     Check that the ledger has a group's results.
 
-    :raises JobGroupUnknownError: The ledger does not know the group.
-    :raises JobGroupPurgedError: The group's rows were purged.
+    :raises JobGroupUnknownError: the ledger does not know the group.
+    :raises JobGroupPurgedError: the group's rows were purged.
     """
     if not check_not_purged(ledger, job_group_id):
         raise JobGroupUnknownError(job_group_id)
@@ -58,7 +58,7 @@ def check_not_purged(ledger: Ledger, job_group_id: str) -> bool:
     Check that a group's rows were not purged.
 
     :return: Whether the ledger knows the group.
-    :raises JobGroupPurgedError: The group's rows were purged.
+    :raises JobGroupPurgedError: the group's rows were purged.
     """
     record = ledger.jobs.get_job_group(job_group_id)
     if record is not None and record.purged_at is not None:

@@ -37,7 +37,7 @@ def format_of(name: str, file_format: str | None) -> str:
     Return the format of a file.
 
     :param name: The file's name; ``.gz`` after its suffix compresses text.
-    :raises OutboundBotConfigError: Neither the suffix nor ``file_format`` names a known format.
+    :raises OutboundBotConfigError: neither the suffix nor ``file_format`` names a known format.
     """
     stem = name.lower().removesuffix(".gz")
     suffix = stem.rpartition(".")[2]

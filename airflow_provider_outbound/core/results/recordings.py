@@ -57,9 +57,9 @@ def download_recordings(
     :param notice_patience: How long to wait for the notice of a call before asking the API (seconds). If no message
         about the group ever arrived, the API is asked at once.
     :return: ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``, ``bytes``.
-    :raises OutboundBotConfigError: A file cannot be written.
-    :raises JobGroupPurgedError: The ledger's rows of the group were purged.
-    :raises OutboundBotError: The API refuses; files downloaded until then stay.
+    :raises OutboundBotConfigError: a file cannot be written.
+    :raises JobGroupPurgedError: the ledger's rows of the group were purged.
+    :raises OutboundBotError: the API refuses; files downloaded until then stay.
     """
     check_limit(max_parallel_requests)
     check_not_purged(ledger, job_group_id)

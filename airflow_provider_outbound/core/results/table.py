@@ -66,7 +66,7 @@ class Target:
         """
         Create the table, or check an existing one; committed.
 
-        :raises OutboundBotConfigError: The table lacks a column or the unique key, a column does not store times in
+        :raises OutboundBotConfigError: the table lacks a column or the unique key, a column does not store times in
             UTC, or phone numbers in it cannot be cleared.
         """
         if not self._exists():

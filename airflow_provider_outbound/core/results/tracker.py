@@ -57,7 +57,7 @@ class Present:
     """
     Recordings that already exist in a folder. Files of the same name that are not recordings do not count.
 
-    :raises OutboundBotConfigError: The folder cannot be read.
+    :raises OutboundBotConfigError: the folder cannot be read.
     """
 
     def __init__(self, folder: Any) -> None:
