@@ -162,7 +162,7 @@ def _checked(connection: Connection | None, conn_id: str, conn_type: str) -> Con
         )
     if connection.conn_type != conn_type:
         raise OutboundBotConfigError(
-            f"connection {conn_id!r} has type {connection.conn_type!r}; give a connection of type {conn_type!r}"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}; give one of type {conn_type!r}"
         )
     return connection
 
