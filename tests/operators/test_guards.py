@@ -72,8 +72,8 @@ def group(context):
         pytest.param({"priority": "High"}, r"priority: 'High' is neither 'Urgent' nor 'Daily'", id="priority"),
         pytest.param({"ringing_duration": 0}, r"ringing_duration: 0 is not a whole number", id="ringing"),
         pytest.param({"calling_numbers": "02100000000"}, r"calling_numbers: a list", id="calling-numbers"),
-        pytest.param({"max_run_age": 12}, r"max_run_age: 12 is not a timedelta", id="max-run-age"),
-        pytest.param({"recall_strategy": {"busy": True}}, r"recall_strategy: takes", id="recall-strategy"),
+        pytest.param({"max_run_age": 12}, r"max_run_age: 12 is no timedelta", id="max-run-age"),
+        pytest.param({"recall_strategy": {"busy": True}}, r"recall_strategy: accepts", id="recall-strategy"),
         pytest.param({"outboundbot_conn_id": "nowhere"}, r"nowhere", id="missing-connection"),
     ],
 )
@@ -308,7 +308,7 @@ def test_a_ledger_that_cannot_be_written(simulator, context, monkeypatch):
 )
 class TestSteering:
     def test_nothing_named_is_an_error(self, context, group, operator):
-        with pytest.raises(OutboundBotConfigError, match="say which jobs"):
+        with pytest.raises(OutboundBotConfigError, match="select jobs by"):
             operator(task_id="steer", job_group_id=group).execute(context())
 
     def test_an_empty_list_is_nothing(self, simulator, context, group, operator):
@@ -320,7 +320,7 @@ class TestSteering:
         assert set(simulator.state()["requests"]) - set(before) <= {"DescribeJobGroup"}
 
     def test_all_and_some_is_an_error(self, context, group, operator):
-        with pytest.raises(OutboundBotConfigError, match="say which jobs"):
+        with pytest.raises(OutboundBotConfigError, match="select jobs by"):
             operator(task_id="steer", job_group_id=group, job_ids=["x"], all_jobs=True).execute(context())
 
     def test_a_finished_group_is_a_success(self, simulator, context, group, operator):

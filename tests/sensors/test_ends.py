@@ -167,7 +167,7 @@ def test_a_paused_group_is_waited_for_until_it_goes_on(campaign: Any) -> None:
     _tomorrow(campaign, 3)
     campaign.hook.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
 
-    with pytest.raises(JobGroupTimeoutError, match="0 of 3 jobs were complete"):
+    with pytest.raises(JobGroupTimeoutError, match="timed out with 0 of 3 jobs complete"):
         campaign.sensor(timeout=2).execute({})
     campaign.hook.client.resume_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
     campaign.simulator.advance(86_400)
