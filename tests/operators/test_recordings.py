@@ -77,7 +77,9 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param({"max_parallel_requests": 0}, "max_parallel_requests: 0 is not 1 or more", id="requests"),
+        pytest.param(
+            {"max_parallel_requests": 0}, "max_parallel_requests: 0 is not a whole number of 1 or more", id="requests"
+        ),
         pytest.param({"timeout": 60}, "timeout: 60 is not a timedelta", id="timeout"),
         pytest.param({"path": 5}, "path: int is not a path", id="path"),
     ],
