@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-#: Names for authors of DAGs, loaded on first use so that nothing else is.
+#: Names for DAG authors, imported on first use so that importing the package is cheap.
 _LAZY = {
     "Contact": "airflow_provider_outbound.core.models.contact",
     "RecallStrategy": "airflow_provider_outbound.core.models.strategy",
@@ -28,7 +28,7 @@ def __dir__() -> list[str]:
 
 
 def get_provider_info() -> dict[str, Any]:
-    """What Airflow shows and configures; found by the entry point ``apache_airflow_provider``."""
+    """Return the provider's metadata; called by Airflow through the entry point ``apache_airflow_provider``."""
     integration = "Alibaba Cloud OutboundBot"
     return {
         "package-name": "airflow-provider-outbound",
@@ -81,28 +81,28 @@ def _outboundbot_connection() -> dict[str, Any]:
         "hook-name": "Alibaba Cloud OutboundBot",
         "conn-fields": {
             "region_id": _field("Region", "string", "Region of the bot instance.", default="cn-shanghai"),
-            "instance_id": _field("Instance id", "string", "Bot instance that tasks use unless they name one."),
-            "script_id": _field("Script id", "string", "Script that new job groups use unless they name one."),
-            "security_token": _field("STS token", "string", "Belongs to a temporary AccessKey.", format="password"),
+            "instance_id": _field("Instance id", "string", "Default bot instance of tasks."),
+            "script_id": _field("Script id", "string", "Default script of new job groups."),
+            "security_token": _field("STS token", "string", "Token of a temporary AccessKey.", format="password"),
             "role_arn": _field("RAM role ARN", "string", "Role to assume, e.g. acs:ram::123456:role/outbound."),
             "role_session_name": _field("RAM session name", "string", "Shown in the audit trail of that role."),
             "ecs_role": _field("ECS RAM role", "string", "Role of the machine; leave login and password empty then."),
             "connect_timeout": _field("Connect timeout", "number", "Seconds to wait for a connection.", default=5),
             "read_timeout": _field("Read timeout", "number", "Seconds to wait for an answer.", default=10),
-            "max_requests_per_second": _field("Requests per second", "number", "By all processes; empty: no limit."),
+            "max_requests_per_second": _field("Requests per second", "number", "Of all processes; empty: no limit."),
             "calling_hours": _field(
                 "Calling hours",
                 "object",
-                'Nobody is called outside, e.g. {"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], '
+                'Nobody is called outside these, e.g. {"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], '
                 '"holidays": ["2026-10-01"]}.',
             ),
             "dry_run": _field("Dry run", "boolean", "Read, validate and count contacts, send nothing.", default=False),
             "allowed_phone_numbers": _field(
-                "Allowed phone numbers", "array", "If given, nobody else is called. For trying things out."
+                "Allowed phone numbers", "array", "If given, only these numbers are called. For trial runs."
             ),
         },
         "ui-field-behaviour": {
-            # Airflow's button for trying a connection refuses one whose port is hidden, and so was never stored.
+            # If the port were hidden it would not be stored, and Airflow's button to test a connection would refuse it.
             "hidden-fields": ["schema"],
             "relabeling": {
                 "login": "AccessKey id",
@@ -123,17 +123,19 @@ def _rocketmq_connection() -> dict[str, Any]:
             "transport": _field(
                 "Transport",
                 "string",
-                "grpc: RocketMQ 5 proxy. remoting: the protocol of 4.x.",
+                "grpc: RocketMQ 5 proxy. remoting: the 4.x protocol.",
                 default="grpc",
                 enum=["grpc", "remoting"],
             ),
-            "topic": _field("Topic", "string", "Topic that the bot's instance publishes to."),
-            "consumer_group": _field("Consumer group", "string", "Must exist, and belong to this ledger alone."),
-            "namespace": _field("Namespace", "string", "Instance id, where the broker wants one."),
+            "topic": _field("Topic", "string", "Topic that the bot instance publishes to."),
+            "consumer_group": _field("Consumer group", "string", "Must exist, and be used by this ledger only."),
+            "namespace": _field("Namespace", "string", "Instance id, if the broker needs one."),
             "tag": _field("Tag", "string", "Tag expression; * for every message.", default="*"),
             "tls": _field("TLS", "boolean", "Encrypt the connection.", default=True),
             "librocketmq": _field("librocketmq.so", "string", "Path of the library, for remoting only."),
-            "instance_id": _field("Bot instances", "string", "Whose events are stored, comma separated. Empty: all."),
+            "instance_id": _field(
+                "Bot instances", "string", "Instances whose events are stored, comma separated. Empty: all."
+            ),
         },
         "ui-field-behaviour": {
             "hidden-fields": ["schema"],
@@ -149,12 +151,12 @@ def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, 
 
 def _configuration() -> dict[str, Any]:
     return {
-        "description": "Where calls are remembered and how waiting works.",
+        "description": "The ledger of calls, and how tasks wait.",
         "options": {
             "ledger_url": _option(
                 "string",
                 "sqlite:///{AIRFLOW_HOME}/outbound_ledger.db",
-                "SQLAlchemy URL of the ledger, the database that remembers who was called. All schedulers, workers and "
+                "SQLAlchemy URL of the ledger, the database that records who was called. All schedulers, workers and "
                 "triggerers must reach the same one.",
                 example="postgresql+psycopg://user:password@host/database",
                 sensitive=True,
@@ -162,24 +164,25 @@ def _configuration() -> dict[str, Any]:
             "ledger_key": _option(
                 "string",
                 "",
-                "Fernet key that encrypts phone numbers in the ledger. Several, comma separated, rotate: the first "
-                "encrypts, all decrypt. Empty: [core] fernet_key.",
+                "Fernet key that encrypts phone numbers in the ledger. For rotation give several, comma separated: the "
+                "first encrypts, all decrypt. Empty: [core] fernet_key.",
                 sensitive=True,
             ),
             "collector": _option(
                 "string",
                 "embedded",
-                "Who takes messages from RocketMQ: embedded (triggers start it), external (you run outbound collect).",
+                "Which collector receives messages from RocketMQ: embedded (triggers start it), or external (you run "
+                "outbound collect).",
                 example="external",
             ),
             "reconcile_interval": _option(
-                "float", "300", "Seconds between two looks at a waiting job group by the API.", example="60"
+                "float", "300", "How often waiting job groups are reconciled with the API (seconds).", example="60"
             ),
             "retention_days": _option(
                 "string",
                 "",
-                "Days after which outbound ledger purge, which you run daily, deletes what the ledger knows of a job "
-                "group and its people. 0 or empty: all is kept. max_calls_per_contact counts only what is kept.",
+                "Days after which outbound ledger purge, which you run daily, deletes the data of a job group and its "
+                "contacts. 0 or empty: everything is kept. max_calls_per_contact does not count deleted calls.",
                 example="90",
             ),
         },

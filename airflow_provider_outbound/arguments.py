@@ -1,7 +1,7 @@
 """
-Arguments of operators and sensors, read in one way: as the DAG file gives them, or as a template rendered them.
+Reads arguments of operators and sensors, as given in the DAG file or rendered by a template.
 
-Each function names the argument in its error, and knows nothing of the task it belongs to.
+Each function names the argument in its errors, and does not depend on the task.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.contacts import PathLike
 
-#: In a task's result: nothing was sent, because the connection says ``dry_run``.
+#: Key of a task's return value: nothing was sent, because ``dry_run`` is set on the connection.
 DRY_RUN = "dry_run"
 
 
 def is_dry_run(value: Any) -> bool:
-    """Whether a ``job_group_id`` argument is what a task returned that sent nothing, and so made no group."""
+    """Return whether a ``job_group_id`` argument is the return value of a dry run, which created no group."""
     return isinstance(value, Mapping) and bool(value.get(DRY_RUN)) and not value.get("job_group_id")
 
 
@@ -33,7 +33,7 @@ def named_group(value: Any, field: str = "job_group_id") -> str:
     """
     Read an argument that names a job group.
 
-    :param value: An id, or the dictionary that another of our tasks returned.
+    :param value: An id, or the dictionary returned by another task of this provider.
     :param field: Name of the argument, for the error.
     :raises AirflowSkipException: that task was a dry run, so there is no group.
     :raises OutboundBotConfigError: it is neither.
@@ -43,22 +43,22 @@ def named_group(value: Any, field: str = "job_group_id") -> str:
     if isinstance(value, Mapping):
         value = value.get("job_group_id")
     group = value.strip() if isinstance(value, str) else ""
-    # A template that finds nothing renders as the word.
+    # A template with an undefined result renders to "None".
     if group in ("", "None"):
         raise OutboundBotConfigError(f"{field}: empty; pass the id, or the output of OutboundBotCreateJobGroupOperator")
     if group.startswith("{"):
         raise OutboundBotConfigError(
-            f"{field}: the text of a dictionary; pass the task's output itself, or take job_group_id out of it"
-            " in the template, or set render_template_as_native_obj=True on the DAG"
+            f"{field}: the text of a dictionary; pass the task's output itself, or select its job_group_id in the"
+            " template, or set render_template_as_native_obj=True on the DAG"
         )
     return group
 
 
 def as_path(value: Any, field: str) -> PathLike:
     """
-    A path of this machine, or of a store where it has a scheme such as ``s3://``.
+    Return a local path, or a path of an object store if the value has a scheme such as ``s3://``.
 
-    :raises OutboundBotConfigError: it is no path.
+    :raises OutboundBotConfigError: it is not a path.
     """
     if isinstance(value, str) and value.strip():
         if "://" not in value:
@@ -67,28 +67,28 @@ def as_path(value: Any, field: str) -> PathLike:
 
         return ObjectStoragePath(value)
     if hasattr(value, "open") and hasattr(value, "name"):
-        return value  # type: ignore[no-any-return]  # by its looks
-    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is no path")
+        return value  # type: ignore[no-any-return]  # duck typing
+    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is not a path")
 
 
 def text_list(value: Any, field: str) -> tuple[str, ...]:
     """
     Read a list of ids or numbers.
 
-    :raises OutboundBotConfigError: it is no list, or holds something else.
+    :raises OutboundBotConfigError: it is not a list, or has other items.
     """
     if value is None:
         return ()
     is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
     items: tuple[Any, ...] = tuple(value) if is_list else ()
     if not is_list or not all(isinstance(item, str) and item for item in items):
-        raise OutboundBotConfigError(f"{field}: a list of texts is needed")
+        raise OutboundBotConfigError(f"{field}: not a list of texts; give one")
     return items
 
 
 def whole_number(value: Any, field: str, *, least: int) -> int | None:
     """
-    Read a whole number, or the text of one, as a template renders it.
+    Read a whole number, which may be a text rendered by a template.
 
     :return: ``None`` only if ``value`` is ``None``.
     :raises OutboundBotConfigError: it is something else, or less than ``least``.
@@ -102,7 +102,7 @@ def whole_number(value: Any, field: str, *, least: int) -> int | None:
 
 def check_choice(value: Any, field: str, words: Sequence[str]) -> None:
     """
-    Refuse what is none of the words an argument knows.
+    Check that a value is one of the words that an argument accepts.
 
     :raises OutboundBotConfigError: names the argument, its value and the words.
     """
@@ -115,19 +115,19 @@ def check_choice(value: Any, field: str, words: Sequence[str]) -> None:
 
 def check_duration(value: Any, field: str) -> None:
     """
-    Refuse what is not a time span of zero or more.
+    Check that a value is a timedelta of zero or more.
 
     :raises OutboundBotConfigError: names the argument and its value.
     """
     if not isinstance(value, timedelta):
-        raise OutboundBotConfigError(f"{field}: {value!r} is no timedelta, e.g. timedelta(minutes=30)")
+        raise OutboundBotConfigError(f"{field}: {value!r} is not a timedelta; give one such as timedelta(minutes=30)")
     if value < timedelta():
         raise OutboundBotConfigError(f"{field}: {value} is negative; give a timedelta of zero or more")
 
 
 def check_seconds(value: Any, field: str) -> None:
     """
-    Refuse what is not a number of seconds above 0.
+    Check that a value is a number of seconds above 0.
 
     :raises OutboundBotConfigError: names the argument and its value.
     """
@@ -137,9 +137,9 @@ def check_seconds(value: Any, field: str) -> None:
 
 def check_flags(owner: object, *names: str) -> None:
     """
-    Refuse what is neither ``True`` nor ``False``: the text ``"False"``, of a variable for example, would count as true.
+    Check that attributes are ``True`` or ``False``: the text ``"False"``, e.g. from a variable, would count as true.
 
-    :param owner: Whose attributes ``names`` are.
+    :param owner: The object with the attributes ``names``.
     :raises OutboundBotConfigError: names the argument and its value.
     """
     for name in names:

@@ -1,4 +1,4 @@
-"""The ``[outbound]`` section of Airflow's configuration, as plain settings."""
+"""Settings from the ``[outbound]`` section of Airflow's configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SECTION = "outbound"
 COLLECTORS = ("embedded", "external")
 DEFAULT_RECONCILE_INTERVAL = 300.0
 
-#: Databases by the scheme of their URL.
+#: Supported databases, by URL scheme.
 _DATABASES = ("sqlite", "postgresql")
 _LOCAL_EXECUTORS = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
-#: What Airflow gives for [core] fernet_key before it has written its first airflow.cfg.
+#: Airflow's value of [core] fernet_key before it has written its first airflow.cfg.
 _NO_KEY_YET = "{FERNET_KEY}"
 _MAKE_KEY = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
@@ -32,10 +32,10 @@ class Settings:
 
     :param ledger_url: SQLAlchemy URL of the ledger's database.
     :param ledger_keys: Fernet keys; the first encrypts, all decrypt.
-    :param collector: ``embedded``: triggers start the collector; ``external``: a service runs it.
-    :param reconcile_interval: Seconds between two looks at a waiting group by the API.
-    :param retention_days: Days after which ``outbound ledger purge`` deletes a job group's rows; ``None``: all is kept,
-        since what is deleted counts for no ``max_calls_per_contact`` any more.
+    :param collector: ``embedded``: triggers start the collector; ``external``: it runs as a service.
+    :param reconcile_interval: How often a waiting group is reconciled with the API (seconds).
+    :param retention_days: Days after which ``outbound ledger purge`` deletes a job group's rows; ``None`` to keep them,
+        since ``max_calls_per_contact`` does not count deleted calls.
     """
 
     ledger_url: str = attrs.field(repr=False)
@@ -50,8 +50,8 @@ def load() -> Settings:
     Read the section.
 
     :raises OutboundBotConfigError: an option cannot be used; the message names it, its value unless that is a secret,
-        and the fix. So do a ledger that depends on the working directory, and one that only this machine sees where
-        tasks run on others too.
+        and the fix. This includes a ledger that depends on the working directory, and a ledger that only this machine
+        can reach if tasks run on others too.
     """
     settings = Settings(
         ledger_url=_ledger_url(_get("ledger_url")),
@@ -65,24 +65,24 @@ def load() -> Settings:
 
 
 def default_ledger_url() -> str:
-    """The ledger used where none is configured: a file in AIRFLOW_HOME."""
+    """Return the URL of the default ledger, a file in AIRFLOW_HOME."""
     return f"sqlite:///{airflow_home()}/outbound_ledger.db"
 
 
 def airflow_home() -> Path:
-    """The folder that Airflow calls its home."""
+    """Return Airflow's home folder."""
     return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 
 
 def executor() -> str:
-    """Value of ``[core] executor``, which says where tasks may run."""
+    """Return ``[core] executor``, which determines where tasks may run."""
     return _get("executor", "core") or "LocalExecutor"
 
 
 def check_shared_ledger(ledger_url: str, executor: str) -> None:
     """
-    Refuse a ledger in a SQLite file where tasks may run on several machines: each would have its own, and know nothing
-    of the calls of the others. SQLite on a network's file system locks too little to be an exception.
+    Refuse a ledger in a SQLite file if tasks may run on several machines: each machine would have its own ledger,
+    without the calls of the others. A network file system is no exception, because SQLite's locks are unreliable there.
 
     :param executor: Value of ``[core] executor``, as :func:`remote_executor` reads it.
     :raises OutboundBotConfigError: an executor is not local and the ledger is a SQLite file.
@@ -92,7 +92,7 @@ def check_shared_ledger(ledger_url: str, executor: str) -> None:
     if name := remote_executor(executor):
         raise OutboundBotConfigError(
             f"[outbound] ledger_url is a SQLite file, which is on one machine, and [core] executor {name} runs"
-            " tasks on others too, which could call people twice; set it to a database that all share, e.g. "
+            " tasks on others too, which could call people twice; set it to a shared database, e.g. "
             "postgresql+psycopg://user:password@host/database"
         )
 
@@ -101,8 +101,8 @@ def remote_executor(executor: str) -> str | None:
     """
     Find an executor that runs tasks on other machines.
 
-    :param executor: Value of ``[core] executor``; several, comma separated, each perhaps with an alias or a team.
-    :return: Its name; ``None``: all run tasks on this machine.
+    :param executor: Value of ``[core] executor``: one or more, separated by commas, optionally with an alias or a team.
+    :return: Its name; ``None`` if all run tasks on this machine.
     """
     # "LocalExecutor", "alias:module.Class", "Class;team=Class,alias:Class"
     names = [re.split("[=:.]", part)[-1].strip() for part in re.split("[,;]", executor)]
@@ -111,11 +111,11 @@ def remote_executor(executor: str) -> str | None:
 
 def check_ledger_url(value: str, name: str = "[outbound] ledger_url") -> str:
     """
-    Refuse a URL that is not one place, whatever the working directory.
+    Refuse a URL that does not name the same database in every working directory.
 
-    :param name: What errors call it.
+    :param name: Name of the setting in errors.
     :return: The URL.
-    :raises OutboundBotConfigError: it is no database of the ledger's, or one in memory, or a relative path.
+    :raises OutboundBotConfigError: it is not a supported database, is in memory, or is a relative path.
     """
     scheme, found, rest = value.partition("://")
     if not found or scheme.partition("+")[0] not in _DATABASES or (not rest and not scheme.startswith("sqlite")):
@@ -136,8 +136,8 @@ def check_ledger_url(value: str, name: str = "[outbound] ledger_url") -> str:
     if not rest.startswith("/") or not file.startswith("/"):
         absolute = Path(os.path.expanduser(file)).absolute()  # noqa: PTH111 - leaves an unknown user as it is
         raise OutboundBotConfigError(
-            f"{name} is a relative path: each working directory would have a ledger of its own, and call people again;"
-            f" write it with four slashes, from the root: {scheme}:///{absolute}"
+            f"{name} is a relative path: each working directory would have its own ledger, and call people again;"
+            f" write an absolute path, with four slashes: {scheme}:///{absolute}"
         )
     return value
 
@@ -147,7 +147,7 @@ def _get(option: str, section: str = SECTION) -> str:
     from airflow.sdk.configuration import conf
 
     value: Any = conf.get(section, option, fallback=None)
-    # A value taken from a command keeps the command's line end.
+    # A value read from a command ends with a newline.
     return "" if value is None else str(value).strip()
 
 
@@ -164,19 +164,19 @@ def _ledger_keys() -> tuple[str, ...]:
         if keys == (_NO_KEY_YET,):
             raise OutboundBotConfigError(
                 f"Airflow is not configured here: there is no airflow.cfg in {airflow_home()}, and so no key; set"
-                " AIRFLOW_HOME to the folder that has it, or make one with: airflow db migrate. A machine that only"
-                " collects needs none: set OUTBOUND_LEDGER_URL and OUTBOUND_LEDGER_KEY, to the same values as all"
-                " others"
+                " AIRFLOW_HOME to its folder, or create it with: airflow db migrate. A machine that only collects does"
+                " not need it: set OUTBOUND_LEDGER_URL and OUTBOUND_LEDGER_KEY to the same values as on all other"
+                " machines"
             )
     if not keys:
         raise OutboundBotConfigError(
-            f"[outbound] ledger_key and [core] fernet_key are both empty, and the ledger keeps phone numbers only "
-            f"encrypted; set ledger_key to the output of: {_MAKE_KEY}"
+            f"[outbound] ledger_key and [core] fernet_key are both empty, but the ledger must encrypt phone numbers; "
+            f"set ledger_key to the output of: {_MAKE_KEY}"
         )
     for number, key in enumerate(keys, start=1):
         if not _is_fernet_key(key):
             raise OutboundBotConfigError(
-                f"{source}: key {number} of {len(keys)} is not a Fernet key; make one: {_MAKE_KEY}"
+                f"{source}: key {number} of {len(keys)} is not a Fernet key; generate one with: {_MAKE_KEY}"
             )
     return keys
 
@@ -216,6 +216,6 @@ def _retention_days(value: str) -> int | None:
         return None
     if not value.isdecimal() or int(value) > 36_500:
         raise OutboundBotConfigError(
-            f"[outbound] retention_days is {value!r}; give a whole number of days, or 0 (or nothing) to keep all"
+            f"[outbound] retention_days is {value!r}; give a whole number of days, or 0 or nothing to keep everything"
         )
     return int(value) or None

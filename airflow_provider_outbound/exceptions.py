@@ -1,33 +1,33 @@
 """
-Every error this package raises on purpose.
+The exceptions of this package.
 
 * OutboundBotError
   * OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
     * OutboundBotContactsError        the contacts cannot be used; nothing was sent
-      * ContactsNotFoundError         the file, folder or pattern that was named does not exist, or holds no data file
+      * ContactsNotFoundError         the given file, folder or pattern does not exist, or contains no data file
     * OutboundBotWrongTimeError       dialling now would break a time rule; nothing was sent
   * OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
-    * OutboundBotThrottlingError      refused for now; the same request may succeed later
+    * OutboundBotThrottlingError      refused for now; a retry may succeed
     * OutboundBotNotFoundError        the named instance, job group, script or job does not exist
     * OutboundBotAuthenticationError  the access key, signature, token or permission was refused
     * OutboundBotAnswerError          the answer cannot be used (HTML, missing fields, a wrong count): in doubt
   * OutboundBotTransportError         no answer: whether the API acted is unknown
-  * LedgerError                       the ledger cannot be used as asked
-    * LedgerUnavailableError          its database cannot be reached or written now; the same may succeed later
+  * LedgerError                       the ledger cannot be used
+    * LedgerUnavailableError          its database cannot be reached or written now; a retry may succeed
     * LedgerAccessError               its database refuses this user, or is not a ledger
     * LedgerVersionError              its schema is newer than this package
-    * LedgerKeyError                  a row cannot be decrypted with the keys given
+    * LedgerKeyError                  a row cannot be decrypted with the given keys
     * JobGroupUnknownError            the ledger does not know the group
-    * JobGroupPurgedError             the group's rows were purged: it is over
-    * LeaseHeldError                  another process still owns this assignment
-    * LeaseLostError                  another process owns this assignment now
-  * RocketMQError                     the broker cannot be used as asked
+    * JobGroupPurgedError             the group's rows were purged
+    * LeaseHeldError                  another process holds the lease of this assignment
+    * LeaseLostError                  another process has taken over this assignment
+  * RocketMQError                     the broker cannot be used
     * RocketMQClientError             the RocketMQ client library is missing or unusable
-  * AssignmentUnresolvedError         contacts remain whose fate could not be established
-  * JobGroupFailedError               a job group ended otherwise than the author accepts
-    * JobGroupTimeoutError            a job group had not ended in time
+  * AssignmentUnresolvedError         the status of some contacts is still unknown
+  * JobGroupFailedError               a job group ended in a way that the author does not accept
+    * JobGroupTimeoutError            a job group did not end in time
 
-Every message may be shown and logged: none holds a phone number, a contact's name or a key.
+Every message may be shown and logged: none contains a phone number, a contact's name or a key.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from typing import Any
 
 
 class OutboundBotError(Exception):
-    """Base of every error of this package."""
+    """Base class of the exceptions of this package."""
 
-    #: Whether a request that may place calls could have taken effect although it failed.
+    #: Whether the request may have taken effect although it failed.
     in_doubt: bool = False
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same may succeed later, without anybody changing anything."""
+        """Whether a retry may succeed, without any other change."""
         return False
 
 
@@ -57,11 +57,11 @@ class OutboundBotContactsError(OutboundBotConfigError):
 
 
 class ContactsNotFoundError(OutboundBotContactsError):
-    """The file, folder or pattern that was named does not exist, or holds no data file."""
+    """The given file, folder or pattern does not exist, or contains no data file."""
 
 
 class OutboundBotWrongTimeError(OutboundBotConfigError):
-    """Dialling now would break a time rule: what was asked for does not fit the time; nothing was sent."""
+    """Dialling now would break a time rule; nothing was sent."""
 
 
 class OutboundBotApiError(OutboundBotError):
@@ -97,7 +97,7 @@ class OutboundBotApiError(OutboundBotError):
 
     @property
     def is_transient(self) -> bool:
-        """An answer that leaves open whether the API acted is no refusal."""
+        """Whether the API may have acted; otherwise the answer is a refusal."""
         return self.in_doubt
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,12 +111,12 @@ class OutboundBotApiError(OutboundBotError):
 def _rebuild_api_error(
     kind: type[OutboundBotApiError], args: tuple[str, str, str], options: dict[str, Any]
 ) -> OutboundBotApiError:
-    """Errors cross process borders by pickle, which knows positional arguments only."""
+    """Rebuild a pickled error; pickle supports positional arguments only."""
     return kind(*args, **options)
 
 
 class OutboundBotThrottlingError(OutboundBotApiError):
-    """Refused for now; the same request may succeed later."""
+    """Refused for now; a retry may succeed."""
 
     @property
     def is_transient(self) -> bool:
@@ -156,11 +156,11 @@ class OutboundBotTransportError(OutboundBotError):
 
 
 class LedgerError(OutboundBotError):
-    """The ledger cannot be used as asked."""
+    """The ledger cannot be used."""
 
 
 class LedgerUnavailableError(LedgerError):
-    """The ledger's database cannot be reached or written now; the same may succeed later."""
+    """The ledger's database cannot be reached or written now; a retry may succeed."""
 
     @property
     def is_transient(self) -> bool:
@@ -169,7 +169,7 @@ class LedgerUnavailableError(LedgerError):
 
 
 class LedgerAccessError(LedgerError):
-    """The ledger's database refuses this user, or is not a ledger: a person has to change something."""
+    """The ledger's database refuses this user, or is not a ledger: a retry cannot succeed."""
 
 
 class LedgerVersionError(LedgerError):
@@ -177,15 +177,15 @@ class LedgerVersionError(LedgerError):
 
 
 class LedgerKeyError(LedgerError):
-    """A row cannot be decrypted with the keys given."""
+    """A row cannot be decrypted with the given keys."""
 
 
 class LeaseLostError(LedgerError):
-    """Another process owns this assignment now."""
+    """Another process has taken over this assignment."""
 
 
 class RocketMQError(OutboundBotError):
-    """The broker cannot be used as asked."""
+    """The broker cannot be used."""
 
 
 class RocketMQClientError(RocketMQError):
@@ -193,20 +193,20 @@ class RocketMQClientError(RocketMQError):
 
 
 class AssignmentUnresolvedError(OutboundBotError):
-    """Contacts remain whose fate could not be established."""
+    """The status of some contacts is still unknown: they may or may not have been assigned."""
 
 
 class JobGroupFailedError(OutboundBotError):
-    """A job group ended otherwise than the author accepts."""
+    """A job group ended in a way that the author does not accept."""
 
 
 class JobGroupTimeoutError(JobGroupFailedError):
-    """A job group had not ended in time."""
+    """A job group did not end in time."""
 
 
 class LeaseHeldError(LedgerError):
     """
-    Another process still owns this assignment.
+    Another process holds the lease of this assignment.
 
     :param until: When its lease ends unless it is renewed, aware, database time.
     """
@@ -221,7 +221,7 @@ class LeaseHeldError(LedgerError):
 
 class JobGroupUnknownError(LedgerError):
     """
-    The ledger does not know the group: nothing was assigned to it, and nobody waited for it, with this ledger.
+    The ledger does not know the group: with this ledger, nothing was assigned to it and no task waited for it.
 
     :param job_group_id: The group.
     """
@@ -230,7 +230,7 @@ class JobGroupUnknownError(LedgerError):
         self.job_group_id = job_group_id
         super().__init__(
             f"job group {job_group_id}: the ledger does not know it; check the id, and whether [outbound] ledger_url"
-            " names the ledger of its campaign. Of a group that others assign to, wait with a sensor first"
+            " names the ledger of its campaign. If other programs assign to the group, wait with a sensor first"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -239,7 +239,7 @@ class JobGroupUnknownError(LedgerError):
 
 class JobGroupPurgedError(LedgerError):
     """
-    The group's rows were purged from the ledger: it is over, and nothing may be built on what is not known any more.
+    The group's rows were purged from the ledger, so the group cannot be used.
 
     :param job_group_id: The group.
     :param purged_at: When, aware.
@@ -250,8 +250,8 @@ class JobGroupPurgedError(LedgerError):
         self.purged_at = purged_at
         super().__init__(
             f"job group {job_group_id}: its rows were purged from the ledger at "
-            f"{purged_at.isoformat(timespec='seconds')}, so nobody is called by it and nothing is known of its results "
-            "any more; start a new DAG run"
+            f"{purged_at.isoformat(timespec='seconds')}, so it calls nobody and its results are unknown; "
+            "start a new DAG run"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """
-Act on calls while a campaign goes on: every job that completes is an event, and events start this DAG.
+Act on calls during a campaign: every job that completes is an event, and events start this DAG.
 
-The triggerer reads the ledger from the subscription's own cursor, so nothing is missed while it is down. A batch may
-come twice after a failure: ``sequence`` is each event's own number. ``OUTBOUND_EXAMPLE_FOLDER`` says where files go.
+The triggerer reads the ledger from the subscription's own cursor, so no event is missed while it is down. A batch may
+come twice after a failure; ``sequence`` identifies an event. ``OUTBOUND_EXAMPLE_FOLDER`` sets the folder for files.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ COMPLETED_JOBS = Asset(
 
 @dag(schedule=[COMPLETED_JOBS], catchup=False, max_active_runs=1, tags=["outbound", "example"])
 def call_events() -> None:
-    """Events of calls → one line a job."""
+    """Call events → one line per job."""
 
     @task
     def note() -> dict[str, int]:
-        """Write down which jobs completed; put your own reaction here."""
+        """Record which jobs completed; put your own reaction here."""
         context = get_current_context()
         events = {
             event["sequence"]: event

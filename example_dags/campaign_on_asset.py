@@ -1,7 +1,7 @@
 """
-A campaign that starts when its contacts are there: whoever writes the file tells so by an event of an asset.
+A campaign that starts when its contacts are ready: the task that writes the file emits an asset event.
 
-The event names the file, so a run phones those that belong to it, also if several are under way. The environment
+The event names the file, so each run calls its own contacts, even if there are several events. The environment
 variables of ``nightly_campaign`` apply here too.
 """
 
@@ -33,11 +33,11 @@ CONTACTS = Asset("outbound_example_contacts")
 @dag(
     schedule=None,
     catchup=False,
-    params={"contacts": Param(40, type="integer", minimum=1, maximum=100, description="How many to phone")},
+    params={"contacts": Param(40, type="integer", minimum=1, maximum=100, description="Number of contacts")},
     tags=["outbound", "example"],
 )
 def contacts_for_asset() -> None:
-    """Write a file of contacts, and say where."""
+    """Write a file of contacts, and emit an event that names it."""
 
     @task(outlets=[CONTACTS])
     def write_contacts() -> None:
@@ -45,11 +45,11 @@ def contacts_for_asset() -> None:
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"asset-{run}.csv")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+        path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
-            # Set aside for fiction, see nightly_campaign.
+            # Reserved for fiction, see nightly_campaign.
             writer.writerows(
                 [f"asset-{last:03}", f"+120455501{last:02}"] for last in range(context["params"]["contacts"])
             )
@@ -71,7 +71,7 @@ def campaign_on_asset() -> None:
         task_id="create",
         strategy=Strategy(working_time=[(BEGIN, END)], timezone=TIMEZONE, max_attempts_per_day=1),
     )
-    # An event that had to queue for longer than max_run_age calls nobody.
+    # A run whose event was queued for longer than max_run_age calls nobody.
     assign = OutboundBotAssignJobsOperator(
         task_id="assign", job_group_id=create.output, contacts=CONTACTS, max_run_age=timedelta(hours=6)
     )
@@ -84,7 +84,7 @@ def campaign_on_asset() -> None:
 
     @task
     def delete_contacts() -> None:
-        """Delete the list once it is assigned: all that is needed of it is in the ledger."""
+        """Delete the list once it is assigned: the ledger holds everything that is needed."""
         for event in get_current_context()["triggering_asset_events"][CONTACTS]:
             Path(event.extra["path"]).unlink(missing_ok=True)
 

@@ -1,11 +1,11 @@
 """
-The first hundred as canaries: if too few of them answer, nobody else is called.
+The first hundred contacts as canaries: if too few of them answer, nobody else is called.
 
-Something may be wrong that no error tells: a number shown that people take for spam, a script that hangs up. So a
-hundred are called, and after half an hour at the latest their answer rate is looked at. If it will do, the rest follow
-in the same job group; those called already are not called again. If not, what is left is suspended and the run fails,
-with an e-mail by Airflow's own notifier (connection ``smtp_default``, to ``OUTBOUND_EXAMPLE_ALERT_TO``). Once the cause
-is mended, ``outbound resume GROUP`` lets the canaries go on; clear ``wait_first`` to have them looked at again.
+Some problems cause no error: a calling number that people take for spam, a script that hangs up. So a hundred contacts
+are called, and their answer rate is checked after half an hour at the latest. If it is high enough, the rest are called
+in the same job group; those called already are not called again. Otherwise the remaining jobs are suspended and the run
+fails, with an e-mail from Airflow's own notifier (connection ``smtp_default``, to ``OUTBOUND_EXAMPLE_ALERT_TO``). Once
+the cause is fixed, ``outbound resume GROUP`` resumes the canaries; clear ``wait_first`` to check them again.
 
 The environment variables of ``nightly_campaign`` apply here too.
 """
@@ -44,26 +44,28 @@ ALERT_TO = os.environ.get("OUTBOUND_EXAMPLE_ALERT_TO") or "campaigns@example.com
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     params={
-        "contacts": Param(130, type="integer", minimum=1, maximum=70_000, description="How many to phone"),
-        "least_answer_rate": Param(0.2, type="number", minimum=0, maximum=1, description="Of the first hundred"),
+        "contacts": Param(130, type="integer", minimum=1, maximum=70_000, description="Number of contacts"),
+        "least_answer_rate": Param(
+            0.2, type="number", minimum=0, maximum=1, description="Of the first hundred contacts"
+        ),
     },
     tags=["outbound", "example"],
 )
 def canary() -> None:
-    """Create → the first hundred → look → the rest → export, or suspend → alert."""
+    """Create → the first hundred → check → the rest → export, or suspend → alert."""
 
     @task
     def write_contacts() -> str:
-        """Write whom to phone; put your own query here, in the order that suits you."""
+        """Write the contacts to call; put your own query here. The first hundred are the canaries."""
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"canary-{run}.csv")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+        path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
-            # Set aside for fiction, see nightly_campaign.
+            # Reserved for fiction, see nightly_campaign.
             for index in range(context["params"]["contacts"]):
                 writer.writerow([f"person-{index:05}", f"+1{212 + index // 100}55501{index % 100:02}"])
         return str(path)
@@ -96,7 +98,7 @@ def canary() -> None:
 
     @task.branch
     def look(summary: Any) -> str:
-        """Go on, or not."""
+        """Choose whether to continue."""
         will_do = summary["answer_rate"] >= get_current_context()["params"]["least_answer_rate"]
         return "assign_rest" if will_do else "suspend"
 
@@ -118,16 +120,16 @@ def canary() -> None:
             SmtpNotifier(
                 to=ALERT_TO,
                 from_email=ALERT_TO,
-                subject="{{ dag.dag_id }}: too few answer",
+                subject="{{ dag.dag_id }}: too few contacts answer",
                 html_content="{{ exception }}",
             )
         ],
     )
     def alert(summary: Any) -> None:
-        """Fail, so that the run shows red and the notifier writes."""
+        """Fail the run, so that the notifier sends an e-mail."""
         raise AirflowFailException(
-            f"{summary['answered']} of {summary['completed']} answered in job group {summary['job_group_id']}; what was"
-            " left is suspended"
+            f"{summary['answered']} of {summary['completed']} answered in job group {summary['job_group_id']}; the"
+            " remaining jobs are suspended"
         )
 
     looked = look(wait_first.output)

@@ -1,10 +1,10 @@
 """
-A text message to everybody whose phone rang in vain, sent by a DAG that starts when the results are there.
+A text message to everybody who did not answer, sent by a DAG that starts when the results are ready.
 
 The campaign's export has an outlet; the event of that asset names the job group. Messages go to an HTTP service
-(connection ``text_messages``, package ``apache-airflow-providers-http``) with the reference id in an idempotency key: a
-task that is tried again may send a message again, and the service drops it. Numbers come from the ledger and are in no
-XCom, file or log. The environment variables of ``nightly_campaign`` apply here too.
+(connection ``text_messages``, package ``apache-airflow-providers-http``) with the reference id in an idempotency key:
+a retry may send a message again, and the service drops it. Numbers are read from the ledger and are in no XCom, file or
+log. The environment variables of ``nightly_campaign`` apply here too.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ RESULTS = Asset("outbound_example_results")
     schedule=None,
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
-    params={"contacts": Param(40, type="integer", minimum=1, maximum=50, description="How many to phone")},
+    params={"contacts": Param(40, type="integer", minimum=1, maximum=50, description="Number of contacts")},
     tags=["outbound", "example"],
 )
 def campaign_with_results() -> None:
-    """Contacts → campaign, whose export tells that the results are there."""
+    """Contacts → campaign, whose export emits an event when the results are ready."""
 
     @task
     def write_contacts() -> str:
-        """Write whom to phone; put your own query here."""
+        """Write the contacts to call; put your own query here."""
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"to-follow-up-{run}.csv")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+        path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
-            # Set aside for fiction, see nightly_campaign.
+            # Reserved for fiction, see nightly_campaign.
             writer.writerows(
                 [f"person-{last:03}", f"+121255501{last:02}"] for last in range(50, 50 + context["params"]["contacts"])
             )
@@ -81,11 +81,11 @@ def campaign_with_results() -> None:
     tags=["outbound", "example"],
 )
 def follow_up_on_results() -> None:
-    """Results → a text message to each who did not answer."""
+    """Results → a text message to everybody who did not answer."""
 
     @task
     def text_unanswered() -> int:
-        """Send the messages; how many."""
+        """Send the messages; returns their number."""
         from airflow.providers.http.hooks.http import HttpHook
 
         service = HttpHook(method="POST", http_conn_id="text_messages")

@@ -1,5 +1,5 @@
 """
-One whole campaign for each segment, however many there are tonight.
+One complete campaign for each segment, for any number of segments.
 
 The environment variables of ``nightly_campaign`` apply here too.
 """
@@ -29,28 +29,28 @@ BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").par
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     params={
-        "segments": Param(3, type="integer", minimum=1, maximum=9, description="How many segments"),
-        "contacts": Param(20, type="integer", minimum=1, maximum=100, description="How many to phone in each"),
+        "segments": Param(3, type="integer", minimum=1, maximum=9, description="Number of segments"),
+        "contacts": Param(20, type="integer", minimum=1, maximum=100, description="Contacts in each segment"),
     },
     tags=["outbound", "example"],
 )
 def mapped_campaign() -> None:
-    """Segments → for each a campaign."""
+    """Segments → a campaign for each."""
 
     @task
     def write_segments() -> list[dict[str, str]]:
-        """Write one contact file a segment; put your own queries here."""
+        """Write one contact file per segment; put your own queries here."""
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         segments = []
         for number in range(context["params"]["segments"]):
             path = Path(FOLDER, f"mapped-{number}-{run}.csv")
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+            path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
             with path.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(["reference_id", "phone_number"])
-                # Set aside for fiction, see nightly_campaign; area codes 212, 213, … are one segment each.
+                # Reserved for fiction, see nightly_campaign; area codes 212, 213, … are one segment each.
                 for last in range(context["params"]["contacts"]):
                     writer.writerow([f"mapped-{number}-{last:03}", f"+1{212 + number}55501{last:02}"])
             segments.append({"segment": f"segment {number}", "contacts_path": str(path)})
@@ -58,7 +58,7 @@ def mapped_campaign() -> None:
 
     @task
     def delete_contacts(segments: Any) -> None:
-        """Delete the lists once they are phoned; clearing a task that reads them writes them again."""
+        """Delete the lists after the calls; clearing a task that reads them writes them again."""
         for segment in segments:
             Path(segment["contacts_path"]).unlink(missing_ok=True)
 

@@ -1,12 +1,12 @@
 """
-One night's campaign: write the contacts, phone them tomorrow morning, act on the results.
+A nightly campaign: write the contacts, call them in the morning, act on the results.
 
-Three environment variables of the scheduler, the DAG processor and the workers change it without an edit:
-``OUTBOUND_EXAMPLE_FOLDER`` (where its files go), ``OUTBOUND_EXAMPLE_WINDOW`` (``09:00-12:00``) and
+Three environment variables of the scheduler, the DAG processor and the workers configure it:
+``OUTBOUND_EXAMPLE_FOLDER`` (the folder for its files), ``OUTBOUND_EXAMPLE_WINDOW`` (``09:00-12:00``) and
 ``OUTBOUND_EXAMPLE_TIMEZONE`` (``Asia/Shanghai``).
 
-Each task may run on another machine, so the folder belongs into an object store that all of them reach, for example
-``s3://CONNECTION@bucket/outbound``. A folder of this machine, the default, serves one machine alone.
+Tasks may run on different machines, so the folder should be in an object store that all of them reach, for example
+``s3://CONNECTION@bucket/outbound``. The default, a local folder, works on one machine only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").par
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
-    params={"contacts": Param(200, type="integer", minimum=1, maximum=40_000, description="How many to phone")},
+    params={"contacts": Param(200, type="integer", minimum=1, maximum=40_000, description="Number of contacts")},
     tags=["outbound", "example"],
 )
 def nightly_campaign() -> None:
@@ -47,19 +47,19 @@ def nightly_campaign() -> None:
 
     @task
     def write_contacts() -> str:
-        """Write whom to phone; put your own query here."""
+        """Write the contacts to call; put your own query here."""
         import phonenumbers
 
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
 
-        # +1 AAA 555 01NN is set aside for fiction in every area: nobody can be disturbed by this example.
+        # +1 AAA 555 01NN is reserved for fiction in every area: this example cannot disturb anybody.
         every = (f"+1{area}55501{last:02}" for area in range(201, 990) for last in range(100))
         valid = (number for number in every if phonenumbers.is_valid_number(phonenumbers.parse(number)))
         path = f"{FOLDER}/contacts-{run}.csv"
         if "://" not in FOLDER:
             Path(FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-            Path(path).touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+            Path(path).touch(mode=0o600)  # phone numbers: only for Airflow's own user
         list_path: Any = ObjectStoragePath(path)
         with list_path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -90,7 +90,7 @@ def nightly_campaign() -> None:
         job_group_id=create.output,
         path=f"{FOLDER}/results-{{{{ run_id | replace(':', '-') }}}}.jsonl",
     )
-    # Those whose phone rang and who did not answer: whom to text today or phone again tomorrow.
+    # Contacts who did not answer: send them a text message today, or call them again tomorrow.
     follow_up = OutboundBotExportResultsOperator(
         task_id="follow_up",
         job_group_id=create.output,

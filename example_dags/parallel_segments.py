@@ -1,5 +1,5 @@
 """
-Two segments phoned side by side, each with its own script in its own job group.
+Two segments called in parallel, each with its own script in its own job group.
 
 The environment variables of ``nightly_campaign`` apply here too.
 """
@@ -34,8 +34,10 @@ BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").par
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     params={
-        "scripts": Param(["simulator-script", "simulator-script-2"], type="array", description="One script a segment"),
-        "contacts": Param(50, type="integer", minimum=1, maximum=100, description="How many to phone in each segment"),
+        "scripts": Param(
+            ["simulator-script", "simulator-script-2"], type="array", description="One script per segment"
+        ),
+        "contacts": Param(50, type="integer", minimum=1, maximum=100, description="Contacts in each segment"),
     },
     tags=["outbound", "example"],
 )
@@ -44,18 +46,18 @@ def parallel_segments() -> None:
 
     @task
     def write_segments() -> list[dict[str, str]]:
-        """Write one contact file a script; put your own queries here."""
+        """Write one contact file per script; put your own queries here."""
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         segments = []
         for number, script_id in enumerate(context["params"]["scripts"]):
             path = Path(FOLDER, f"segment-{number}-{run}.csv")
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+            path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
             with path.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(["reference_id", "phone_number"])
-                # Set aside for fiction, see nightly_campaign; area codes 202, 203, … are one segment each.
+                # Reserved for fiction, see nightly_campaign; area codes 202, 203, … are one segment each.
                 for last in range(context["params"]["contacts"]):
                     writer.writerow([f"segment-{number}-{last:03}", f"+1{202 + number}55501{last:02}"])
             segments.append({"script_id": script_id, "contacts_path": str(path)})
@@ -63,7 +65,7 @@ def parallel_segments() -> None:
 
     @task
     def delete_contacts(segments: Any) -> None:
-        """Delete the lists once they are phoned; clearing a task that reads them writes them again."""
+        """Delete the lists after the calls; clearing a task that reads them writes them again."""
         for segment in segments:
             Path(segment["contacts_path"]).unlink(missing_ok=True)
 

@@ -1,9 +1,9 @@
 """
-Two rounds a day: phone everybody in the first, and those not reached once more in the second.
+Two rounds a day: call everybody in the first, and those who did not answer again in the second.
 
-Nobody is called more than three times in seven days, by whichever campaign of the ledger: the cap counts people, not
-jobs. The second round takes its contacts from the first one's results in the ledger, so no number is in a file or an
-XCom. The environment variables of ``nightly_campaign`` apply here too, and ``OUTBOUND_EXAMPLE_SECOND_WINDOW``
+Nobody is called more than three times in seven days by all campaigns of the ledger together: the cap counts people, not
+jobs. The second round reads its contacts from the first one's results in the ledger, so it needs no file or XCom with
+numbers. The environment variables of ``nightly_campaign`` apply here too, and ``OUTBOUND_EXAMPLE_SECOND_WINDOW``
 (``16:00-18:00``).
 """
 
@@ -42,7 +42,7 @@ def strategy(window: str) -> Strategy:
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
-    params={"contacts": Param(50, type="integer", minimum=1, maximum=100, description="How many to phone")},
+    params={"contacts": Param(50, type="integer", minimum=1, maximum=100, description="Number of contacts")},
     tags=["outbound", "example"],
 )
 def redial_with_cap() -> None:
@@ -50,16 +50,16 @@ def redial_with_cap() -> None:
 
     @task
     def write_contacts() -> str:
-        """Write whom to phone; put your own query here."""
+        """Write the contacts to call; put your own query here."""
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"redial-contacts-{run}.csv")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+        path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
-            # Set aside for fiction, see nightly_campaign.
+            # Reserved for fiction, see nightly_campaign.
             writer.writerows(
                 [f"redial-{last:03}", f"+191755501{last:02}"]
                 for last in range(100 - context["params"]["contacts"], 100)
@@ -84,7 +84,7 @@ def redial_with_cap() -> None:
     wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=first.output, deferrable=True)
 
     second = OutboundBotCreateJobGroupOperator(task_id="create_again", strategy=strategy(SECOND))
-    # Whoever is on a block list, or was not dialled, is not among the unanswered. If there are none, the run ends here.
+    # People who are on a block list, or were not dialled, are not among the unanswered. Without any, the run ends here.
     assign_again = OutboundBotAssignJobsOperator(
         task_id="assign_again",
         job_group_id=second.output,

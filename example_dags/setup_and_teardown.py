@@ -1,9 +1,8 @@
 """
-A campaign that stops dialling when its tasks do: creating the job group is the setup, cancelling it the teardown.
+A campaign that stops dialling when its tasks stop: creating the job group is the setup, cancelling it the teardown.
 
-Mark a task or the whole run as failed, or let a task fail: the teardown runs, and nobody is called any more. After a
-campaign that ran to its end there is nothing left to cancel. The environment variables of ``nightly_campaign`` apply
-here too.
+If a task fails, or you mark a task or the run as failed, the teardown runs and dialling stops. After a complete
+campaign there is nothing left to cancel. The environment variables of ``nightly_campaign`` apply here too.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ BEGIN, _, END = (os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00").par
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
-    params={"contacts": Param(40, type="integer", minimum=1, maximum=70_000, description="How many to phone")},
+    params={"contacts": Param(40, type="integer", minimum=1, maximum=70_000, description="Number of contacts")},
     tags=["outbound", "example"],
 )
 def setup_and_teardown() -> None:
@@ -44,16 +43,16 @@ def setup_and_teardown() -> None:
 
     @task
     def write_contacts() -> str:
-        """Write whom to phone; put your own query here."""
+        """Write the contacts to call; put your own query here."""
         context = get_current_context()
         run = "".join(character if character.isalnum() else "-" for character in context["run_id"])
         path = Path(FOLDER, f"teardown-{run}.csv")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # people's numbers: for Airflow's own user alone
+        path.touch(mode=0o600)  # phone numbers: only for Airflow's own user
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["reference_id", "phone_number"])
-            # Set aside for fiction, see nightly_campaign.
+            # Reserved for fiction, see nightly_campaign.
             for index in range(context["params"]["contacts"]):
                 writer.writerow([f"person-{index:05}", f"+1{212 + index // 100}55501{index % 100:02}"])
         return str(path)

@@ -1,12 +1,12 @@
 """
 ``outbound``: the command line.
 
-Each command is a module with ``configure(subparsers)``, which adds a parser and says what runs it. Those modules import
-what they need when they run, so that ``outbound --help`` is quick and no command needs another's extra.
+Each command is a module with ``configure(subparsers)``, which adds a parser and sets the function that runs it. The
+modules import what they need only when they run, so that ``outbound --help`` is fast and no command needs the extra of
+another.
 
-Exit codes: 0 done, 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C. A command does its work whatever
-becomes of its output; output that cannot be written is an error, unless it goes into a pipe whose reader has read
-enough.
+Exit codes: 0 success, 1 error (in one line), 2 wrong usage, 130 stopped by Ctrl-C. A command completes its work even if
+its output cannot be written. Lost output is an error, unless the reader of a pipe closed it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 
 COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "doctor")
 
-#: Modules that only an extra brings, and the extra.
+#: Modules that only an extra installs, and that extra.
 _EXTRAS = {"rocketmq": "grpc", "grpc": "grpc", "starlette": "simulator", "uvicorn": "simulator", "h11": "simulator"}
 
 
@@ -30,14 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run one command.
 
-    :param argv: Arguments without the program's name; default: those of the process.
+    :param argv: Arguments without the program name; default: those of the process.
     :return: Exit code.
     """
     with lasting_output() as output:
         try:
             arguments = _parser().parse_args(argv)
         except SystemExit as ended:
-            # Help was asked for, or wrong usage is explained.
+            # argparse printed help, or explained wrong usage.
             if not ended.code and (code := _code(0, output)):
                 raise SystemExit(code) from None
             raise
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Run the command that was parsed.
+    Run a parsed command.
 
     :return: Exit code.
     """
@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace, output: LastingStream) -> int:
 
 
 def _code(code: int, output: LastingStream) -> int:
-    """The exit code of a command that ended with ``code``, by what became of its output."""
+    """Exit code of a command that ended with ``code``: an error if its output was lost."""
     output.flush()
     if code == 0 and output.failure is not None:
         return _fail(f"standard output cannot be written: {output.failure}")
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Give a parser our commands."""
+    """Add all commands to a parser."""
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         import_module(f"{__name__}.{command}").configure(subparsers)

@@ -1,4 +1,4 @@
-"""``airflow outbound …``: the same commands under Airflow's own."""
+"""``airflow outbound …``: the same commands in Airflow's command line."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from airflow_provider_outbound.cli import add_commands, run
 
 
 class _Commands(Arg):
-    """Our parsers, in the place of one argument: Airflow's description of commands does not know all of argparse."""
+    """Adds our parsers in place of an argument, since Airflow's command definitions do not support all of argparse."""
 
     def add_to_parser(self, parser: argparse.ArgumentParser) -> None:
         add_commands(parser)
 
 
 def commands() -> list[ActionCommand]:
-    """What Airflow asks for; named in the provider info."""
+    """The commands that Airflow adds; named in the provider info."""
     return [
         ActionCommand(
             name="outbound",
             help="Phone campaigns with Alibaba Cloud OutboundBot",
             func=_run,
-            args=(_Commands(flags=("command",)),),  # type: ignore[no-untyped-call]  # of Airflow's own
+            args=(_Commands(flags=("command",)),),  # type: ignore[no-untyped-call]  # Airflow's own
         )
     ]
 

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
 _DESCRIPTION = """\
-Take call events off RocketMQ and store them in the ledger until stopped (SIGTERM, Ctrl-C). Several may run at once.
+Receive call events from RocketMQ and store them in the ledger until stopped (SIGTERM, Ctrl-C). Several collectors may
+run at the same time.
 
 Subscription: --rocketmq-conn-id names an Airflow connection; without Airflow give --endpoint, --topic and --group, and
 the credentials in OUTBOUND_ROCKETMQ_USERNAME and OUTBOUND_ROCKETMQ_PASSWORD.
 """
-#: Kinds of endpoint by their scheme.
+#: Supported schemes of an endpoint.
 _SCHEMES = ("grpc", "remoting")
 
 
@@ -41,14 +42,14 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="grpc://HOST:PORT of a proxy, or remoting://HOST:PORT of a name server; several as grpc://A:PORT;B:PORT",
     )
     parser.add_argument("--topic", help="topic of the events (with --endpoint)")
-    parser.add_argument("--group", help="consumer group, this ledger's own (with --endpoint)")
+    parser.add_argument("--group", help="consumer group of this ledger only (with --endpoint)")
     parser.add_argument("--tag", help="tag expression (default: every message)")
-    parser.add_argument("--namespace", default="", help="instance id, where the broker wants one")
-    parser.add_argument("--no-tls", action="store_true", help="do not encrypt the connection (remoting cannot)")
+    parser.add_argument("--namespace", default="", help="instance id, if the broker requires one")
+    parser.add_argument("--no-tls", action="store_true", help="do not encrypt the connection (required for remoting)")
     parser.add_argument(
         "--librocketmq",
         metavar="PATH",
-        help="librocketmq.so for remoting (default: the package's own, or the machine's)",
+        help="librocketmq.so for remoting (default: that of the Python package, or on the library path)",
     )
     add_ledger_url(parser)
     parser.set_defaults(run=_collect, parser=parser)
@@ -60,7 +61,7 @@ def _collect(args: argparse.Namespace) -> int:
     if args.rocketmq_conn_id and (
         args.topic or args.group or args.tag or args.namespace or args.no_tls or args.librocketmq
     ):
-        args.parser.error("--rocketmq-conn-id brings topic, group, tag, namespace, tls and librocketmq with it")
+        args.parser.error("--rocketmq-conn-id already defines topic, group, tag, namespace, tls and librocketmq")
     from airflow_provider_outbound.core.collect import worker
 
     try:
@@ -74,7 +75,7 @@ def _collect(args: argparse.Namespace) -> int:
 
 
 def _log_to_stderr(logger: logging.Logger) -> None:
-    # A handler of its own: Airflow, once imported, sends what others log to standard output.
+    # A separate handler: Airflow, once imported, sends the logs of other packages to standard output.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
@@ -103,7 +104,7 @@ def _subscription(args: argparse.Namespace) -> RocketMQSettings:
     scheme, found, rest = args.endpoint.partition("://")
     if not found or scheme not in _SCHEMES:
         raise OutboundBotConfigError(
-            f"--endpoint {args.endpoint!r}: give it as grpc://HOST:PORT or remoting://HOST:PORT"
+            f"--endpoint {args.endpoint!r} is not understood; give grpc://HOST:PORT or remoting://HOST:PORT"
         )
     return RocketMQSettings(
         transport=scheme,

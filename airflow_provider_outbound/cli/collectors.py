@@ -1,4 +1,4 @@
-"""What the ledger knows of its collectors, in words: shared by ``groups``, ``ledger status`` and ``doctor``."""
+"""Descriptions of the ledger's collectors, for ``ledger status`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def describe(collecting: Collecting, collector: CollectorRecord) -> str:
-    """A collector and how it is, in one line."""
+    """The state of a collector in one line."""
     who = f"on {collector.host} (process {collector.pid}), topic {collector.topic!r} as consumer group"
     parts = [f"{who} {collector.consumer_group!r}"]
     if not collecting.is_running(collector):
-        parts.append(f"ended, or hangs; last report: {ago(collecting, collector.seen_at)}")
+        parts.append(f"ended or not responding; last report: {ago(collecting, collector.seen_at)}")
     parts.append(f"last answer of the broker: {ago(collecting, collector.last_contact_at)}")
     parts.append(f"last message: {ago(collecting, collector.last_message_at)}")
     if collector.last_trouble:
-        now = "" if collector.trouble else "over: "
+        now = "" if collector.trouble else "resolved: "
         parts.append(f"{now}{collector.last_trouble} ({ago(collecting, collector.last_trouble_at)})")
     return "; ".join(parts)
 
 
 def ago(collecting: Collecting, moment: datetime | None) -> str:
-    """How long ago something was, by the ledger's clock."""
+    """The age of a moment by the ledger's clock."""
     from airflow_provider_outbound.core.ledger import describe_age
 
     return "never" if moment is None else f"{describe_age(collecting.now - moment)} ago"

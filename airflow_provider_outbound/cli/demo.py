@@ -1,15 +1,15 @@
 """
-``outbound demo``: a whole campaign on this machine, in a real Airflow, with a simulated service.
+``outbound demo``: a complete campaign on this machine, in a real Airflow, with a simulated service.
 
-What it starts, and how each of them ends when the demo returns, is interrupted (Ctrl-C, SIGTERM) or killed (-9):
+What it starts, and how each process ends when the demo returns, is interrupted (Ctrl-C, SIGTERM) or killed (SIGKILL):
 
-* the supervisor (:mod:`airflow_provider_outbound.cli.supervisor`): its standard input ends with this process, whatever
-  the cause; it then ends all the others, removes the folder, and returns;
+* the supervisor (:mod:`airflow_provider_outbound.cli.supervisor`): its standard input closes when this process ends,
+  for whatever reason; it then ends all other processes, removes the folder, and returns;
 * the simulator, Airflow's api-server, dag-processor, scheduler and triggerer: children of the supervisor, which sends
-  SIGTERM, and SIGKILL after its grace;
+  SIGTERM, and SIGKILL after a grace period;
 * workers of the LocalExecutor, parsing processes, the triggerer's runner: end with their service; those whose service
   was killed become the supervisor's children and are killed by it;
-* the collector, in a session of its own: ends when the pipe from its triggerer closes; else as the line above.
+* the collector, in a session of its own: ends when the pipe from its triggerer closes; otherwise as the previous item.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LOOK_SECONDS = 0.5
 _FOLLOW_UP_LINES = 5
 _RUN_SECONDS = 300.0
 _TASKS = ("write_contacts", "create", "assign", "wait", "export", "follow_up")
-#: Campaigns of any size take about this long on the line.
+#: The calls of a campaign of any size take about this long.
 _CAMPAIGN_SECONDS = 6.0
 _CALL_SECONDS = 0.5
 
@@ -57,13 +57,13 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Starts the simulator and Airflow in a temporary folder on free ports, runs the example DAG "
         f"{DAG_ID}, prints its results and ends everything it started.",
     )
-    parser.add_argument("--contacts", type=_count, default=200, help="how many to phone (default: %(default)s)")
-    parser.add_argument("--keep", action="store_true", help="leave Airflow's pages up until Ctrl-C")
+    parser.add_argument("--contacts", type=_count, default=200, help="number of contacts (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="keep Airflow running until Ctrl-C")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; 0, or an error that names the stage and its log."""
+    """Run the demo and return 0; an error names the stage and its log."""
     from rich.console import Console
 
     _check_installed()
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_installed() -> None:
-    """Say what is missing before anything is started."""
+    """Report a missing package before anything is started."""
     for name in ("rocketmq-python-client", "starlette", "uvicorn", "h11"):
         try:
             version(name)
@@ -101,7 +101,7 @@ def _check_installed() -> None:
 
 
 class _Demo:
-    """One run of the demo on a stack that is not started yet."""
+    """One run of the demo on a stack that has not been started."""
 
     def __init__(self, stack: AirflowStack, console: Console) -> None:
         self._stack = stack
@@ -109,7 +109,7 @@ class _Demo:
         self._stages: list[tuple[str, float]] = []
 
     def run(self, contacts: int) -> None:
-        """Start, run the DAG, show what came out."""
+        """Start the stack, run the DAG and show the results."""
         with self._stage("prepare the simulator and Airflow's database"):
             self._stack.prepare()
         with self._stage("start Airflow's four services"):
@@ -121,12 +121,12 @@ class _Demo:
         self._show(run_id)
 
     def keep(self) -> None:
-        """Wait for Ctrl-C with the pages up."""
+        """Keep Airflow running until Ctrl-C."""
         self._console.print(
             f"Airflow: {self._stack.address}  login {USER}  password {self._stack.password}\n"
             f"Simulator: {self._stack.simulator['api']}/_simulator/state\n"
             f"Files: {self._stack.files}\n"
-            "Ctrl-C ends and removes all of it."
+            "Ctrl-C ends and removes everything."
         )
         while True:
             self._stack.check(["simulator", "api-server"])
@@ -141,7 +141,7 @@ class _Demo:
         self._console.print(f"[green]✓[/] {what}  [dim]{self._stages[-1][1]:.1f} s[/]")
 
     def _watch(self, run_id: str, contacts: int) -> None:
-        """Show progress until the run has ended; an error if it failed."""
+        """Show progress until the run has ended; raise an error if it failed."""
         until = time.monotonic() + _RUN_SECONDS
         shown = ""
         while True:
@@ -169,7 +169,7 @@ class _Demo:
         if "assign" in done and "wait" not in done:
             jobs = [job for group in self._stack.simulator_state()["groups"].values() for job in group["jobs"]]
             ended = sum(job["status"] in {"Succeeded", "Failed", "Cancelled"} for job in jobs)
-            line += f": {ended // 20 * 20 if ended < contacts else ended} of {contacts} calls over"
+            line += f": {ended // 20 * 20 if ended < contacts else ended} of {contacts} calls ended"
         return line
 
     def _failure(self, run_id: str, states: dict[str, str | None]) -> ServiceError:
@@ -177,7 +177,7 @@ class _Demo:
         open_tasks = [task for task, state in states.items() if state in {"running", "deferred", "queued", None}]
         task = (failed or open_tasks or [_TASKS[0]])[0]
         log = self._stack.task_log(DAG_ID, run_id, task) or self._stack.log("scheduler")
-        verdict = "failed" if failed else f"was not done after {_RUN_SECONDS:.0f} s"
+        verdict = "failed" if failed else f"had not ended after {_RUN_SECONDS:.0f} s"
         return ServiceError(f"task {task} {verdict}; its log: {log}")
 
     def _show(self, run_id: str) -> None:
@@ -223,7 +223,7 @@ class _Demo:
 
         from rich.table import Table
 
-        table = Table(title="Time of each stage", title_justify="left")
+        table = Table(title="Duration of each stage", title_justify="left")
         table.add_column("stage")
         table.add_column("seconds", justify="right")
         for stage, seconds in self._stages:

@@ -1,4 +1,4 @@
-"""``outbound doctor``: is everything there that a campaign needs, as seen from this machine?"""
+"""``outbound doctor``: checks from this machine whether everything that a campaign needs is available."""
 
 from __future__ import annotations
 
@@ -25,16 +25,15 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 _DESCRIPTION = """\
-Look at versions, configuration, ledger, collectors, both connections and Airflow's triggerer, as seen from this
-machine, and say what is wrong and how to mend it. The first line names the Airflow, its database and the ledger that
-are looked at. Nobody is called and no message is taken. A ledger with an older schema is brought up, as by whoever
-opens it.
+Check versions, configuration, ledger, collectors, both connections and Airflow's triggerer from this machine, and
+report what is wrong and how to fix it. The first line names Airflow's home, its database and the ledger. Nobody is
+called and no message is consumed. A ledger with an older schema is migrated, as whenever it is opened.
 
-Exit code 0: nothing is wrong, though there may be warnings. 1: something is."""
+Exit code 0: nothing is wrong, though there may be warnings. 1: something is wrong."""
 
-#: A database's clock that is further off than this (seconds) is told of.
+#: A larger difference to the database's clock is reported (seconds).
 _MAX_SKEW = 5.0
-#: Whose versions a report of a problem should name.
+#: Packages whose versions belong in a problem report.
 _PACKAGES = (
     "airflow-provider-outbound",
     "apache-airflow",
@@ -49,15 +48,15 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command."""
     parser = subparsers.add_parser(
         "doctor",
-        help="say whether everything is there that a campaign needs",
+        help="check whether everything that a campaign needs is available",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="connection")
+    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="Airflow connection")
     messages = parser.add_mutually_exclusive_group()
-    messages.add_argument("--rocketmq-conn-id", default="rocketmq_default", metavar="ID", help="connection")
+    messages.add_argument("--rocketmq-conn-id", default="rocketmq_default", metavar="ID", help="Airflow connection")
     messages.add_argument(
-        "--no-rocketmq", action="store_true", help="tasks wait by the API alone (rocketmq_conn_id=None)"
+        "--no-rocketmq", action="store_true", help="tasks wait with the API only (rocketmq_conn_id=None)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.set_defaults(run=_examine)
@@ -82,12 +81,14 @@ def _examine(arguments: argparse.Namespace) -> int:
 
 
 def _other_home() -> str:
-    """What may explain everything that is wrong."""
+    """A hint that may explain all errors."""
     from airflow_provider_outbound import config
 
     if "AIRFLOW_HOME" in os.environ:
         return ""
-    return f". AIRFLOW_HOME is not set: if your Airflow's home is not {config.airflow_home()}, set it and look again"
+    return (
+        f". AIRFLOW_HOME is not set: if your Airflow's home is not {config.airflow_home()}, set it and run this again"
+    )
 
 
 def _show(finding: Finding) -> None:
@@ -100,14 +101,14 @@ def _show(finding: Finding) -> None:
 
 
 def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
-    """Look at one thing after the other."""
+    """Run the checks one after the other."""
     from airflow_provider_outbound import config
 
     place = look_around()
     yield place
     yield _versions()
     if place.state is State.WRONG:
-        # Everything else would be about an Airflow that is not there.
+        # All other checks would be about an Airflow that does not exist.
         return
     try:
         settings = config.load()
@@ -118,7 +119,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from _ledger(settings, None if arguments.no_rocketmq else arguments.rocketmq_conn_id)
     yield from _outboundbot(arguments.outboundbot_conn_id)
     if arguments.no_rocketmq:
-        yield Finding("messages", State.GOOD, "none are expected; tasks learn of results by the API alone")
+        yield Finding("messages", State.GOOD, "none are expected; tasks get results from the API only")
     else:
         yield _rocketmq(arguments.rocketmq_conn_id)
         yield from _instances(arguments.outboundbot_conn_id, arguments.rocketmq_conn_id)
@@ -139,13 +140,17 @@ def _configuration(settings: Settings) -> Finding:
     from airflow_provider_outbound import config
     from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 
-    # Identifiers, which tell nothing of the keys: what differs between two machines is seen at a glance.
+    # Identifiers, which reveal nothing about the keys: they show at a glance whether two machines differ.
     keys = ", ".join(FieldCipher(settings.ledger_keys).key_ids)
     collector = {
         "embedded": "the first trigger of a triggerer starts the collector",
-        "external": "a service has to run: outbound collect",
+        "external": "this must run as a service: outbound collect",
     }[settings.collector]
-    kept = "everything" if settings.retention_days is None else f"{settings.retention_days} days (by: ledger purge)"
+    kept = (
+        "everything"
+        if settings.retention_days is None
+        else f"{settings.retention_days} days (with: outbound ledger purge)"
+    )
     text = f"executor {config.executor()}; ledger key {keys}, which all machines must have"
     return Finding("configuration", State.GOOD, f"{text}; collector {settings.collector}: {collector}; kept: {kept}")
 
@@ -158,7 +163,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
 
     name = "ledger"
     if missing := missing_file(settings.ledger_url):
-        yield Finding(name, State.WARNING, f"{missing} is not there yet; the first task that needs it makes it")
+        yield Finding(name, State.WARNING, f"{missing} does not exist yet; the first task that needs it creates it")
         return
     try:
         with open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=False) as ledger:
@@ -170,7 +175,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
         yield Finding(name, State.WRONG, str(error))
         return
     last = max((topic.last_event_at for topic in health.topics if topic.last_event_at), default=None)
-    told = "no message came yet" if last is None else f"the last message came at {last:%Y-%m-%d %H:%M:%S} UTC"
+    told = "no message yet" if last is None else f"last message at {last:%Y-%m-%d %H:%M:%S} UTC"
     rows = health.rows
     yield Finding(name, State.GOOD, f"{shown}: {rows['job_groups']} job groups, {rows['jobs']} jobs; {told}")
     for text in errors_of(health):
@@ -179,29 +184,29 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
         yield Finding(name, State.WARNING, warning)
     executor = config.remote_executor(config.executor())
     if executor and _is_own_machine(url.host or url.query.get("host")):
-        text = f"{executor} runs tasks on other machines, and ledger_url names the database of this one: name its host"
-        yield Finding(name, State.WARNING, f"{text} in a way that all machines understand")
+        text = f"{executor} runs tasks on other machines, but ledger_url names the database of this one: use a host"
+        yield Finding(name, State.WARNING, f"{text} name that all machines can resolve")
     if skew > _MAX_SKEW:
-        text = f"this machine and the ledger's database differ by {skew:.0f} s: set both by a time server"
-        yield Finding("clock", State.WARNING, f"{text}; windows go by the one, leases by the other")
+        text = f"this machine and the ledger's database differ by {skew:.0f} s: synchronise both with a time server"
+        yield Finding("clock", State.WARNING, f"{text}; windows depend on the former, leases on the latter")
     if rocketmq_conn_id is not None:
         yield from _collectors(health.collecting, rocketmq_conn_id if settings.collector == "external" else None)
 
 
 def _collectors(collecting: Collecting, external: str | None) -> Iterator[Finding]:
-    """Each collector that the ledger knows, and what keeps messages from coming."""
+    """Each collector in the ledger, and why no messages come."""
     name = "collector"
     if why := collecting.why_nothing_comes(external):
         yield Finding(name, State.WRONG, f"no messages come: {why}")
     for one in collecting.collectors:
-        # Between two campaigns no embedded collector runs.
+        # No embedded collector runs between two campaigns.
         may_have_ended = external is None or collecting.is_running(one)
         state = State.GOOD if may_have_ended and not one.trouble else State.WARNING
         yield Finding(name, state, collectors.describe(collecting, one))
 
 
 def _is_own_machine(host: str | tuple[str, ...] | None) -> bool:
-    """Whether a database's host means another machine wherever it is read. Without a host, it is a local socket."""
+    """Whether a database's host is always the machine that connects. Without a host, it is a local socket."""
     hosts = [host] if isinstance(host, str) else host or [""]
     return any(one in ("", "localhost", "::1") or one.startswith(("127.", "/")) for one in hosts)
 
@@ -217,15 +222,15 @@ def _outboundbot(conn_id: str) -> Iterator[Finding]:
 
 
 def _limits(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
-    """What the connection keeps tasks from."""
+    """Restrictions that the connection imposes on tasks."""
     if hook.dry_run:
         yield Finding(conn_id, State.WARNING, "dry_run: nothing is sent, nobody is called")
     if hook.allowed_phone_numbers is not None:
         count = len(hook.allowed_phone_numbers)
-        yield Finding(conn_id, State.WARNING, f"allowed_phone_numbers: nobody is called but {count} numbers")
+        yield Finding(conn_id, State.WARNING, f"allowed_phone_numbers: only {count} numbers may be called")
     if hook.calling_hours is None:
         yield Finding(
-            conn_id, State.WARNING, "no calling_hours: only a job group's own window says when people are called"
+            conn_id, State.WARNING, "no calling_hours: only a job group's own window limits when people are called"
         )
         return
     hours = hook.calling_hours
@@ -233,9 +238,9 @@ def _limits(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
     try:
         hours.check_now(datetime.now(UTC))
     except OutboundBotError:
-        yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; now is outside")
+        yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; the current time is outside")
     else:
-        yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; now is inside")
+        yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; the current time is inside")
 
 
 def _rocketmq(conn_id: str) -> Finding:
@@ -246,17 +251,17 @@ def _rocketmq(conn_id: str) -> Finding:
 
 
 def _instances(outboundbot_conn_id: str, rocketmq_conn_id: str) -> Iterator[Finding]:
-    """Whether the events of the bot that calls are among those that are stored."""
+    """Whether the events of the bot instance that calls are stored."""
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
     from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 
     try:
         named = RocketMQHook(rocketmq_conn_id).settings().instance_ids
         own = OutboundBotHook(outboundbot_conn_id).settings.client.instance_id
-    except OutboundBotError:  # which was found already
+    except OutboundBotError:  # reported above
         return
     if named and own and own not in named:
-        text = f"instance_id names other bot instances than {own} of {outboundbot_conn_id}: add it"
+        text = f"instance_id does not name bot instance {own} of {outboundbot_conn_id}: add it"
         yield Finding(rocketmq_conn_id, State.WARNING, text)
 
 
@@ -266,11 +271,11 @@ def _triggerer() -> Finding:
     name = "triggerer"
     health = get_airflow_health()
     if health["metadatabase"]["status"] != "healthy":
-        return Finding(name, State.WARNING, "Airflow's database cannot be asked from here whether one runs")
+        return Finding(name, State.WARNING, "Airflow's database cannot be read from here to check whether one runs")
     found = health[name]
     beat = found["latest_triggerer_heartbeat"]
     if found["status"] == "healthy":
-        return Finding(name, State.GOOD, f"runs; last heartbeat {beat}")
+        return Finding(name, State.GOOD, f"running; last heartbeat {beat}")
     text = "none has run yet" if beat is None else f"the last heartbeat was at {beat}"
     return Finding(
         name,

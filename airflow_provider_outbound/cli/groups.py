@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 _ACTIONS = {
-    "suspend": ("hold back", "hold jobs back until they are resumed"),
-    "resume": ("go on with", "let suspended jobs go on"),
-    "cancel": ("end", "end jobs for good"),
+    "suspend": ("suspend", "suspend jobs until they are resumed"),
+    "resume": ("resume", "resume suspended jobs"),
+    "cancel": ("cancel", "cancel jobs for good"),
 }
 _ALL = """\
---all means every group of this ledger that has not ended. A call on the line is spoken to its end. Tasks that are still
-assigning go on adding contacts, which will be called: pause or fail them first (airflow dags pause DAG).
-Every group is tried, whatever becomes of another one, of the output or of the terminal. Exit code 0 means that all are
-done; Ctrl-C says which are not.
+--all means every job group of this ledger that has not ended. Calls on the line are not cut off. Tasks that are still
+assigning continue to add contacts, which will be called: pause or fail them first (airflow dags pause DAG).
+Every job group is tried, even if another one fails, the output cannot be written or the terminal is closed. Exit code 0
+means that all are done; after Ctrl-C, those that are not done are listed.
 """
-#: What the API counts.
+#: Counts that the API returns.
 _COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
 
 
@@ -38,31 +38,31 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the commands."""
     parser = subparsers.add_parser(
         "groups",
-        help="list job groups and how far they are",
-        description="Job groups that tasks of this ledger made or assigned to, the newest first. The API is asked of"
-        " those that have not ended.",
+        help="list job groups and their progress",
+        description="Lists the job groups that tasks of this ledger created or assigned contacts to, newest first. The"
+        " API is asked about those that have not ended.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
-    parser.add_argument("--limit", type=_count, default=50, help="at most so many (default: %(default)s)")
+    parser.add_argument("--limit", type=_count, default=50, help="maximum number of job groups (default: %(default)s)")
     _add_connection(parser)
     parser.set_defaults(run=_list)
     for action, (_, what) in _ACTIONS.items():
         parser = subparsers.add_parser(
             action,
-            help=f"{what}, of some job groups or of all",
-            description=f"{what[0].upper()}{what[1:]}, in whole job groups.\n{_ALL}",
+            help=f"{what}, in some job groups or in all",
+            description=f"{what[0].upper()}{what[1:]}: all jobs of the given job groups.\n{_ALL}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         chosen = parser.add_mutually_exclusive_group(required=True)
         chosen.add_argument("groups", nargs="*", default=[], metavar="GROUP", help="ids of job groups")
-        chosen.add_argument("--all", action="store_true", help="every group of this ledger that has not ended")
-        parser.add_argument("--yes", action="store_true", help="do not ask before --all")
+        chosen.add_argument("--all", action="store_true", help="every job group of this ledger that has not ended")
+        parser.add_argument("--yes", action="store_true", help="do not ask for confirmation of --all")
         _add_connection(parser)
         parser.set_defaults(run=_steer, action=action)
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="connection")
+    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="Airflow connection")
 
 
 def _count(value: str) -> int:
@@ -88,7 +88,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"outbound: no messages come: {no_messages}", file=sys.stderr)
     failed = [row for row in rows if row["error"]]
     if no_api and failed:
-        print(f"outbound: the API was not asked of {len(failed)} job groups: {no_api}", file=sys.stderr)
+        print(f"outbound: the API was not asked about {len(failed)} job groups: {no_api}", file=sys.stderr)
         return 1
     for row in failed:
         print(f"outbound: {row['job_group_id']}: {row['error']}", file=sys.stderr)
@@ -96,7 +96,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _why_no_api(hook: OutboundBotHook) -> str:
-    """What is wrong with the connection, for the ledger can be shown without one; empty if nothing is."""
+    """Why the connection cannot be used, since the ledger can be listed without one; empty if it can."""
     try:
         _ = hook.settings
     except OutboundBotConfigError as error:
@@ -106,9 +106,9 @@ def _why_no_api(hook: OutboundBotHook) -> str:
 
 def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str, Any]:
     """
-    What is known of a group; ``api`` is ``None`` if it was not asked, or did not answer.
+    One job group; ``api`` is ``None`` if the API was not asked, or did not answer.
 
-    :param no_api: Why it cannot be asked.
+    :param no_api: Why the API cannot be asked; empty if it can.
     """
     from airflow_provider_outbound.core.control import is_over
 
@@ -133,7 +133,7 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str
         return {**row, "error": no_api}
     try:
         group = _describe(hook, record)
-    except Exception as error:  # noqa: BLE001 - the other groups are to be seen
+    except Exception as error:  # noqa: BLE001 - the other groups must still be listed
         return {**row, "error": words_of(error)}
     return {**row, "status": str(group.status) if group.status else None, "api": _counts(group)}
 
@@ -152,7 +152,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         numbers += tuple(api.get(name, "") for name in ("scheduling", "executing", "paused"))
         words = (row["job_group_id"], row["name"], row["dag_id"], row["run_id"], row["status"] or "?")
         table.add_row(*(word or "" for word in words), *map(str, numbers))
-    # Ids must stay whole where no terminal sets a width.
+    # Without a terminal there is no width to which ids should be cut.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240)
     console.print(table)
 
@@ -190,8 +190,8 @@ def _is_over(hook: OutboundBotHook, record: JobGroupRecord) -> bool:
 
     try:
         return is_over(hook.ledger.groups.state(record.job_group_id))
-    except Exception as error:  # noqa: BLE001 - what the ledger cannot tell of one group must not spare any
-        print(f"outbound: {record.job_group_id}: {words_of(error)}; taken for under way", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - a group that the ledger cannot read must not be skipped
+        print(f"outbound: {record.job_group_id}: {words_of(error)}; treated as under way", file=sys.stderr)
         return False
 
 
@@ -201,7 +201,7 @@ def _agrees(action: str, count: int) -> bool:
     try:
         return input(question).strip().lower() in ("y", "yes")
     except (EOFError, OSError):
-        # Nobody is there, or the terminal is gone.
+        # There is no input, or the terminal is gone.
         print()
         return False
 
@@ -225,8 +225,7 @@ def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str
         return _counts(command.describe(hook.client))
     except Exception as error:
         raise OutboundBotError(
-            f"{action} was sent, but what became of it cannot be read: {words_of(error)}; look again with: outbound"
-            " groups"
+            f"{action} was sent, but its result cannot be read: {words_of(error)}; check it with: outbound groups"
         ) from error
 
 
@@ -243,11 +242,11 @@ def _hook(arguments: argparse.Namespace) -> OutboundBotHook:
 
     read_airflow_connections()
     hook = OutboundBotHook(arguments.outboundbot_conn_id)
-    # Calls must be stopped with whatever keys there are; to let them go on again can wait for the right ones.
+    # Calls must be stopped with whatever keys there are; resuming them can wait for the right ones.
     hook.require_keys = arguments.command == "resume"
     if arguments.command != "groups" and hook.dry_run:
         raise OutboundBotConfigError(
-            f"connection {arguments.outboundbot_conn_id!r} says dry_run, so nothing is sent; name another by"
+            f"connection {arguments.outboundbot_conn_id!r} has dry_run set, so nothing is sent; name another one with"
             " --outboundbot-conn-id"
         )
     return hook

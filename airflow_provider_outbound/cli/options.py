@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what they ask of Airflow."""
+"""Arguments and uses of Airflow that several commands share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LEDGER_HELP = """\
-Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several, comma separated, newest first); what is
-not given is read from Airflow's [outbound] section.
+Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several keys are comma separated, newest first).
+Values that are not given are read from Airflow's [outbound] section.
 """
 
 
@@ -21,9 +21,9 @@ def add_ledger_url(parser: argparse.ArgumentParser) -> None:
 
 def ledger_location(args: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
     """
-    Where the ledger is, and its keys, newest first; see :data:`LEDGER_HELP`.
+    URL of the ledger, and its keys, newest first; see :data:`LEDGER_HELP`.
 
-    :raises OutboundBotConfigError: the URL cannot be used, or Airflow's configuration had to be read, and is wrong.
+    :raises OutboundBotConfigError: the URL cannot be used, or Airflow's configuration is needed and invalid.
     """
     from airflow_provider_outbound import config
 
@@ -40,13 +40,13 @@ def ledger_location(args: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
 
 
 def read_airflow_connections() -> None:
-    """Let hooks find the connections of Airflow's database, as Airflow's own commands do: without it, they do not."""
+    """Let hooks find the connections in Airflow's database, as Airflow's own commands do."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Keep standard output for the command: Airflow sends there what it and its libraries log."""
+    """Silence logs up to warnings: Airflow writes them to standard output, which is for the command."""
     logging.disable(logging.WARNING)
     try:
         yield

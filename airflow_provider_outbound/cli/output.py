@@ -1,8 +1,8 @@
 """
-Standard output and error of a command, which never stop it: a command does its work whatever becomes of its output.
+Standard output and error that never stop a command.
 
-A pipe that its reader closed, a full disk, a terminal that is gone: what follows is dropped, and the exit code says so
-where it matters. Characters that an encoding lacks are written as escapes.
+If the reader of a pipe closes it, the disk is full or the terminal is gone, further output is dropped. The exit code
+reports lost output, unless a reader closed a pipe. Characters that an encoding lacks are written as escapes.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 class LastingStream:
     """
-    A text stream that takes everything, and drops it once the stream below it fails.
+    A text stream that accepts all output, and drops it once the underlying stream has failed.
 
-    :param stream: The stream below; ``None``: it is closed.
+    :param stream: The underlying stream; ``None`` if it is closed.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        #: Why output was lost; ``None`` as long as none was. A pipe whose reader has read enough lost nothing.
+        #: Why output was lost; ``None`` if none was. Output for a pipe that its reader closed is not lost.
         self.failure: str | None = "it is closed" if stream is None else None
         self._is_over = stream is None
-        #: Whether somebody may have missed something, a closed pipe included.
+        #: Whether output was dropped, also because of a closed pipe.
         self.was_cut = stream is None
 
     def __getattr__(self, name: str) -> Any:
@@ -37,22 +37,22 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or drop."""
+        """Write ``text``, or drop it."""
         self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop what is left."""
+        """Flush the buffer, or drop it."""
         self._try(lambda: self._stream.flush())
 
     def isatty(self) -> bool:
-        """Whether somebody may be looking."""
+        """Whether output goes to a terminal."""
         return not self._is_over and bool(self._stream.isatty())
 
     def fileno(self) -> int:
-        """The descriptor of the stream below."""
+        """File descriptor of the underlying stream."""
         if self._stream is None:
-            raise OSError("there is no stream")
+            raise OSError("there is no underlying stream")
         return int(self._stream.fileno())
 
     def _try(self, act: Any) -> None:
@@ -65,13 +65,13 @@ class LastingStream:
         except OSError as error:
             self._give_up(error.strerror or type(error).__name__)
         except ValueError:
-            # Somebody closed it.
+            # The stream was closed.
             self._give_up("it is closed")
 
     def _give_up(self, failure: str | None) -> None:
         self._is_over = self.was_cut = True
         self.failure = failure
-        # What it still holds would fail once more when Python ends, and turn the exit code into 120.
+        # Otherwise flushing its buffer would fail again when Python exits, and change the exit code to 120.
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -80,7 +80,7 @@ class LastingStream:
 
 @contextmanager
 def lasting_output() -> Iterator[LastingStream]:
-    """Let a command run whatever becomes of its output; gives what stands for standard output meanwhile."""
+    """Replace standard output and error by streams that never fail; yields the one for standard output."""
     _fill_gaps()
     before = sys.stdout, sys.stderr
     output, errors = LastingStream(sys.stdout), LastingStream(sys.stderr)
@@ -94,12 +94,12 @@ def lasting_output() -> Iterator[LastingStream]:
         for stream, policy in zip(before, policies, strict=True):
             if policy is not None and not stream.closed:
                 with contextlib.suppress(OSError):
-                    stream.reconfigure(errors=policy)  # type: ignore[union-attr]  # it has been before
+                    stream.reconfigure(errors=policy)  # type: ignore[union-attr]  # see _escape
         sys.stdout, sys.stderr = before
 
 
 def _fill_gaps() -> None:
-    """Give closed descriptors something, so that no file or socket of ours becomes standard output."""
+    """Open closed standard descriptors, so that no file or socket of ours becomes standard output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -108,15 +108,15 @@ def _fill_gaps() -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value, in letters that standard output has."""
+    """Print a JSON value in characters that standard output can encode."""
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
     text = json.dumps(value, ensure_ascii=encoding != "utf8")
-    # A lone surrogate has no place in any encoding, and its escape has one in JSON.
+    # No encoding has lone surrogates, but JSON has escapes for them.
     print(text.encode("utf-8", "backslashreplace").decode())
 
 
 def _escape(stream: Any) -> str | None:
-    """Write what the stream's encoding lacks as escapes; gives its policy of before, ``None`` if it has none."""
+    """Write characters that the encoding lacks as escapes; returns the previous error handler, if there is one."""
     if not hasattr(stream, "reconfigure"):
         return None
     policy: str = stream.errors

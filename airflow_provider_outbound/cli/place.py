@@ -1,4 +1,4 @@
-"""Where ``outbound doctor`` looks: which Airflow, which database, which ledger."""
+"""Which Airflow, database and ledger ``outbound doctor`` checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 
 
 class State(StrEnum):
-    """How a finding is meant."""
+    """Severity of a finding."""
 
     GOOD = "good"
     WARNING = "warning"
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 @attrs.frozen
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
     state: State
@@ -30,9 +30,9 @@ class Finding:
 
 def look_around() -> Finding:
     """
-    Name Airflow's home, its database and the ledger, without passwords.
+    Report Airflow's home, its database and the ledger, without passwords.
 
-    :return: Wrong if no Airflow has ever run there: whatever else could be said would be about another one.
+    :return: ``WRONG`` if no Airflow has ever run there: all other findings would be about another Airflow.
     """
     from airflow.configuration import conf
 
@@ -45,8 +45,8 @@ def look_around() -> Finding:
     has_tables = _has_tables(database)
     if not has_tables and not _is_configured():
         text = (
-            f"no Airflow has run with home {home}{origin}: there is neither airflow.cfg nor a database of Airflow's;"
-            " set AIRFLOW_HOME to the home of your Airflow, as its services have it, and look again"
+            f"no Airflow has run with home {home}{origin}: there is neither an airflow.cfg nor an Airflow database;"
+            " set AIRFLOW_HOME as Airflow's services have it and run this again"
         )
         return Finding(name, State.WRONG, text)
     try:
@@ -57,12 +57,12 @@ def look_around() -> Finding:
     if has_tables:
         return Finding(name, State.GOOD, text)
     advice = "set AIRFLOW_HOME and [database] sql_alchemy_conn as Airflow's services have them"
-    text += f". Airflow has no tables there, so its connections are not seen: unless that is meant so, {advice}"
+    text += f". Airflow has no tables there, so its connections cannot be read: unless this is intended, {advice}"
     return Finding(name, State.WARNING, text)
 
 
 def _is_configured() -> bool:
-    """Whether somebody has configured an Airflow here: by a file, or by variables."""
+    """Whether an Airflow is configured here, by a file or by environment variables."""
     from airflow_provider_outbound import config
 
     by_variables = any(name.startswith(("AIRFLOW__", "AIRFLOW_CONN_")) for name in os.environ)
@@ -70,7 +70,7 @@ def _is_configured() -> bool:
 
 
 def _has_tables(database: str) -> bool:
-    """Whether Airflow has made its tables in a SQLite file; other databases were chosen by somebody."""
+    """Whether a SQLite file has Airflow's tables; true for other databases, which nobody gets by default."""
     import sqlite3
     from pathlib import Path
 
@@ -95,11 +95,11 @@ def _has_tables(database: str) -> bool:
 
 
 def _masked(url: str) -> str:
-    """A database's URL without its password, which may stand among the options too."""
+    """A database URL without its password, which may also be among the options."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         return make_url(url).set(query={}).render_as_string(hide_password=True)
     except ArgumentError:
-        return "unknown, for its URL cannot be read"
+        return "unknown: its URL cannot be read"

@@ -1,4 +1,4 @@
-"""A real Airflow with a simulator beside it, in a folder of its own: what the demo and the acceptance tests run."""
+"""A real Airflow and a simulator in a folder of their own, for the demo and the acceptance tests."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 USER = "admin"
 _TAIL_LINES = 15
 _END_SECONDS = 60.0
-#: Between two questions to Airflow: each costs its server as much as a task does.
+#: Between two requests to Airflow (seconds): each costs its server as much as a task does.
 _ASK_SECONDS = 0.5
-#: A server that shares two cores with all the others may take its time.
+#: Timeout of a request (seconds): all servers may share two cores.
 _ANSWER_SECONDS = 60.0
-#: How long a service waits for others to write the SQLite file (seconds): a triggerer that gives up ends.
+#: How long a service waits for the lock of the SQLite file (seconds): a triggerer that gives up ends.
 _PATIENT_SECONDS = 60
-#: How long the API server does. It writes its log of a request in its loop, and while that waits no other request can
-#: commit, not even the one that it waits for. So it gives up soon, with nothing done, and is asked again.
+#: The same for the API server, and the number of attempts. It writes its log of a request in its event loop. While that
+#: waits, no other request can commit, not even the one that holds the lock. So it gives up early, without having done
+#: anything, and the request is sent again.
 _HASTY_SECONDS, _ATTEMPTS = 2, 5
-#: Names of the four services of Airflow, and their commands.
+#: Names of Airflow's four services, and their commands.
 AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
     "api-server": ("api-server",),
     "dag-processor": ("dag-processor",),
@@ -46,16 +47,16 @@ AIRFLOW_SERVICES: Mapping[str, tuple[str, ...]] = {
 
 
 class ServiceError(OutboundBotError):
-    """A service did not start, ended too early or gave no usable answer."""
+    """A service did not start, ended too early or returned no usable answer."""
 
 
 class Supervised:
     """
-    Processes that end with this object, with this process, or with a kill of this process.
+    Processes that end when this object is closed, or when this process ends or is killed.
 
-    :mod:`airflow_provider_outbound.cli.supervisor` says how.
+    :mod:`airflow_provider_outbound.cli.supervisor` explains how.
 
-    :param folder: Working folder of all of them; removed at the end.
+    :param folder: Working folder of all processes; removed at the end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +64,7 @@ class Supervised:
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._unread = b""
         self._pids: dict[str, int] = {}
-        #: Exit codes of those that ended.
+        #: Exit codes of the processes that have ended.
         self._ended: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -80,13 +81,13 @@ class Supervised:
         self.close()
 
     def close(self) -> None:
-        """End everything; returns when nothing is left."""
+        """End all processes; returns when none is left."""
         if self._supervisor is None:
             return
         supervisor, self._supervisor = self._supervisor, None
         assert supervisor.stdin is not None  # noqa: S101  # a pipe, see above
         assert supervisor.stdout is not None  # noqa: S101
-        with suppress(BrokenPipeError):  # it ended by itself
+        with suppress(BrokenPipeError):  # it has ended already
             supervisor.stdin.close()
         supervisor.wait(_END_SECONDS)
         supervisor.stdout.close()
@@ -105,15 +106,15 @@ class Supervised:
         return self._pids[name]
 
     def keep_folder(self) -> None:
-        """Leave the folder, with its logs, when all has ended."""
+        """Keep the folder and its logs at the end."""
         self._order({"keep": True})
 
     def log(self, name: str) -> Path:
-        """Where a process writes its output."""
+        """The file to which a process writes its output."""
         return self.folder / f"{name}.log"
 
     def pid(self, name: str) -> int:
-        """Process id of the last process started by that name."""
+        """Process id of the last process started under that name."""
         return self._pids[name]
 
     def ended(self, name: str) -> int | None:
@@ -168,15 +169,15 @@ class AirflowStack(Supervised):
     """
     A simulator, and Airflow's api-server, dag-processor, scheduler and triggerer on free ports.
 
-    SQLite, LocalExecutor, secrets of its own; nothing of an Airflow that is installed here for other ends is read.
+    It uses SQLite, LocalExecutor and secrets of its own, and reads nothing from another Airflow on this machine.
 
     :param dags: DAG files to run; they are copied.
-    :param settings: More settings of Airflow: ``SECTION__OPTION``.
-    :param environment: More environment variables, for example connections.
-    :param simulator_options: More arguments of ``outbound simulate``.
+    :param settings: Additional Airflow settings: ``SECTION__OPTION``.
+    :param environment: Additional environment variables, for example connections.
+    :param simulator_options: Additional arguments of ``outbound simulate``.
     """
 
-    #: Names of the processes that must run while a DAG or a run is waited for.
+    #: Names of the processes that must run during a wait for a DAG or a run.
     services: Collection[str] = tuple(AIRFLOW_SERVICES)
 
     def __init__(
@@ -193,7 +194,7 @@ class AirflowStack(Supervised):
         self.address = f"http://127.0.0.1:{free_port()}"
         #: The simulator's ready line, once it runs.
         self.simulator: dict[str, Any] = {}
-        #: Where the example DAGs put their files.
+        #: Folder for the files of the example DAGs.
         self.files = folder / "files"
         self._dags = tuple(dags)
         self._settings = dict(settings or {})
@@ -202,7 +203,7 @@ class AirflowStack(Supervised):
         self._token: str | None = None
 
     def prepare(self) -> None:
-        """Start the simulator and, beside it, make the metadata database."""
+        """Start the simulator, and create the metadata database in parallel."""
         dags = self.folder / "dags"
         dags.mkdir()
         self.files.mkdir()
@@ -216,7 +217,7 @@ class AirflowStack(Supervised):
             raise ServiceError(f"airflow db migrate failed; its log: {self.log('migrate')}")
 
     def start_simulator(self) -> None:
-        """Start the simulator and read where it listens."""
+        """Start the simulator and read its ready line."""
         command = [*OUTBOUND, "simulate", "--api-port", "0", "--broker-port", "0", *self._simulator_options]
         self.start("simulator", command, plain_environment())
 
@@ -229,15 +230,15 @@ class AirflowStack(Supervised):
         wait_until(is_ready, seconds=60, what="the simulator")
 
     def start_airflow(self) -> None:
-        """Start Airflow's four services; :meth:`wait_for_dag` says when they are of use."""
+        """Start Airflow's four services; :meth:`wait_for_dag` waits until they are ready."""
         for name in AIRFLOW_SERVICES:
             self.start_service(name)
 
     def start_service(self, service: str, name: str | None = None) -> int:
         """
-        Start one of :data:`AIRFLOW_SERVICES`, again or once more.
+        Start one of :data:`AIRFLOW_SERVICES`: restart it, or add another process of it.
 
-        :param name: What to call it here; default: as the service.
+        :param name: Name of the process; default: that of the service.
         :return: Its process id.
         """
         environment = self.environment
@@ -247,13 +248,13 @@ class AirflowStack(Supervised):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of every process of Airflow."""
+        """Environment of every Airflow process."""
         if not hasattr(self, "_environment"):
             self._environment = self._make_environment()
         return {**self._environment, **self.simulator.get("connections", {})}
 
     def _database(self, seconds: float) -> str:
-        """URL of Airflow's database, for a process that waits so long for the others to write."""
+        """URL of Airflow's database, for a process that waits up to ``seconds`` for its lock."""
         return f"sqlite:///{self.folder / 'airflow.db'}?timeout={seconds}"
 
     def _make_environment(self) -> dict[str, str]:
@@ -268,15 +269,15 @@ class AirflowStack(Supervised):
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / "passwords.json"),
             "DATABASE__SQL_ALCHEMY_CONN": self._database(_PATIENT_SECONDS),
-            # Whoever starts a task may notice its end this late (seconds). A wait that is over sooner than that runs
-            # again already, and Airflow takes the news of its first end for a failure.
+            # The end of a task may be noticed this late (seconds). If a deferred wait resumes sooner, Airflow takes the
+            # late report of its first end for a failure.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "API__HOST": "127.0.0.1",
             "API__PORT": self.address.rpartition(":")[2],
             "API__BASE_URL": self.address,
             "API__SECRET_KEY": secrets.token_hex(16),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            # Waiting for nothing costs a demo its speed: look more often than a production would.
+            # Poll more often than in production: idle time would slow the demo down.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
@@ -292,7 +293,7 @@ class AirflowStack(Supervised):
         }
 
     def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
-        """Wait until the DAG was parsed and the API answers."""
+        """Wait until the DAG has been parsed and the API answers."""
 
         def is_there() -> bool:
             self.check(self.services)
@@ -306,7 +307,7 @@ class AirflowStack(Supervised):
 
     def trigger(self, dag_id: str, params: Mapping[str, Any] | None = None) -> str:
         """
-        Start a run.
+        Trigger a run.
 
         :return: Its run id.
         """
@@ -318,12 +319,12 @@ class AirflowStack(Supervised):
         return str(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}")["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Task instances of a run, as the API gives them."""
+        """Task instances of a run, as the API returns them."""
         answer = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=100")
         return list(answer["task_instances"])
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
-        """What a task returned."""
+        """The return value of a task."""
         answer = self.get(
             f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}"
             f"/xcomEntries/return_value?map_index={map_index}"
@@ -333,9 +334,9 @@ class AirflowStack(Supervised):
 
     def wait_for_run(self, dag_id: str, run_id: str, seconds: float = 180) -> str:
         """
-        Wait for the end of a run.
+        Wait until a run has ended.
 
-        :return: Its last state.
+        :return: Its final state.
         """
 
         def has_ended() -> bool:
@@ -352,7 +353,7 @@ class AirflowStack(Supervised):
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def simulator_state(self) -> dict[str, Any]:
-        """What the simulated service knows: the judge of every promise."""
+        """The state of the simulated service, by which every promise is judged."""
         state: dict[str, Any] = request_json("GET", f"{self.simulator['api']}/_simulator/state")
         return state
 
@@ -361,11 +362,11 @@ class AirflowStack(Supervised):
         return request_json("POST", f"{self.simulator['api']}/_simulator/{path}", body)
 
     def get(self, path: str) -> Any:
-        """Ask Airflow's API."""
+        """Send a GET request to Airflow's API."""
         return self._request("GET", path)
 
     def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """Have Airflow's API change something."""
+        """Send a request with a body to Airflow's API."""
         return self._request(method, path, body)
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -382,24 +383,24 @@ class AirflowStack(Supervised):
 
 
 _AIRFLOW = (sys.executable, "-W", "ignore", "-m", "airflow")
-#: Begins the command of any of our programs.
+#: The ``outbound`` command, to be followed by its arguments.
 OUTBOUND = (sys.executable, "-c", "import sys; from airflow_provider_outbound.cli import main; sys.exit(main())")
 
 
 def plain_environment() -> dict[str, str]:
     """
-    This process's environment without anybody's Airflow, with this machine reached without a proxy.
+    This process's environment without Airflow settings, and without a proxy for this machine.
 
-    Nothing is imported from the folder that a command is called in: it may hold a folder named ``airflow``.
+    Python imports nothing from the current folder, which may contain a folder named ``airflow``.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "OUTBOUND_"))}
     return {**kept, "PYTHONSAFEPATH": "1", "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 
 def _all_day() -> dict[str, str]:
-    """A window that is open now and for the next hours, wherever the clock stands: a day whose noon is near."""
+    """A window that is open now and for the next hours: the whole day, in a time zone where it is about noon."""
     hours = 12 - time.gmtime().tm_hour
-    # The signs of these zones' names are the reverse of what one expects: Etc/GMT-8 is UTC+08:00.
+    # The signs in the names of these zones are reversed: Etc/GMT-8 is UTC+08:00.
     return {
         "OUTBOUND_EXAMPLE_TIMEZONE": f"Etc/GMT{-hours:+d}" if hours else "Etc/GMT",
         "OUTBOUND_EXAMPLE_WINDOW": "00:00-23:59:59",
@@ -408,9 +409,9 @@ def _all_day() -> dict[str, str]:
 
 def example_dag(name: str) -> Path:
     """
-    File of an example DAG: inside the installed package, or beside it in a checkout.
+    Path of an example DAG: in the installed package, or next to it in a checkout.
 
-    :raises ServiceError: it is in neither.
+    :raises ServiceError: it is in neither place.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "example_dags", package.parent / "example_dags"):
@@ -421,7 +422,7 @@ def example_dag(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses at this moment."""
+    """A port of 127.0.0.1 that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -429,9 +430,9 @@ def free_port() -> int:
 
 def wait_until(condition: Callable[[], object], *, seconds: float, what: str, every: float = 0.1) -> None:
     """
-    Wait for a condition.
+    Wait until a condition is true.
 
-    :raises ServiceError: it did not come true in time.
+    :raises ServiceError: it is not true in time.
     """
     until = time.monotonic() + seconds
     while not condition():

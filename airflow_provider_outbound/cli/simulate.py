@@ -1,4 +1,4 @@
-"""``outbound simulate``: the OutboundBot API and a RocketMQ endpoint on this machine."""
+"""``outbound simulate``: a simulated OutboundBot API and RocketMQ endpoint on this machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "simulate",
         help="run a simulated OutboundBot service and RocketMQ broker on 127.0.0.1",
-        description="Runs the OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When "
-        "both are ready, one line of JSON says where, with which keys, and how to export the Airflow connections. "
-        "A number's last two digits choose its outcome.",
+        description="Runs a simulated OutboundBot API and a RocketMQ 5 endpoint on 127.0.0.1 until stopped. When both "
+        "are ready, prints one line of JSON with their addresses, the access key, and the Airflow connections ready to "
+        "export. The last two digits of a number determine its outcome.",
     )
     parser.add_argument(
         "--api-port", type=int, default=8180, help="port of the API; 0 picks one (default: %(default)s)"
@@ -36,29 +36,32 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     broker.add_argument(
         "--publish-to",
         metavar="URL",
-        help="publish to a proxy, grpc://HOST:PORT, or by a name server, remoting://HOST:PORT, instead of running one",
+        help="publish to a RocketMQ proxy (grpc://HOST:PORT) or through a name server (remoting://HOST:PORT) instead "
+        "of running a broker",
     )
     parser.add_argument(
         "--librocketmq",
         metavar="PATH",
-        help="librocketmq.so for remoting (default: the package's own, or the machine's)",
+        help="librocketmq.so for remoting (default: that of the Python package, or on the library path)",
     )
     parser.add_argument("--topic", default="outbound-events", help="topic of the events (default: %(default)s)")
     parser.add_argument(
-        "--consumer-group", default="outbound-collector", help="the consumer group that exists (default: %(default)s)"
+        "--consumer-group", default="outbound-collector", help="consumer group to create (default: %(default)s)"
     )
     parser.add_argument(
         "--call-seconds",
         type=_positive,
         default=5.0,
-        help="mean length of an answered call, seconds (default: %(default)s)",
+        help="mean duration of an answered call, seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--latency-ms", type=_positive, default=0.0, help="milliseconds added to every answer (default: %(default)s)"
     )
-    parser.add_argument("--concurrency", type=int, default=20, help="calls at once (default: %(default)s)")
-    parser.add_argument("--max-requests-per-second", type=_positive, help="throttle above this (default: never)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    parser.add_argument("--concurrency", type=int, default=20, help="simultaneous calls (default: %(default)s)")
+    parser.add_argument(
+        "--max-requests-per-second", type=_positive, help="throttle requests above this (default: never)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: %(default)s)")
     parser.add_argument(
         "--clock-speed",
         type=_positive,
@@ -69,18 +72,18 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--start-at",
         type=_instant,
         metavar="ISO",
-        help="where the service's clock starts, with its zone (default: now)",
+        help="start of the service's clock, with a time zone (default: now)",
     )
     parser.add_argument(
         "--until-stdin-closes",
         action="store_true",
-        help="end when standard input closes, so that no parent leaves it behind",
+        help="end when standard input closes, so that it does not outlive its parent",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until stopped; 0, or 1 with one line on standard error."""
+    """Run until stopped. Returns 0, or 1 after one line on standard error."""
     # Imported here: the command line must start without the simulator's extra.
     try:
         from airflow_provider_outbound.simulator.cloud import Options
@@ -120,7 +123,7 @@ async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if until_stdin_closes:
-        # A thread, since the loop can only watch pipes and terminals; it ends with the process.
+        # A thread, since the loop can watch only pipes and terminals; it ends with the process.
         threading.Thread(target=_read_to_end, args=(loop, stop.set), daemon=True).start()
     try:
         server = Server(settings)
@@ -151,7 +154,7 @@ def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no ISO time, e.g. 2026-11-23T09:00:00+08:00") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 time, e.g. 2026-11-23T09:00:00+08:00") from error
     if instant.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} has no time zone; add one, e.g. +08:00")
     return instant

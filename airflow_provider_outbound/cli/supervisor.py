@@ -1,18 +1,18 @@
 """
-A small process that starts others and sees to it that none outlives the process that asked for them.
+A small process that starts other processes and ensures that none outlives the process that requested them.
 
-Orders come on standard input, one JSON object a line: ``{"start": NAME, "command": [...], "environment": {...},
-"log": PATH}`` or ``{"keep": true}``; standard output answers ``{"started": NAME, "pid": N}`` and
-``{"ended": NAME, "code": N}``. When standard input ends, for whatever reason, so does everything: the kernel closes
-the pipe of a process that was killed as surely as Python closes that of one which returned.
+It reads commands from standard input, one JSON object per line: ``{"start": NAME, "command": [...], "environment":
+{...}, "log": PATH}`` or ``{"keep": true}``. It reports ``{"started": NAME, "pid": N}`` and ``{"ended": NAME, "code":
+N}`` on standard output. It ends everything when standard input closes, for whatever reason: the kernel closes the pipe
+of a killed process as reliably as Python closes that of one which returned.
 
-How the end comes, in order:
+It ends everything in this order:
 
-1. every started process gets SIGTERM and :data:`GRACE_SECONDS` to end its own children;
-2. everything that still descends from here is killed, again and again until nothing is left. On Linux this process is
-   the subreaper of its descendants: one whose parent died becomes a child of this process, even if it has a session of
-   its own, so none can slip out of the tree. Elsewhere the descendants are noted every second while their parents live;
-3. the folder given with ``--folder`` is removed, unless ``keep`` was ordered.
+1. every started process receives SIGTERM, and has :data:`GRACE_SECONDS` to end its own children;
+2. all remaining descendants are killed, repeatedly until none is left. On Linux this process is the subreaper of its
+   descendants: one whose parent died becomes a child of this process, even if it has a session of its own, so none can
+   leave the tree. Elsewhere the descendants are recorded every second while their parents live;
+3. the folder given with ``--folder`` is removed, unless ``keep`` was requested.
 
 It has a session of its own, so that Ctrl-C in a terminal reaches only the process that started it.
 """
@@ -35,7 +35,7 @@ from typing import Any
 
 import psutil
 
-#: What the started processes get to end by themselves, seconds.
+#: How long the started processes have to end by themselves, seconds.
 GRACE_SECONDS = 5.0
 _TICK_SECONDS = 0.2
 _NOTE_SECONDS = 1.0
@@ -43,7 +43,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Supervisor:
-    """Starts processes by order and ends them all."""
+    """Starts processes on request and ends them all."""
 
     def __init__(self) -> None:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -58,7 +58,7 @@ class Supervisor:
         self._stop = True
 
     def serve(self) -> None:
-        """Carry out orders until standard input ends."""
+        """Execute commands until standard input closes."""
         buffer = b""
         while not self._stop:
             readable, _, _ = select.select([0], [], [], _TICK_SECONDS)
@@ -73,7 +73,7 @@ class Supervisor:
             self._note_descendants()
 
     def end_all(self) -> None:
-        """End every started process and whatever descends from here."""
+        """End every started process and all descendants."""
         left = self._descendants()
         for process in self._processes.values():
             if process.poll() is None:
@@ -94,7 +94,7 @@ class Supervisor:
             self.keep_folder = bool(order["keep"])
             return
         with Path(order["log"]).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603  # the order comes from our own program
+            process = subprocess.Popen(  # noqa: S603  # it comes from our own program
                 order["command"], env=order["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._processes[order["start"]] = process
@@ -108,7 +108,7 @@ class Supervisor:
         self._reap()
 
     def _reap(self) -> None:
-        """Take leave of orphans that ended here; the started ones are Popen's own."""
+        """Reap orphans that have ended; Popen reaps the started processes."""
         own = {process.pid for process in self._processes.values()}
         for child in psutil.Process().children():
             with suppress(psutil.NoSuchProcess, ChildProcessError):
@@ -132,21 +132,21 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _adopt_orphans() -> bool:
-    """Become the subreaper of all descendants; only Linux has that."""
+    """Become the subreaper of all descendants; only Linux supports this."""
     if sys.platform != "linux":
         return False
     return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def _answer(**values: object) -> None:
-    with suppress(OSError):  # whoever asked may be gone; then standard input ends too
+    with suppress(OSError):  # the reader may be gone; then standard input closes too
         os.write(1, json.dumps(values).encode() + b"\n")
 
 
 def main() -> int:
     """Serve, then end everything."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", help="removed at the end")
+    parser.add_argument("--folder", help="folder to remove at the end")
     folder = parser.parse_args().folder
     supervisor = Supervisor()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

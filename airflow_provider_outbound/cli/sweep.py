@@ -1,4 +1,4 @@
-"""One action on many job groups: each is tried, whatever becomes of another one, of the output or of the terminal."""
+"""One action on many job groups: each is tried, even if another one, the output or the terminal fails."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import attrs
 
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-#: Exit code of what was stopped by Ctrl-C.
+#: Exit code of a command stopped by Ctrl-C.
 _STOPPED = 130
 
 
 @attrs.define(kw_only=True)
 class Sweep:
     """
-    An action on groups, and how far it is.
+    An action on job groups, and its progress.
 
-    :param action: Its name.
-    :param group_ids: The groups, in this order.
+    :param action: Name of the action.
+    :param group_ids: The job groups, in this order.
     """
 
     action: str
@@ -33,10 +33,10 @@ class Sweep:
 
     def run(self, act: Callable[[str], Mapping[str, int]]) -> int:
         """
-        Try every group, report each on a line of its own, and sum up if there is more to say.
+        Try every job group, report each in one line, and print a summary if any failed or output was dropped.
 
-        :param act: Acts on a group; returns its counts afterwards.
-        :return: Exit code: 0 only if every group is done.
+        :param act: Acts on a job group; returns its counts afterwards.
+        :return: Exit code: 0 only if every job group is done.
         """
         try:
             for group_id in self.group_ids:
@@ -55,7 +55,7 @@ class Sweep:
     def _try(self, group_id: str, act: Callable[[str], Mapping[str, int]]) -> None:
         try:
             counts = act(group_id)
-        except Exception as error:  # noqa: BLE001 - the next group must be tried after whatever this one met
+        except Exception as error:  # noqa: BLE001 - the next group must be tried after any error
             self.failed.append(group_id)
             print(f"outbound: {group_id}: {words_of(error)}", file=sys.stderr, flush=True)
         else:
@@ -69,7 +69,7 @@ class Sweep:
 
 
 def words_of(error: Exception) -> str:
-    """An error in one line without numbers, whatever it is."""
+    """Any error in one line, with phone numbers masked."""
     from airflow_provider_outbound.core.models.phone import redact
 
     if isinstance(error, OutboundBotError):
@@ -79,13 +79,13 @@ def words_of(error: Exception) -> str:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Go on when the terminal is gone; stop as with Ctrl-C when asked to terminate."""
+    """Continue when the terminal is closed; treat SIGTERM like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
         signal.SIGHUP: signal.SIG_IGN,
-        # Python's own setting, which a parent process may have changed: a closed pipe is an error, and not the end.
+        # Python's default, which a parent process may have changed: a closed pipe is an error, not the end.
         signal.SIGPIPE: signal.SIG_IGN,
         signal.SIGTERM: _interrupt,
     }
@@ -94,7 +94,7 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None stands for one that was not installed by Python, and cannot be put back.
+            # None stands for a handler that was not installed by Python, and cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 

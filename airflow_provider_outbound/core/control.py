@@ -1,7 +1,7 @@
 """
-Acting on jobs that are assigned already: suspend, resume, cancel, and whether it has taken effect.
+Suspend, resume or cancel assigned jobs, and check whether the command has taken effect.
 
-Repeating an order is safe: jobs that are as asked for already stay so.
+Repeating a command is safe: jobs that are already in the requested state stay in it.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ log = logging.getLogger(__name__)
 
 
 class Action(StrEnum):
-    """What can be done to jobs."""
+    """What a command does to jobs."""
 
     SUSPEND = "suspend"
     RESUME = "resume"
     CANCEL = "cancel"
 
 
-#: Statuses that no job has any more once an action has taken effect. Suspended and cancelled jobs whose call is on the
-#: line go on executing until it ends.
+#: Statuses that no job has once an action has taken effect. A suspended or cancelled job whose call is in progress
+#: stays in Executing until the call ends.
 _LEFT_BEHIND = {
     Action.SUSPEND: (JobStatus.SCHEDULING, JobStatus.EXECUTING),
     Action.RESUME: (JobStatus.PAUSED,),
     Action.CANCEL: (JobStatus.SCHEDULING, JobStatus.EXECUTING, JobStatus.PAUSED),
 }
-#: What a group's progress counts of them.
+#: The field of a group's progress that counts each status.
 _COUNTS = {JobStatus.SCHEDULING: "scheduling", JobStatus.EXECUTING: "executing", JobStatus.PAUSED: "paused"}
 
 
 @attrs.frozen(kw_only=True)
 class JobCommand:
     """
-    What to do to which jobs of a group: all, or those named.
+    An action on jobs of a group: all jobs, or those named.
 
     :param instance_id: The group's bot instance; ``None``: the client's.
     """
@@ -65,7 +65,7 @@ class JobCommand:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no job is meant."""
+        """Whether the command names no job."""
         return not (self.all_jobs or self.job_ids or self.reference_ids)
 
     @property
@@ -73,16 +73,16 @@ class JobCommand:
         return {"job_group_id": self.job_group_id, "instance_id": self.instance_id}
 
     def describe(self, client: OutboundBotClient) -> JobGroup:
-        """Ask the API about the group."""
+        """Fetch the group from the API."""
         return client.describe_job_group(**self._of_group)
 
     def send(
         self, client: OutboundBotClient, ledger: Ledger, check: Callable[[JobGroup], None] = lambda _: None
     ) -> None:
         """
-        Act. A group that has ended is a success, whatever the service says of it.
+        Send the command. If the group has ended, this is a success, whatever the service answers.
 
-        :param check: Raises what forbids to act on the group now; not asked about one that has ended.
+        :param check: Raises if the command must not be sent now; not called for a group that has ended.
         :raises OutboundBotNotFoundError: there is no such group.
         """
         has_ended = self._has_ended(client, check)
@@ -96,12 +96,12 @@ class JobCommand:
                 job_ids=self.job_ids, reference_ids=self.reference_ids, all_jobs=self.all_jobs, **self._of_group
             )
         except OutboundBotApiError as error:
-            # Asked all the same, because progress may lag behind; that it refuses then is no failure.
+            # The command was sent anyway, because progress may lag behind. A refusal is then not a failure.
             if not has_ended:
                 raise
             log.info("Job group %s has ended: %s", self.job_group_id, error)
         if self.action is Action.CANCEL and self.all_jobs and not has_ended:
-            # A sensor with on_cancelled="fail" must know it of a group that is cancelled part-way, too.
+            # A sensor with on_cancelled="fail" must also detect a group that was cancelled part-way.
             ledger.groups.note_cancelled(self.job_group_id)
 
     def _has_ended(self, client: OutboundBotClient, check: Callable[[JobGroup], None]) -> bool:
@@ -112,10 +112,10 @@ class JobCommand:
         except Exception as error:
             if self.action is Action.RESUME:
                 raise
-            # An answer that cannot be used must not let phones go on ringing.
+            # An unusable answer must not keep phones ringing.
             why = error if isinstance(error, OutboundBotError) else type(error).__name__
             log.warning(
-                "Job group %s: %s is sent although its state is unknown: %s", self.job_group_id, self.action, why
+                "Job group %s: sending %s although its state is unknown: %s", self.job_group_id, self.action, why
             )
             return False
         if group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0:
@@ -124,22 +124,22 @@ class JobCommand:
         return False
 
     def by_job_id(self, client: OutboundBotClient, ledger: Ledger) -> JobCommand:
-        """The same order with job ids instead of reference ids, as :meth:`remaining` needs it."""
+        """The same command with job ids instead of reference ids, as :meth:`remaining` needs it."""
         if not self.reference_ids:
             return self
         found = ledger.results.job_ids(self.job_group_id, self.reference_ids)
         if missing := set(self.reference_ids) - found.keys():
-            # No message or listing has told their ids yet, or others assigned them.
+            # No message or listing has reported their ids yet, or another program assigned them.
             jobs = client.iter_jobs_by_group(**self._of_group)
             found |= {job.reference_id: job.job_id for job in jobs if job.reference_id in missing}
         return attrs.evolve(self, job_ids=(*self.job_ids, *found.values()), reference_ids=())
 
     def remaining(self, client: OutboundBotClient) -> int | None:
         """
-        How many jobs are not as asked for yet.
+        Count the jobs that are not in the requested state yet.
 
-        :return: ``None`` if the API does not answer now.
-        :raises OutboundBotApiError: it refuses for good.
+        :return: ``None`` if the API cannot answer now.
+        :raises OutboundBotApiError: it refused, and a retry would not help.
         """
         before = _LEFT_BEHIND[self.action]
         try:
@@ -160,5 +160,5 @@ class JobCommand:
 
 
 def is_over(state: GroupState) -> bool:
-    """Whether the ledger knows that a group has ended, so that the API need not be asked."""
+    """Whether the ledger shows that a group has ended, so that no request to the API is needed."""
     return state.reconcile_state.confirmed is not None and not state.has_unfinished and not state.is_assigning

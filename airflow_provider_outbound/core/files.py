@@ -1,4 +1,4 @@
-"""Files that appear when they are whole, and are readable by whom they were before, or by their owner alone."""
+"""Atomic writes: a file appears once it is complete, and keeps its permissions or is private to its owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import IO, Any
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 _NEW_SECONDS = 60.0
-#: Who else may read a private file: nobody.
+#: Mode of a private file.
 _OWNER_ALONE = 0o600
 _OTHERS = 0o007
 
@@ -24,16 +24,16 @@ _OTHERS = 0o007
 @contextmanager
 def atomic_write(path: Any, *, private: bool = False, field: str = "path") -> Iterator[IO[bytes]]:
     """
-    Write beside the file, and put it into place once it is whole; an older one is replaced then.
+    Write to a temporary file in the same folder, and move it to ``path`` once it is complete.
 
-    On this machine the file keeps its mode and its owner, and a link stays a link. What a killed process left beside it
-    is removed by the next that writes the same file.
+    A local file keeps its mode and its owner, and a link stays a link. The next write to the same path removes the
+    temporary file of a killed process.
 
-    :param path: A local path, or one of a store, where putting into place is the store's own move.
-    :param private: It holds what is nobody else's business: a new file is its owner's alone (mode 0600), and so is one
-        that everybody on this machine could read. One that a group may read was made so by somebody, and stays.
-    :param field: What errors begin with: the argument's name.
-    :raises OutboundBotConfigError: nothing can be written there, or the owner cannot be kept.
+    :param path: A local path, or one in an object store, which moves files in its own way.
+    :param private: The content is confidential: a new file gets mode 0600, and so does an existing one that every user
+        of this machine may read. A file that only its group may read keeps its mode: somebody chose it.
+    :param field: The argument's name, with which errors begin.
+    :raises OutboundBotConfigError: the path cannot be written, or the owner cannot be kept.
     """
     if getattr(path, "protocol", None) in ("file", "local"):
         path = Path(path.path)
@@ -42,8 +42,8 @@ def atomic_write(path: Any, *, private: bool = False, field: str = "path") -> It
             yield file
     except OSError as error:
         raise OutboundBotConfigError(
-            f"{field} {str(path)!r} cannot be written: {error.strerror or type(error).__name__}; give one that"
-            " this machine may write"
+            f"{field} {str(path)!r} cannot be written: {error.strerror or type(error).__name__}; give a path that"
+            " this process may write"
         ) from None
 
 
@@ -63,21 +63,21 @@ def _open_stored(part: Any) -> Any:
     try:
         return part.open("wb")
     except FileNotFoundError:
-        # Not before: some stores would make a bucket, where its name is merely misspelt.
+        # Only now: otherwise some stores would create a bucket whose name is merely misspelt.
         part.parent.mkdir(parents=True, exist_ok=True)
         return part.open("wb")
 
 
 @contextmanager
 def _local(path: Path, *, private: bool) -> Iterator[IO[bytes]]:
-    # The link's target is what is replaced.
+    # Replace the target of a link, not the link.
     target = Path(os.path.realpath(path))
     before = _status(target)
     _sweep(target)
     part = target.parent / _part_name(target.name)
     try:
         with _open_local(part, _OWNER_ALONE if private or before is not None else 0o666) as file:
-            # Held until this process ends, however it does: it tells that somebody is still writing.
+            # The lock lasts until this process ends in any way. It shows that the file is still being written.
             fcntl.flock(file, fcntl.LOCK_EX)
             if before is not None:
                 _keep_owner_and_mode(file, before, private=private)
@@ -95,7 +95,7 @@ def _part_name(name: str) -> str:
 
 
 def _status(target: Path) -> os.stat_result | None:
-    """The file that is to be replaced; ``None`` if there is none."""
+    """Status of the file that will be replaced; ``None`` if there is none."""
     try:
         status = target.stat()
     except FileNotFoundError:
@@ -124,15 +124,15 @@ def _keep_owner_and_mode(file: IO[bytes], before: os.stat_result, *, private: bo
         except PermissionError:
             raise OSError(
                 0,
-                f"it belongs to user {before.st_uid} and group {before.st_gid}, which the new file could not be given:"
-                " remove the old one, or write as that user",
+                f"it belongs to user {before.st_uid} and group {before.st_gid}, and the new file cannot be given to"
+                " them: remove the old file, or write as that user",
             ) from None
     mode = stat.S_IMODE(before.st_mode)
     os.fchmod(file.fileno(), _OWNER_ALONE if private and mode & _OTHERS else mode)
 
 
 def _sweep(path: Path) -> None:
-    """Remove parts that nobody writes any more; one that is new may just not be locked yet."""
+    """Remove temporary files that no process is writing. A new one may not be locked yet."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         with suppress(OSError), part.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,6 +141,6 @@ def _sweep(path: Path) -> None:
 
 
 def _drop(part: Any) -> None:
-    # The error that led here is the one to tell; a part that cannot be removed is none of its own, of whatever kind.
+    # A failure to remove the temporary file must not hide the error that led here.
     with suppress(Exception):
         part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Bounded parallel work: what blocks runs in threads, a few at a time, and ends with the task that wanted it."""
+"""Bounded parallel work: blocking calls run in a few threads, and end with the task that started them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class BoundedMap(Generic[Item, Result]):
     """
     Applies a function to items in threads of its own, at most ``limit`` at a time.
 
-    The thread that makes the map owns it: that thread alone starts items, takes results, and closes the map. A thread
-    of the map serves items as long as some wait, then ends, so an idle map has none. All are daemons: a function that
-    never returns keeps neither the next item, see :meth:`give_up`, nor the end of the process.
+    The thread that creates the map owns it: only that thread starts items, takes results, and closes the map. A thread
+    of the map serves items while any wait, then ends, so an idle map has no threads. All are daemons: a function that
+    never returns blocks neither the next item (see :meth:`give_up`) nor the exit of the process.
 
-    Ends:
+    How it ends:
 
-    * The first error is raised where its result is taken, in the owner. :meth:`map` starts nothing after it.
-    * SIGTERM raises in the main thread, wherever the owner waits. Leave the map by ``with``, which closes it.
-    * :meth:`close` sets ``stop``, drops what waits, and waits for nothing. Call :meth:`drain` before it for the results
-      of what is still under way.
+    * The owner raises the first error when it takes its result. :meth:`map` starts nothing after it.
+    * SIGTERM raises in the main thread, wherever the owner waits. Use the map in a ``with`` block, which closes it.
+    * :meth:`close` sets ``stop``, drops waiting items, and returns at once. Call :meth:`drain` before it to get the
+      results of items in progress.
 
     :param function: Called with an item in a thread. A long one checks ``stop`` and raises once it is set.
-    :param limit: Most items that are acted on at a time; see :func:`check_limit`.
-    :param ahead: How many more may wait for a thread, so that none idles while the owner is busy with a result.
+    :param limit: Maximum number of items processed at a time; see :func:`check_limit`.
+    :param ahead: The number of further items that may wait, so that no thread idles while the owner handles a result.
     :param stop: Set when the map closes.
-    :param name: What the threads are called.
+    :param name: Name of the threads.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class BoundedMap(Generic[Item, Result]):
         self._function = function
         self._limit, self._ahead = limit, ahead
         self._stop, self._name = stop, name
-        #: What the owner has started and taken no result of. No other thread looks at it.
+        #: Items whose results the owner has not taken yet. No other thread uses this.
         self._started: dict[Future[Result], Item] = {}
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[Result], Item]] = deque()
@@ -73,22 +73,22 @@ class BoundedMap(Generic[Item, Result]):
         return list(self._started.values())
 
     def start(self, item: Item) -> None:
-        """Act on an item, now or as soon as a thread is free."""
+        """Process an item, now or as soon as a thread is free."""
         future: Future[Result] = Future()
         with self._lock:
             self._waiting.append((future, item))
-        # After it waits: if a signal's exception comes in between, its result is lost, but nobody waits for it.
+        # Only after queueing it: if a signal raises in between, the result is lost, but nothing waits for it.
         self._started[future] = item
         self._begin_thread()
 
     def finished(self, seconds: float | None = None) -> Iterator[tuple[Item, Future[Result]]]:
-        """Wait until a result is there, but no longer than ``seconds``, and take all that are."""
+        """Wait up to ``seconds`` for a result, and yield all that are available."""
         for future in wait(self._started, timeout=seconds, return_when=FIRST_COMPLETED).done:
             yield self._started.pop(future), future
 
     def map(self, items: Iterable[Item]) -> Iterator[Result]:
         """
-        Take items as there is room, and give their results in the order in which these come.
+        Start items as threads become free, and yield the results in the order in which they arrive.
 
         :raises BaseException: the first error of the function, or of ``items``.
         """
@@ -102,7 +102,7 @@ class BoundedMap(Generic[Item, Result]):
                 yield future.result()
 
     def give_up(self, item: Item) -> None:
-        """Forget an item that was started: its place is free, and its result, if one comes, is dropped."""
+        """Forget an item that was started: its place becomes free, and its result, if one arrives, is dropped."""
         for future in [future for future, started in self._started.items() if started is item]:
             del self._started[future]
             with self._lock:
@@ -115,9 +115,9 @@ class BoundedMap(Generic[Item, Result]):
 
     def drain(self, seconds: float | None = None) -> Iterator[tuple[Item, Future[Result]]]:
         """
-        Start nothing more, and take the results that come within some time.
+        Start nothing more, and yield the results that arrive in time.
 
-        :param seconds: How long to wait; default: until all that is under way has ended.
+        :param seconds: How long to wait; default: until all items in progress have ended.
         """
         self.close()
         wait(self._started, timeout=seconds)
@@ -125,7 +125,7 @@ class BoundedMap(Generic[Item, Result]):
             yield self._started.pop(future), future
 
     def close(self) -> None:
-        """Tell the threads to end; what waits is dropped. Closing again changes nothing."""
+        """Make the threads end, and drop waiting items. Closing again changes nothing."""
         self._stop.set()
         with self._lock:
             dropped = [future for future, _ in self._waiting]
@@ -152,10 +152,10 @@ class BoundedMap(Generic[Item, Result]):
                 future.set_result(result)
 
     def _next(self, last: Future[Result] | None) -> tuple[Future[Result], Item] | None:
-        """The next item for a thread that has served ``last``; ``None``: the thread ends."""
+        """The next item for a thread that has served ``last``; ``None`` ends the thread."""
         with self._lock:
             if last in self._given_up:
-                # The place of this thread has been given away.
+                # Another thread has taken the place of this one.
                 self._given_up.discard(last)
                 return None
             if self._waiting:
@@ -168,12 +168,12 @@ def check_limit(limit: object) -> None:
     """
     Check ``max_parallel_requests``, the limit of a map.
 
-    :raises OutboundBotConfigError: it is not a whole number from 1.
+    :raises OutboundBotConfigError: it is not a whole number of 1 or more.
     """
     problem = None
     if isinstance(limit, bool) or not isinstance(limit, int):
         problem = "is not a whole number"
     elif limit < 1:
-        problem = "is not 1 or more"
+        problem = "is not a whole number of 1 or more"
     if problem is not None:
         raise OutboundBotConfigError(f"max_parallel_requests: {limit!r} {problem}; give one such as 8")

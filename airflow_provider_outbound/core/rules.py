@@ -1,7 +1,7 @@
 """
-Nobody is called at the wrong time: calling hours, the age of a run, backfills, and the window of a group.
+Time rules: calling hours, the age of a run, backfills, and the window of a group.
 
-All times are compared as instants, whatever zones they were written in.
+Times are compared as instants, whatever their zones.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 
 _ALL_DAY = (Window(begin=MIDNIGHT, end=MIDNIGHT),)
 _DAY = timedelta(days=1)
-#: How far ahead a group without an end is judged: a year has every holiday and every change of clocks.
+#: How far ahead a group without an end is checked: a year has every holiday and every clock change.
 _FORESEEN = timedelta(days=366)
-#: The clock of the browser in which a run was triggered may be fast.
+#: The clock of the browser that triggered a run may be fast.
 _CLOCKS_DIFFER = timedelta(minutes=15)
 
 
 @attrs.frozen(kw_only=True)
 class CallingHours:
     """
-    When anybody may be called by a connection at all.
+    The hours outside which a connection calls nobody.
 
     :param windows: Times of day, in ``timezone``.
     :param holidays: Days without calls, in ``timezone``.
@@ -83,14 +83,14 @@ class CallingHours:
         )
 
     def spans(self, since: datetime, until: datetime) -> Iterator[Span]:
-        """The instants at which people may be called, in order; where clocks change, those that every reading has."""
+        """When people may be called, in order; at a clock change, only what every reading of the window covers."""
         return merge(span for day in self._days(since, until) for span in self._spans_of(day))
 
     def check(self, schedule: Schedule) -> None:
         """
         Refuse to dial outside these hours.
 
-        :raises OutboundBotWrongTimeError: an instant of the schedule is outside, or on a holiday.
+        :raises OutboundBotWrongTimeError: part of the schedule is outside, or on a holiday.
         """
         spans = self.spans(schedule.starts_at, schedule.ends_at)
         outside = first_uncovered(schedule.spans(), spans)
@@ -99,12 +99,12 @@ class CallingHours:
         begin, end = (moment.astimezone(self.timezone) for moment in outside)
         if begin.date() in self.holidays:
             raise OutboundBotWrongTimeError(
-                f"nobody is called on {begin:%Y-%m-%d} ({self.timezone.key}): a holiday of the connection's "
+                f"nobody is called on {begin:%Y-%m-%d} ({self.timezone.key}), a holiday of the connection's "
                 "calling_hours"
             )
         raise OutboundBotWrongTimeError(
-            f"dialling from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} ({self.timezone.key}) leaves the "
-            f"connection's calling_hours {', '.join(map(str, self.windows))}; nobody was called"
+            f"dialling from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} ({self.timezone.key}) is outside the "
+            f"connection's calling_hours {', '.join(map(str, self.windows))}. Nobody was called"
         )
 
     def check_now(self, now: datetime) -> None:
@@ -117,7 +117,7 @@ class CallingHours:
 
     def rest_of_day(self, now: datetime) -> ResolvedStrategy:
         """
-        What is left of today's hours, as a strategy: the service ends with them.
+        The rest of today's hours as a strategy, so that the service stops when they end.
 
         :raises OutboundBotWrongTimeError: ``now`` is outside.
         """
@@ -127,7 +127,7 @@ class CallingHours:
         return strategy
 
     def _days(self, since: datetime, until: datetime) -> Iterator[date]:
-        # A day more on each side, for clocks that are set back across midnight.
+        # One more day on each side, for clocks that are set back across midnight.
         day = since.astimezone(self.timezone).date() - _DAY
         last = until.astimezone(self.timezone).date() + _DAY
         while day <= last:
@@ -164,9 +164,9 @@ class RunGuard:
     The time rules of one task.
 
     :param run_at: The moment that the DAG run stands for, aware.
-    :param max_run_age: How long after that dialling is still meant.
-    :param event_at: When the oldest asset event was recorded that the contacts come from; it may have queued for long.
-    :param hours: The connection's; ``None`` for any time.
+    :param max_run_age: How long after that moment the run may still dial.
+    :param event_at: When the oldest asset event of the contacts was recorded; it may have been queued for a long time.
+    :param hours: The connection's calling hours; ``None`` for any time.
     """
 
     run_at: datetime
@@ -175,14 +175,14 @@ class RunGuard:
     allow_backfill: bool
     hours: CallingHours | None
     event_at: datetime | None = None
-    #: Schedules that were found within the hours; what is left of one later is within them, too.
+    #: Schedules found to be within the hours. What remains of one later is within them too.
     _within_hours: set[Schedule] = attrs.field(factory=set, init=False, eq=False, repr=False)
 
     def check(self, strategy: ResolvedStrategy | None) -> None:
         """
-        Refuse to dial.
+        Refuse to dial against a time rule.
 
-        :param strategy: When will be dialled; ``None``: at once.
+        :param strategy: When the group dials; ``None``: at once.
         :raises OutboundBotWrongTimeError: the run is late, early or a backfill, its window is over, or the time is
             outside the calling hours.
         """
@@ -195,7 +195,7 @@ class RunGuard:
         self._check_hours(strategy, now)
 
     def _check_hours(self, strategy: ResolvedStrategy | None, now: datetime) -> None:
-        # Asked before each request, and a strategy may last for years.
+        # Called before each request, and a strategy may last for years.
         key = None if strategy is None else attrs.evolve(strategy.schedule, starts_at=strategy.schedule.ends_at)
         if key in self._within_hours:
             return
@@ -205,13 +205,13 @@ class RunGuard:
 
     def check_run(self, now: datetime) -> None:
         """
-        Refuse to dial from a run that stands for another time.
+        Refuse to dial from a run that stands for an earlier time.
 
         :raises OutboundBotWrongTimeError: the run is late or a backfill, and the author did not allow it.
         """
         if not isinstance(self.max_run_age, timedelta):
             raise OutboundBotConfigError(
-                f"max_run_age: {self.max_run_age!r} is no timedelta; pass for example timedelta(hours=12)"
+                f"max_run_age: {self.max_run_age!r} is not a timedelta; give one such as timedelta(hours=12)"
             )
         for moment, what in ((self.run_at, "this run was due"), (self.event_at, "its asset event was recorded")):
             refuse_late_run(
@@ -225,10 +225,10 @@ class RunGuard:
 
     def at_once(self) -> ResolvedStrategy | None:
         """
-        The strategy of a group that dials at once: what is left of today's calling hours, so that it ends with them.
+        The strategy of a group that dials at once: the rest of today's calling hours, so that it ends with them.
 
         :return: ``None`` if the connection has no calling hours.
-        :raises OutboundBotWrongTimeError: the moment the run stands for is still to come, or it is outside the hours.
+        :raises OutboundBotWrongTimeError: the run is late, early or a backfill, or the time is outside the hours.
         """
         now = datetime.now(UTC)
         self.check_run(now)
@@ -238,9 +238,9 @@ class RunGuard:
 
 def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, now: datetime) -> None:
     """
-    Refuse dialling outside the connection's hours.
+    Refuse to dial outside the connection's hours.
 
-    :param strategy: When will be dialled; ``None``: from now on, with no end.
+    :param strategy: When the group dials; ``None``: from now on, without an end.
     :raises OutboundBotWrongTimeError: as :meth:`CallingHours.check`.
     """
     if hours is None:
@@ -250,7 +250,7 @@ def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, n
         schedule = _at_any_time(now, now + _FORESEEN)
     else:
         schedule = strategy.schedule
-    # What is over is not dialled any more.
+    # The part that is over does not matter.
     schedule = attrs.evolve(schedule, starts_at=max(schedule.starts_at, now.astimezone(UTC)))
     try:
         hours.check(schedule)
@@ -258,7 +258,7 @@ def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, n
         if strategy is not None:
             raise
         raise OutboundBotWrongTimeError(
-            f"the job group has no window, so it would go on outside calling_hours: {error}; assign with strategy="
+            f"the job group has no window, so it would continue outside calling_hours; pass strategy: {error}"
         ) from None
 
 
@@ -266,7 +266,7 @@ def check_resume(hours: CallingHours | None, group: JobGroup, strategies: Iterab
     """
     Refuse to resume jobs that would then be dialled outside the connection's hours.
 
-    :param strategies: StrategyJson of jobs that have one of their own, which goes before the group's window.
+    :param strategies: StrategyJson of jobs that have their own, which overrides the group's window.
     :raises OutboundBotWrongTimeError: as :func:`check_hours`.
     """
     if hours is None:
@@ -291,31 +291,31 @@ def refuse_late_run(
     Refuse to dial from a run that stands for an earlier time.
 
     :param run_at: Moment the DAG run stands for, aware; ``None`` if it stands for no moment.
-    :param max_run_age: How long after that moment dialling is still meant.
+    :param max_run_age: How long after that moment the run may still dial.
     :param what: What happened at that moment, for the error.
     :raises OutboundBotWrongTimeError: the run is a backfill, or late, and the author did not allow it.
     """
     if is_backfill and not allow_backfill:
-        raise OutboundBotWrongTimeError("a backfill calls nobody; pass allow_backfill=True if it should")
+        raise OutboundBotWrongTimeError("this run is a backfill; pass allow_backfill=True to dial. Nobody was called")
     if run_at is None or is_backfill:
         return
     if now.astimezone(UTC) - run_at.astimezone(UTC) > max_run_age:
         raise OutboundBotWrongTimeError(
-            f"{what} at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}; "
-            "nobody was called"
+            f"{what} at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}. "
+            "Nobody was called"
         )
 
 
 def refuse_early_run(run_at: datetime, now: datetime) -> None:
     """
-    Refuse to dial at once from a run that stands for a time to come.
+    Refuse to dial at once from a run that stands for a future time.
 
-    :raises OutboundBotWrongTimeError: ``run_at`` is not yet.
+    :raises OutboundBotWrongTimeError: ``run_at`` is in the future.
     """
     if run_at.astimezone(UTC) - now.astimezone(UTC) > _CLOCKS_DIFFER:
         raise OutboundBotWrongTimeError(
-            f"this run stands for {run_at.isoformat(timespec='minutes')}, which is still to come, and would dial at "
-            "once; nobody was called. Trigger it without a logical date, or give a strategy"
+            f"this run stands for {run_at.isoformat(timespec='minutes')}, which is in the future, but would dial at "
+            "once; trigger it without a logical date, or pass strategy. Nobody was called"
         )
 
 
@@ -323,7 +323,7 @@ def window_of(group: JobGroup) -> ResolvedStrategy | None:
     """
     When a group dials, as the API reports it.
 
-    Days that the API does not report, or that cannot be read, count as every day.
+    If the API does not report the days, or they cannot be read, every day counts.
 
     :return: ``None`` if it dials at once.
     :raises OutboundBotWrongTimeError: its window cannot be read.
@@ -339,7 +339,7 @@ def window_of(group: JobGroup) -> ResolvedStrategy | None:
         ]
     except (OutboundBotConfigError, AttributeError, TypeError) as error:
         raise OutboundBotWrongTimeError(
-            f"job group {group.job_group_id}: its window cannot be read ({error}); nobody was called. Pass a strategy"
+            f"job group {group.job_group_id}: its window cannot be read ({error}); pass strategy. Nobody was called"
         ) from None
     # The API answers in lower case.
     repeat_by = RepeatBy.parse(str(strategy.get("RepeatBy") or "").capitalize())
@@ -356,18 +356,18 @@ def window_of(group: JobGroup) -> ResolvedStrategy | None:
 
 def check_group_window(group: JobGroup, *, is_own: bool) -> ResolvedStrategy | None:
     """
-    Refuse to add contacts to a group whose window nobody chose, or is over.
+    Refuse to add contacts to a group whose window is over, or that has none although its author did not choose so.
 
-    :param is_own: Whether a task of this ledger created it, and so its author chose.
-    :raises OutboundBotWrongTimeError: as said; names the group and the fix.
+    :param is_own: Whether a task of this ledger created the group, so that its author chose the window.
+    :raises OutboundBotWrongTimeError: in both cases; names the group and the fix.
     """
     window = window_of(group)
     if window is None and not is_own:
         raise OutboundBotWrongTimeError(
-            f"job group {group.job_group_id} has no window and would dial at once; pass strategy, or create it with "
+            f"job group {group.job_group_id} has no window and would dial at once; pass strategy, or create one with "
             "OutboundBotCreateJobGroupOperator(start_immediately=True). Nobody was called"
         )
     if window is not None:
         whose = f"job group {group.job_group_id}: its"
-        refuse_past(window.ends_at, datetime.now(UTC), whose, "Create a new group, or pass a strategy")
+        refuse_past(window.ends_at, datetime.now(UTC), whose, "create a new group, or pass strategy")
     return window

@@ -1,4 +1,4 @@
-"""Reading Airflow connections: every field checked, every complaint with the field's name and the mend."""
+"""Reads Airflow connections. Every field is checked, and every error names the field and the fix."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Fields:
     """
     The fields of one connection.
 
-    :param connection: As Airflow gave it.
-    :param extra: Its parsed extra. Fields that the connection's form does not declare are warned about.
+    :param connection: The connection.
+    :param extra: Its parsed extra. Fields that the connection's form does not declare are logged as a warning.
     """
 
     def __init__(self, connection: Connection, extra: dict[str, Any]) -> None:
@@ -37,19 +37,19 @@ class Fields:
             log.warning("%s: unknown extra fields %s are ignored; is one misspelt?", self.origin, ", ".join(unknown))
 
     def value(self, name: str) -> Any:
-        """An extra field; ``None`` if it is absent, null or an empty text."""
+        """Return an extra field; ``None`` if it is absent, null or blank."""
         if name not in self._declared:
             raise LookupError(f"{name} is not among the conn-fields of get_provider_info()")
         value = self._extra.get(name)
         return None if isinstance(value, str) and not value.strip() else value
 
     def is_blank(self, name: str) -> bool:
-        """Whether an extra field is a text without anything in it."""
+        """Return whether an extra field is a blank text."""
         value = self._extra.get(name)
         return isinstance(value, str) and not value.strip()
 
     def text(self, name: str, default: str = "") -> str:
-        """A text, without surrounding blanks."""
+        """Return a field as text, without surrounding whitespace."""
         value = self.value(name)
         if value is None:
             return default
@@ -58,7 +58,7 @@ class Fields:
         return str(value).strip()
 
     def number(self, name: str, default: float | None = None) -> float | None:
-        """A positive number; a text that is one, too."""
+        """Return a field as a positive number, which may be given as text."""
         value = self.value(name)
         if value is None:
             return default
@@ -71,7 +71,7 @@ class Fields:
         return number
 
     def flag(self, name: str, default: bool) -> bool:
-        """A truth value; a text that is one, too."""
+        """Return a field as a boolean, which may be given as text."""
         value = self.value(name)
         if value is None:
             return default
@@ -81,7 +81,7 @@ class Fields:
         return found
 
     def structure(self, name: str) -> Any:
-        """A list or an object; a text that holds one as JSON, too."""
+        """Return a field as a list or an object, which may be given as JSON text."""
         value = self.value(name)
         if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
             return value
@@ -91,12 +91,12 @@ class Fields:
         return found
 
     def wrong(self, name: str, what: str, hint: str) -> OutboundBotConfigError:
-        """An error about a field, ready to be raised."""
+        """Return an error about a field."""
         return OutboundBotConfigError(f"{self.origin}: {name} {what}; {hint}")
 
     def named(self, read: Callable[[], T]) -> T:
         """
-        Call ``read`` and put the connection's name before what it complains about.
+        Call ``read`` and prefix its errors with the connection's name.
 
         :raises OutboundBotConfigError: ``read`` raised one.
         """
@@ -107,39 +107,39 @@ class Fields:
 
 
 def declared_fields(conn_type: str) -> frozenset[str]:
-    """Names of the extra fields of a type of connection, as the form in Airflow's pages declares them."""
+    """Return the names of the extra fields of a connection type, as its form in Airflow's UI declares them."""
     (form,) = (form for form in get_provider_info()["connection-types"] if form["connection-type"] == conn_type)
     return frozenset(form["conn-fields"])
 
 
 def get_fields(conn_id: str, conn_type: str) -> Fields:
     """
-    Look a connection up.
+    Look up a connection.
 
-    :raises OutboundBotConfigError: there is none, it is of another type, or its extra is no JSON object.
+    :raises OutboundBotConfigError: it does not exist, has another type, or its extra is not a JSON object.
     """
     from airflow.sdk import BaseHook
 
     connection = None
     try:
         connection = BaseHook.get_connection(conn_id)
-    except Exception as error:  # noqa: BLE001 - told apart by name: each way Airflow is run has a class of its own
+    except Exception as error:  # noqa: BLE001 - matched by class name, because the class depends on how Airflow is run
         _reraise_unless_missing(error)
     checked = _checked(connection, conn_id, conn_type)
     extra = _parsed_extra(checked)
-    # Asked for as well because Airflow masks the values of secret fields in logs by it.
+    # Read this property too, because it makes Airflow mask the values of secret fields in logs.
     _ = checked.extra_dejson
     return Fields(checked, extra)
 
 
 async def aget_fields(conn_id: str, conn_type: str) -> Fields:
-    """Look a connection up without blocking a triggerer's loop; else as :func:`get_fields`."""
+    """Look up a connection like :func:`get_fields`, without blocking a triggerer's loop."""
     from airflow.sdk import BaseHook
 
     connection = None
     try:
         connection = await BaseHook.aget_connection(conn_id)
-    except Exception as error:  # noqa: BLE001 - told apart by name: each way Airflow is run has a class of its own
+    except Exception as error:  # noqa: BLE001 - matched by class name, because the class depends on how Airflow is run
         _reraise_unless_missing(error)
     checked = _checked(connection, conn_id, conn_type)
     extra = _parsed_extra(checked)
@@ -157,12 +157,12 @@ def _reraise_unless_missing(error: Exception) -> None:
 def _checked(connection: Connection | None, conn_id: str, conn_type: str) -> Connection:
     if connection is None:
         raise OutboundBotConfigError(
-            f"connection {conn_id!r} does not exist; create it on the web page under Admin, Connections, or by "
+            f"connection {conn_id!r} does not exist; create it in the UI under Admin, Connections, or with: "
             f"airflow connections add {conn_id} --conn-type {conn_type} …"
         )
     if connection.conn_type != conn_type:
         raise OutboundBotConfigError(
-            f"connection {conn_id!r} is of type {connection.conn_type!r}; one of type {conn_type!r} is needed here"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}; give one of type {conn_type!r}"
         )
     return connection
 
@@ -179,7 +179,7 @@ def _parsed_extra(connection: Connection) -> dict[str, Any]:
 
 
 def _json(text: str) -> Any:
-    # Not raised from here: the error of the parser holds the whole text, keys and numbers too.
+    # The caller raises, because the parser's error contains the complete text, including keys and numbers.
     try:
         return json.loads(text)
     except ValueError:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 @attrs.frozen(kw_only=True)
 class ConnectionSettings:
     """
-    What a connection of type ``outboundbot`` says.
+    Settings of a connection of type ``outboundbot``.
 
     :param client: How to reach the API.
-    :param script_id: Script of new job groups that name none; empty for none.
-    :param calling_hours: When anybody may be called; ``None`` for any time.
+    :param script_id: Default script of new job groups; empty for none.
+    :param calling_hours: When people may be called; ``None`` for any time.
     :param dry_run: Send nothing.
-    :param allowed_phone_numbers: If not ``None``, nobody else is called; E.164.
+    :param allowed_phone_numbers: If not ``None``, the only numbers that may be called, E.164.
     """
 
     client: ClientSettings
@@ -57,7 +57,7 @@ class ConnectionSettings:
 
         connection = fields.connection
         host = (connection.host or "").strip().rstrip("/")
-        # A host may carry its port already; the form has a field for it too.
+        # The port may be part of the host, or in its own field.
         has_port = re.search(r":\d+\Z", host) is not None
         endpoint = f"{host}:{connection.port}" if host and connection.port and not has_port else host
         client = ClientSettings(
@@ -88,10 +88,10 @@ class OutboundBotHook(BaseHook):
     """
     A connection of type ``outboundbot``: the client it describes, and the ledger of this installation.
 
-    Nothing is looked up before it is asked for. In a trigger, ``await`` :meth:`aload` first.
+    Both are created on first use. In a trigger, ``await`` :meth:`aload` first.
 
-    The hook owns both. Use it in a ``with`` statement, or :meth:`close` it, so that no connection to the ledger is left
-    open; what is asked for after that opens one again.
+    The hook owns both. Use it in a ``with`` statement, or :meth:`close` it, so that no connection to the ledger stays
+    open. A later use opens the ledger again.
 
     :param outboundbot_conn_id: The connection.
     """
@@ -104,10 +104,10 @@ class OutboundBotHook(BaseHook):
     def __init__(self, outboundbot_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
-        #: Whether :attr:`ledger` refuses keys that cannot read all that is there. To stop calls must work without.
+        #: Whether :attr:`ledger` raises if a key is missing. Stopping calls must work without.
         self.require_keys = True
         self._ledger: Ledger | None = None
-        # Reentrant: on_kill runs in the middle of whatever the task's thread is doing, perhaps opening the ledger.
+        # Reentrant, because on_kill interrupts the task's thread, which may be opening the ledger.
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class OutboundBotHook(BaseHook):
         self.close()
 
     def close(self) -> None:
-        """Give the ledger's connections back, whoever opened them: the client takes its turns from the ledger too."""
+        """Close the ledger's connections. The client opens them too, because its rate limit is kept in the ledger."""
         with self._lock:
             ledger, self._ledger = self._ledger, None
         if ledger is not None:
@@ -128,25 +128,25 @@ class OutboundBotHook(BaseHook):
     @cached_property
     def settings(self) -> ConnectionSettings:
         """
-        The connection, read and checked.
+        The connection's settings, validated.
 
-        :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
+        :raises OutboundBotConfigError: the connection does not exist, or a field cannot be used.
         """
         return ConnectionSettings.from_fields(get_fields(self.outboundbot_conn_id, self.conn_type))
 
     async def aload(self) -> Self:
         """
-        Look the connection up without blocking a triggerer's loop.
+        Look up the connection without blocking a triggerer's loop.
 
-        :return: This hook; its other properties need no lookup any more.
-        :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
+        :return: This hook, whose other properties then need no lookup.
+        :raises OutboundBotConfigError: the connection does not exist, or a field cannot be used.
         """
         self.settings = ConnectionSettings.from_fields(await aget_fields(self.outboundbot_conn_id, self.conn_type))
         return self
 
     @cached_property
     def client(self) -> OutboundBotClient:
-        """A client of the API. Threads may share it."""
+        """The API client. Threads may share it."""
         from airflow_provider_outbound.core.client import OutboundBotClient
 
         settings = self.settings.client
@@ -155,7 +155,7 @@ class OutboundBotHook(BaseHook):
     @property
     def ledger(self) -> Ledger:
         """
-        The ledger of this installation, opened by whoever asks first. Threads may share it.
+        The ledger of this installation, opened on first use. Threads may share it.
 
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
@@ -171,13 +171,13 @@ class OutboundBotHook(BaseHook):
 
     def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
         """
-        Each job of a group once, ordered by reference id, in constant memory.
+        Yield each job of a group once, ordered by reference id, in constant memory.
 
         :param only: ``answered``, ``unanswered``, ``not_dialled``, ``other``, ``failed``, a status, failure reason or
-            call status of the service, or ``tag:NAME=VALUE``, for which the API is asked where the ledger does not know
-            the tags yet.
-        :raises OutboundBotConfigError: ``only`` is unknown; raised at once.
-        :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
+            call status of the service, or ``tag:NAME=VALUE``; tags that the ledger does not have are fetched from the
+            API first.
+        :raises OutboundBotConfigError: ``only`` is unknown; raised by the call itself.
+        :raises LedgerError: the ledger does not know the group, or its rows were purged; raised by the call itself.
         """
         from airflow_provider_outbound.core.results import iter_results
 
@@ -186,19 +186,21 @@ class OutboundBotHook(BaseHook):
 
     def follow_up(self, job_group_id: str, name: str, only: str | None = "unanswered") -> Iterator[JobResult]:
         """
-        Results to act on, each until it is handled: ended jobs that were not handled yet under ``name``.
+        Yield the ended jobs of a group that were not handled yet under ``name``.
 
-        A row counts as handled once the loop comes back for the next one, so do all that is to be done with it inside
-        the loop. After a failure or a kill the row at hand is given again: at least once, with ``reference_id`` as the
-        key to make that once. A job that completes again later is not given again. Let one task at a time use a name.
+        A row counts as handled once the loop asks for the next one, so handle each row inside the loop. After a failure
+        or a kill the current row is yielded again: each row is yielded at least once; use ``reference_id`` as the key
+        for exactly once. A job that completes again later is not yielded again. Only one task at a time should use a
+        name.
 
         :param job_group_id: The group.
-        :param name: Name of the follow-up, yours to choose: ``text-message``.
-        :param only: As :meth:`iter_results` takes it; ``None`` for all that ended. ``unanswered`` never gives anybody
-            of whom the ledger knows, by any group, that they are or were on a block list (``outbound ledger allow``
-            takes that back), and nobody who was not dialled.
-        :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
-        :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
+        :param name: Name of the follow-up, of your choice, e.g. ``text-message``.
+        :param only: As for :meth:`iter_results`; ``None`` for all ended jobs. ``unanswered`` skips contacts known from
+            any group to be, or to have been, on a block list (``outbound ledger allow`` reverses that), and contacts
+            that were not dialled.
+        :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; raised by the call itself, before anything
+            is read.
+        :raises LedgerError: the ledger does not know the group, or its rows were purged; raised by the call itself.
         """
         from airflow_provider_outbound.core.follow_up import follow_up
 
@@ -206,7 +208,7 @@ class OutboundBotHook(BaseHook):
         return follow_up(self.ledger, job_group_id, name, only)
 
     def _learn_tags(self, job_group_id: str, only: str | None) -> None:
-        """Ask the API for tags, if the choice is by tags and the ledger does not know them yet."""
+        """Fetch missing tags from the API if ``only`` selects by tag."""
         from airflow_provider_outbound.core.results import enrich, needs_details
 
         if needs_details(only):
@@ -214,7 +216,7 @@ class OutboundBotHook(BaseHook):
             enrich(self.ledger, self.client, job_group_id, instance_id=record.instance_id if record else None)
 
     def get_conn(self) -> OutboundBotClient:
-        """The client, by the name that Airflow's hooks have for it."""
+        """Return the client, under the name common to Airflow's hooks."""
         return self.client
 
     @property
@@ -229,7 +231,7 @@ class OutboundBotHook(BaseHook):
 
     @property
     def calling_hours(self) -> CallingHours | None:
-        """When anybody may be called; ``None`` for any time."""
+        """When people may be called; ``None`` for any time."""
         return self.settings.calling_hours
 
     @property
@@ -239,19 +241,19 @@ class OutboundBotHook(BaseHook):
 
     @property
     def allowed_phone_numbers(self) -> frozenset[str] | None:
-        """If not ``None``, nobody else is called; E.164."""
+        """If not ``None``, the only numbers that may be called, E.164."""
         return self.settings.allowed_phone_numbers
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Try key, instance and script with requests that change nothing.
+        Test key, instance and script with requests that change nothing.
 
-        :return: Whether all is well, and what is or is not, in words.
+        :return: Whether the connection works, and a message.
         """
         try:
             return True, self._try_out()
         except OutboundBotNotFoundError as error:
-            return False, f"{error.code}: {self._place()} has no such thing; check instance_id and script_id"
+            return False, f"{error.code}: not found at {self._place()}; check instance_id and script_id"
         except OutboundBotAuthenticationError as error:
             return False, f"the credentials were refused ({error.code}): {error.detail}"
         except OutboundBotTransportError as error:
@@ -269,8 +271,8 @@ class OutboundBotHook(BaseHook):
         except OutboundBotNotFoundError:
             raise
         except OutboundBotApiError as error:
-            # Key and instance are fine; an account may be barred from looking at scripts and still use them.
-            return f"{text}; script {self.script_id!r} could not be looked at ({error.code})"
+            # Key and instance are fine; an account may lack permission to read scripts and still use them.
+            return f"{text}; script {self.script_id!r} could not be read ({error.code})"
         return f"{text}; script {self.script_id!r} exists"
 
     def _place(self) -> str:
@@ -293,7 +295,7 @@ def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
             raise fields.wrong(
                 "allowed_phone_numbers", "is an empty text", "give [] if nobody may be called, or leave it out"
             )
-        # Null is what Airflow's form writes into a field that nobody filled in.
+        # Airflow's form stores null for a field that was left empty.
         return None
     if isinstance(value, str | int) and not isinstance(value, bool):
         value = str(value).split(",")

@@ -13,19 +13,19 @@ from airflow_provider_outbound.core.rocketmq.probe import diagnose
 from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
 
-#: Where a RocketMQ 5 proxy and a 4.x name server listen unless told otherwise.
+#: Default ports of a RocketMQ 5 proxy and a 4.x name server.
 _PORTS = {"grpc": 8081, "remoting": 9876}
-#: Alibaba Cloud's own brokers listen there, by either transport.
+#: Default port of Alibaba Cloud's brokers, for either transport.
 _ALIYUN_HOSTS, _ALIYUN_PORT = ".rmq.aliyuncs.com", 8080
-#: Seconds to wait for a broker when a connection is tried out.
+#: How long to wait for a broker when a connection is tested (seconds).
 _TEST_TIMEOUT = 5.0
 
 
 class RocketMQHook(BaseHook):
     """
-    A connection of type ``rocketmq``: where call events come from.
+    A connection of type ``rocketmq``: the source of call events.
 
-    It opens no consumer: whoever consumes takes the messages from the collector, the one process that stores them.
+    The hook opens no consumer, because it would take messages from the collector, the only process that stores them.
 
     :param rocketmq_conn_id: The connection.
     """
@@ -41,23 +41,24 @@ class RocketMQHook(BaseHook):
 
     def settings(self) -> RocketMQSettings:
         """
-        The connection, read and checked.
+        Return the connection's settings, validated.
 
-        :raises OutboundBotConfigError: there is no such connection, or a field cannot be used.
+        :raises OutboundBotConfigError: the connection does not exist, or a field cannot be used.
         """
         return _settings(get_fields(self.rocketmq_conn_id, self.conn_type))
 
     async def asettings(self) -> RocketMQSettings:
-        """As :meth:`settings`, without blocking a triggerer's loop."""
+        """Return the settings like :meth:`settings`, without blocking a triggerer's loop."""
         return _settings(await aget_fields(self.rocketmq_conn_id, self.conn_type))
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Try whether the endpoints take connections. No message is read, for that would take it from the collector.
+        Test whether the endpoints accept connections. No message is read, because that would take it from the
+        collector.
 
-        With transport ``remoting`` the broker is asked as well whether the group may read the topic.
+        With transport ``remoting``, also ask the broker whether the consumer group may read the topic.
 
-        :return: Whether all is well, and what is or is not, in words.
+        :return: Whether the connection works, and a message.
         """
         try:
             settings = self.settings()
@@ -76,8 +77,8 @@ class RocketMQHook(BaseHook):
         if failures:
             return False, "; ".join(failures)
         return True, (
-            f"{', '.join(settings.endpoints)} takes {'TLS ' if settings.tls else ''}connections; whether topic "
-            f"{settings.topic!r} and consumer group {settings.consumer_group!r} exist shows in the collector's log"
+            f"{', '.join(settings.endpoints)} accepts {'TLS ' if settings.tls else ''}connections; the collector's log "
+            f"shows whether topic {settings.topic!r} and consumer group {settings.consumer_group!r} exist"
         )
 
 
@@ -107,7 +108,7 @@ def _settings(fields: Fields) -> RocketMQSettings:
 
 
 def _instance_ids(fields: Fields) -> tuple[str, ...]:
-    """The bot instances whose events are stored: one, or a list; empty for whichever come."""
+    """Return the bot instances whose events are stored: one, or a list; empty for all."""
     value = fields.structure("instance_id")
     if value is None:
         return ()
@@ -120,9 +121,9 @@ def _instance_ids(fields: Fields) -> tuple[str, ...]:
 
 def _endpoint(host: str, port: int | None, transport: str) -> str:
     """
-    ``HOST:PORT`` of an endpoint as a console shows it, perhaps with ``http://`` before it and a slash behind it.
+    Return ``HOST:PORT`` of an endpoint as a console shows it, with or without ``http://`` and a trailing slash.
 
-    The scheme says nothing of TLS: Alibaba Cloud's console shows it before addresses that are no HTTP at all.
+    The scheme does not say whether to use TLS: Alibaba Cloud's console shows it for addresses that are not HTTP.
     """
     address = re.sub(r"\Ahttps?://", "", host, flags=re.IGNORECASE).rstrip("/")
     if ":" in address:
@@ -132,7 +133,7 @@ def _endpoint(host: str, port: int | None, transport: str) -> str:
 
 
 def _trouble(endpoint: str, tls: bool) -> str | None:
-    """What keeps a connection from being made; ``None`` if nothing does."""
+    """Return why a connection fails; ``None`` if it succeeds."""
     host, _, port = endpoint.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=_TEST_TIMEOUT) as plain:

@@ -1,4 +1,4 @@
-"""From a task's page to the OutboundBot console."""
+"""A link from a task's page to the OutboundBot console."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-#: Source: the product's documents. Which page of it shows one job group, they do not say.
+#: Source: the product's documentation, which names no page for a single job group.
 CONSOLE = "https://outboundbot.console.aliyun.com/"
 
 
@@ -20,9 +20,9 @@ class OutboundBotConsoleLink(BaseOperatorLink):
     """
     The OutboundBot console, with the job group's id in the address.
 
-    Alibaba Cloud documents the console's own address and no other, so the link leads to its first page; instance and
-    job group stand in the query, to be copied into the console's search. Made when the task ends, from its arguments
-    and from what it returned; empty if it knows no job group.
+    Alibaba Cloud documents only the console's own address, so the link leads to its start page. Instance and job group
+    are in the query, to be copied into the console's search. The link is created when the task ends, from its
+    arguments and its return value; it is empty if the task has no job group.
     """
 
     name = "OutboundBot console"
@@ -40,7 +40,7 @@ class OutboundBotConsoleLink(BaseOperatorLink):
 
 
 def console_url(job_group_id: Any, instance_id: Any) -> str:
-    """The console's address for a job group; empty without one."""
+    """Return the console's address for a job group; empty without one."""
     if not job_group_id or not isinstance(job_group_id, str):
         return ""
     named = {"instanceId": instance_id} if instance_id else {}

@@ -1,4 +1,4 @@
-"""What the operators share: the connection, the run they belong to, and contacts that nobody gets to see."""
+"""What the operators share: the connection, the DAG run, and the masking of contacts."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import TaskKey
     from airflow_provider_outbound.core.rules import RunGuard
 
-#: How late a run may be and still call people.
+#: How late a DAG run may be and still call people.
 MAX_RUN_AGE = timedelta(hours=12)
-#: Types of DAG runs that somebody triggered, and gave a logical date or none.
+#: Types of DAG runs that were triggered, with or without a logical date.
 _TRIGGERED = frozenset({"manual", "operator_triggered", "asset_materialization"})
 
 
 class MaskedContacts:
     """
-    Contacts on their way through Airflow, which stores and logs what it renders: it sees only how many they are.
+    Hides contacts, so that Airflow, which stores and logs rendered fields, sees only how many there are.
 
-    :param items: What the author passed.
-    :param is_data: Whether there is nothing in it to render: it was rendered, or comes from a task.
+    :param items: The contacts as the author passed them.
+    :param is_data: Whether they must not be rendered, because they were rendered or come from a task.
     """
 
     def __init__(self, items: Any, *, is_data: bool = False) -> None:
@@ -52,14 +52,14 @@ class MaskedContacts:
 
 
 def mask_contacts(items: Any) -> Any:
-    """Veil contacts; a template, and the output of a task as a whole, stay as they are: they show no contact."""
+    """Mask contacts. A template, or a reference to a task's output, stays unchanged, as it shows no contact."""
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     return MaskedContacts(items) if isinstance(items, Iterable) and not isinstance(items, str | XComArg) else items
 
 
 def is_asset(value: Any) -> bool:
-    """Whether contacts are given as an asset, whose events name their files."""
+    """Return whether contacts are given as an asset, whose events name their files."""
     from airflow.sdk import Asset
 
     return isinstance(value, Asset)
@@ -69,12 +69,12 @@ class OutboundBotOperator(BaseOperator):
     """
     Base of the operators.
 
-    :param instance_id: Bot instance; default: that of the job group in the ledger, else the connection's.
+    :param instance_id: Bot instance; default: that of the job group in the ledger, or else the connection's.
     :param outboundbot_conn_id: Connection of type ``outboundbot``.
     """
 
     operator_extra_links = (OutboundBotConsoleLink(),)
-    #: Fields with contacts.
+    #: Fields with contacts, which are masked.
     veiled_fields: tuple[str, ...] = ()
 
     def __init__(
@@ -90,11 +90,11 @@ class OutboundBotOperator(BaseOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """As Airflow's, but contacts are veiled: a mapped operator is stored with all its arguments."""
+        """Mask contacts too, because Airflow stores a mapped operator with all its arguments."""
         from airflow.sdk.definitions.xcom_arg import XComArg
 
         for field in cls.veiled_fields:
-            # Of outputs of tasks among them Airflow must know.
+            # Airflow must see references to outputs of tasks.
             if field in kwargs and not any(XComArg.iter_xcom_references(kwargs[field])):
                 kwargs[field] = mask_contacts(kwargs[field])
         return super().partial(**kwargs)
@@ -105,14 +105,14 @@ class OutboundBotOperator(BaseOperator):
         return OutboundBotHook(self.outboundbot_conn_id)
 
     def depend_on(self, items: Any) -> None:
-        """Let this task run after those whose outputs are among veiled contacts, where Airflow does not find them."""
+        """Make this task depend on tasks whose outputs are among masked contacts, where Airflow does not find them."""
         from airflow.sdk.definitions.xcom_arg import XComArg
 
         if not getattr(self, "_BaseOperator__from_mapped", False):
             XComArg.apply_upstream_relationship(self, items)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
-        """Contacts, job group and results, as far as this task has to do with them; asked by Airflow's provider."""
+        """Return the contacts, job group and results of this task, for Airflow's OpenLineage provider."""
         from airflow_provider_outbound.operators.lineage import lineage
 
         return lineage(self, task_instance.xcom_pull(task_ids=task_instance.task_id))
@@ -124,13 +124,13 @@ class OutboundBotOperator(BaseOperator):
         jinja_env: jinja2.Environment | None = None,
         seen_oids: set[int] | None = None,
     ) -> Any:
-        """Render as Airflow does, except that contacts are veiled and strategies are left alone."""
+        """Render as Airflow does, but mask contacts and do not render strategies."""
         from airflow_provider_outbound.core.models.strategy import Strategy
 
         if isinstance(content, MaskedContacts):
             return self._render_masked(content, context, jinja_env, seen_oids or set())
         if isinstance(content, Strategy) or is_asset(content):
-            # Airflow would take a strategy's method resolve() for its own.
+            # Airflow would mistake a strategy's method resolve() for its own.
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
         rendered = super().render_template(content, context, jinja_env, seen_oids)
@@ -140,9 +140,9 @@ class OutboundBotOperator(BaseOperator):
         self, veiled: MaskedContacts, context: Context, jinja_env: jinja2.Environment | None, seen_oids: set[int]
     ) -> MaskedContacts:
         """
-        Render what the DAG file says literally; outputs of tasks are data.
+        Render literals of the DAG file; outputs of tasks are data and are not rendered.
 
-        :param seen_oids: What Airflow has looked up already, for a mapped operator.
+        :param seen_oids: Ids of objects that Airflow has already resolved, for a mapped operator.
         """
         if veiled.is_data or id(veiled.items) in seen_oids:
             return veiled
@@ -160,7 +160,7 @@ class OutboundBotOperator(BaseOperator):
 
 
 def task_key(context: Context) -> TaskKey:
-    """The identity that all tries of the running task share."""
+    """Return the identity that all tries of the running task share."""
     from airflow_provider_outbound.core.ledger import TaskKey
 
     ti = context["ti"]
@@ -170,12 +170,12 @@ def task_key(context: Context) -> TaskKey:
 
 def run_at(context: Context) -> datetime:
     """
-    The moment the DAG run stands for. ``max_run_age`` counts from it, and its date is the run's day of a strategy.
+    Return the time that the DAG run stands for. ``max_run_age`` counts from it, and strategies use its date.
 
-    * A run that the scheduler made, also of a backfill or by assets: when it was due (``run_after``), which for a data
-      interval is its end.
-    * A run that a person, the REST API or another DAG triggered: its logical date if it was given one, whether past or
-      to come (``airflow dags trigger --logical-date 2026-11-01``, ``"logical_date": "…"``), else when it was triggered.
+    * A run created by the scheduler, including backfills and runs triggered by assets: when it was due
+      (``run_after``), which is the end of its data interval if it has one.
+    * A run triggered by a person, the REST API or another DAG: its logical date if it has one, past or future
+      (``airflow dags trigger --logical-date 2026-11-01``, ``"logical_date": "…"``), otherwise when it was triggered.
     """
     run = context["dag_run"]
     moment: datetime = run.run_after
@@ -185,13 +185,13 @@ def run_at(context: Context) -> datetime:
 
 
 def is_backfill(context: Context) -> bool:
-    """Whether the DAG run belongs to a backfill."""
+    """Return whether the DAG run belongs to a backfill."""
     run_type = context["dag_run"].run_type
     return str(getattr(run_type, "value", run_type)) == "backfill"
 
 
 class _Dialling(Protocol):
-    """An operator of whose work phones ring."""
+    """An operator that calls people."""
 
     max_run_age: timedelta
     allow_backfill: bool
@@ -201,7 +201,7 @@ class _Dialling(Protocol):
 
 
 def run_guard(operator: _Dialling, context: Context) -> RunGuard:
-    """The time rules of the running task: of its DAG run, its arguments and its connection."""
+    """Return the time rules of the running task, from its DAG run, its arguments and its connection."""
     from airflow_provider_outbound.core.rules import RunGuard
 
     return RunGuard(
@@ -214,6 +214,6 @@ def run_guard(operator: _Dialling, context: Context) -> RunGuard:
 
 
 def is_last_try(context: Context) -> bool:
-    """Whether the running task will not be tried again by itself."""
+    """Return whether Airflow will not retry the running task."""
     ti = context["ti"]
     return bool(ti.try_number > ti.max_tries)

@@ -1,4 +1,4 @@
-"""The operator that puts those on the block list who asked not to be called."""
+"""The operator that puts people who asked not to be called on the service's block list."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
     """
-    Put people of a job group on the bot instance's block list: the service calls them no more.
+    Put people of a job group on the bot instance's block list, so that the service does not call them again.
 
-    Every number is sent once, however often the task is tried; what the block list holds already stays. Numbers go
-    from the ledger to the API, and nowhere else. Follow-ups of the unanswered and ``contacts_from`` leave these people
-    out from then on, whichever bot is to call, until ``outbound ledger allow`` takes it back.
+    Every number is sent once, however often the task is tried. Existing entries of the block list stay. Numbers go only
+    from the ledger to the API. From then on, follow-ups with ``unanswered`` and ``contacts_from`` leave these people
+    out, for all bot instances, until ``outbound ledger allow`` reverses that.
 
-    :param job_group_id: The group, or what another of our tasks returned.
-    :param only: Who: jobs that ended with this outcome, status, failure reason, call status or tag, as in
+    :param job_group_id: The group, or the return value of another task of this provider.
+    :param only: Select jobs that ended with this outcome, status, failure reason, call status or tag, as in
         ``OutboundBotExportResultsOperator``.
-    :param remark: Shown beside the numbers in the console.
-    :return: ``job_group_id``, ``saved`` (numbers sent now).
+    :param remark: Shown next to the numbers in the console.
+    :return: ``job_group_id``, ``saved`` (the number of phone numbers sent by this run).
     """
 
     template_fields: Sequence[str] = ("job_group_id", "only", "remark", "instance_id", "outboundbot_conn_id")
@@ -45,7 +45,7 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
 
         job_group_id = named_group(self.job_group_id)
         if not self.only:
-            raise OutboundBotConfigError("only: empty; say whom to block, by the value that their results have")
+            raise OutboundBotConfigError("only: empty; select whom to block, by a value of their results")
         if self.hook.dry_run:
             raise AirflowSkipException("dry run: nothing was sent")
         with self.hook as hook:
@@ -60,10 +60,10 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
             )
         self.log.info("Job group %s: %d numbers put on the block list", job_group_id, result.saved)
         if result.without_number:
-            # Not only logged: whoever asked not to be called would be called again.
+            # Raised and not only logged, because people who asked not to be called would be called again.
             raise OutboundBotContactsError(
                 f"job group {job_group_id}: {result.without_number} people are not on the block list, because the"
-                " ledger cannot tell their numbers; add the key they were encrypted with to [outbound] ledger_key, or"
-                " put them on the list in the console"
+                " ledger cannot decrypt their numbers; add the key they were encrypted with to [outbound] ledger_key,"
+                " or put them on the list in the console"
             )
         return {"job_group_id": job_group_id, "saved": result.saved}

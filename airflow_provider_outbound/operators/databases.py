@@ -1,4 +1,4 @@
-"""Databases that Airflow knows by a connection."""
+"""Databases reached through an Airflow connection."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ def connect(
     Connect to the database of a connection.
 
     :param sql_conn_id: The connection.
-    :param field: What is done with it: the argument's name, for errors.
-    :param kind: Of error, if the database refuses something.
+    :param field: Name of the argument that uses it, for errors.
+    :param kind: Class of the error if the database refuses something.
     """
     from airflow.sdk import BaseHook
     from sqlalchemy.exc import SQLAlchemyError
 
     hook = BaseHook.get_hook(sql_conn_id)
     if not hasattr(hook, "get_sqlalchemy_engine"):
-        raise OutboundBotConfigError(f"sql_conn_id: connection {sql_conn_id!r} ({type(hook).__name__}) is no database")
+        raise OutboundBotConfigError(
+            f"sql_conn_id: connection {sql_conn_id!r} ({type(hook).__name__}) is not a database"
+        )
     try:
         engine = hook.get_sqlalchemy_engine()
         try:
@@ -38,7 +40,7 @@ def connect(
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        # A database quotes the statement, and values in it, below its first line.
+        # Databases quote the statement, including its values, after the first line.
         text = str(getattr(error, "orig", None) or error).strip()
         reason = redact(text.splitlines()[0]) if text else type(error).__name__
         raise kind(f"{field} on connection {sql_conn_id!r}: {reason}") from None

@@ -1,8 +1,7 @@
 """
-What a task read and wrote, for OpenLineage: contacts → job group → results.
+The inputs and outputs of a task for OpenLineage: contacts → job group → results.
 
-Files and job groups by name, nothing of what is in them. Imported only where Airflow's OpenLineage provider is
-installed and asks.
+It reports the names of files and job groups, not their contents. Airflow's OpenLineage provider causes the import.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import BaseOperator
 
-#: Namespace of job groups: their ids are unique wherever they are.
+#: Namespace of job groups, whose ids are globally unique.
 NAMESPACE = "outboundbot"
 
 
 def lineage(operator: BaseOperator, returned: Any) -> OperatorLineage[Any, Any]:
     """
-    Inputs and outputs of a finished task.
+    Return the inputs and outputs of a finished task.
 
-    :param returned: What it returned; a task that made a group has its id only there.
+    :param returned: Its return value, the only place where a task that created a group has its id.
     """
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -42,11 +41,11 @@ def lineage(operator: BaseOperator, returned: Any) -> OperatorLineage[Any, Any]:
 
 
 def _name(value: Any) -> tuple[str, str]:
-    """Namespace and name of a file, as OpenLineage has them: ``file`` and the path, ``s3://bucket`` and the key."""
+    """Return OpenLineage's namespace and name of a file: ``file`` and the path, or ``s3://bucket`` and the key."""
     path = as_path(value, "path")
     if isinstance(path, Path):
         return "file", str(path.absolute())
     scheme, _, rest = str(path).partition("://")
-    # A connection may stand before the bucket: s3://conn_id@bucket/key
+    # A connection id may precede the bucket: s3://conn_id@bucket/key
     bucket, _, key = rest.rpartition("@")[2].partition("/")
     return f"{scheme}://{bucket}", key

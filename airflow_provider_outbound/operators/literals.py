@@ -1,7 +1,7 @@
 """
-What a DAG file says literally is rendered; what comes from a task, a file or a query is data and never is.
+Renders literals of a DAG file; values from a task, a file or a query are data and are never rendered.
 
-Contacts are hidden from Airflow, which therefore cannot do either by itself.
+Contacts are hidden from Airflow, so Airflow cannot do this itself.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
 
-#: Arguments of which one says where contacts come from, and those that say who must not be called.
+#: Arguments for the source of contacts, one of which is required, and arguments for who must not be called.
 SOURCES = ("contacts", "contacts_path", "contacts_sql", "contacts_from")
 EXCLUSIONS = ("exclude", "exclude_path")
 
 
 class NotGiven:
-    """The default of an argument where ``None`` may come from a mapped task's output, and then is no default."""
+    """The default of an argument for which an explicit ``None``, e.g. from a mapped task, has another meaning."""
 
     def __repr__(self) -> str:
         return "NOT_GIVEN"
@@ -33,9 +33,9 @@ NOT_GIVEN = NotGiven()
 
 def came_from_task(operator: BaseOperator, field: str, map_index: int | None) -> bool:
     """
-    Whether a mapped operator was given an argument by a task, and not by the DAG file.
+    Return whether an argument of a mapped operator comes from a task, and not from the DAG file.
 
-    The operator that runs is made of the mapped one with plain values, which do not show where they come from.
+    The running operator has plain values, which do not show where they come from.
     """
     dag = operator.get_dag()
     mapped = dag.task_dict.get(operator.task_id) if dag is not None else None
@@ -51,9 +51,9 @@ def came_from_task(operator: BaseOperator, field: str, map_index: int | None) ->
 
 def render_literal(value: Any, render: Callable[[str], Any], context: Context, env: jinja2.Environment) -> Any:
     """
-    Render the texts in a value that stands in the DAG file, as deep as lists, tuples, sets and dictionaries go.
+    Render the texts in a value of the DAG file, recursively in lists, tuples, sets and dictionaries.
 
-    Outputs of tasks in it are looked up and left as they are.
+    Outputs of tasks in it are resolved and not rendered.
 
     :param render: Renders one text as Airflow does.
     """
@@ -80,11 +80,11 @@ def _text(text: str, render: Callable[[str], Any], context: Context, env: jinja2
         return text
     rendered = render(text)
     if isinstance(rendered, Number):
-        # With render_template_as_native_obj "+12025550123" becomes a number: without its plus it is another person's.
+        # With render_template_as_native_obj "+12025550123" becomes an integer, and without "+" it is another number.
         return "".join(map(str, env.from_string(text).generate(context)))
     return rendered
 
 
 def _is_reference(value: Any) -> bool:
-    """Whether Airflow looks the value up when the task runs; its type says so, for a frame has columns of any name."""
+    """Return whether Airflow resolves the value when the task runs; by its type, as frames have arbitrary columns."""
     return callable(getattr(type(value), "resolve", None)) and not isinstance(value, PathLike)

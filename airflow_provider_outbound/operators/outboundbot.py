@@ -1,4 +1,4 @@
-"""Operators of a phone campaign: create a job group, assign contacts, steer, export results and recordings."""
+"""Operators of a phone campaign: create a job group, assign contacts, control jobs, export results and recordings."""
 
 from __future__ import annotations
 
@@ -66,27 +66,27 @@ __all__ = [
     "OutboundBotSuspendJobsOperator",
 ]
 
-#: Seconds in which the service lists what it was asked for.
+#: How long the service may take to list new job groups and jobs (seconds).
 SETTLE_SECONDS = 120.0
 
 
 class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
     """
-    Create the job group of this task: one for each DAG run and map index, however often the task is tried.
+    Create the job group of this task: one per DAG run and map index, however often the task is tried.
 
-    :param job_group_name: Shown in the console, with a short identity behind it; default: the DAG's id.
-    :param script_id: Script that the robot speaks; default: the connection's.
-    :param strategy: When to dial: a :class:`Strategy`, or a dictionary in the API's form.
-    :param start_immediately: Dial as soon as there are contacts, instead of ``strategy``: until what is left of today's
-        ``calling_hours`` of the connection is over, in their zone, or at whatever time of day if it has none.
+    :param job_group_name: Shown in the console, followed by a short identity; default: the DAG's id.
+    :param script_id: Script of the robot; default: the connection's.
+    :param strategy: When to dial: a :class:`Strategy`, or a dictionary in the API's format.
+    :param start_immediately: Instead of ``strategy``: dial as soon as there are contacts, until the end of today's
+        ``calling_hours`` of the connection, in their time zone, or at any time of day if it has none.
     :param recall_strategy: Which dead lines not to redial: a :class:`RecallStrategy`, or its arguments as a dictionary.
     :param calling_numbers: Numbers to call from; default: all of the instance.
     :param recall_calling_numbers: Numbers to redial from.
     :param priority: ``Urgent`` or ``Daily``.
-    :param ringing_duration: Seconds to let it ring.
-    :param min_concurrency: Calls at a time that are guaranteed.
-    :param description: Shown in the console, with the identity behind it.
-    :param max_run_age: How long after the moment that the DAG run stands for people may still be called; see
+    :param ringing_duration: How long to let it ring (seconds).
+    :param min_concurrency: Guaranteed number of concurrent calls.
+    :param description: Shown in the console, followed by the identity.
+    :param max_run_age: How long after the time that the DAG run stands for people may still be called; see
         :func:`~airflow_provider_outbound.operators.base.run_at`.
     :param allow_backfill: Whether a backfill may call people.
     :return: ``job_group_id``, ``job_group_name``, ``instance_id``, ``starts_at``, ``ends_at`` (ISO 8601, or ``None``).
@@ -139,7 +139,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         self.allow_backfill = allow_backfill
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Create the group, or find it again."""
+        """Create the group, or find the one that an earlier try created."""
         check_flags(self, "start_immediately", "allow_backfill")
         from airflow_provider_outbound.core.assign import create_group
 
@@ -151,7 +151,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         if not instance_id:
             raise OutboundBotConfigError(
                 f"instance_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a bot instance; "
-                "put it into the connection's extra"
+                "set it in the connection's extra"
             )
         with self.hook as hook:
             record = create_group(
@@ -172,7 +172,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         }
 
     def _spec(self, context: Context) -> GroupSpec:
-        """The group as the author wants it, checked against the time rules."""
+        """Return the group as the author defined it, checked against the time rules."""
         from airflow_provider_outbound.core.assign import GroupSpec
         from airflow_provider_outbound.core.models.strategy import RecallStrategy
 
@@ -183,7 +183,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         if not script_id:
             raise OutboundBotConfigError(
                 f"script_id: neither the operator nor connection {self.outboundbot_conn_id!r} names a script; "
-                "pass script_id, or put it into the connection's extra"
+                "pass script_id, or set it in the connection's extra"
             )
         if self.priority is not None:
             check_choice(self.priority, "priority", ("Urgent", "Daily"))
@@ -193,7 +193,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 recall = RecallStrategy(**recall)
             except TypeError:
                 raise OutboundBotConfigError(
-                    "recall_strategy: takes empty_number_ignore, in_arrears_ignore, out_of_service_ignore"
+                    "recall_strategy: accepts empty_number_ignore, in_arrears_ignore, out_of_service_ignore"
                 ) from None
         return GroupSpec(
             name=self.job_group_name or context["ti"].dag_id,
@@ -214,7 +214,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         if (self.strategy is None) != self.start_immediately:
             raise OutboundBotConfigError(
                 "strategy: give a window, for example Strategy(working_time=[('09:00', '12:00')]), "
-                "or start_immediately=True to dial at once at whatever time of day; one of the two. Nobody was called"
+                "or start_immediately=True to dial at once at any time of day; one of the two. Nobody was called"
             )
         if self.strategy is None:
             return rules.at_once()
@@ -229,45 +229,47 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
     Numbers, names and extras are stored only in the ledger, encrypted; Airflow shows contacts as ``<200 contacts>``.
 
-    :param job_group_id: The group, or what :class:`OutboundBotCreateJobGroupOperator` returned.
-    :param contacts: List of dictionaries or numbers, or a task's output; a frame of pandas, Polars or PyArrow; or an
-        :class:`~airflow.sdk.Asset`: the files that its events in this run name in ``extra["path"]``, else its URI.
+    :param job_group_id: The group, or the return value of :class:`OutboundBotCreateJobGroupOperator`.
+    :param contacts: List of dictionaries or numbers, or a task's output; a pandas, Polars or PyArrow frame; or an
+        :class:`~airflow.sdk.Asset`: the files that its events in this run name in ``extra["path"]``, or else its URI.
     :param contacts_path: Instead: a file, a folder, or a pattern (``s3://bucket/day=*/*.csv.gz``) of ``.csv``,
-        ``.tsv``, ``.jsonl``, ``.ndjson``, each perhaps with ``.gz``, and ``.parquet``.
-    :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like a file's.
+        ``.tsv``, ``.jsonl`` and ``.ndjson`` files, all of these also with ``.gz``, and ``.parquet`` files.
+    :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
     :param sql_conn_id: Connection of the database.
-    :param contacts_from: Instead: another job group, or what one of our tasks returned of it: whom to call again, with
-        the names, extras and reference ids that they have there.
-    :param only: Which of its ended jobs; of ``unanswered`` nobody is taken of whom the ledger knows that they are on a
-        block list.
-    :param columns: Source column by what it holds (phone, name, honorific, role, reference_id); the usual English and
-        Chinese names need not be told, and all other columns become extras. They hold for exclusions too, where these
-        have such columns.
-    :param encoding: Of the file.
+    :param contacts_from: Instead: another job group, or the return value of one of its tasks, whose contacts to call
+        again, with their names, extras and reference ids.
+    :param only: Which finished jobs of ``contacts_from`` to call again. Contacts known to be on a block list are
+        skipped.
+    :param columns: Source columns by content (phone, name, honorific, role, reference_id). The usual English and
+        Chinese names are recognised, and all other columns become extras. They also apply to exclusions that have such
+        columns.
+    :param encoding: Encoding of the files.
     :param default_region: Country of numbers written without a country code.
-    :param dedupe_by: What must not be twice in the group: ``phone``, or ``reference_id``.
-    :param exclude: Numbers, or contacts, that must not be called; from what ``contacts`` can be.
+    :param dedupe_by: What must be unique in the group: ``phone``, or ``reference_id``.
+    :param exclude: Numbers, or contacts, that must not be called, in any form that ``contacts`` accepts.
     :param exclude_path: The same from files.
-    :param exclude_columns: As ``columns``, for exclusions only; each must be there.
-    :param exclude_encoding: Of the exclusion files; default: ``encoding``.
-    :param on_missing_exclusions: ``fail``: call nobody if an exclusion that the DAG file names does not exist: a
-        template rendered to None or nothing, a task returned None or was skipped, there is no such file; ``ignore``:
-        call without it, and log that. One that exists must be readable either way, and may be empty.
-    :param on_invalid: ``fail``: call nobody if a row is no contact; ``skip``: leave such rows out.
-    :param on_empty: ``skip`` this task if there is no row at all, or ``fail``.
-    :param rejects_path: CSV of the rows that are no contacts, numbers masked.
-    :param max_jobs: Most contacts that this task brings into the group; those that come first.
-    :param max_calls_per_contact: How often a person may be called in ``period``, by whichever DAG of this ledger.
+    :param exclude_columns: Like ``columns``, for exclusions only; each column must exist.
+    :param exclude_encoding: Encoding of the exclusion files; default: ``encoding``.
+    :param on_missing_exclusions: ``fail``: call nobody if an exclusion named in the DAG file does not exist, because a
+        template rendered to None or nothing, a task returned None or was skipped, or the file does not exist;
+        ``ignore``: call without it, and log that. An exclusion that exists must be readable in either case, and may be
+        empty.
+    :param on_invalid: ``fail``: call nobody if a row is not a contact; ``skip``: leave such rows out.
+    :param on_empty: ``skip`` this task if there are no rows at all, or ``fail``.
+    :param rejects_path: Where to write the rows that are not contacts, as CSV with masked numbers.
+    :param max_jobs: The maximum number of contacts that this task adds to the group, in order.
+    :param max_calls_per_contact: How often a person may be called within ``period``, by all DAGs of this ledger.
     :param period: How far back calls count.
-    :param batch_size: Contacts in a request, up to 99; fewer are sent at a time if they are long.
-    :param max_parallel_requests: Requests at a time; fewer while the service throttles.
-    :param strategy: When to dial these contacts, instead of the group's strategy; default for a group of
-        ``start_immediately`` that has no window: what is left of today's ``calling_hours`` of the connection.
+    :param batch_size: Contacts per request, up to 99; fewer if they are long.
+    :param max_parallel_requests: The maximum number of concurrent requests; fewer while the service throttles.
+    :param strategy: When to dial these contacts, instead of the group's strategy. Default for a group created with
+        ``start_immediately`` and without a window: the rest of today's ``calling_hours`` of the connection.
     :param calling_numbers: Numbers to call these contacts from.
-    :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
-    :param on_unresolved: What to do with contacts that did not appear: ``resend``, and fail if they are not accepted
-        then; or ``hold`` and report them: this task succeeds, and the sensor ends as its ``on_unresolved_jobs`` says.
-    :param max_run_age: How long after the moment that the DAG run stands for people may still be called; see
+    :param settle_seconds: How long after a request without an answer its jobs may still appear in the group (seconds).
+    :param on_unresolved: What to do with contacts that did not appear: ``resend`` them, and fail if they are not
+        accepted then; or ``hold`` and report them: this task succeeds, and the sensor applies its
+        ``on_unresolved_jobs``.
+    :param max_run_age: How long after the time that the DAG run stands for people may still be called; see
         :func:`~airflow_provider_outbound.operators.base.run_at`.
     :param allow_backfill: Whether a backfill may call people.
     :return: ``job_group_id``, ``read``, ``assigned`` (now in the group), ``newly_assigned``, ``duplicates``,
@@ -363,9 +365,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.on_unresolved = on_unresolved
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
-        #: Lists that the DAG file names, though a template or a task may turn them into nothing.
+        #: Arguments that the DAG file gives, even if a template or a task turns them into nothing.
         self.named = frozenset(name for name in (*SOURCES, "only") if getattr(self, name) is not None) | frozenset(
-            # None too: os.environ.get("DNC") gives it where somebody forgot to set the variable.
+            # Including None: os.environ.get("DNC") returns it if the variable was not set.
             name
             for name, value in (("exclude", exclude), ("exclude_path", exclude_path))
             if value is not NOT_GIVEN
@@ -374,7 +376,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             self.depend_on(items)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Assign what is not assigned yet."""
+        """Assign contacts that are not assigned yet."""
         check_flags(self, "allow_backfill")
         from airflow_provider_outbound.operators.sources import read_contacts
 
@@ -389,7 +391,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             return self._assign(context, hook.ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:
-        """Whom to call and whom not, as the arguments say."""
+        """Return the arguments that select whom to call and whom not."""
         import attrs
 
         from airflow_provider_outbound.operators.sources import SourceArguments
@@ -423,7 +425,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             if self.strategy is not None:
                 strategy = resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
             elif is_own and record is not None and record.ends_at is None:
-                # Its group dials at once. Outside the hours there is nothing left of them, and the guard refuses.
+                # The group dials at once. Outside the calling hours none of them are left, and the guard raises.
                 with suppress(OutboundBotWrongTimeError):
                     strategy = rules.at_once()
             result = assign(
@@ -450,7 +452,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     def _dry_run(self, context: Context, source: ContactSource, options: AssignOptions) -> dict[str, Any]:
         from airflow_provider_outbound.core.assign import preflight
 
-        # Made by a task that sent nothing either, there is no group; the checks need none.
+        # If a dry run created the group, it does not exist; the checks do not need it.
         found = None if is_dry_run(self.job_group_id) else named_group(self.job_group_id)
         with self.hook as hook:
             checked = preflight(hook.ledger, task_key(context), found or "dry-run", source, options)
@@ -508,5 +510,5 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         where = "contacts" if self.contacts_from is None else "contacts_from"
         where = where if self.contacts_path is None else f"contacts_path {self.contacts_path}"
         if self.on_empty == "skip":
-            raise AirflowSkipException(f"{where}: there are no contacts; nobody was called")
-        raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" if that may be')
+            raise AirflowSkipException(f"{where}: there are no contacts. Nobody was called")
+        raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" to accept that')

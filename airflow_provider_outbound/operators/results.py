@@ -1,4 +1,4 @@
-"""Operators of what comes after the calls: results and recordings."""
+"""Operators for results and recordings."""
 
 from __future__ import annotations
 
@@ -21,29 +21,28 @@ RECORDINGS_TIMEOUT = timedelta(minutes=30)
 
 class OutboundBotExportResultsOperator(OutboundBotOperator):
     """
-    Write one row a job of a group, what came of it, into a file or into a table of a database.
+    Write the result of each job of a group as one row to a file or to a table of a database.
 
     The columns and their types are those of :mod:`airflow_provider_outbound.core.results`. A file appears when it is
-    whole, and replaces an older one, whose mode, owner and link it keeps; a new one with numbers is readable by its
-    owner alone. A table is written in one transaction; a row of a job that is there already is
-    replaced, and rows of jobs that ``only`` leaves out stay as they are. A job that ran again has a higher
-    ``revision`` in the next export.
+    complete. It replaces an older one and keeps its mode, owner and link. Only the owner can read a new file with phone
+    numbers. A table is written in one transaction; existing rows are replaced, and rows of jobs that ``only`` leaves
+    out stay unchanged. A job that ran again has a higher ``revision`` in the next export.
 
-    :param job_group_id: The group, or what another of our tasks returned.
-    :param path: File to write, on this machine or, with a scheme, in a store: ``.csv``, ``.jsonl`` (also with ``.gz``
-        behind it) or ``.parquet``.
+    :param job_group_id: The group, or the return value of another task of this provider.
+    :param path: File to write, local or, with a scheme, in an object store: ``.csv``, ``.jsonl`` (both also with
+        ``.gz``) or ``.parquet``.
     :param file_format: ``csv``, ``jsonl`` or ``parquet``; default: by the suffix of ``path``.
     :param sql_conn_id: Connection of a database, instead of ``path``.
-    :param table: Its table, ``name`` or ``schema.name``, with the key (job_group_id, reference_id); made where there
-        is none.
+    :param table: Its table, ``name`` or ``schema.name``, with the key (job_group_id, reference_id); created if it does
+        not exist.
     :param only: Only jobs with this outcome (``answered``, ``unanswered``, ``not_dialled``, ``other``), ``failed``
         ones, those with this status, failure reason or call status of the service, or ``tag:NAME=VALUE``: those whose
-        conversation gave this tag this value (``tag:NAME``: any).
-    :param include_phone_number: Write numbers and names too. Without it, those of an earlier export are cleared in the
-        rows of a table that are written.
-    :param enrich: Ask the API first for tags, durations, hang-up side and end of the conversation of answered jobs:
-        one request a job, once; a retry goes on where the last try stopped. ``only="tag:…"`` asks by itself.
-    :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts``; asset events of ``outlets`` carry them.
+        conversation set this tag to this value (``tag:NAME``: to any value).
+    :param include_phone_number: Write phone numbers and names too. Otherwise those of an earlier export are cleared in
+        the rows of a table that are written.
+    :param enrich: First fetch tags, durations, hang-up side and end of the conversation of answered jobs from the API:
+        one request per job, once; a retry continues where the last try stopped. ``only="tag:…"`` implies it.
+    :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts``; also in the asset events of ``outlets``.
     """
 
     template_fields: Sequence[str] = (
@@ -89,7 +88,7 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         job_group_id = named_group(self.job_group_id)
         if (self.path is None) == (self.table is None) or (self.table is None) != (self.sql_conn_id is None):
             raise OutboundBotConfigError(
-                "path: say where to write: a path, or a table together with sql_conn_id; for both use two tasks"
+                "path: give either a path, or a table together with sql_conn_id; for both use two tasks"
             )
         with self.hook as hook:
             ledger = hook.ledger
@@ -118,19 +117,19 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
 
 class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
     """
-    Fetch the recording of each answered call of a group, as soon as the service has it.
+    Download the recording of each answered call of a group, as soon as the service has it.
 
-    Run it after the campaign, or beside it: it holds a worker until every answered call of a group that has ended has
-    its recording, or until ``timeout``. Files are named by ids, ``JOB_TASK.wav``, appear when they are whole, and are
-    readable by their owner alone; recordings that are there already are not fetched again. Notices that never came are
-    made up for by asking the API.
+    Run it after the campaign or in parallel: it holds a worker until the group has ended and every answered call has
+    its recording, or until ``timeout``. Files are named by ids, ``JOB_TASK.wav``, and appear when they are complete;
+    only the owner can read them. Existing recordings are not downloaded again. If a notice is missing, the API is
+    asked.
 
-    :param job_group_id: The group, or what another of our tasks returned.
-    :param path: Folder for the files, on this machine or, with a scheme, in a store.
-    :param max_parallel_requests: How many are fetched at a time.
-    :param timeout: How long to wait for recordings; what is missing then is counted, and fetched by the next run.
+    :param job_group_id: The group, or the return value of another task of this provider.
+    :param path: Folder for the files, local or, with a scheme, in an object store.
+    :param max_parallel_requests: The maximum number of concurrent downloads.
+    :param timeout: How long to wait for recordings. Those missing then are counted; the next run downloads them.
     :return: ``job_group_id``, ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``,
-        ``bytes`` (downloaded); asset events of ``outlets`` carry them.
+        ``bytes`` (downloaded); also in the asset events of ``outlets``.
     """
 
     template_fields: Sequence[str] = ("job_group_id", "path", "instance_id", "outboundbot_conn_id")
@@ -152,7 +151,7 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
         self.timeout = timeout
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Fetch what there is, and wait for the rest."""
+        """Download the available recordings, and wait for the rest."""
         from airflow_provider_outbound.core.results import download_recordings
 
         job_group_id = named_group(self.job_group_id)

@@ -1,7 +1,7 @@
 """
-Where contacts come from: a task's output, a frame, files, a query, the files that an asset's events name, or results.
+Sources of contacts: a task's output, a frame, files, a query, the files named by an asset's events, or results.
 
-Imported when a task runs: parsing a DAG does not need it.
+Imported when a task runs, because parsing a DAG does not need it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.ledger import Ledger
 
-#: Rows of a query held at a time.
+#: Rows of a query held in memory.
 _BATCH = 1000
 _PATTERN = re.compile(r"[*?[]")
 
@@ -45,10 +45,10 @@ _PATTERN = re.compile(r"[*?[]")
 @attrs.frozen(kw_only=True)
 class SourceArguments:
     """
-    Whom a task is to call and whom not, as its arguments of the same names say, rendered.
+    The operator's arguments that select whom to call and whom not, under the same names, rendered.
 
     :param log: The task's log.
-    :param named: Those of them that the DAG file names, whatever a template or a task turned them into.
+    :param named: The arguments that the DAG file gives, even if a template or a task turned them into nothing.
     """
 
     contacts: Any = attrs.field(repr=False)
@@ -72,9 +72,9 @@ class SourceArguments:
 
 def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource:
     """
-    The contacts that a task's arguments name.
+    Return the contacts that a task's arguments select.
 
-    :raises OutboundBotContactsError: they name none, more than one source, or one that cannot be read.
+    :raises OutboundBotContactsError: they name no source, more than one, or one that cannot be read.
     """
     given = {name: getattr(arguments, name) for name in SOURCES}
     named = [name for name, value in given.items() if value is not None or name in arguments.named]
@@ -105,12 +105,12 @@ def _of_results(arguments: SourceArguments) -> ContactSource:
     if "only" in arguments.named and (why := _why_missing(only)):
         raise OutboundBotContactsError(
             f"only: {why}, which would call everybody in the group again; pass only=None in the DAG file if that is"
-            " meant. Nobody was called"
+            " intended. Nobody was called"
         )
 
     @contextmanager
     def own_ledger() -> Iterator[Ledger]:
-        # A hook of its own: it is read while contacts are assigned.
+        # A separate hook, because the ledger is read while contacts are assigned.
         with OutboundBotHook(arguments.outboundbot_conn_id) as hook:
             yield hook.ledger
 
@@ -119,10 +119,10 @@ def _of_results(arguments: SourceArguments) -> ContactSource:
 
 def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[str]:
     """
-    The numbers that must not be called, in E.164.
+    Return the numbers that must not be called, in E.164.
 
     :raises OutboundBotConfigError: ``on_missing_exclusions`` or ``exclude_columns`` cannot be used.
-    :raises OutboundBotContactsError: a list that is named does not exist, or one of its numbers cannot be read.
+    :raises OutboundBotContactsError: a given list does not exist, or one of its numbers cannot be read.
     """
     if arguments.on_missing_exclusions not in ("fail", "ignore"):
         raise OutboundBotConfigError(
@@ -145,17 +145,15 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
 
 
 def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> frozenset[str] | None:
-    """The numbers of one argument; ``None`` if it means nothing that exists, and the author accepts that."""
+    """Return the numbers of one argument; ``None`` if its list does not exist and the author accepts that."""
     value = getattr(arguments, label)
     if why := _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else ""):
         if arguments.on_missing_exclusions == "ignore":
-            arguments.log.warning(
-                "%s: %s; nobody is left out by it, as on_missing_exclusions='ignore' says", label, why
-            )
+            arguments.log.warning("%s: %s; it excludes nobody, because on_missing_exclusions='ignore'", label, why)
             return None
         raise OutboundBotContactsError(
-            f"{label}: {why}, so whoever it means might be called; fix it, or pass on_missing_exclusions='ignore' if"
-            " there may be no such list. Nobody was called"
+            f"{label}: {why}, so the people it excludes might be called; fix it, or pass on_missing_exclusions='ignore'"
+            " if the list may be missing. Nobody was called"
         )
     _check_complete(arguments, label, value)
     how: dict[str, Any] = {"default_region": arguments.default_region}
@@ -172,12 +170,12 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
 
 
 def _why_missing(value: Any) -> str:
-    """Why an argument that was given means no list, in words; empty if it means one."""
+    """Return why a given argument is empty; an empty text if it is not."""
     from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
     items = value.items if isinstance(value, MaskedContacts) else value
     if items is None:
-        return "empty: its task returned nothing or was skipped, its template rendered to None, or the DAG says None"
+        return "empty: its task returned nothing or was skipped, its template rendered to None, or the DAG passes None"
     if isinstance(items, str) and items.strip() in ("", "None"):
         return f"empty: its template rendered to {items.strip() or 'nothing'}"
     if isinstance(items, LazyXComSequence) and not len(items):
@@ -186,21 +184,21 @@ def _why_missing(value: Any) -> str:
 
 
 def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
-    """Refuse the output of a mapped task of which some instances gave none."""
+    """Refuse the output of a mapped task if some of its instances returned nothing."""
     missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, MaskedContacts) else value)))
     if not missing:
         return
     why = f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
     if arguments.on_missing_exclusions != "ignore":
         raise OutboundBotContactsError(
-            f"{label}: {why}, so whoever they mean might be called; let each return a list, perhaps an empty one, or"
-            " pass on_missing_exclusions='ignore'. Nobody was called"
+            f"{label}: {why}, so the people they exclude might be called; let each return a list, which may be empty,"
+            " or pass on_missing_exclusions='ignore'. Nobody was called"
         )
-    arguments.log.warning("%s: %s; nobody is left out by those, as on_missing_exclusions='ignore' says", label, why)
+    arguments.log.warning("%s: %s; they exclude nobody, because on_missing_exclusions='ignore'", label, why)
 
 
 def _mapped_outputs(value: Any) -> Iterator[Any]:
-    """Outputs of mapped tasks in a value that Airflow looked up, also behind ``.map()``, ``.zip()`` and the like."""
+    """Yield the outputs of mapped tasks in a value that Airflow resolved, also within ``.map()``, ``.zip()`` etc."""
     from airflow.sdk.definitions import xcom_arg
     from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
@@ -212,10 +210,10 @@ def _mapped_outputs(value: Any) -> Iterator[Any]:
 
 
 def _missing_instances(outputs: Any) -> int:
-    """How many instances of a mapped task gave no output: Airflow's sequence of outputs is shorter by as many."""
+    """Return how many instances of a mapped task have no output: Airflow's sequence of outputs leaves them out."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    task = outputs._xcom_arg.operator  # noqa: SLF001 - nothing public says whose outputs they are
+    task = outputs._xcom_arg.operator  # noqa: SLF001 - there is no public way to find the task
     which: dict[str, Any] = {
         "dag_id": task.dag_id,
         "task_ids": [task.task_id],
@@ -227,9 +225,9 @@ def _missing_instances(outputs: Any) -> int:
 
 def _why_no_file(path: Any, label: str) -> str:
     """
-    Why a path names no file, in words; empty if it names one.
+    Return why a path names no file; an empty text if it names one.
 
-    :raises OutboundBotContactsError: that cannot be found out, or the path is a template.
+    :raises OutboundBotContactsError: the path cannot be read, or is a template.
     """
     shown = redact(str(path))
     if "{{" in shown or "{%" in shown:
@@ -238,7 +236,7 @@ def _why_no_file(path: Any, label: str) -> str:
         return ""
     try:
         try:
-            # Asked for itself: exists() of an object store takes "access denied" for "not there".
+            # Not exists(), which treats "access denied" by an object store as "does not exist".
             path.stat()
         except FileNotFoundError:
             if not _PATTERN.search(str(path)):
@@ -253,7 +251,7 @@ def _why_no_file(path: Any, label: str) -> str:
 
 
 def _has_file(base: Any, found: Iterable[Any]) -> bool:
-    """Whether there is a file among ``found`` that is not hidden, as readers of folders mean it."""
+    """Return whether ``found`` contains a file that is not hidden, by the same rule as the readers of folders."""
     above = len(str(base).rstrip("/"))
     return any(
         not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/")) and file.is_file()
@@ -265,13 +263,13 @@ def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
     if columns is None or isinstance(columns, Mapping):
         return columns
     raise OutboundBotConfigError(
-        f"{label}: a {type(columns).__name__} is not a dictionary; give for example {{'phone': 'Mobile No.'}}."
+        f"{label}: a {type(columns).__name__} is not a dictionary; give e.g. {{'phone': 'Mobile No.'}}."
         " Nobody was called"
     )
 
 
 def oldest_event(contacts: Any, context: Context) -> datetime | None:
-    """When the oldest of the asset events was recorded that contacts come from; ``None`` if they come from none."""
+    """Return when the oldest asset event with contacts was recorded; ``None`` if they come from no asset event."""
     return min((event.timestamp for event in _events(contacts, context)), default=None) if is_asset(contacts) else None
 
 
@@ -283,12 +281,12 @@ def _of_argument(argument: Any, label: str, encoding: str, context: Context, how
 
 
 def _event_paths(asset: Asset, label: str, context: Context) -> list[Any]:
-    """Each file that the asset's events in this run name, once, in the order of the events."""
+    """Return each file named by the asset's events in this run once, in the order of the events."""
     events = _events(asset, context)
     if not events:
         raise OutboundBotContactsError(
             f"{label}: no event of {_shown(asset)} belongs to this run; schedule the DAG on it, "
-            "or pass contacts_path in runs that are triggered by hand"
+            "or pass contacts_path in manual runs"
         )
     named: dict[str, Any] = {}
     for event in events:
@@ -312,7 +310,7 @@ def _shown(asset: Asset) -> str:
 
 
 class _Query:
-    """Rows of a query, by a cursor of the server where its driver has one."""
+    """Rows of a query, read with a server-side cursor if the driver has one."""
 
     label = "contacts_sql"
     name = ""
@@ -322,13 +320,13 @@ class _Query:
         if not isinstance(sql, str) or not sql.strip():
             raise OutboundBotConfigError("contacts_sql: empty; pass a SELECT statement")
         if not conn_id:
-            raise OutboundBotConfigError("sql_conn_id: name the connection that contacts_sql is for")
+            raise OutboundBotConfigError("sql_conn_id: missing; give the connection for contacts_sql")
         self._sql = sql.strip().rstrip(";")
         self._conn_id = conn_id
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         with connect(self._conn_id, "contacts_sql", OutboundBotContactsError) as connection:
-            # Without parameters a percent sign is a percent sign.
+            # Without parameters a percent sign needs no escaping.
             options = {"stream_results": True, "no_parameters": True}
             with closing(connection.execution_options(**options).exec_driver_sql(self._sql)) as result:
                 if not result.returns_rows:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.control import JobCommand
     from airflow_provider_outbound.core.models.job import JobGroup
 
-#: How long an action may take to have its effect: calls on the line are spoken to their end.
+#: How long an action may take to have its effect: calls in progress are not interrupted.
 TIMEOUT = timedelta(minutes=15)
 
 
@@ -29,21 +29,21 @@ class JobControlOperator(OutboundBotOperator):
     """
     Base of the operators that act on jobs already assigned.
 
-    :param job_group_id: The group, or what another of our tasks returned.
-    :param job_ids: Jobs, by the service's ids; an empty list is none.
-    :param reference_ids: Jobs, by the contacts' reference ids; an empty list is none.
+    :param job_group_id: The group, or the return value of another task of this provider.
+    :param job_ids: Jobs by the service's ids; an empty list selects none.
+    :param reference_ids: Jobs by the contacts' reference ids; an empty list selects none.
     :param all_jobs: All jobs of the group that have not ended.
-    :param wait_for_completion: Whether to wait until it has taken effect.
+    :param wait_for_completion: Whether to wait until the action has taken effect.
     :param deferrable: Wait in the triggerer and hold no worker.
-    :param timeout: Longest wait; the task fails then, and acts again if it is tried again, which does no harm.
-    :param poll_interval: Seconds between two looks.
+    :param timeout: Longest wait; then the task fails. A retry repeats the action, which does no harm.
+    :param poll_interval: Interval between two polls of the API (seconds).
     :return: ``job_group_id``, ``requested`` (``None`` for all), and the group's counts afterwards: ``total``,
         ``scheduling``, ``executing``, ``paused``, ``failed``, ``cancelled``, ``completed``.
     """
 
     template_fields: Sequence[str] = ("job_group_id", "job_ids", "reference_ids", "instance_id", "outboundbot_conn_id")
     action: ClassVar[str]
-    #: Whether it needs a ledger that can be read whole. Calls must be stopped with whatever keys there are.
+    #: Whether the ledger must be completely readable. Stopping calls must work with a missing key.
     requires_keys: ClassVar[bool] = False
 
     def __init__(
@@ -70,7 +70,7 @@ class JobControlOperator(OutboundBotOperator):
         self.poll_interval = poll_interval
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Act, then wait for the effect."""
+        """Send the action, then wait until it has taken effect."""
         return self._control(context)
 
     def execute_complete(
@@ -79,9 +79,9 @@ class JobControlOperator(OutboundBotOperator):
         event: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """
-        Go on when the trigger's event has come.
+        Resume after the trigger's event.
 
-        :param event: See :class:`OutboundBotJobsSteeredTrigger`; ``None`` from a triggerer that lost it.
+        :param event: See :class:`OutboundBotJobsSteeredTrigger`; ``None`` if the triggerer lost it.
         """
         if event is None:
             return self._control(context)
@@ -94,7 +94,7 @@ class JobControlOperator(OutboundBotOperator):
             return self._result(self._command())
 
     def check(self, group: JobGroup, context: Context) -> None:
-        """Refuse what must not be done now."""
+        """Raise if the action must not be sent now."""
 
     def _control(self, context: Context) -> dict[str, Any]:
         self.hook.require_keys = self.requires_keys
@@ -105,7 +105,7 @@ class JobControlOperator(OutboundBotOperator):
             if not command.is_empty:
                 command.send(hook.client, hook.ledger, lambda group: self.check(group, context))
                 command = command.by_job_id(hook.client, hook.ledger)
-        # Anew: a wait needs the ledger only where the connection limits requests.
+        # Opened again on use: a wait needs the ledger only if the connection limits requests.
         with self.hook:
             if self.wait_for_completion and not command.is_empty:
                 self._wait(command)
@@ -120,7 +120,7 @@ class JobControlOperator(OutboundBotOperator):
         check_seconds(self.poll_interval, "poll_interval")
         if self.all_jobs == (self.job_ids is not None or self.reference_ids is not None):
             raise OutboundBotConfigError(
-                f"{self.action}: say which jobs: job_ids, reference_ids, or all_jobs=True for the whole group"
+                f"{self.action}: select jobs by job_ids, reference_ids, or all_jobs=True for the whole group"
             )
         record = self.hook.ledger.groups.get(job_group_id)
         return JobCommand(
@@ -153,8 +153,8 @@ class JobControlOperator(OutboundBotOperator):
     def _too_late(self, remaining: int | None) -> JobGroupTimeoutError:
         jobs = "an unknown number of" if remaining is None else remaining
         return JobGroupTimeoutError(
-            f"job group {named_group(self.job_group_id)}: {self.action}: {jobs} jobs are not as asked for after"
-            f" {self.timeout}; their calls go on, or contacts are still being assigned: try again, or allow a longer"
+            f"job group {named_group(self.job_group_id)}: {self.action}: no effect yet on {jobs} jobs after"
+            f" {self.timeout}; their calls continue, or contacts are still being assigned: try again, or allow a longer"
             " timeout"
         )
 
@@ -169,9 +169,9 @@ class JobControlOperator(OutboundBotOperator):
 
 class OutboundBotSuspendJobsOperator(JobControlOperator):
     """
-    Hold jobs back: they are not dialled until they are resumed. A call on the line is finished first.
+    Suspend jobs: they are not dialled until they are resumed. Calls in progress are not interrupted.
 
-    Arguments and result are those of :class:`JobControlOperator`.
+    Arguments and return value are those of :class:`JobControlOperator`.
     """
 
     action = "suspend"
@@ -179,11 +179,11 @@ class OutboundBotSuspendJobsOperator(JobControlOperator):
 
 class OutboundBotResumeJobsOperator(JobControlOperator):
     """
-    Let suspended jobs go on.
+    Resume suspended jobs.
 
-    Other arguments and the result are those of :class:`JobControlOperator`.
+    Other arguments and the return value are those of :class:`JobControlOperator`.
 
-    :param max_run_age: How long after the moment that the DAG run stands for people may still be called.
+    :param max_run_age: How long after the time that the DAG run stands for people may still be called.
     :param allow_backfill: Whether a backfill may call people.
     """
 
@@ -196,7 +196,7 @@ class OutboundBotResumeJobsOperator(JobControlOperator):
         self.allow_backfill = allow_backfill
 
     def check(self, group: JobGroup, context: Context) -> None:
-        """Resumed jobs are dialled, so the rules about late runs and the connection's calling hours apply."""
+        """Check the rules about late runs and the connection's calling hours, because resumed jobs are dialled."""
         from airflow_provider_outbound.core.rules import check_resume
 
         now = datetime.now(UTC)
@@ -207,9 +207,9 @@ class OutboundBotResumeJobsOperator(JobControlOperator):
 
 class OutboundBotCancelJobsOperator(JobControlOperator):
     """
-    End jobs for good. A call on the line is finished first.
+    Cancel jobs permanently. Calls in progress are not interrupted.
 
-    Arguments and result are those of :class:`JobControlOperator`.
+    Arguments and return value are those of :class:`JobControlOperator`.
     """
 
     action = "cancel"

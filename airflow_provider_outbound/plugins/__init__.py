@@ -1,3 +1,3 @@
-"""What Airflow loads by the entry point ``airflow.plugins``."""
+"""Modules that Airflow loads through the entry point ``airflow.plugins``."""
 
 from __future__ import annotations

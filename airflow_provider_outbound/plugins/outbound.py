@@ -6,6 +6,6 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class OutboundPlugin(AirflowPlugin):
-    """Makes the package known to Airflow as a plugin; it adds no pages yet."""
+    """Registers the package with Airflow as a plugin; it adds no pages."""
 
     name = "outbound"

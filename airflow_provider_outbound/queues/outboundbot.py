@@ -1,7 +1,7 @@
 """
-Events of calls as one of Airflow's message queues.
+Call events as one of Airflow's message queues.
 
-Needs ``apache-airflow-providers-common-messaging`` (extra ``messaging``); without it Airflow passes over this module.
+Needs ``apache-airflow-providers-common-messaging`` (extra ``messaging``); without it Airflow skips this module.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 class OutboundBotMessageQueueProvider(BaseMessageQueueProvider):
     """
-    Makes ``MessageQueueTrigger(scheme="outboundbot", subscription="crm")`` an :class:`OutboundBotCallEventTrigger`.
+    Maps ``MessageQueueTrigger(scheme="outboundbot", subscription="crm")`` to :class:`OutboundBotCallEventTrigger`.
 
-    All arguments but ``scheme`` are the trigger's.
+    All arguments except ``scheme`` are those of the trigger.
     """
 
     scheme = "outboundbot"
 
     def trigger_class(self) -> type[BaseEventTrigger]:
-        """The trigger that reads the queue."""
+        """Return the trigger that reads the queue."""
         from airflow_provider_outbound.triggers.outboundbot import OutboundBotCallEventTrigger
 
         return OutboundBotCallEventTrigger

@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.complete import Completion, Summary
 
-#: How long after the end of a group's window its last calls and messages may take.
+#: How long last calls and messages may take after the end of a group's window.
 TIMEOUT_MARGIN = timedelta(hours=2)
-#: How long to wait for a group to end once its jobs are cancelled, and how often to look (seconds): calls under way
-#: are spoken to their end.
+#: How long to wait for a group to end after its jobs were cancelled, and the poll interval (seconds): calls in progress
+#: are not interrupted.
 CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
 
 
 class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
-    """A sensor's ``timeout`` is over. Airflow does not try a sensor again that timed out."""
+    """A sensor timed out. Airflow does not retry a sensor that timed out."""
 
 
 class OutboundBotJobCompleteSensor(BaseSensorOperator):
@@ -51,22 +51,23 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     completed), ``by_status``, ``by_failure_reason``, ``by_call_status`` (of each job's last call), ``started_at``,
     ``ended_at`` (ISO 8601, UTC), ``recovered`` (results that came from the API and not by a message), ``unresolved``
     (contacts whose status is unknown: they may or may not have been assigned; not part of the total), ``mismatch``
-    (the service ended otherwise than assigned), ``timed_out`` and ``group_cancelled``.
+    (the service ended with other jobs than were assigned), ``timed_out`` and ``group_cancelled``.
 
-    :param job_group_id: The group, or what the operator that made it returned. Templated.
-    :param expected_jobs: How many jobs the group must have, where others than this ledger's tasks assign.
-    :param instance_id: The group's bot instance; ``None``: as the ledger or the connection says. Templated.
-    :param outboundbot_conn_id: Connection to the API. Templated.
-    :param rocketmq_conn_id: Connection to the messages; ``None`` to ask the API alone. Templated.
-    :param deferrable: Wait in the triggerer. Otherwise ``mode`` says how to wait, ``reschedule`` unless given.
+    :param job_group_id: The group, or the return value of the operator that created it. Templated.
+    :param expected_jobs: The number of jobs the group must have, if other programs than this ledger's tasks assign.
+    :param instance_id: The group's bot instance; ``None`` for the ledger's, or else the connection's. Templated.
+    :param outboundbot_conn_id: Connection of type ``outboundbot``. Templated.
+    :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` to use only the API. Templated.
+    :param deferrable: Wait in the triggerer. Otherwise wait according to ``mode``, by default ``reschedule``.
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
-        A sensor that timed out is not tried again, whatever its ``retries``, as Airflow's own.
-    :param on_timeout: ``fail``; ``partial``: succeed with what there is; ``cancel``: as much, with the rest cancelled.
-    :param on_cancelled: ``fail`` or ``succeed`` if the whole group was cancelled; single jobs may always be.
-    :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example those that the
-        assigning task was asked to hold.
+        A sensor that timed out is not retried, whatever its ``retries``, like all Airflow sensors.
+    :param on_timeout: ``fail``; ``partial``: succeed with the results so far; ``cancel``: also cancel the other jobs.
+    :param on_cancelled: ``fail`` or ``succeed`` if the group was cancelled as a whole. Single jobs may always be
+        cancelled.
+    :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example because the
+        assigning task was asked to hold them.
     :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits, by marking it failed or
-        successful; clearing it ends nothing. Before Airflow 3.3 a deferred task cannot know.
+        successful. Clearing the task cancels nothing. Before Airflow 3.3 a deferred task is not notified.
     """
 
     template_fields: Sequence[str] = (
@@ -96,7 +97,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         mode: str = "reschedule",
         **kwargs: Any,
     ) -> None:
-        if timeout is not None:  # before Airflow 3.3 the base class takes no None
+        if timeout is not None:  # before Airflow 3.3 the base class does not accept None
             kwargs["timeout"] = timeout
         super().__init__(mode=mode, **kwargs)
         self.job_group_id = job_group_id
@@ -116,7 +117,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self._check_arguments()
         with self._waiting():
             if not self.deferrable:
-                # This sensor keeps its own deadline, which the base class must not undercut.
+                # This sensor has its own deadline; the base class must not time out earlier.
                 self.timeout = timedelta(days=3650).total_seconds()
                 return super().execute(context)
             summary = self._completion.check()
@@ -145,9 +146,9 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         deadline: str | None = None,
     ) -> Any:
         """
-        Go on when the trigger's event has come.
+        Resume after the trigger's event.
 
-        :param event: See :class:`OutboundBotJobCompleteTrigger`; ``None`` from a triggerer that lost it.
+        :param event: See :class:`OutboundBotJobCompleteTrigger`; ``None`` if the triggerer lost it.
         :param deadline: When to give up, ISO 8601.
         """
         with self._waiting():
@@ -173,13 +174,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                     self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
 
     def _report_trouble(self) -> None:
-        """Log what keeps messages from coming; each once, and once again in each new process of a rescheduled task."""
+        """Log why no messages come, once per reason in each process of a rescheduled task."""
         if self.rocketmq_conn_id is None or config.load().collector != "external":
             return
         try:
             trouble = self.hook.ledger.collectors.read().why_nothing_comes(self.rocketmq_conn_id)
         except LedgerUnavailableError:
-            # The look before has logged it.
+            # Already logged by the check of the group.
             return
         if trouble and trouble != self._reported_trouble:
             self.log.warning("Job group %s: no messages come: %s", self._group_id, trouble)
@@ -187,14 +188,14 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     @cached_property
     def hook(self) -> OutboundBotHook:
-        """Connection, client and ledger."""
+        """The hook of the connection, which owns client and ledger."""
         return OutboundBotHook(self.outboundbot_conn_id)
 
     def _take_up_corrections(self) -> None:
         """
-        Look the connection up again once an interval: in mode ``poke`` one process waits for as long as it takes.
+        Look up the connection again once per interval: in mode ``poke`` one process waits all the time.
 
-        The old client goes with the old hook, between two requests.
+        The old client is replaced together with the old hook, between two requests.
         """
         now = time.monotonic()
         if now - self._looked_up_at < self._settings.reconcile_interval:
@@ -204,17 +205,17 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         try:
             is_as_before = hook.settings.client == self.hook.settings.client
         except OutboundBotError as error:
-            self.log.warning("Job group %s: the wait goes on with its connection as it was: %s", self._group_id, error)
+            self.log.warning("Job group %s: the wait continues, its connection unchanged: %s", self._group_id, error)
             return
         if not is_as_before:
             self.log.info(
-                "Job group %s: the connection has been changed; the wait uses it from here on", self._group_id
+                "Job group %s: the connection has been changed; the wait uses it from this point on", self._group_id
             )
             self._let_go()
             self.hook = hook
 
     def _let_go(self) -> None:
-        """Leave no connection open behind."""
+        """Close all connections."""
         self.hook.close()
         for name in ("hook", "_completion", "_settings"):
             vars(self).pop(name, None)
@@ -233,7 +234,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     @property
     def _group_id(self) -> str:
-        # Read where it is needed: a task that resumes has rendered its templates anew.
+        # Read on use, because a resumed task renders its templates again.
         return named_group(self.job_group_id)
 
     @property
@@ -258,7 +259,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Leave no connection to the ledger open behind; a group that failed is a skip where the author said so."""
+        """Close the ledger at the end; skip instead of failing for a failed group if the author asked for that."""
         try:
             yield
         except JobGroupFailedError as error:
@@ -276,13 +277,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         check_choice(self.on_unresolved_jobs, "on_unresolved_jobs", ("fail", "accept"))
 
     def _deadline(self, started_at: datetime) -> datetime:
-        """When to give up: as the author said, else some time after the group's window, else as Airflow is set."""
+        """Return when to give up: by ``timeout``, or some time after the group's window, or by Airflow's default."""
         if self.wait_timeout is not None:
             wait = self.wait_timeout
             return started_at + (wait if isinstance(wait, timedelta) else timedelta(seconds=wait))
         ends_at = self._completion.ends_at()
         if ends_at is not None:
-            # A sensor that begins late still has the margin: results may have to be fetched.
+            # A sensor that starts late still gets the margin, because results may have to be fetched.
             return max(ends_at, started_at) + TIMEOUT_MARGIN
         return started_at + timedelta(seconds=conf.getfloat("sensors", "default_timeout"))
 
@@ -303,49 +304,49 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         )
 
     def _finish(self, summary: Summary) -> Summary:
-        """Report a group that has ended; refuse one that the author does not accept."""
+        """Return the summary of a group that has ended; raise if the author does not accept it."""
         from airflow_provider_outbound.core.complete import describe
 
         self.log.info("Job group %s: %s", self._group_id, describe(summary))
         if summary["unresolved"]:
             self.log.warning(
-                "Job group %s: of %d contacts nobody knows whether they were assigned",
+                "Job group %s: the status of %d contacts is unknown: they may or may not have been assigned",
                 self._group_id,
                 summary["unresolved"],
             )
         if summary["mismatch"]:
             self.log.warning(
-                "Job group %s ended otherwise than it was assigned: %s", self._group_id, summary["by_status"]
+                "Job group %s ended with other jobs than were assigned: %s", self._group_id, summary["by_status"]
             )
         if summary["group_cancelled"] and self.on_cancelled == "fail":
             raise JobGroupFailedError(
-                f"job group {self._group_id} was cancelled, with {summary['cancelled']} of {summary['total']} jobs"
+                f"job group {self._group_id} was cancelled with {summary['cancelled']} of {summary['total']} jobs"
                 " still to do; on_cancelled='succeed' accepts that"
             )
         return self._assigned(summary)
 
     def _assigned(self, summary: Summary) -> Summary:
-        """Refuse the end of a group whose contacts were not all assigned."""
+        """Return the summary; raise if not all contacts of the group were assigned."""
         from airflow_provider_outbound.core.complete import check_assigned
 
         check_assigned(self.hook.ledger, summary, accept_unresolved=self.on_unresolved_jobs == "accept")
         return summary
 
     def _time_out(self) -> Summary:
-        """Do what the author wants of a group that has not ended in time."""
+        """Handle a group that has not ended in time, according to ``on_timeout``."""
         completion = self._completion
         if self.on_timeout == "fail":
             summary = completion.summary(timed_out=True)
             raise OutboundBotSensorTimeoutError(
-                f"job group {self._group_id}: {summary['completed']} of {summary['total']} jobs were complete when"
-                " the time was over; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
+                f"job group {self._group_id}: timed out with {summary['completed']} of {summary['total']} jobs"
+                " complete; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
             )
         if self.on_timeout == "cancel":
             self._cancel(completion)
         completion.take_listing()
         summary = completion.summary(timed_out=True)
         self.log.warning(
-            "Job group %s: the time is over with %d of %d jobs complete",
+            "Job group %s: timed out with %d of %d jobs complete",
             self._group_id,
             summary["completed"],
             summary["total"],
@@ -355,10 +356,10 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     def _cancel(self, completion: Completion) -> None:
         if not completion.cancel():
             return
-        self.log.warning("Job group %s: the time is over, its jobs are cancelled", self._group_id)
+        self.log.warning("Job group %s: timed out, so its jobs are cancelled", self._group_id)
         until = time.monotonic() + CANCEL_SECONDS
         while (progress := completion.describe().progress) is not None and progress.unfinished:
             if time.monotonic() >= until:
-                self.log.warning("Job group %s: %d jobs still go on", self._group_id, progress.unfinished)
+                self.log.warning("Job group %s: %d jobs are still running", self._group_id, progress.unfinished)
                 return
             time.sleep(CANCEL_PAUSE)

@@ -31,12 +31,12 @@ class Parameters:
         return value
 
     def flag(self, name: str) -> bool | None:
-        """A boolean; the SDKs send ``True`` with a capital."""
+        """A boolean; the SDKs send ``True`` with a capital letter."""
         value = self.get(name)
         return None if value is None else value.lower() == "true"
 
     def integer(self, name: str, default: int = 0) -> int:
-        """:raises Refusal: the parameter is no number."""
+        """:raises Refusal: the parameter is not a number."""
         value = self.get(name)
         try:
             return default if value is None else int(value)
@@ -51,7 +51,7 @@ class Parameters:
         return values
 
     def names(self, name: str) -> frozenset[str]:
-        """A filter's values: a JSON array or comma separated."""
+        """The values of a filter: a JSON array, or comma separated."""
         text = self.get(name) or ""
         if text.startswith("["):
             return frozenset(json.loads(text))
@@ -71,7 +71,7 @@ Payload = dict[str, Any]
 
 
 def _as_shown(cloud: Cloud, rows: list[dict[str, Any]], action: str) -> list[dict[str, Any]]:
-    """Jobs with their numbers as the service shows them: masked, or without their plus, if a fault says so."""
+    """Rows with the numbers as an active fault changes them: masked, or without the plus sign."""
     if cloud.faults.strikes("numbers_masked", action=action):
         return [answers.change_numbers(row, answers.masked) for row in rows]
     if cloud.faults.strikes("plus_dropped", action=action):
@@ -207,7 +207,7 @@ def query_jobs_with_result(cloud: Cloud, parameters: Parameters) -> Payload:
 
 
 def list_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
-    """ListJobs; ids that are unknown are left out"""
+    """ListJobs; unknown ids are left out"""
     parameters.require("JobId.1")
     ids = parameters.listed("JobId")
     if len(ids) > 99:  # the documented limit
@@ -335,7 +335,7 @@ def list_scripts(cloud: Cloud, parameters: Parameters) -> Payload:
 
 
 def assume_role(cloud: Cloud, parameters: Parameters) -> Payload:
-    """AssumeRole of the token service (2015-04-01): the one key again, with the one token"""
+    """AssumeRole of the token service (2015-04-01); returns the same access key, with the security token"""
     parameters.require("RoleArn")
     parameters.require("RoleSessionName")
     expires = datetime.now(UTC) + timedelta(seconds=parameters.integer("DurationSeconds", 3600))
@@ -351,7 +351,7 @@ def assume_role(cloud: Cloud, parameters: Parameters) -> Payload:
 
 Action = Callable[[Cloud, Parameters], Payload]
 
-#: Actions that name no instance.
+#: Actions without an InstanceId.
 WITHOUT_INSTANCE = frozenset({"AssumeRole"})
 ACTIONS: Mapping[str, Action] = {
     "CreateJobGroup": create_job_group,

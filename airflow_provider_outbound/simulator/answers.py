@@ -1,4 +1,4 @@
-"""The payloads of answers, in the field names of the newer SDK's response models."""
+"""The payloads of answers, with the field names of the newer SDK's response models."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def group_answer(group: Group, *, completed: int | None = None, total: int | Non
     """
     CreateJobGroup's and DescribeJobGroup's JobGroup.
 
-    :param completed: TotalCompleted, if not the number of succeeded jobs.
-    :param total: number of jobs that show, if a listing lags.
+    :param completed: TotalCompleted; ``None``: an answer without Progress.
+    :param total: number of visible jobs, if a listing lags.
     """
     answer = _group_head(group) | {
         "CallingNumbers": list(group.calling_numbers),
@@ -49,7 +49,7 @@ def group_answer(group: Group, *, completed: int | None = None, total: int | Non
         answer["Progress"] = {
             "TotalJobs": len(group.jobs) - hidden,
             "TotalCompleted": min(completed, len(group.jobs) - hidden),
-            # Jobs that do not show yet were assigned last, so they wait.
+            # Jobs that are not visible yet were assigned last, so they are waiting.
             "Scheduling": max(counts["Scheduling"] - hidden, 0),
             "Executing": counts["Executing"],
             "Failed": counts["Failed"],
@@ -128,7 +128,7 @@ def job_answer(job: Job, *, instance_id: str, with_calls: bool) -> dict[str, Any
         "StrategyId": job.group.strategy_id,
         "CallingNumbers": list(job.calling_numbers),
         "Contacts": [contact],
-        # The service mixes its own extras with the caller's.
+        # The service mixes its own extras with the client's.
         "Extras": [
             *({"Key": str(extra["key"]), "Value": str(extra.get("value", ""))} for extra in job.extras),
             {"Key": "TenantId", "Value": "1"},
@@ -189,7 +189,7 @@ def _task(job: Job, call: Call, contact: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_row(job: Job) -> dict[str, Any]:
-    """A row of QueryJobsWithResult; its totals and names differ from the other listings."""
+    """A row of QueryJobsWithResult, whose field names differ from those of the other listings."""
     answer: dict[str, Any] = {"Id": job.job_id, "Status": job.status, "StatusName": job.status}
     if job.failure_reason is not None:
         answer["JobFailureReason"] = job.failure_reason
@@ -233,12 +233,12 @@ def result_row(job: Job) -> dict[str, Any]:
 
 
 def masked(number: str) -> str:
-    """A number as services show it to those who may not see it: ``138****8000``."""
+    """A masked number: ``138****8000``."""
     return f"{number[:3]}****{number[-4:]}"
 
 
 def change_numbers(answer: Any, change: Callable[[str], str]) -> Any:
-    """An answer with every contact's number changed."""
+    """A copy of an answer in which every contact's number is changed."""
     if isinstance(answer, dict):
         return {
             key: change(value) if key in ("PhoneNumber", "CalledNumber") else change_numbers(value, change)
@@ -248,5 +248,5 @@ def change_numbers(answer: Any, change: Callable[[str], str]) -> Any:
 
 
 def page(rows: Sequence[Any], number: int, size: int) -> Sequence[Any]:
-    """Page ``number``, counted from 1."""
+    """The rows of page ``number``, counted from 1."""
     return rows[(number - 1) * size : number * size]

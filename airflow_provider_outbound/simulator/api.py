@@ -1,4 +1,4 @@
-"""The API's wire: requests as the two SDKs send them, the gateway's answers, and the simulator's own controls."""
+"""The HTTP API: requests as the two SDKs send them, the gateway's answers, and the simulator's control routes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airflow_provider_outbound.simulator.cloud import Cloud, Refusal
 from airflow_provider_outbound.simulator.guard import ControlGuard
 from airflow_provider_outbound.simulator.signatures import Gatekeeper
 
-#: The broker's controls: JSON in, JSON out.
+#: Controls the broker: JSON in, JSON out.
 Control = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 _PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -48,7 +48,7 @@ class _Dropped(Response):
 
 
 class _Sound(Response):
-    """A recording, in two parts with a pause between them; or the first alone."""
+    """A recording, in two parts with a pause between them, or only the first part."""
 
     media_type = "audio/x-wav"
 
@@ -73,7 +73,7 @@ class Api:
     The HTTP side of a :class:`Cloud`.
 
     :param latency: seconds added to every answer.
-    :param max_requests_per_second: more are throttled; ``None``: no limit.
+    :param max_requests_per_second: requests above this rate are throttled; ``None``: no limit.
     :param broker_control: answers ``POST /_simulator/broker``.
     """
 
@@ -113,7 +113,7 @@ class Api:
         self.app = ControlGuard(app, "/_simulator")
 
     async def _serve(self, request: Request) -> Response:
-        """One request of an SDK."""
+        """Serve one request of an SDK."""
         body = await request.body()
         raw_pairs = _pairs(request.scope["query_string"].decode("latin-1"))
         query = {unquote_plus(key): unquote_plus(value) for key, value in raw_pairs}
@@ -148,7 +148,7 @@ class Api:
         return JSONResponse(self._common() | payload)
 
     def _broken(self, action: str) -> Response | None:
-        """What a fault answers instead of the service, which has not acted."""
+        """The answer of a fault in place of the service, which has not acted."""
         strikes = self.cloud.faults.strikes
         if strikes("reset", action=action):
             return _Dropped(reset=True)
@@ -162,7 +162,7 @@ class Api:
     def _checked(
         self, request: Request, raw_pairs: list[tuple[str, str]], query: dict[str, str], body: bytes
     ) -> dict[str, str]:
-        """The request's parameters, once its signature is found right."""
+        """The request's parameters, after its signature was checked."""
         form: list[tuple[str, str]] = []
         if body and request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             form = _pairs(body.decode("latin-1"))
@@ -191,7 +191,7 @@ class Api:
     def _later(self, seconds: float, action: str, values: Mapping[str, str]) -> None:
         async def act_late() -> None:
             await asyncio.sleep(seconds)
-            with contextlib.suppress(Refusal):  # nobody listens any more
+            with contextlib.suppress(Refusal):  # there is no client to answer
                 act(self.cloud, action, values)
 
         task = asyncio.get_running_loop().create_task(act_late())
@@ -208,7 +208,7 @@ class Api:
         }
 
     def _refused(self, refusal: Refusal) -> Response:
-        """The gateway's shape, which has no Success field."""
+        """A refusal in the gateway's format, which has no Success field."""
         request_id = self.cloud.new_id().upper()
         answer = {
             "RequestId": request_id,
@@ -277,7 +277,7 @@ class Api:
 
 
 def _finite(text: str) -> float:
-    """A number that a clock can show."""
+    """Parse a finite number, which every setting of the clock must be."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is not a finite number")
@@ -296,5 +296,5 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """Parameters still percent-encoded, empty values too: those are signed as well."""
+    """Percent-encoded parameters, including empty values, which are signed too."""
     return [(key, value) for key, _, value in (part.partition("=") for part in text.split("&") if part)]

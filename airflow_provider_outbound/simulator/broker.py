@@ -1,9 +1,9 @@
 """
-A stand-in for a RocketMQ 5 proxy: the gRPC services that consumers and producers of the Apache client use.
+A simulated RocketMQ 5 proxy: the gRPC services that consumers and producers of the Apache client use.
 
-It shows the real one's bad habits: a consumer group that does not exist and settings lost by a restart both answer
-50001 for ever, an empty poll lasts 5 s at least and is refused (40018) if the client's deadline leaves less, and an
-unacknowledged message returns 2 s after its lease.
+It behaves like a real one in difficult cases. If a consumer group does not exist, or a restart has lost a client's
+settings, every poll is answered with 50001. An empty poll lasts at least 5 s, and is refused (40018) if the client's
+deadline leaves less. An unacknowledged message is redelivered 2 s after its lease.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from airflow_provider_outbound.simulator.protocol import (
 )
 from airflow_provider_outbound.simulator.topics import Delivery, Message, Topic
 
-#: Seconds of a poll, at least and at most, whatever the client asks for.
+#: Minimum and maximum duration of a poll (seconds), whatever the client requests.
 MIN_POLL, MAX_POLL = 5.0, 30.0
 _LOST_SETTINGS = (
     "java.lang.NullPointerException: Cannot invoke "
     '"apache.rocketmq.v2.Settings.getSubscription()" because "settings" is null'
 )
 _OK = wire.Status(code=wire.OK, message="OK")
-#: What a proxy answers to a user it does not know, or to a wrong signature.
+#: The answer of a proxy to an unknown user or a wrong signature.
 _REFUSED = wire.Status(code=wire.UNAUTHORIZED, message="check signature failed")
 
 
@@ -40,7 +40,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
     """
     One proxy with its broker.
 
-    :param port: 0 picks one; :attr:`port` has it once started.
+    :param port: 0 picks a free one; :attr:`port` is set after the start.
     """
 
     def __init__(self, *, port: int, topic: str, consumer_group: str) -> None:
@@ -48,15 +48,15 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         self.topic = topic
         self.consumer_groups = {consumer_group}
         self.topics = {topic: Topic(topic)}
-        #: Client ids whose settings arrived since the last start.
+        #: Settings received since the last start, by client id.
         self._settings: dict[str, wire.Settings] = {}
-        #: Whether nobody's credentials will do.
+        #: Whether all credentials are refused.
         self._is_locked = False
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
         """:raises PortInUseError: the port is taken."""
-        # gRPC complains on standard error in its own words, so the port is tried first.
+        # gRPC writes its own error to standard error, so the port is tried first.
         listen(self.port, "--broker-port").close()
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_MessagingServiceServicer_to_server(self, server)
@@ -65,7 +65,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         self._server = server
 
     async def stop(self) -> None:
-        """Stop at once; polls under way are cut off."""
+        """Stop at once; current polls are cut off."""
         if self._server is not None:
             await self._server.stop(0)
             self._server = None
@@ -77,7 +77,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         await self.start()
 
     def reset(self) -> None:
-        """Forget messages and positions; clients and groups stay."""
+        """Delete messages and positions; clients and groups stay."""
         for topic in self.topics.values():
             topic.log.clear()
             topic.groups.clear()
@@ -91,7 +91,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         keys: tuple[str, ...] = (),
         is_packed: bool = False,
     ) -> str:
-        """Store a message; its id."""
+        """Store a message; returns its id."""
         message_id = f"01{secrets.token_hex(16).upper()}"
         message = Message(message_id=message_id, body=body, tag=tag, keys=keys, is_packed=is_packed)
         self.topics[topic or self.topic].append(message)
@@ -103,9 +103,9 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
 
         ``{"restart": true}``, ``{"stop": true}``, ``{"start": true}``, ``{"reset": true}``, ``{"publish": text}``,
         ``{"create_group": name}``, ``{"delete_group": name}``, ``{"create_topic": name}``, ``{"lock": true}``: refuse
-        everybody's credentials, until ``{"lock": false}``.
+        all credentials, until ``{"lock": false}``.
 
-        :raises ValueError: an unknown order; nothing was done.
+        :raises ValueError: a command is unknown; nothing was done.
         """
         orders = {
             "restart",
@@ -119,7 +119,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
             "lock",
         }
         if unknown := set(wanted) - orders:
-            raise ValueError(f"unknown orders {sorted(unknown)}; known: {', '.join(sorted(orders))}")
+            raise ValueError(f"unknown commands {sorted(unknown)}; known: {', '.join(sorted(orders))}")
         if group := wanted.get("create_group"):
             self.consumer_groups.add(group)
         if group := wanted.get("delete_group"):
@@ -159,10 +159,10 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
             },
         }
 
-    # The services. Names and argument order are the generated ones'.
+    # The gRPC services. Names and argument order are those of the generated code.
 
     async def QueryRoute(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """Where a topic's queues are."""
+        """Return the queues of a topic."""
         topic = request.topic.name
         if self._is_locked:
             return service.QueryRouteResponse(status=_REFUSED)
@@ -183,7 +183,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         return service.QueryRouteResponse(status=_OK, message_queues=[queue])
 
     async def Heartbeat(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """A client says that it lives."""
+        """Answer the heartbeat of a client."""
         group = request.group.name
         if group and group not in self.consumer_groups:
             return service.HeartbeatResponse(
@@ -192,7 +192,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         return service.HeartbeatResponse(status=_OK)
 
     async def Telemetry(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        """Settings arrive and are echoed; those of a group that does not exist are not kept."""
+        """Store and echo the settings of clients; those of a group that does not exist are not stored."""
         client_id = _client_id(context)
         async for command in requests:
             if not command.HasField("settings"):
@@ -205,12 +205,12 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
             yield service.TelemetryCommand(status=_OK, settings=command.settings)
 
     async def NotifyClientTermination(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """A client says goodbye."""
+        """Forget a client that disconnects."""
         self._settings.pop(_client_id(context), None)
         return service.NotifyClientTerminationResponse(status=_OK)
 
     async def ReceiveMessage(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        """A long poll: the status first, then the messages."""
+        """Answer a long poll: first the status, then the messages."""
         refusal, poll = self._check_poll(request, context)
         if refusal is not None:
             yield service.ReceiveMessageResponse(status=refusal)
@@ -232,7 +232,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
             yield service.ReceiveMessageResponse(message=_to_wire(request.message_queue.topic, delivery))
 
     def _check_poll(self, request: Any, context: Any) -> tuple[Any, float]:
-        """Why a poll is refused, or ``None`` and how long it may last."""
+        """Why a poll is refused, or ``None``; and how long it may last, seconds."""
         if self._is_locked:
             return _REFUSED, 0.0
         if _client_id(context) not in self._settings or request.group.name not in self.consumer_groups:
@@ -243,7 +243,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         poll = min(max(wanted, MIN_POLL), MAX_POLL)
         remaining = context.time_remaining()
         if remaining is not None and poll > remaining:
-            # A client's clock starts a little earlier than ours.
+            # The client's deadline began a little earlier than this poll.
             if remaining < MIN_POLL:
                 text = "The deadline time remaining is not enough for polling, please check network condition"
                 return _status(wire.ILLEGAL_POLLING_TIME, text), 0.0
@@ -251,7 +251,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         return None, poll
 
     async def AckMessage(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """Messages are done with."""
+        """Acknowledge messages."""
         group = self.topics[request.topic.name].group(request.group.name)
         entries = []
         for entry in request.entries:
@@ -266,7 +266,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         return service.AckMessageResponse(status=overall, entries=entries)
 
     async def ChangeInvisibleDuration(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """A lease is changed; the handle changes with it."""
+        """Change a lease and its receipt handle."""
         group = self.topics[request.topic.name].group(request.group.name)
         seconds = request.invisible_duration.ToTimedelta().total_seconds()
         delivery = group.extend(request.receipt_handle, seconds)
@@ -276,7 +276,7 @@ class Broker(MessagingServiceServicer):  # type: ignore[misc]  # generated witho
         return service.ChangeInvisibleDurationResponse(status=_OK, receipt_handle=delivery.receipt_handle)
 
     async def SendMessage(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """A producer's messages."""
+        """Store the messages of a producer."""
         entries = []
         for message in request.messages:
             topic = self.topics.get(message.topic.name)
@@ -305,7 +305,7 @@ def _client_id(context: Any) -> str:
 
 def _to_wire(topic: Any, delivery: Delivery) -> Any:
     stored = delivery.message
-    # The client reads the checksum as Java's hexadecimal: upper case, no leading zeros stripped.
+    # The client expects the checksum in upper-case hexadecimal with leading zeros.
     digest = wire.Digest(type=wire.CRC32, checksum=f"{zlib.crc32(stored.body):08X}")
     message = wire.Message(topic=topic, body=stored.body)
     properties = message.system_properties

@@ -1,4 +1,4 @@
-"""The cloud's clock: real time, faster, or moved by hand."""
+"""The service's clock: real time, faster, or moved by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime
 
 class Clock:
     """
-    Time as the simulated service sees it.
+    The clock of the simulated service.
 
-    :param speed: seconds of the service per real second; 0 stands still until :meth:`advance`.
+    :param speed: seconds of the service per real second; 0: the clock stands still until :meth:`advance`.
     :param start_at: aware instant at which the clock starts; default: now.
     """
 
@@ -23,7 +23,7 @@ class Clock:
         self._speed = speed
         self._base = time.time() if start_at is None else start_at.timestamp()
         self._started = time.monotonic()
-        #: Called after the clock was moved, so that sleepers look again.
+        #: Called after the clock was moved, so that waiting tasks wake up.
         self.on_change: Callable[[], None] = lambda: None
 
     @property

@@ -1,4 +1,4 @@
-"""The simulated service itself: what it holds and the rules it keeps. No HTTP here."""
+"""The simulated service: its state and its rules, without HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_outbound.simulator.outcomes import Outcome, outcome_of
 from airflow_provider_outbound.simulator.records import Call, Group, Job
 from airflow_provider_outbound.simulator.strategy import Strategy, StrategyError, parse_strategy
 
-#: Jobs in one AssignJobs request, at most.
+#: Maximum number of jobs in one AssignJobs request.
 MAX_JOBS_PER_REQUEST = 99
 
 
@@ -59,10 +59,10 @@ class Cloud:
     """
     One instance of the service.
 
-    Runs in one event loop and is touched there only.
+    It runs in one event loop and must be used only there.
 
-    :param publish: takes each message's body on its way to the broker.
-    :param recording_url: the address of a recording by its file name.
+    :param publish: publishes a message body to the broker.
+    :param recording_url: returns the URL of a recording by its file name.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Cloud:
     ) -> None:
         self.options = options
         self.clock = clock
-        # One source of chance for each purpose, so that a fault drawn does not change who is called when.
+        # One random generator for each purpose, so that drawing a fault does not change who is called when.
         self._ids = random.Random(f"{options.seed}-ids")
         self.faults = Faults(random.Random(f"{options.seed}-faults"))
         self.post = Post(publish, self.faults)
@@ -93,9 +93,9 @@ class Cloud:
         self.groups: dict[str, Group] = {}
         self.jobs: dict[str, Job] = {}
         self.block_list: dict[str, dict[str, Any]] = {}
-        #: Requests by action, refused ones too.
+        #: Requests by action, including refused ones.
         self.requests: Counter[str] = Counter()
-        #: Requests refused because there were too many.
+        #: The number of throttled requests.
         self.throttled = 0
 
     async def run(self) -> None:
@@ -103,7 +103,7 @@ class Cloud:
         await self.dialler.run()
 
     def reset(self) -> None:
-        """Forget groups, jobs, messages, faults and counts; the clock goes on."""
+        """Delete groups, jobs, messages, faults and counts; the clock continues."""
         self.dialler.reset()
         self.post.clear()
         self.faults.clear()
@@ -114,7 +114,7 @@ class Cloud:
         self.throttled = 0
 
     def new_id(self) -> str:
-        """An id in the service's shape, drawn from the seed."""
+        """An id in the service's format, drawn from the seed."""
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
 
     # Checks
@@ -144,13 +144,13 @@ class Cloud:
             raise Refusal(404, "NotExist.Job", "The specified Job does not exist.") from None
 
     def recorded_call(self, task_id: str) -> Call:
-        """:raises Refusal: no such call, or it has no recording (yet)."""
+        """:raises Refusal: there is no such call, or it has no recording yet."""
         call = self.dialler.calls.get(task_id)
         if call is None or call.recording is None:
             raise Refusal(404, "NotExist.Recording", "The specified Recording does not exist.")
         return call
 
-    # Acting
+    # Actions
 
     def create_group(
         self,
@@ -180,9 +180,9 @@ class Cloud:
 
     def read_jobs(self, jobs_json: Sequence[str]) -> list[Mapping[str, Any]]:
         """
-        Read a request's JobsJson.
+        Parse the JobsJson of a request.
 
-        :raises Refusal: too many, or one that cannot be read.
+        :raises Refusal: there are too many jobs, or one cannot be read.
         """
         if len(jobs_json) > MAX_JOBS_PER_REQUEST:
             raise Refusal(
@@ -200,7 +200,7 @@ class Cloud:
         strategy_json: str | None = None,
         calling_numbers: Sequence[str] = (),
     ) -> list[str]:
-        """Add jobs to a group and plan their calls; their ids in the order of ``jobs``."""
+        """Add jobs to a group and plan their calls; returns their ids in the order of ``jobs``."""
         strategy = _strategy(strategy_json) if strategy_json else group.strategy
         assigned_at = time.monotonic()
         ids = []
@@ -225,7 +225,7 @@ class Cloud:
         return ids
 
     def block(self, entries: Mapping[str, dict[str, Any]]) -> None:
-        """Put numbers on the block list: waiting jobs dial them no more; a call on the line is finished first."""
+        """Add numbers to the block list: waiting jobs do not dial them; a call on the line is finished first."""
         self.block_list.update(entries)
         for job in self.jobs.values():
             if job.phone_number in entries and not job.ended:
@@ -233,7 +233,7 @@ class Cloud:
                 job.outcome = Outcome(attempts=(*had, "ContactBlockList"))
 
     def suspend(self, jobs: Iterable[Job]) -> None:
-        """Hold jobs back; a call on the line is finished first. Jobs that ended stay as they are."""
+        """Suspend jobs; a call on the line is finished first. Ended jobs do not change."""
         for job in jobs:
             if job.status == "Executing":
                 job.pause_wanted = True
@@ -241,7 +241,7 @@ class Cloud:
                 self.dialler.pause(job)
 
     def resume(self, jobs: Iterable[Job]) -> None:
-        """Let jobs go on that were held back."""
+        """Resume suspended jobs."""
         for job in jobs:
             job.pause_wanted = False
             if job.status == "Paused":
@@ -249,7 +249,7 @@ class Cloud:
                 self.dialler.plan(job)
 
     def cancel(self, jobs: Iterable[Job]) -> None:
-        """End jobs; a call on the line is finished first, and counts if it was answered."""
+        """Cancel jobs; a call on the line is finished first, and counts if it was answered."""
         for job in jobs:
             if job.status == "Executing":
                 job.cancel_wanted = True
@@ -260,9 +260,9 @@ class Cloud:
         self, group_id: str | None, *, everything: bool, job_ids: Sequence[str], reference_ids: Sequence[str]
     ) -> list[Job]:
         """
-        The jobs that a SuspendJobs, ResumeJobs or CancelJobs names.
+        The jobs that a SuspendJobs, ResumeJobs or CancelJobs request selects.
 
-        Without a group the whole instance is meant, for reference ids too.
+        Without a group, jobs of the whole instance are selected, also by reference id.
         """
         pool = self.group(group_id).jobs if group_id else list(self.jobs.values())
         if everything:
@@ -272,10 +272,10 @@ class Cloud:
         wanted, references = set(job_ids), set(reference_ids)
         return [job for job in pool if job.job_id in wanted or job.reference_id in references]
 
-    # Reading
+    # Queries
 
     def visible_jobs(self, group: Group, action: str) -> list[Job]:
-        """The group's jobs as ``action`` shows them: lagging or reshuffled if a fault says so."""
+        """The group's jobs as ``action`` lists them: delayed or reordered by an active fault."""
         jobs = group.jobs
         if lag := self.faults.strikes("listing_lag", action=action):
             horizon = time.monotonic() - lag.seconds
@@ -285,7 +285,7 @@ class Cloud:
         return jobs
 
     def counts(self) -> dict[str, Any]:
-        """What is cheap to tell however many jobs there are."""
+        """Counts that are cheap for any number of jobs."""
         return {
             "requests": dict(self.requests),
             "throttled": self.throttled,
@@ -293,7 +293,7 @@ class Cloud:
         }
 
     def state(self) -> dict[str, Any]:
-        """Everything, as JSON: the judge of tests."""
+        """The whole state as JSON, by which tests judge."""
         jobs_per_number: dict[str, list[str]] = {}
         calls_per_number: Counter[str] = Counter()
         for job in self.jobs.values():

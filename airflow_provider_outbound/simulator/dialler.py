@@ -1,4 +1,4 @@
-"""Dials the jobs: windows, attempts, redials, a limit on calls at once, and the messages about all that."""
+"""Dials the jobs: windows, attempts, redials, a limit of simultaneous calls, and the messages about them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from airflow_provider_outbound.simulator.outcomes import NOT_DIALLED, REDIALLED,
 from airflow_provider_outbound.simulator.records import Agenda, Call, Job
 from airflow_provider_outbound.simulator.strategy import day_of
 
-#: How many due entries are worked off before other tasks of the loop get their turn.
+#: The number of due entries that are processed before other tasks of the event loop run.
 _ENTRIES_PER_TURN = 200
 
 
 class Dialler:
     """
-    Works off an agenda of jobs on the cloud's clock.
+    Processes an agenda of jobs by the service's clock.
 
-    Every entry is handled as of the instant it was planned for, not of the instant the loop reached it, so that a
-    fast clock gives the same calls as a slow one.
+    Every entry is processed as of the instant for which it was planned, not of the instant when the event loop reached
+    it, so that a fast clock results in the same calls as a slow one.
 
-    :param call_seconds: mean length of an answered call, in seconds of the cloud's clock.
-    :param concurrency: calls at once.
-    :param recording_url: the address of a recording by its file name.
+    :param call_seconds: mean duration of an answered call, in seconds of the service's clock.
+    :param concurrency: maximum number of simultaneous calls.
+    :param recording_url: returns the URL of a recording by its file name.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Dialler:
         self.calling_number = calling_number
         self.recording_url = recording_url
         self.agenda = Agenda()
-        #: Jobs that are due but found every line busy.
+        #: Jobs that are due and wait for a free line.
         self.ready: deque[tuple[Job, int]] = deque()
         self.lines_in_use = 0
         #: Calls by task id.
@@ -74,7 +74,7 @@ class Dialler:
                 await asyncio.wait_for(self._wake.wait(), delay)
 
     def reset(self) -> None:
-        """Hang up and forget everything."""
+        """Drop all calls and entries."""
         self.agenda.clear()
         self.ready.clear()
         self.calls.clear()
@@ -82,7 +82,7 @@ class Dialler:
         self._wake.set()
 
     def plan(self, job: Job) -> None:
-        """Take a job on: at assignment, and when it is resumed."""
+        """Plan the calls of a job: at assignment, and when it is resumed."""
         now = self.clock.now()
         if job.strategy.end is not None:
             self.agenda.add(max(job.strategy.end, now), "expire", job)
@@ -97,7 +97,7 @@ class Dialler:
         self._tell("JobComplete", job, self.clock.now() if at is None else at)
 
     def pause(self, job: Job) -> None:
-        """Take a job off the agenda until it is planned again."""
+        """Pause a job until it is planned again."""
         job.plan += 1
         job.next_at = None
         job.set_status("Paused")
@@ -207,7 +207,7 @@ class Dialler:
             self._plan_at(job, next_at)
         elif job.attempts_by_day[day_of(at)] >= job.strategy.max_attempts_per_day or job.strategy.end is None:
             self.end(job, *result, at=at)
-        # Else an attempt is left but no window: the job waits for its end, where it expires.
+        # Otherwise an attempt is left but no window: the job waits until it expires at the end of its strategy.
         if job.pause_wanted and not job.ended:
             self.pause(job)
         job.pause_wanted = job.cancel_wanted = False

@@ -2,34 +2,34 @@
 Faults that a test can switch on.
 
 Each is a JSON object under its name; ``true`` stands for ``{}``, a number for ``{"seconds": number}`` in faults that
-take seconds and for ``{"times": number}`` in the others. Common options: ``times`` (how often it strikes; default for
-ever), ``probability`` (default 1), ``actions`` (of API and listing faults: which; default all that make sense).
+take seconds and for ``{"times": number}`` in the others. Common options: ``times`` (how often it occurs; default:
+always), ``probability`` (default 1), ``actions`` (which actions API and listing faults affect; default: all suitable).
 
 API, before acting
     ``throttle``: HTTP 400 Throttling.User (the status is the general gateway's; this product's is not documented).
     ``status_500``, ``status_502``, ``status_503``: an error as JSON. ``html``: HTTP 502 with a page.
     ``reset``: the connection is reset.
 API, after acting
-    ``answer_lost``: the connection closes unanswered. ``late`` (``seconds``): it closes, then the cloud acts.
+    ``answer_lost``: the connection closes unanswered. ``late`` (``seconds``): it closes, then the service acts.
     ``success_false`` (``acts``, default true): HTTP 200 with ``Success: false``.
-    ``throttle_503`` (``acts``, default true): HTTP 503 with the code Throttling.User, as of a gateway that gave up.
+    ``throttle_503`` (``acts``, default true): HTTP 503 with the code Throttling.User, as from a gateway that gave up.
     ``partial_batch``: a random part of the jobs is accepted, then HTTP 500.
     ``ids_shuffled``: AssignJobs' job ids come in random order.
 Listings
-    ``listing_lag`` (``seconds``): jobs show in listings and progress that much later.
-    ``listing_reshuffle``: every request draws a new order.
-    ``latest_task_missing``: QueryJobsWithResult says nothing of the contact and call of a job that was never called;
-    whether the service does is not documented.
-    ``numbers_masked``: phone numbers show as ``138****8000``. ``plus_dropped``: they show without their ``+``.
+    ``listing_lag`` (``seconds``): jobs appear in listings and progress that much later.
+    ``listing_reshuffle``: the order is different in every answer.
+    ``latest_task_missing``: QueryJobsWithResult omits the contact and call of a job that was never called; whether the
+    service does so is not documented.
+    ``numbers_masked``: phone numbers appear as ``138****8000``. ``plus_dropped``: they appear without ``+``.
     ``completed_counts_ended``: TotalCompleted counts every ended job instead of the succeeded ones; the service's
-    documents do not say which of the two it is.
-Messages (``event_types``: which; default all)
+    documentation does not say which of the two it counts.
+Messages (``event_types``: which are affected; default: all)
     ``messages_doubled`` (``new_event_time``, default false): the same body again with a new message id.
     ``messages_late`` (``seconds``). ``messages_reordered`` (``seconds``: within how long, default 1).
     ``messages_withheld``: never published.
-Recordings, when their link is followed
+Recordings, when they are downloaded
     ``recording_missing``: HTTP 404. ``recording_wrong_type``: a page instead of sound. ``recording_truncated``: the
-    connection closes half way. ``recording_slow`` (``seconds``): it takes that long.
+    connection closes half way. ``recording_slow`` (``seconds``): the download takes that long.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ import attrs
 
 _ACTING = frozenset({"AssignJobs"})
 _LISTINGS = frozenset({"ListJobsByGroup", "QueryJobsWithResult"})
-#: Fault name → the actions it strikes unless told otherwise; ``None``: all.
+#: Fault name → the actions it affects by default; ``None``: all.
 _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "throttle": None,
     "status_500": None,
@@ -83,7 +83,7 @@ _OPTIONS = frozenset({"times", "probability", "actions", "seconds", "acts", "new
 
 @attrs.define(kw_only=True)
 class Fault:
-    """One fault that is switched on."""
+    """One active fault."""
 
     times: int | None = None
     probability: float = 1.0
@@ -91,18 +91,18 @@ class Fault:
     seconds: float = 0.0
     #: Whether ``success_false`` and ``throttle_503`` act before they answer.
     acts: bool = True
-    #: Whether a doubled message gets an event time of its own.
+    #: Whether the copy of a message has a different event time.
     new_event_time: bool = False
     event_types: frozenset[str] | None = None
-    #: How often it struck.
+    #: How often it occurred.
     struck: int = 0
 
 
 class Faults:
     """
-    The faults that are switched on.
+    The active faults.
 
-    :param rng: where probabilities are drawn from.
+    :param rng: random generator for probabilities.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -111,9 +111,9 @@ class Faults:
 
     def update(self, wanted: Mapping[str, Any]) -> None:
         """
-        Switch faults on; those not named stay as they are.
+        Switch faults on; faults that are not named do not change.
 
-        ``false`` or ``null`` switches one off, an empty object all.
+        ``false`` or ``null`` switches a fault off, an empty object all faults.
 
         :raises ValueError: an unknown fault or option; nothing was changed.
         """
@@ -132,7 +132,7 @@ class Faults:
         self._faults.clear()
 
     def strikes(self, name: str, *, action: str | None = None, event_type: str | None = None) -> Fault | None:
-        """Draw whether fault ``name`` strikes now, and count it if so."""
+        """Draw whether fault ``name`` occurs now, and count it if so."""
         fault = self._faults.get(name)
         if fault is None or fault.times == 0:
             return None
@@ -148,7 +148,7 @@ class Faults:
         return fault
 
     def state(self) -> dict[str, Any]:
-        """The faults as JSON, with how often each struck."""
+        """The active faults as JSON, with how often each occurred."""
         return {
             name: {
                 key: sorted(value) if isinstance(value, frozenset) else value

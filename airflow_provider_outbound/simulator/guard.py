@@ -1,8 +1,8 @@
 """
 Keeps web pages away from the simulator's control routes.
 
-A page of any site may send requests to this machine's addresses, and one whose name comes to point here may read the
-answers. Programs name the address that they connect to, and browsers say where a request comes from.
+A page of any site can send requests to this machine, and one whose host name is made to resolve to this machine can
+read the answers. The Host header shows the name that was used, and browsers add headers with the origin of a request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
-#: What this machine is called by those who may control the simulator.
+#: Host names that control requests may use.
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 Scope = MutableMapping[str, Any]
@@ -24,8 +24,8 @@ class ControlGuard:
     """
     Refuses requests to the control routes that name another host, or come from a page of another site.
 
-    :param app: Serves the rest.
-    :param prefix: How the paths of the control routes begin.
+    :param app: Serves all other requests.
+    :param prefix: Prefix of the paths of the control routes.
     """
 
     def __init__(self, app: App, prefix: str) -> None:

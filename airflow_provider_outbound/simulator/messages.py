@@ -1,4 +1,4 @@
-"""The messages that the service pushes to RocketMQ, and the faults that befall them on their way."""
+"""The messages that the service publishes to RocketMQ, and the faults that affect them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from airflow_provider_outbound.simulator.faults import Faults
 from airflow_provider_outbound.simulator.records import Call, Job
 
-#: Takes one message body.
+#: Publishes one message body.
 Publish = Callable[[bytes], None]
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def milliseconds(instant: float) -> int:
-    """Unix seconds as the wire's Unix milliseconds."""
+    """Unix seconds as Unix milliseconds, which the service sends."""
     return round(instant * 1000)
 
 
@@ -77,7 +77,7 @@ def _task(call: Call) -> dict[str, Any]:
     task: dict[str, Any] = {
         "id": call.task_id,
         "callId": call.call_id,
-        # The wire's own spelling.
+        # The service's own spelling.
         "planedTime": milliseconds(call.planned_at),
         "actualTime": milliseconds(call.started_at),
     }
@@ -88,18 +88,18 @@ def _task(call: Call) -> dict[str, Any]:
 
 class Post:
     """
-    Carries messages to the broker, through the faults that are switched on.
+    Sends messages to the broker, with the active faults.
 
-    :param publish: takes a message body; called in the event loop, must not block.
+    :param publish: publishes a message body; called in the event loop, must not block.
     """
 
     def __init__(self, publish: Publish, faults: Faults) -> None:
         self._publish = publish
         self._faults = faults
         self._delayed: set[asyncio.TimerHandle] = set()
-        #: Messages handed to the broker, by event type; doubles count twice.
+        #: Messages handed to the broker, by event type; duplicates are counted.
         self.published: Counter[str] = Counter()
-        #: Messages that a fault kept back for good.
+        #: Messages that a fault dropped, by event type.
         self.withheld: Counter[str] = Counter()
 
     def send(self, event: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ class Post:
         self._publish(body)
 
     def clear(self) -> None:
-        """Forget messages under way and all counts."""
+        """Drop delayed messages and reset all counts."""
         for handle in self._delayed:
             handle.cancel()
         self._delayed.clear()

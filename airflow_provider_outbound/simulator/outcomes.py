@@ -1,5 +1,5 @@
 """
-What happens to a number: its last two digits choose.
+Outcomes of phone numbers, chosen by their last two digits.
 
 =======  ==========================================================================================
 digits   outcome (call status; the job's status and failure reason)
@@ -19,15 +19,15 @@ digits   outcome (call status; the job's status and failure reason)
 90-91    CallerNotRegistered, Terminated; job Failed, CallFailed
 92-93    VerificationCancelled, ContactSuspended: not dialled; job Failed, the same reason
 94-97    CallingNumberNotExist, OutOfServiceNoCall, InArrearsNoCall, HighRiskSipCode; job Failed
-98       FutureStatus, FutureReason: values that no document lists
+98       FutureStatus, FutureReason: values that are not documented
 99       no answer, then blocked: NoAnswer at the first attempt, ContactBlockList at the second
 =======  ==========================================================================================
 
-Conversations hit tags too, once the call is answered: ``intent=interested`` (digits 00-19), ``intent=undecided``
-(20-37), ``intent=refused`` with ``do_not_call=yes`` (38-39); others hit none.
+Answered calls also have tags: ``intent=interested`` (digits 00-19), ``intent=undecided`` (20-37), ``intent=refused``
+with ``do_not_call=yes`` (38-39); others have none.
 
-The service's documents do not say which failure reason a busy or unreachable number gives; this table's choice is a
-guess, so nothing should be built on the pairing.
+The service's documentation does not say which failure reason a busy or unreachable number results in. This table is a
+guess, so do not rely on it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from types import MappingProxyType
 
 import attrs
 
-#: Call statuses after which the simulator dials again while its strategy allows.
+#: Call statuses after which the simulator dials again if the strategy allows it.
 REDIALLED = frozenset({"NoAnswer", "Busy", "NotConnected", "PoweredOff"})
-#: Call statuses of attempts that never left the exchange: no Dialing event, no time on the line.
+#: Call statuses of attempts that are not dialled: no Dialing event, no duration.
 NOT_DIALLED = frozenset(
     {
         "EmptyNumber",
@@ -55,7 +55,7 @@ NOT_DIALLED = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What happens to one number."""
+    """The outcome of one number."""
 
     #: Status of each attempt, in order; the last one repeats. Empty: the job ends without any call.
     attempts: tuple[str, ...]
@@ -69,7 +69,7 @@ class Outcome:
 
     def after(self, attempts: int) -> Outcome:
         """
-        What a judge sees once ``attempts`` attempts are allowed.
+        The expected outcome if ``attempts`` attempts are allowed.
 
         :return: an outcome whose ``attempts`` are exactly the calls placed, in order.
         """
@@ -84,7 +84,7 @@ class Outcome:
         return Outcome(attempts=tuple(placed), status=status, failure_reason=reason)
 
 
-#: The failure reason of a job whose last call ended so; everything not listed is CallFailed.
+#: The failure reason of a job by the status of its last call; for all others it is CallFailed.
 _REASONS: Mapping[str, str] = MappingProxyType(
     {
         "NoAnswer": "NoAnswer",
@@ -103,7 +103,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 
 
 def is_answered(status: str) -> bool:
-    """Whether somebody took the call."""
+    """Whether a call with this status was answered."""
     return status.startswith("Succeeded")
 
 
@@ -112,7 +112,7 @@ def job_result(last_call: str, outcome: Outcome) -> tuple[str, str | None]:
     Status and failure reason of a job after its last call.
 
     :param last_call: status of the last call.
-    :param outcome: the number's outcome, whose own reason wins where it names one.
+    :param outcome: the number's outcome, whose failure reason takes precedence if it has one.
     """
     if is_answered(last_call):
         return "Succeeded", None
@@ -184,13 +184,13 @@ OUTCOMES: tuple[Outcome, ...] = _table()
 
 
 def outcome_of(number: str) -> Outcome:
-    """The outcome that a phone number asks for by its last two digits; numbers without them are answered."""
+    """The outcome of a phone number by its last two digits; numbers without them are answered."""
     digits = number[-2:]
     return OUTCOMES[int(digits)] if len(digits) == 2 and digits.isascii() and digits.isdigit() else OUTCOMES[0]
 
 
 def tags_of(number: str) -> dict[str, str]:
-    """The tags that a conversation with a number hits; numbers without last digits are as 00."""
+    """The tags of an answered call to a number; numbers without last digits count as 00."""
     digits = number[-2:]
     last = int(digits) if len(digits) == 2 and digits.isascii() and digits.isdigit() else 0
     if last < 20:
@@ -202,7 +202,7 @@ def tags_of(number: str) -> dict[str, str]:
 
 def expected_outcome(number: str, max_attempts: int = 1) -> Outcome:
     """
-    The judge: how a job for ``number`` ends if nothing stops it early.
+    The expected outcome of a job for ``number`` if nothing ends it early, by which tests judge.
 
     :param number: phone number as assigned.
     :param max_attempts: attempts that the strategy allows; 1 without a strategy.

@@ -1,4 +1,4 @@
-"""Ports of this machine."""
+"""Listening sockets on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def listen(port: int, option: str) -> socket.socket:
     :param option: the option that chose the port, for the message.
     :raises PortInUseError: the port is taken.
     """
-    # Named as TCP, or asyncio leaves Nagle's algorithm on and every answer takes 40 ms.
+    # With the protocol named, asyncio disables Nagle's algorithm; otherwise every answer would take 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""Publishes messages to a RocketMQ elsewhere, instead of the stand-in, by either client."""
+"""Publishes messages to a real RocketMQ instead of the simulated broker, with either client."""
 
 from __future__ import annotations
 
@@ -22,42 +22,43 @@ log = logging.getLogger(__name__)
 _BATCH = 32
 _TIMEOUT = 10.0
 _RETRY_SECONDS = 1.0
-#: Largest body (bytes): what a broker takes unless it is told otherwise.
+#: Largest body (bytes) that a broker accepts by default.
 _MAX_BODY = 4 * 1024 * 1024
 
 
 class PublishError(RuntimeError):
-    """The broker cannot be published to; the message says why."""
+    """Messages cannot be published to the broker; the error message explains why."""
 
 
 @attrs.frozen(kw_only=True)
 class Outgoing:
-    """A message to be sent."""
+    """A message to send."""
 
     body: bytes = attrs.field(repr=False)
     tag: str = ""
 
 
 class _Client(Protocol):
-    """A way to the broker."""
+    """A connection to the broker."""
 
     async def open(self) -> None:
-        """:raises PublishError: there is none."""
+        """:raises PublishError: the broker cannot be reached."""
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """:raises PublishError: the messages were not taken, or not all."""
+        """:raises PublishError: not all messages were accepted."""
 
     async def close(self) -> None:
-        """Let go."""
+        """Disconnect."""
 
 
 class Publisher:
     """
-    Sends to one topic, in order, retrying until it is stopped.
+    Sends messages to one topic, in order; retries until it is stopped.
 
     :param address: ``grpc://HOST:PORT`` of a proxy, or ``remoting://HOST:PORT`` of a name server.
     :param topic: The topic, which must exist.
-    :param librocketmq: Path of librocketmq.so, for ``remoting`` only; else the package's own is used, or the machine's.
+    :param librocketmq: Path of librocketmq.so, for ``remoting``; default: that of the Python package, or on the library
+        path.
     :raises PublishError: the address is not understood.
     """
 
@@ -78,12 +79,12 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """:raises PublishError: the broker does not answer, or does not know the topic."""
+        """:raises PublishError: the broker does not answer, or has no such topic."""
         await self._client.open()
         self._task = asyncio.create_task(self._send_all())
 
     async def stop(self) -> None:
-        """Stop; messages not sent yet are dropped."""
+        """Stop; messages that have not been sent are dropped."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -98,12 +99,12 @@ class Publisher:
         await self._queue.join()
 
     async def control(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Another's broker takes no orders from here, except to publish."""
+        """Publish a message; a broker that is not ours cannot be controlled."""
         if text := wanted.get("publish"):
             self.publish(str(text).encode())
         if unknown := set(wanted) - {"publish", "reset"}:
             raise ValueError(
-                f"orders {sorted(unknown)} are for the simulator's own broker; this one publishes elsewhere"
+                f"commands {sorted(unknown)} are for the simulator's own broker; this one publishes to another broker"
             )
         return {"endpoint": self.endpoint, "topic": self.topic, "sent": self.sent, "waiting": self._queue.qsize()}
 
@@ -124,13 +125,13 @@ class Publisher:
         try:
             await self._client.send(messages)
         except PublishError as error:
-            log.warning("Cannot publish to %s (%s); trying again", self.endpoint, error)
+            log.warning("Cannot publish to %s (%s); will try again", self.endpoint, error)
             return False
         return True
 
 
 class _GrpcClient:
-    """The protocol of RocketMQ 5's proxy."""
+    """The gRPC protocol of a RocketMQ 5 proxy."""
 
     def __init__(self, endpoint: str, topic: str) -> None:
         self._endpoint = endpoint
@@ -199,7 +200,7 @@ class _GrpcClient:
 
 
 class _RemotingClient:
-    """The 4.x protocol, by librocketmq. Its producer refuses empty bodies."""
+    """The 4.x protocol, with librocketmq, whose producer rejects empty bodies."""
 
     def __init__(self, endpoint: str, topic: str, librocketmq: str | None) -> None:
         self._endpoint = endpoint
@@ -221,7 +222,7 @@ class _RemotingClient:
             raise PublishError(" ".join(str(error).split())) from error
 
     async def close(self) -> None:
-        # Not destroyed: the library's function for that reads memory that it has freed.
+        # The producer is not destroyed: the library's function for that reads memory that it has freed.
         if self._library is not None:
             await asyncio.to_thread(self._library.functions.ShutdownProducer, self._producer)
 

@@ -1,4 +1,4 @@
-"""Recordings: links that look signed and expire, and a short real WAV file behind each."""
+"""Recordings: signed links that expire, each to a short WAV file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import time
 import wave
 from urllib.parse import urlencode
 
-#: Seconds for which a link is good.
+#: Seconds for which a link is valid.
 LINK_SECONDS = 3600
 _RATE = 8000
 
 
 def link(base: str, name: str, *, access_key_id: str, secret: str) -> str:
-    """The address of a recording."""
+    """The signed URL of a recording."""
     expires = str(int(time.time()) + LINK_SECONDS)
     query = {"Expires": expires, "OSSAccessKeyId": access_key_id, "Signature": _signature(name, expires, secret)}
     return f"{base}/recordings/{name}?{urlencode(query)}"

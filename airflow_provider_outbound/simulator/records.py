@@ -1,4 +1,4 @@
-"""What the simulated service remembers: job groups, jobs and calls."""
+"""The state of the simulated service: job groups, jobs and calls."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import attrs
 from airflow_provider_outbound.simulator.outcomes import Outcome
 from airflow_provider_outbound.simulator.strategy import Strategy
 
-#: Job statuses after which nothing more happens.
+#: Final statuses of a job.
 ENDED = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
 @attrs.define(kw_only=True, eq=False)
 class Call:
-    """One attempt to reach a contact (the API's and the messages' "task")."""
+    """One attempt to reach a contact (a "task" in the API and in messages)."""
 
     task_id: str
     call_id: str
     calling_number: str
     called_number: str
     status: str = "Executing"
-    #: Unix seconds on the cloud's clock.
+    #: Unix seconds on the service's clock.
     planned_at: float
     started_at: float
     answered_at: float | None = None
@@ -43,7 +43,7 @@ class Call:
 
 @attrs.define(kw_only=True, eq=False)
 class Job:
-    """One contact to be reached."""
+    """One contact to be called."""
 
     job_id: str
     group: Group = attrs.field(repr=False)
@@ -54,16 +54,16 @@ class Job:
     outcome: Outcome
     #: Real seconds (monotonic) at assignment, for listings that lag.
     assigned_at: float
-    #: When the next attempt is planned, Unix seconds on the cloud's clock.
+    #: When the next attempt is planned, Unix seconds on the service's clock.
     next_at: float | None = None
     failure_reason: str | None = None
     status: str = "Scheduling"
     calls: list[Call] = attrs.field(factory=list)
     attempts_by_day: Counter[date] = attrs.field(factory=Counter)
-    #: Asked for while a call is on the line: takes effect when it ends.
+    #: Requested during a call; takes effect when it ends.
     pause_wanted: bool = False
     cancel_wanted: bool = False
-    #: Counts plans, so that an outdated entry of the dialler's heap is known as such.
+    #: Counts plans, so that outdated entries of the dialler's heap are recognised.
     plan: int = 0
 
     @property
@@ -73,16 +73,16 @@ class Job:
 
     @property
     def reference_id(self) -> str:
-        """The caller's own id of the contact."""
+        """The client's own id of the contact."""
         return str(self.contacts[0]["referenceId"])
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens to the job."""
+        """Whether the status is final."""
         return self.status in ENDED
 
     def set_status(self, status: str, failure_reason: str | None = None) -> None:
-        """Change the status, and the group's counts with it."""
+        """Change the status and the group's counts."""
         self.group.counts[self.status] -= 1
         self.group.counts[status] += 1
         self.status = status
@@ -112,12 +112,12 @@ class Group:
     calls: int = 0
     #: Jobs by status.
     counts: Counter[str] = attrs.field(factory=Counter)
-    #: A status that the jobs do not explain.
+    #: A status that replaces the one derived from the jobs.
     forced_status: str | None = None
 
     @property
     def status(self) -> str:
-        """The group's status, derived from its jobs unless a test has put one."""
+        """The group's status, derived from its jobs unless a test has set one."""
         if self.forced_status is not None:
             return self.forced_status
         waiting, executing, paused = (self.counts[name] for name in ("Scheduling", "Executing", "Paused"))
@@ -127,7 +127,7 @@ class Group:
         if executing:
             return "Executing"
         if waiting:
-            # Between two attempts a group goes on executing.
+            # A group is executing between two attempts too.
             return "Executing" if self.calls else "Scheduling"
         if paused:
             return "Paused"
@@ -136,7 +136,7 @@ class Group:
 
 @attrs.define(kw_only=True, eq=False)
 class Agenda:
-    """What the dialler does next, earliest first; entries of one instant keep their order."""
+    """The dialler's next actions, earliest first; entries of the same instant keep their order."""
 
     _heap: list[tuple[float, int, str, Job, int]] = attrs.field(factory=list)
     _order: Any = attrs.field(factory=itertools.count)
@@ -150,10 +150,10 @@ class Agenda:
         return self._heap[0][0] if self._heap else None
 
     def pop(self) -> tuple[float, str, Job, int]:
-        """Take the earliest entry: when, what, for which job, and the job's plan number at the time."""
+        """Remove and return the earliest entry: time, kind, job, and the job's plan number when it was added."""
         at, _, kind, job, plan = heapq.heappop(self._heap)
         return at, kind, job, plan
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._heap.clear()

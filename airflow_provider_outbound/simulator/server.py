@@ -1,4 +1,4 @@
-"""Runs the simulator: ports, start, stop and the line that says it is ready."""
+"""Runs the simulator: ports, start, stop and the ready line."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from airflow_provider_outbound.simulator.clock import Clock
 from airflow_provider_outbound.simulator.cloud import Cloud, Options
 from airflow_provider_outbound.simulator.ports import listen
 
-#: Bytes of a request's head: AssignJobs puts 99 jobs, about 123 KB, into the URL.
+#: Maximum size of a request's head (bytes): AssignJobs puts 99 jobs, about 123 KB, into the URL.
 _MAX_REQUEST_HEAD = 1 << 20
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """How the simulator is run."""
+    """Settings of the simulator."""
 
     options: Options = attrs.field(factory=Options)
     #: 0 picks a free one.
     api_port: int = 0
     broker_port: int = 0
     #: ``grpc://HOST:PORT`` of a RocketMQ proxy, or ``remoting://HOST:PORT`` of a name server, to publish to; ``None``:
-    #: a broker of our own.
+    #: the simulator's own broker.
     publish_to: str | None = None
-    #: Path of librocketmq.so, to publish by ``remoting``; ``None``: the package's own, or the machine's.
+    #: Path of librocketmq.so, for ``remoting``; ``None``: that of the Python package, or on the library path.
     librocketmq: str | None = None
     topic: str = "outbound-events"
     consumer_group: str = "outbound-collector"
@@ -47,23 +47,23 @@ class Settings:
 
 
 class Outlet(Protocol):
-    """Where messages go: our own broker or another."""
+    """The destination of messages: the simulator's own broker or another one."""
 
     async def start(self) -> None:
         """Connect or listen."""
 
     async def stop(self) -> None:
-        """Let go."""
+        """Disconnect or stop listening."""
 
     def publish(self, body: bytes) -> Any:
-        """Take a message; must not block."""
+        """Publish a message; must not block."""
 
     async def control(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Answer ``POST /_simulator/broker``."""
 
 
 class _Protocol(H11Protocol):
-    """Gives the application its transport, so that a fault can drop the connection."""
+    """Passes the transport to the application, so that a fault can drop the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,7 +71,7 @@ class _Protocol(H11Protocol):
 
 
 class _HttpServer(uvicorn.Server):
-    """Leaves signals to whoever started it."""
+    """Leaves signals to the program that started it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -160,7 +160,7 @@ class Server:
             await asyncio.gather(serving, dialling, return_exceptions=True)
 
     def ready(self) -> dict[str, Any]:
-        """The line that says the simulator is ready, as JSON."""
+        """The ready line, as JSON."""
         settings, options = self.settings, self.settings.options
         host, _, port = self.broker_address.rpartition(":")
         outboundbot = {

@@ -1,4 +1,4 @@
-"""The two ways in which requests are signed, checked as the service's gateway checks them."""
+"""Checks both kinds of request signatures as the service's gateway does."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Gatekeeper:
     """
     Checks signatures, timestamps and nonces.
 
-    :param access_key_id: the one key that is known.
-    :param security_token: accepted if sent; any other is refused.
+    :param access_key_id: the only valid key.
+    :param security_token: the only valid token; requests need none.
     """
 
     def __init__(self, *, access_key_id: str, access_key_secret: str, security_token: str) -> None:
@@ -37,7 +37,7 @@ class Gatekeeper:
 
         :param raw_pairs: query and form parameters, still percent-encoded.
         :param parameters: the same, decoded.
-        :raises Refusal: what the gateway answers.
+        :raises Refusal: the gateway refuses the request.
         """
         for name in ("AccessKeyId", "Signature", "Timestamp", "SignatureNonce"):
             if not parameters.get(name):
@@ -45,7 +45,7 @@ class Gatekeeper:
         self._check_key(parameters["AccessKeyId"], parameters.get("SecurityToken"))
         self._check_time(parameters["Timestamp"])
         given = parameters["Signature"]
-        # Clients encode almost as the signature wants it; encoding 100 KB anew is kept for those that do not.
+        # Most clients encode almost as the signature requires; 100 KB are encoded again only for the others.
         text = _string_to_sign(method, [(_tidy(key), _tidy(value)) for key, value in raw_pairs])
         if not self._is_signed(text, given):
             text = _string_to_sign(method, [(quote(key, "~"), quote(value, "~")) for key, value in parameters.items()])
@@ -63,7 +63,7 @@ class Gatekeeper:
 
         :param parameters: the decoded query.
         :param headers: names in lower case.
-        :raises Refusal: what the gateway answers.
+        :raises Refusal: the gateway refuses the request.
         """
         scheme, _, rest = headers["authorization"].partition(" ")
         fields = dict(part.strip().split("=", 1) for part in rest.split(",") if "=" in part)
@@ -116,7 +116,7 @@ class Gatekeeper:
             raise Refusal(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
         now = time.monotonic()
         self._nonces[nonce] = now
-        # Oldest first, so that forgetting the outdated ones costs nothing each time.
+        # The oldest come first, so that removing outdated ones is cheap.
         for old in list(itertools.islice(self._nonces, 2)):
             if now - self._nonces[old] > 2 * _TOLERANCE:
                 del self._nonces[old]
@@ -133,5 +133,5 @@ def _tidy(encoded: str) -> str:
 def _string_to_sign(method: str, encoded_pairs: list[tuple[str, str]]) -> str:
     pairs = sorted(pair for pair in encoded_pairs if pair[0] != "Signature")
     canonical = "&".join(f"{key}={value}" for key, value in pairs)
-    # The second encoding meets percent signs and separators only.
+    # The second encoding affects only percent signs and separators.
     return f"{method}&%2F&" + canonical.replace("%", "%25").replace("&", "%26").replace("=", "%3D")

@@ -1,4 +1,4 @@
-"""When a job may be dialled: the service's StrategyJson, read as its documents describe it."""
+"""When a job may be dialled: reads the service's StrategyJson as its documentation describes it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-#: The service's own time zone: working times carry none.
+#: The service's time zone; working times have none.
 ZONE = ZoneInfo("Asia/Shanghai")
-#: How far ahead a working window is searched; a month-wise strategy repeats within it.
+#: How many days ahead a working window is searched; a monthly strategy repeats within them.
 _HORIZON_DAYS = 70
 
 
@@ -25,8 +25,8 @@ class Strategy:
     """
     When and how often a job may be dialled.
 
-    Neither start nor end nor working time: at once, one attempt. How the real service ends a job whose attempts for
-    the day are used is not documented; here it ends at once unless ``repeatBy`` (Day, Week, Month) opens another day
+    Without start, end and working time: at once, one attempt. How the real service ends a job whose attempts for the
+    day are used up is not documented; here it ends at once, unless ``repeatBy`` (Day, Week, Month) allows another day
     before the end.
     """
 
@@ -88,7 +88,7 @@ def parse_strategy(text: str) -> Strategy:
     """
     Read a StrategyJson.
 
-    :raises StrategyError: it is no JSON object, or a field cannot be read.
+    :raises StrategyError: it is not a JSON object, or a field cannot be read.
     """
     try:
         raw = json.loads(text)

@@ -29,11 +29,11 @@ class Simulator:
     """
     The API and the broker on free ports of 127.0.0.1, in a thread of this process.
 
-    :param call_seconds: mean length of an answered call, seconds of the cloud's clock.
-    :param concurrency: calls at once.
+    :param call_seconds: mean duration of an answered call, seconds of the service's clock.
+    :param concurrency: maximum number of simultaneous calls.
     :param latency: seconds added to every answer of the API.
-    :param clock_speed: seconds of the cloud's clock per real second; 0: only :meth:`advance` moves it.
-    :param start_at: aware instant at which the cloud's clock starts; default: now.
+    :param clock_speed: seconds of the service's clock per real second; 0: only :meth:`advance` moves it.
+    :param start_at: aware instant at which the service's clock starts; default: now.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Simulator:
 
     @property
     def access_key_id(self) -> str:
-        """The one access key that is known."""
+        """Id of the only valid access key."""
         return str(self.ready["access_key_id"])
 
     @property
@@ -128,7 +128,7 @@ class Simulator:
 
     @property
     def script_id(self) -> str:
-        """The first script; the second has ``-2`` behind it."""
+        """The first script; the second has the suffix ``-2``."""
         return str(self.ready["script_id"])
 
     @property
@@ -147,33 +147,33 @@ class Simulator:
         return dict(self.ready["connections"])
 
     def run(self, function: Callable[[Cloud], T]) -> T:
-        """Run ``function`` on the cloud, in the simulator's own thread."""
+        """Call ``function`` with the :class:`Cloud`, in the simulator's own thread."""
         return self._call(lambda: function(self._running.cloud))
 
     def state(self) -> dict[str, Any]:
-        """What ``GET /_simulator/state`` answers."""
+        """The answer of ``GET /_simulator/state``."""
         state: dict[str, Any] = json.loads(self.run(lambda cloud: json.dumps(cloud.state())))
         return state
 
     def faults(self, **faults: Any) -> None:
-        """Switch faults on, as ``POST /_simulator/faults`` does; without arguments all off."""
+        """Switch faults on, as ``POST /_simulator/faults`` does; without arguments, switch all off."""
         self.run(lambda cloud: cloud.faults.update(faults))
 
     def reset(self) -> None:
-        """Forget groups, jobs, messages, faults and counts."""
+        """Delete groups, jobs, messages, faults and counts."""
         self.run(lambda cloud: cloud.reset())
         self.broker_control(reset=True)
 
     def advance(self, seconds: float) -> None:
-        """Move the cloud's clock forward."""
+        """Move the service's clock forward."""
         self.run(lambda cloud: cloud.clock.advance(seconds))
 
     def set_clock(self, *, now: datetime | None = None, speed: float | None = None) -> None:
-        """Set the cloud's clock."""
+        """Set the service's clock."""
         self.run(lambda cloud: cloud.clock.set(now=None if now is None else now.timestamp(), speed=speed))
 
     def publish(self, body: bytes, *, tag: str = "", is_packed: bool = False) -> None:
-        """Put any message into the topic, readable or not."""
+        """Publish any message body to the topic, readable or not."""
 
         def put() -> None:
             outlet = self._running.outlet
@@ -183,7 +183,7 @@ class Simulator:
         self._call(put)
 
     def broker_control(self, **orders: Any) -> dict[str, Any]:
-        """What ``POST /_simulator/broker`` does, e.g. ``restart=True`` or ``create_group="other"``; its state."""
+        """Do what ``POST /_simulator/broker`` does, e.g. ``create_group="other"``; returns the broker's state."""
         assert self._loop is not None  # noqa: S101  # entered
         return asyncio.run_coroutine_threadsafe(self._running.outlet.control(orders), self._loop).result(_START_SECONDS)
 
@@ -203,7 +203,7 @@ class Simulator:
 
 @pytest.fixture
 def simulator_factory() -> Iterator[Callable[..., Simulator]]:
-    """Makes simulators with options of their own; all end with the test."""
+    """Creates simulators with the given options; all end with the test."""
     running: list[Simulator] = []
 
     def make(**options: Any) -> Simulator:
@@ -219,5 +219,5 @@ def simulator_factory() -> Iterator[Callable[..., Simulator]]:
 
 @pytest.fixture
 def simulator(simulator_factory: Callable[..., Simulator]) -> Simulator:
-    """A simulator of the test's own, with very short calls."""
+    """A simulator for one test, with very short calls."""
     return simulator_factory()

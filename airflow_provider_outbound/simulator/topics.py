@@ -1,4 +1,4 @@
-"""Topics, consumer groups, leases: what a RocketMQ broker remembers, without the wire."""
+"""Topics, consumer groups and leases: the state of a RocketMQ broker, without the protocol."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Callable
 
 import attrs
 
-#: What the real broker adds to a lease before it delivers a message again, seconds.
+#: How long after the end of a lease the real broker delivers a message again, seconds.
 REDELIVERY_DELAY = 2.0
 
 
 @attrs.define(kw_only=True, eq=False)
 class Message:
-    """A message as stored."""
+    """A stored message."""
 
     message_id: str
     body: bytes
     tag: str = ""
     keys: tuple[str, ...] = ()
-    #: Whether the body is packed, as a producer's library packs long ones.
+    #: Whether the body is compressed, as the client library does for long ones.
     is_packed: bool = False
     #: Unix seconds, real time.
     stored_at: float = attrs.field(factory=time.time)
@@ -31,7 +31,7 @@ class Message:
 
 @attrs.define(kw_only=True, eq=False)
 class Delivery:
-    """A message under lease to a consumer."""
+    """A message leased to a consumer."""
 
     message: Message
     receipt_handle: str
@@ -42,14 +42,14 @@ class Delivery:
 class ConsumerGroup:
     """A consumer group's position in one topic. Each message goes to one consumer of the group at a time."""
 
-    #: Next message never delivered to the group.
+    #: Index of the first message that has not been delivered to the group.
     position: int = 0
     leases: dict[str, Delivery] = attrs.field(factory=dict)
     _deadlines: list[tuple[float, int, str]] = attrs.field(factory=list)
     _order: itertools.count[int] = attrs.field(factory=itertools.count)
 
     def lease(self, message: Message, attempt: int, seconds: float) -> Delivery:
-        """Deliver a message under a lease of ``seconds``."""
+        """Deliver a message with a lease of ``seconds``."""
         delivery = Delivery(message=message, receipt_handle=secrets.token_hex(16), attempt=attempt)
         self.leases[delivery.receipt_handle] = delivery
         self._expect(delivery.receipt_handle, seconds)
@@ -60,16 +60,16 @@ class ConsumerGroup:
         heapq.heappush(self._deadlines, (deadline, next(self._order), receipt_handle))
 
     def acknowledge(self, receipt_handle: str) -> bool:
-        """End a message for the group; ``False`` if its lease is over or was never given."""
+        """Acknowledge a message for the group; ``False`` if its lease has expired or never existed."""
         return self.leases.pop(receipt_handle, None) is not None
 
     def extend(self, receipt_handle: str, seconds: float) -> Delivery | None:
-        """Give a lease another ``seconds`` from now, under a new handle; ``None`` if it is over."""
+        """Extend a lease to ``seconds`` from now, with a new handle; ``None`` if it has expired."""
         delivery = self.leases.pop(receipt_handle, None)
         return None if delivery is None else self.lease(delivery.message, delivery.attempt, seconds)
 
     def take_expired(self) -> Delivery | None:
-        """The first lease that is over, taken from the group; ``None`` if there is none."""
+        """Remove and return the delivery whose lease expired first; ``None`` if there is none."""
         now = time.monotonic()
         while self._deadlines and self._deadlines[0][0] <= now:
             _, _, handle = heapq.heappop(self._deadlines)
@@ -78,12 +78,12 @@ class ConsumerGroup:
         return None
 
     def seconds_to_next(self) -> float | None:
-        """Seconds until a lease may be over."""
+        """Seconds until a lease may expire; ``None`` without leases."""
         return max(self._deadlines[0][0] - time.monotonic(), 0.0) if self._deadlines else None
 
 
 class Topic:
-    """A topic's messages, all kept."""
+    """A topic, which keeps all its messages."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -92,11 +92,11 @@ class Topic:
         self._arrived = asyncio.Event()
 
     def group(self, name: str) -> ConsumerGroup:
-        """The group's position, from the first message on if the group is new."""
+        """The group's position; a new group starts at the first message."""
         return self.groups.setdefault(name, ConsumerGroup())
 
     def append(self, message: Message) -> None:
-        """Store a message and wake whoever polls."""
+        """Store a message and wake waiting polls."""
         self.log.append(message)
         self._arrived.set()
         self._arrived = asyncio.Event()
@@ -111,9 +111,9 @@ class Topic:
         wants: Callable[[str], bool],
     ) -> list[Delivery]:
         """
-        Up to ``batch_size`` messages, as soon as there is one.
+        Deliver up to ``batch_size`` messages, as soon as there is one.
 
-        :param wants: whether a tag is subscribed to; messages with others are passed over for good.
+        :param wants: whether a tag is subscribed to; messages with other tags are skipped for good.
         """
         group = self.group(group_name)
         deadline = time.monotonic() + poll_seconds

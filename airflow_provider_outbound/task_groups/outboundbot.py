@@ -1,4 +1,4 @@
-"""A whole campaign as one group of tasks."""
+"""A complete campaign as one task group."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from airflow_provider_outbound.operators.outboundbot import (
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
-#: Tasks by their ids, in their order.
+#: Tasks by id, in order.
 _TASKS: Mapping[str, type[BaseOperator]] = {
     "create": OutboundBotCreateJobGroupOperator,
     "assign": OutboundBotAssignJobsOperator,
     "wait": OutboundBotJobCompleteSensor,
     "export": OutboundBotExportResultsOperator,
 }
-#: Arguments that two tasks know and one is meant, and those that Airflow's own base class takes.
+#: Arguments that several tasks accept, or Airflow's base class, with the one task that gets them.
 _ONE_TASKS = {"strategy": "create", "calling_numbers": "create", "outlets": "export"}
 
 
 class OutboundBotCampaignTaskGroup(TaskGroup):
     """
-    Create a job group, assign contacts to it, wait for the last call, export what came of it.
+    Create a job group, assign contacts to it, wait for the last call and export the results.
 
-    Takes every argument of :class:`OutboundBotCreateJobGroupOperator`, :class:`OutboundBotAssignJobsOperator`,
+    Accepts every argument of :class:`OutboundBotCreateJobGroupOperator`, :class:`OutboundBotAssignJobsOperator`,
     :class:`OutboundBotJobCompleteSensor` and :class:`OutboundBotExportResultsOperator` except ``job_group_id``, and
-    gives each to the tasks that know it: ``instance_id`` to all four, ``max_run_age`` to those that call people.
-    ``strategy`` and ``calling_numbers`` are the job group's. What every task of Airflow takes (``retries``, ``pool`` …)
-    goes into ``default_args``; ``outlets`` are the export's.
+    passes each to the tasks that accept it: ``instance_id`` to all four, ``max_run_age`` to those that call people.
+    ``strategy`` and ``calling_numbers`` are passed to the job group only, ``outlets`` to the export only. Put arguments
+    that every Airflow task accepts (``retries``, ``pool`` …) into ``default_args``.
 
     The tasks are the attributes :attr:`create`, :attr:`assign`, :attr:`wait` and :attr:`export`. Inside a mapped
-    ``@task_group`` the templated arguments may be that group's; give each a ``path`` of its own, for example with
-    ``{{ ti.map_index }}`` in it.
+    ``@task_group``, templated arguments may use that group's arguments; give each instance its own ``path``, for
+    example with ``{{ ti.map_index }}`` in it.
 
-    :param group_id: Id of this group; its tasks' ids begin with it.
+    :param group_id: Id of this group, and prefix of its tasks' ids.
     :param default_args: Arguments of all four tasks, as in a DAG.
-    :param options: As said, and what Airflow's ``TaskGroup`` takes.
-    :raises OutboundBotConfigError: none of them knows an argument.
+    :param options: Arguments of the tasks, as described above, and of Airflow's ``TaskGroup``.
+    :raises OutboundBotConfigError: an argument is unknown to all of them.
     """
 
     create: OutboundBotCreateJobGroupOperator
@@ -60,8 +60,8 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
         unknown = options.keys() - of_group - _ONE_TASKS.keys() - set().union(*of_tasks.values())
         if unknown:
             raise OutboundBotConfigError(
-                f"{group_id}: {', '.join(sorted(unknown))}: no task of a campaign takes this; what all tasks take goes"
-                " into default_args"
+                f"{group_id}: {', '.join(sorted(unknown))}: no task of a campaign accepts this; put arguments of all"
+                " Airflow tasks into default_args"
             )
         own: dict[str, Any] = {"default_args": dict(default_args or {}), **{name: options[name] for name in of_group}}
         super().__init__(group_id=group_id, **own)
@@ -79,7 +79,7 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
 
 
 def _arguments(kind: type[BaseOperator]) -> set[str]:
-    """Names of the arguments that one of our classes takes, without those of Airflow's base classes."""
+    """Return the names of the arguments of one of our classes, without those of Airflow's base classes."""
     names: set[str] = set()
     for part in kind.__mro__:
         if part in (BaseOperator, BaseSensorOperator):

@@ -1,4 +1,4 @@
-"""The connections of a wait, which may last for days: one that is corrected meanwhile is taken up."""
+"""The connections of a wait, which may last for days: a connection that is corrected meanwhile is used."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Parts of an interval: after how long a wait looks its connections up again, and how old what another wait of this
-#: process found may be. Together they are less than an interval, and a thousand waits ask Airflow ten times in one.
+#: Fractions of an interval: after how long a wait looks up its connections again, and the maximum age of a lookup by
+#: another wait of this process that is reused. Together they are less than an interval, and a thousand waits ask
+#: Airflow ten times per interval.
 _AGAIN, _SHARED = 0.8, 0.1
 
-#: By connection: when it was looked up again (monotonic), and its fields then. A triggerer serves one team, so a name
-#: means the same connection to all of its waits.
+#: By connection: when it was last looked up (monotonic), and its fields. A triggerer serves one team, so a connection
+#: id means the same connection to all of its waits.
 _latest: dict[str, tuple[float, tuple[Any, ...]]] = {}
 
 
 class Connections(Generic[T]):
     """
-    What the connections of one wait say, and whether they have been corrected since.
+    The settings from the connections of one wait, updated when a connection is corrected.
 
-    :param subject: Whose wait it is, for the log.
+    :param subject: What is waiting, for the log.
     :param conn_ids: The connections.
-    :param load: Looks them up, checks them and makes settings of them; called inside :data:`lookup_limiter`.
-    :param interval: Within how many seconds a correction is noticed.
+    :param load: Looks up and validates the connections and returns settings; called within :data:`lookup_limiter`.
+    :param interval: The longest time until a correction is noticed (seconds).
     """
 
     def __init__(
@@ -42,20 +43,20 @@ class Connections(Generic[T]):
         self._load = load
         self._interval = interval
         self._due_at = 0.0
-        #: Their fields when they were last read, or before.
+        #: Their fields when the settings were loaded, or earlier.
         self._fields: list[tuple[Any, ...]] | None = None
         self._trouble = ""
         self._settings: T | None = None
 
     async def settings(self) -> T:
         """
-        What they say; looked up by the first call, and by :meth:`corrected`.
+        Return the settings, loaded by the first call and by :meth:`corrected`.
 
-        :raises OutboundBotConfigError: one of them cannot be used.
+        :raises OutboundBotConfigError: a connection cannot be used.
         """
         if self._settings is None:
             async with lookup_limiter.passed():
-                # The fields first: what is edited between the two lookups differs from them at the next.
+                # The fields first: an edit between the two lookups is then noticed at the next comparison.
                 with contextlib.suppress(Exception):
                     self._fields = await self._look_up(_SHARED * self._interval)
                 self._settings = await self._load()
@@ -63,17 +64,18 @@ class Connections(Generic[T]):
         return self._settings
 
     def due_in(self) -> float:
-        """Seconds until they are looked up again."""
+        """Return the time until the connections are looked up again (seconds)."""
         return max(0.0, self._due_at - time.monotonic())
 
     async def corrected(self, *, at_once: bool = False) -> bool:
         """
-        Look them up again, if it is time.
+        Look up the connections again, if that is due.
 
-        One that cannot be looked up or used now is left as it was: a mistake must not end a wait that works.
+        If a connection cannot be looked up or used, the settings stay unchanged: a mistake must not end a wait that
+        works.
 
-        :param at_once: Whether to look them up now, whoever did it a moment ago.
-        :return: Whether they say something else than before; :meth:`settings` is that.
+        :param at_once: Look up now, even if another wait did so a moment ago.
+        :return: Whether the settings changed; :meth:`settings` returns the new ones.
         """
         if not at_once and self.due_in():
             return False
@@ -81,19 +83,19 @@ class Connections(Generic[T]):
         try:
             async with lookup_limiter.passed():
                 fields = await self._look_up(0.0 if at_once else _SHARED * self._interval)
-                # Compared as Airflow has them first: reading them again takes time, and repeats what it warns of.
+                # Compare the raw fields first: loading settings takes time and repeats warnings.
                 if fields == self._fields:
                     self._trouble = ""
                     return False
                 settings = await self._load()
-        except Exception as error:  # noqa: BLE001 - Airflow's API server or a secrets backend may be away
+        except Exception as error:  # noqa: BLE001 - Airflow's API server or a secrets backend may be unavailable
             self._tell(error)
             return False
         self._trouble, self._fields = "", fields
         if settings == self._settings:
             return False
         self._settings = settings
-        log.info("%s: a connection has been changed; the wait uses it from here on", self._subject)
+        log.info("%s: a connection has been changed; the wait uses it from this point on", self._subject)
         return True
 
     async def _look_up(self, age: float) -> list[tuple[Any, ...]]:
@@ -102,15 +104,15 @@ class Connections(Generic[T]):
     def _tell(self, error: Exception) -> None:
         from airflow_provider_outbound.core.collect.worker import describe_exception
 
-        # Not the text of another library's error: it may hold what it was given.
+        # Not the text of another library's error, which may contain private data.
         words = str(error) if isinstance(error, OutboundBotError) else describe_exception(error)
         if words != self._trouble:
-            log.warning("%s: the wait goes on with its connections as they were: %s", self._subject, words)
+            log.warning("%s: the wait continues, its connections unchanged: %s", self._subject, words)
         self._trouble = words
 
 
 async def _look_up(conn_id: str, age: float) -> tuple[Any, ...]:
-    """The fields of a connection, looked up by a wait of this process no longer than ``age`` seconds ago."""
+    """Return the fields of a connection, looked up by a wait of this process at most ``age`` seconds ago."""
     from airflow.sdk import BaseHook
 
     looked_at, fields = _latest.get(conn_id, (0.0, ()))

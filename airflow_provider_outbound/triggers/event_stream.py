@@ -1,7 +1,7 @@
 """
-The event log as a shared stream of Airflow, which says when it has stored what was made of a page.
+The event log as a shared stream of Airflow, which reports when it has stored the events of a page.
 
-Airflow 3.3 brought such streams: this module is imported by it alone.
+Shared streams exist since Airflow 3.3; only that version imports this module.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import EventPage
 
-#: Pages that may be on their way into Airflow's database: a long log must not fill the triggerer's memory.
+#: The maximum number of pages not yet stored in Airflow's database: a long log must not fill the triggerer's memory.
 MAX_UNSTORED = 8
-#: How long a cursor rests before it moves (seconds). A triggerer that ends takes its triggers away, and Airflow counts
-#: the page that one has in hand as stored; meanwhile the stream learns that it is over, and leaves the cursor alone.
+#: Delay before the cursor moves (seconds). When a triggerer stops, Airflow counts the page that a cancelled trigger was
+#: handling as stored. During the delay the stream ends, and then does not move the cursor.
 END_SECONDS = 1.0
 
 
 class EventStream(SharedStreamProducer):
     """
-    Pages of the event log, and the cursor that moves behind them.
+    Yields pages of the event log and moves the cursor past those that were stored.
 
     :param pages: Reads the log from the cursor on.
-    :param confirm: Moves the cursor behind a page.
+    :param confirm: Moves the cursor past a page.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class EventStream(SharedStreamProducer):
         self._advanced = asyncio.Event()
 
     async def open_stream(self) -> AsyncIterator[tuple[EventPage, EventPage]]:
-        """Give pages, not too many ahead of what is stored."""
+        """Yield pages, at most :data:`MAX_UNSTORED` ahead of those that were stored."""
         try:
             async with aclosing(self._pages()) as pages:
                 async for page in pages:
@@ -52,15 +52,15 @@ class EventStream(SharedStreamProducer):
                         self._advanced.clear()
                         await self._advanced.wait()
                     if self._is_broken:
-                        # Airflow starts trigger and stream anew, from the cursor.
-                        raise OutboundBotError("a batch of events was not stored: all from there on are given again")
+                        # Airflow restarts trigger and stream, from the cursor.
+                        raise OutboundBotError("a batch of events was not stored: it and all later ones are sent again")
                     self._unstored += 1
                     yield page, page
         finally:
             self._is_over = True
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
-        """Move the cursor behind the pages that were stored, up to the first that was not."""
+        """Move the cursor past the pages that were stored, up to the first that was not."""
         self._unstored -= len(batch)
         stored: EventPage | None = None
         for item in batch:

@@ -1,4 +1,4 @@
-"""The trigger that starts DAGs by what happens in calls."""
+"""The trigger that starts DAGs on call events."""
 
 from __future__ import annotations
 
@@ -34,43 +34,43 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _EVENT_TYPES = tuple(str(event_type) for event_type in EventType)
-#: Most events in one batch: a batch is stored in a column of Airflow's database, twice.
+#: The maximum number of events in one batch: a batch is stored in a column of Airflow's database, twice.
 MAX_BATCH = 1000
-#: Longest time between two looks at the log (seconds) while nothing is said to be new.
+#: Longest interval between two polls of the log while no change is reported (seconds).
 POLL_SECONDS = 60.0
-#: How often the cursor of a subscription moves past events that it did not ask for (seconds).
+#: How often the cursor moves past events that the subscription does not select (seconds).
 IDLE_SECONDS = 60.0
-#: How long to rest after an error (seconds): a service waits for its mend.
+#: Pause after an error (seconds): the trigger waits until the cause is fixed.
 RETRY_SECONDS = 30.0
-#: How long an event gets to be stored by Airflow where Airflow does not say when it is (seconds).
+#: How long Airflow may take to store an event, if it does not report when it has (seconds).
 STORED_SECONDS = 3.0
 
 
 class OutboundBotCallEventTrigger(BaseEventTrigger):
     """
-    Give the events of calls, in batches, to an ``AssetWatcher``, which starts DAGs.
+    Fire with batches of call events for an ``AssetWatcher``, which starts DAGs.
 
-    Events are read from the ledger, from the subscription's cursor on, so what happens while no triggerer runs is
-    given later. A new subscription begins with what is recorded from then on. It shares its collector with all other
-    triggers.
+    Events are read from the ledger, from the subscription's cursor on, so events that happen while no triggerer runs
+    are delivered later. A new subscription starts with events recorded after its creation. It shares its collector with
+    all other triggers.
 
-    Each batch comes at least once, and in order. With Airflow 3.3 and later the cursor moves only after Airflow said
-    that it stored the batch. Airflow 3.2 does not say so: there the cursor moves three seconds after the batch was
-    handed over, so one is lost if the triggerer then takes longer than that to store it and is killed meanwhile. After
-    a kill a batch may come again: ``sequence`` is each event's own number, the same every time.
+    Batches are delivered at least once and in order. With Airflow 3.3 and later the cursor moves only after Airflow has
+    reported that it stored the batch. Airflow 3.2 does not report that: there the cursor moves three seconds after the
+    trigger fired, so a batch is lost if the triggerer takes longer than that to store it and is then killed. After a
+    kill a batch may be delivered again: ``sequence`` is each event's own number, the same every time.
 
-    The payload, in the asset event's ``extra["payload"]``, holds ids and counts, no numbers and no names:
+    The payload, in the asset event's ``extra["payload"]``, contains ids and counts, no phone numbers and no names:
     ``subscription``, ``count``, ``by_type``, ``job_group_ids``, and ``events``, each with ``sequence``,
     ``event_type``, ``job_group_id``, ``job_id`` and ``occurred_at`` (ISO 8601, or ``None``).
 
-    :param subscription: Name of the cursor, kept in the ledger; one for each trigger.
+    :param subscription: Name of the cursor, stored in the ledger; one per trigger.
     :param event_types: Only these: ``JobComplete``, ``Dialing``, ``CallAnswered``, ``CallFinished``,
-        ``RecordingReady``; ``None`` for all, also for those that the service may add.
+        ``RecordingReady``; ``None`` for all, including types that the service may add.
     :param job_group_id: Only events of this group.
-    :param batch_size: Most events in one batch, up to 1000.
+    :param batch_size: The maximum number of events in one batch, up to 1000.
     :param max_wait: How long a batch waits to become full (seconds).
-    :param rocketmq_conn_id: Connection to the messages; ``None`` if others collect them.
-    :raises OutboundBotConfigError: An argument cannot be used; raised where the DAG is parsed.
+    :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` if other processes collect the messages.
+    :raises OutboundBotConfigError: an argument cannot be used; raised when the DAG is parsed.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         rocketmq_conn_id: str | None = RocketMQHook.default_conn_name,
     ) -> None:
         super().__init__()
-        # At once: in a triggerer the error would stand in a log that the DAG's author may never see.
+        # Checked here: in a triggerer the error would be in a log that the DAG's author may never see.
         _check_name("subscription", subscription, 256)
         _check_event_types(event_types)
         if job_group_id is not None:
@@ -96,7 +96,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         if rocketmq_conn_id is not None:
             _check_name("rocketmq_conn_id", rocketmq_conn_id, 250)
         self.subscription = subscription
-        # A set has no order, and another order would be another trigger to Airflow.
+        # A set has no order, and with another order Airflow would see another trigger.
         self.event_types = sorted(event_types) if isinstance(event_types, set | frozenset) else event_types
         self.job_group_id = job_group_id
         self.batch_size = batch_size
@@ -117,25 +117,25 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable | None:
-        """A stream for each trigger: what is shared, the collector, is shared below; here it is for the receipts."""
+        """Use one stream per trigger, to learn what was stored; the collector is shared at a lower level."""
         return json.dumps(self.serialize(), sort_keys=True)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """The stream by which Airflow 3.3 says what it has stored."""
+        """Return the stream through which Airflow 3.3 reports what it has stored."""
         from airflow_provider_outbound.triggers.event_stream import EventStream
 
         trigger = cls(**kwargs)
         return EventStream(trigger.pages, trigger.confirm)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[EventPage]) -> AsyncIterator[TriggerEvent]:
-        """Make the trigger's events."""
+        """Yield the trigger's events."""
         async for page in shared_stream:
             if page.events:
                 yield TriggerEvent(self._payload(page))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Give batches without being told when they are stored: for Airflow before 3.3."""
+        """Yield batches without learning when they are stored, for Airflow before 3.3."""
         async with aclosing(self.pages()) as pages:
             async for page in pages:
                 if page.events:
@@ -144,7 +144,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
                 await self.confirm(page)
 
     async def pages(self) -> AsyncGenerator[EventPage]:
-        """Read the log from the cursor on, for ever; errors are logged, and reading goes on after a rest."""
+        """Read the log from the cursor on, forever; errors are logged, and reading continues after a pause."""
         position: int | None = None
         while True:
             try:
@@ -152,19 +152,19 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
                     async for page in pages:
                         position = page.upto
                         yield page
-                # A connection was corrected: reading goes on with it from where it was.
+                # A connection was corrected: reading continues with it at the same position.
                 continue
             except OutboundBotError as error:
                 log.error("Subscription %r: %s", self.subscription, error)  # noqa: TRY400 - one line
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next look may go well
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next attempt may succeed
                 from airflow_provider_outbound.core.collect.worker import describe_exception
 
-                # Not the error's own text: a library's may hold what it was given.
+                # Not the error's own text, which may contain private data.
                 log.error("Subscription %r: reading failed: %s", self.subscription, describe_exception(error))  # noqa: TRY400
             await asyncio.sleep(RETRY_SECONDS)
 
     async def confirm(self, page: EventPage) -> None:
-        """Move the cursor behind a page. If that fails, the next one's does it, or the page comes again."""
+        """Move the cursor past a page. If that fails, the next page moves it, or this page is delivered again."""
         settings = await settings_reader.run(config.load)
         try:
             async with shared_resources(settings) as shared:
@@ -185,7 +185,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         )
         watch = await connections.settings()
         clock = asyncio.get_running_loop().time
-        # Registered first and read afterwards: what happens between the two is seen.
+        # Subscribe first and read afterwards, so that no change in between is missed.
         async with (
             subscribe(watch, self.job_group_id, every_change=True) as waiter,
             shared_resources(settings) as shared,
@@ -238,18 +238,18 @@ def _check_name(argument: str, value: object, longest: int) -> None:
     if not isinstance(value, str) or not value.strip() or len(value) > longest:
         raise OutboundBotConfigError(f"{argument}: {value!r} is not a text of 1 to {longest} characters")
     if "{{" in value or "{%" in value:
-        raise OutboundBotConfigError(f"{argument}: {value!r} is a template; a trigger renders none, so give its value")
+        raise OutboundBotConfigError(f"{argument}: {value!r} is a template; a trigger renders none, so give the value")
 
 
 def _check_event_types(event_types: object) -> None:
     if event_types is None:
         return
     if isinstance(event_types, str):
-        raise OutboundBotConfigError(f"event_types: a list is needed: [{event_types!r}]")
+        raise OutboundBotConfigError(f"event_types: a text is not a list; write [{event_types!r}]")
     if not isinstance(event_types, list | tuple | set | frozenset):
         raise OutboundBotConfigError(f"event_types: {event_types!r} is not a list of event types")
     if not event_types:
-        raise OutboundBotConfigError("event_types: the list is empty, so nothing would ever come; leave it out for all")
+        raise OutboundBotConfigError("event_types: the list is empty, so no event would match; leave it out for all")
     for name in event_types:
         if name not in _EVENT_TYPES:
             meant = difflib.get_close_matches(str(name), _EVENT_TYPES, 1)

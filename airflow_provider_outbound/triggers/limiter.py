@@ -1,4 +1,4 @@
-"""A narrow gate: a thousand tasks that begin at once pass it a few at a time, and their loop serves others too."""
+"""Limits how many tasks run a section at once, so that a thousand tasks that start together do not block their loop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import asynccontextmanager
 
 class CapacityLimiter:
     """
-    Lets a few tasks in at a time, in the order in which they came; each loop has a gate of its own.
+    Limits the number of concurrent tasks in a section, first come, first served, separately for each event loop.
 
-    :param limit: Most tasks inside.
+    :param limit: The maximum number of tasks.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        #: By loop: the gate, and how many are before it or inside.
+        #: By loop: the semaphore, and the number of tasks that wait for it or hold it.
         self._gates: dict[asyncio.AbstractEventLoop, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[None]:
-        """Wait for one's turn, and be inside."""
+        """Wait for a free slot and hold it within the block."""
         loop = asyncio.get_running_loop()
         semaphore, users = self._gates.get(loop, (asyncio.Semaphore(self._limit), 0))
         self._gates[loop] = semaphore, users + 1
@@ -31,5 +31,5 @@ class CapacityLimiter:
         finally:
             semaphore, users = self._gates.pop(loop)
             if users > 1:
-                # Else nothing is left of a loop that has ended.
+                # Without users the entry stays removed, so that ended loops leave nothing behind.
                 self._gates[loop] = semaphore, users - 1

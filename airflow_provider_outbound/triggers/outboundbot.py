@@ -33,9 +33,9 @@ __all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
 
 log = logging.getLogger(__name__)
 
-#: Between two tries to open a ledger that is away (seconds).
+#: Pause between two attempts to open an unavailable ledger (seconds).
 LEDGER_SECONDS = 5.0
-#: States of a task that neither waits nor runs any more.
+#: States of a task that has ended.
 _ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
 
@@ -43,18 +43,18 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
     """
     Wait until every job of a group has ended.
 
-    Its event holds ``status``: ``complete`` (with ``summary``), ``timeout`` (with the ``summary`` so far), or ``error``
+    The event's ``status`` is ``complete`` (with ``summary``), ``timeout`` (with the ``summary`` so far), or ``error``
     (with ``message``, one line, and ``kind``, the name of the error's class).
 
     :param job_group_id: The group.
-    :param outboundbot_conn_id: Connection to the API.
-    :param rocketmq_conn_id: Connection to the messages; ``None`` if none are expected.
-    :param instance_id: The group's bot instance; ``None``: as the ledger or the connection says.
-    :param expected_jobs: How many jobs the group must have, where others assign.
+    :param outboundbot_conn_id: Connection of type ``outboundbot``.
+    :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` if no messages are expected.
+    :param instance_id: The group's bot instance; ``None`` for the ledger's, or else the connection's.
+    :param expected_jobs: The number of jobs the group must have, if other programs assign jobs.
     :param deadline: When to give up, aware; ``None`` for never.
     :param cancel_on_kill: Whether to cancel the group's jobs when a person ends the waiting task.
-    :param abandoned_after: Seconds after the end of its lease at which an assignment counts as dead; ``None`` for the
-        usual.
+    :param abandoned_after: How long after the end of its lease an assignment counts as dead (seconds); ``None`` for
+        the default.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             event = await self._wait()
         except OutboundBotError as error:
             event = {"status": "error", "kind": type(error).__name__, "message": str(error)}
-        except Exception as error:  # noqa: BLE001 - the task is told in one line, whatever went wrong
+        except Exception as error:  # noqa: BLE001 - the task gets every error in one line
             from airflow_provider_outbound.core.collect.worker import describe_exception
 
-            # Not the error's own text: a library's may hold what it was given.
+            # Not the error's own text, which may contain private data.
             where = describe_exception(error)
             log.error("Waiting for job group %s failed: %s", self.job_group_id, where)  # noqa: TRY400
             message = f"waiting for job group {self.job_group_id} failed: {where}"
@@ -137,16 +137,16 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         settings: config.Settings,
     ) -> dict[str, Any] | None:
         """
-        Wait with the connections as they are; ``None`` once one was corrected.
+        Wait with the current connections; return ``None`` once one was corrected.
 
-        The old client belongs to the desk's waits and goes with the last that uses it. The old subscription belongs to
-        the watch: its collector ends soon after its last waiter has left, storing and acknowledging what it has in
-        hand; what it has not stored is not acknowledged, and the broker gives it to the group's next collector.
+        The old client belongs to the waits that use it and is closed with the last of them. The old subscription
+        belongs to the watch: its collector ends soon after its last waiter has left. It stores and acknowledges the
+        messages it holds; those not stored are not acknowledged and go to the group's next collector.
         """
         from airflow_provider_outbound.core.collect.watch import subscribe
 
         client, watch = await connections.settings()
-        # Registered first and read afterwards: what happens between the two is seen.
+        # Subscribe first and read afterwards, so that no change in between is missed.
         async with subscribe(watch, self.job_group_id) as waiter:
             completion = await self._opened(shared, client, settings)
             pause = 0.0
@@ -154,13 +154,13 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 left = self._left()
                 await waiter.changed(max(0.0, min(left, pause)))
                 self._report_trouble(waiter.trouble, settings)
-                # Before the check: a request that is due is made with what the connection says.
+                # Before the check, so that its request uses the corrected connection.
                 if await connections.corrected():
                     return None
                 try:
                     summary, rest = await shared.run(lambda: shared.timed(completion.check))
                 except OutboundBotError:
-                    # A refusal of what was corrected meanwhile, such as a key that was replaced, is no end.
+                    # If the cause was corrected meanwhile, for example by replacing a key, the wait continues.
                     if await connections.corrected(at_once=True):
                         return None
                     raise
@@ -175,7 +175,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 pause = min(completion.next_check_in(), connections.due_in())
 
     def _report_trouble(self, trouble: str, settings: config.Settings) -> None:
-        """Log what keeps messages from coming, once. What is logged here, in the loop, goes to the task's own log."""
+        """Log once why no messages come. Records logged here, in the loop, go to the task's own log."""
         if trouble and trouble != self._reported_trouble:
             log.warning(
                 "Job group %s: no messages come: %s. Meanwhile the API is asked every %g s",
@@ -188,11 +188,11 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         self._reported_trouble = trouble
 
     def _left(self) -> float:
-        """Seconds until the deadline."""
+        """Return the time until the deadline (seconds)."""
         return float("inf") if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
 
     async def _opened(self, shared: SharedResources, client: ClientSettings, settings: config.Settings) -> Completion:
-        """Open the ledger; one that is away now is waited for, as one that goes away later is."""
+        """Open the ledger; wait while it is unavailable."""
         is_told = False
         while True:
             try:
@@ -201,7 +201,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 if self._left() <= 0:
                     raise
                 if not is_told:
-                    log.warning("Job group %s: %s; will look again", self.job_group_id, error)
+                    log.warning("Job group %s: %s; will try again", self.job_group_id, error)
                     is_told = True
             await asyncio.sleep(max(0.0, min(LEDGER_SECONDS, self._left())))
 
@@ -223,15 +223,15 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         """
         Cancel the group's jobs, if the author asked for that and a person has ended the task.
 
-        A trigger that moves from a stalled triggerer to another may come here too, and one whose task was cleared:
-        those tasks wait on, or have gone on meanwhile. After the deadline the task ends by itself, as ``on_timeout``
-        says.
+        Airflow also calls this when a trigger moves from a stalled triggerer to another, or when its task was cleared:
+        those tasks still wait, or have continued. After the deadline the task ends by itself, according to
+        ``on_timeout``.
         """
         if not self.cancel_on_kill:
             return
         state = await self._task_state()
         if state not in _ENDED or (self.deadline is not None and self.deadline <= datetime.now(UTC)):
-            log.info("Job group %s: nothing is cancelled, for no person ended the task (%s)", self.job_group_id, state)
+            log.info("Job group %s: not cancelled, because no person ended the task (%s)", self.job_group_id, state)
             return
         hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
         settings = await settings_reader.run(config.load)
@@ -241,7 +241,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
 
     async def _task_state(self) -> str | None:
-        """What Airflow says of the waiting task; ``None`` if it was cleared, or there is none."""
+        """Return the state of the waiting task; ``None`` if it was cleared or does not exist."""
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         task = self.task_instance

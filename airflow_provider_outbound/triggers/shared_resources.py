@@ -1,4 +1,4 @@
-"""What all triggers of a process share: one ledger, a few threads, one client for each connection."""
+"""Resources shared by all triggers of a process: one ledger, a few threads, one client per connection."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Looks at ledger and API at a time, however many triggers wait; each takes milliseconds, or one answer of the API.
+#: Concurrent checks of ledger and API, however many triggers wait; each takes milliseconds, or one answer of the API.
 THREADS = 8
-#: Shortest and longest rest between two looks of one trigger (seconds), how it grows with each other that waits, and
-#: with what a look took: a thousand busy campaigns must leave the triggerer room for others, and still end promptly.
+#: Shortest and longest pause between two checks of one trigger (seconds), the addition for each waiting trigger, and
+#: the multiple of the last check's duration: a thousand busy campaigns must not block the triggerer, and still end
+#: promptly.
 MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
 
 #: Reads the configuration, which may run a command, outside the loop.
 settings_reader = Threads(1, "outbound-settings")
-#: Where triggers look up their connections and settings. Airflow looks up one connection at a time, so nobody is held
-#: up; but what a thousand lookups bring at once would keep the loop to themselves.
+#: Limits concurrent lookups of connections and settings. Airflow looks up one connection at a time, so this delays
+#: nothing; but the results of a thousand lookups at once would block the loop.
 lookup_limiter = CapacityLimiter(8)
 
 
 async def load_watch(rocketmq_conn_id: str | None, settings: config.Settings) -> WatchSettings:
     """
-    Look up what a trigger watches; to be called inside :data:`lookup_limiter`.
+    Look up what a trigger watches. Call it within :data:`lookup_limiter`.
 
-    :param rocketmq_conn_id: Connection to the messages; ``None`` if none are expected.
-    :param settings: This installation's settings.
-    :return: Its ledger, with the messages to collect, if triggers collect them.
+    :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` if no messages are expected.
+    :param settings: Settings of this installation.
+    :return: The ledger, and the subscription to collect if triggers run the collector.
     """
     from airflow_provider_outbound.core.collect.watch import WatchSettings
     from airflow_provider_outbound.core.rocketmq.base import check_transport
@@ -58,13 +59,13 @@ async def load_watch(rocketmq_conn_id: str | None, settings: config.Settings) ->
 
 class SharedResources:
     """
-    What all waits of this process share: one engine, a few threads, one client for each connection.
+    Resources shared by all waits of this process: one engine, a few threads, one client per connection.
 
-    Everything is opened in its threads, so that no loop waits for a disk or a library's import; threads and connections
-    go while nothing happens.
+    Everything is opened in its threads, so that no loop waits for a disk or the import of a library. Idle threads and
+    connections are closed.
     """
 
-    #: Open desks by ledger.
+    #: Open instances by ledger.
     open: ClassVar[dict[tuple[str, tuple[str, ...]], SharedResources]] = {}
     registry_lock: ClassVar[threading.Lock] = threading.Lock()
 
@@ -73,24 +74,24 @@ class SharedResources:
         self._settings = settings
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
-        # Owned by the waits that use them: when the last has gone, or has taken up a corrected connection, a client
-        # goes and closes its connections. A wait changes it between two requests, so no answer is lost.
+        # Owned by the waits that use them: when the last of them has ended, or uses a corrected connection, a client is
+        # freed and closes its connections. A wait changes its client between two requests, so no answer is lost.
         self._clients: weakref.WeakValueDictionary[ClientSettings, OutboundBotClient] = weakref.WeakValueDictionary()
         self._threads = Threads(THREADS, "outbound-wait", on_idle=self._let_go)
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run something that blocks, in one of the threads."""
+        """Run a blocking function in one of the threads."""
         return await self._threads.run(function)
 
     def timed(self, look: Callable[[], T]) -> tuple[T, float]:
-        """Look, and say for how long to rest after it (seconds)."""
+        """Call ``look``; return its result and how long to pause after it (seconds)."""
         begun = time.monotonic()
         result = look()
         taken = time.monotonic() - begun
         return result, min(MAX_REST, max(MIN_REST, self.users * REST_EACH, taken * REST_TIMES))
 
     def ledger(self) -> Ledger:
-        """The ledger, opened by the first who asks."""
+        """Return the ledger, opened on first use."""
         from airflow_provider_outbound.core.ledger import open_ledger
 
         with self._lock:
@@ -99,7 +100,7 @@ class SharedResources:
             return self._ledger
 
     def client(self, settings: ClientSettings) -> OutboundBotClient:
-        """The client of a connection."""
+        """Return the client of a connection."""
         from airflow_provider_outbound.core.client import OutboundBotClient
 
         with self._lock:
@@ -111,16 +112,16 @@ class SharedResources:
             return client
 
     def close(self) -> None:
-        """Let go of everything, without making the loop wait for the looks under way."""
+        """Close everything, without making the loop wait for checks in progress."""
         threading.Thread(target=self._close, name="outbound-wait-end").start()
 
     def _close(self) -> None:
-        # The ledger after the threads' last look: that one's connection would be left behind otherwise.
+        # The ledger after the last check of the threads, whose connection would otherwise stay open.
         self._threads.close()
         self._let_go()
 
     def _let_go(self) -> None:
-        """Give the connections back; the next look opens one again."""
+        """Close the connections; the next check opens one again."""
         with self._lock:
             if self._ledger is not None:
                 self._ledger.close()
@@ -128,7 +129,7 @@ class SharedResources:
 
 @asynccontextmanager
 async def shared_resources(settings: config.Settings) -> AsyncIterator[SharedResources]:
-    """The desk of a ledger: made for the first who comes, closed after the last has gone."""
+    """Use the shared resources of a ledger, which are created for the first user and closed after the last."""
     key = (settings.ledger_url, settings.ledger_keys)
     with SharedResources.registry_lock:
         shared = SharedResources.open.get(key)

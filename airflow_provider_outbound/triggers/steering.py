@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What can be done to jobs, as :class:`~airflow_provider_outbound.core.control.Action` names it.
+#: Actions on jobs, the values of :class:`~airflow_provider_outbound.core.control.Action`.
 _ACTIONS = ("suspend", "resume", "cancel")
-#: Within how many seconds a corrected connection is taken up.
+#: The longest time until a corrected connection is used (seconds).
 CORRECTION_SECONDS = 60.0
 
 
 class OutboundBotJobsSteeredTrigger(BaseTrigger):
     """
-    Wait until jobs are as they were asked to be.
+    Wait until an action on jobs has taken effect.
 
-    Its event holds ``status``: ``done``, ``timeout`` (with ``remaining``, jobs that are not as asked for; ``None`` if
-    the API did not answer), or ``error`` (with ``message``, one line).
+    The event's ``status`` is ``done``, ``timeout`` (with ``remaining``, the number of jobs where the action has not
+    taken effect; ``None`` if the API did not answer), or ``error`` (with ``message``, one line).
 
     :param action: ``suspend``, ``resume`` or ``cancel``.
     :param job_group_id: The group.
     :param job_ids: The jobs; ``None`` for all of the group.
-    :param outboundbot_conn_id: Connection to the API.
-    :param instance_id: The group's bot instance; ``None``: the connection's.
-    :param poll_interval: Seconds between two looks.
+    :param outboundbot_conn_id: Connection of type ``outboundbot``.
+    :param instance_id: The group's bot instance; ``None`` for the connection's.
+    :param poll_interval: Interval between two polls of the API (seconds).
     :param deadline: When to give up, aware.
     """
 
@@ -82,10 +82,10 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
             event = await self._wait()
         except OutboundBotError as error:
             event = {"status": "error", "message": str(error)}
-        except Exception as error:  # noqa: BLE001 - the task is told in one line, whatever went wrong
+        except Exception as error:  # noqa: BLE001 - the task gets every error in one line
             from airflow_provider_outbound.core.collect.worker import describe_exception
 
-            # Not the error's own text: a library's may hold what it was given.
+            # Not the error's own text, which may contain private data.
             where = describe_exception(error)
             log.error("Waiting for job group %s failed: %s", self.job_group_id, where)  # noqa: TRY400
             event = {"status": "error", "message": f"waiting for job group {self.job_group_id} failed: {where}"}
@@ -94,7 +94,7 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         async def load() -> OutboundBotHook:
             hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-            # It reads nothing that is encrypted.
+            # The wait reads nothing encrypted.
             hook.require_keys = False
             return hook
 
@@ -103,7 +103,7 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         )
         command = await asyncio.to_thread(self._command)
         while True:
-            # The old hook and its client go between two requests, which only ask.
+            # The old hook and its client are replaced between two requests, which only read.
             hook = await connections.settings()
             try:
                 # In a thread: it loads the SDK, and waits for answers.

@@ -1,4 +1,4 @@
-"""Threads that come with the work and go without: what a triggerer lends to waits that have something to do."""
+"""Threads that start on demand and end when idle, for blocking work of a triggerer's waits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 class Threads:
     """
-    Runs what blocks outside a loop, in a few threads that end when there is nothing more to do.
+    Runs blocking functions outside a loop, in a few threads that end when idle.
 
-    :param limit: Most threads at a time.
-    :param name: How their names begin.
-    :param linger: How long a thread waits for more (seconds).
-    :param on_idle: Called in the last of them before it ends; new ones may have begun by then.
+    :param limit: The maximum number of threads.
+    :param name: Prefix of the threads' names.
+    :param linger: How long a thread waits for more work (seconds).
+    :param on_idle: Called in the last thread before it ends; new ones may have started by then.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Threads:
         self._closed = False
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in one of the threads, in the caller's context: a triggerer routes log lines by it."""
+        """Run a function in one of the threads, in the caller's context, by which a triggerer routes log records."""
         future: Future[T] = Future()
         context = contextvars.copy_context()
         with self._changed:
@@ -42,7 +42,7 @@ class Threads:
                 raise RuntimeError(f"{self._name}: closed")
             self._work.append((future, lambda: context.run(function)))
             if self._idle < len(self._work) and len(self._threads) < self._limit:
-                # A daemon: an interpreter that ends waits for no linger.
+                # A daemon, so that the end of the interpreter does not wait for idle threads.
                 thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
                 self._threads.add(thread)
                 thread.start()
@@ -50,7 +50,7 @@ class Threads:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Finish what was begun or is waiting, then end every thread. Blocks; not for use in one of them."""
+        """Finish running and waiting work, then end every thread. Blocks; do not call it in one of the threads."""
         with self._changed:
             self._closed = True
             threads = list(self._threads)
@@ -64,11 +64,11 @@ class Threads:
             if future.set_running_or_notify_cancel():
                 try:
                     result = function()
-                except BaseException as error:  # noqa: BLE001 - whoever awaits it is told
+                except BaseException as error:  # noqa: BLE001 - passed to the awaiting caller
                     future.set_exception(error)
                 else:
                     future.set_result(result)
-            # Else this frame keeps a result alive while it waits for more.
+            # Otherwise this frame would keep the result alive while it waits for more work.
             task = future = function = result = None  # type: ignore[assignment]
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
@@ -80,7 +80,7 @@ class Threads:
                 return self._work.popleft()
             self._threads.discard(threading.current_thread())
             was_last = not self._threads
-        # Without the lock, for which a loop might have to wait.
+        # Without the lock, because a loop might have to wait for it.
         if was_last:
             self._on_idle()
         return None

@@ -98,7 +98,7 @@ def test_bad_canaries_stop_the_campaign_and_somebody_is_told(airflow_services: A
     assert (found["suspend"], found["assign_rest"], found["alert"]) == ("success", "skipped", "failed")
     wait_until(lambda: mail.letters, seconds=60, what="a letter")
     (letter,) = map(message_from_string, mail.letters)
-    assert letter["Subject"] == "canary: too few answer"
+    assert letter["Subject"] == "canary: too few contacts answer"
     (text,) = [part for part in letter.walk() if part.get_content_maintype() == "text"]
     assert group_id in text.get_payload(decode=True).decode()
 

@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run one benchmark.
 
-    :param argv: Arguments without the program's name; default: those of the process.
-    :return: Exit code: 0 measured, 1 an error in one line; wrong usage ends the process with 2.
+    :param argv: Arguments without the program name; default: those of the process.
+    :return: Exit code: 0 success, 1 error (in one line); wrong usage ends the process with 2.
     """
     arguments = _parser().parse_args(argv)
     try:

@@ -2,8 +2,8 @@
 ``python tests/benchmarks assign``: how fast contacts are assigned, and what exactly-once costs.
 
 Three ways to assign the same contacts: the vendor guide's loop (one request after the other), a plain thread pool over
-the SDK, which is this client's ceiling on this machine, and ours with its journal. Then many contacts from Parquet, the
-same again when all are assigned, and a service that throttles. Every measurement is a process of its own.
+the SDK, which is the limit of this client on this machine, and ours with its journal. Then many contacts from Parquet,
+the same again when all are assigned, and a service that throttles. Every measurement runs in a separate process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from support.simulated import client_of, simulated_service
 from benchmarks.common import KEY, in_own_process, say
 
 _LATENCY_MS = 30
-#: Seconds after which a sender should have found the limit of a service that throttles.
+#: Seconds after which the client should have found the limit of a service that throttles.
 _WARM_UP = 10.0
 _ROWS = 10_000
 _CITIES = ("Hangzhou", "Shanghai", "Chengdu")
@@ -37,21 +37,23 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "assign",
         help="assigning contacts: the guide's loop, a thread pool, and ours; a million; a service that throttles",
-        description="Compares three ways to assign contacts against one simulated service with 30 ms latency, then "
-        "assigns many contacts from Parquet, twice, then meets a limit of requests a second.",
+        description="Compares three ways to assign contacts to one simulated service with 30 ms latency, then assigns "
+        "many contacts from Parquet, twice, then runs into a limit of requests per second.",
     )
-    parser.add_argument("--contacts", type=int, default=10_000, help="of each way (default: %(default)s)")
+    parser.add_argument("--contacts", type=int, default=10_000, help="contacts for each way (default: %(default)s)")
     parser.add_argument("--many", type=int, default=1_000_000, help="contacts from Parquet (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=8, help="requests at a time (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=25, help="contacts in a request (default: %(default)s)")
-    parser.add_argument("--limit", type=int, default=20, help="requests a second to be met (default: %(default)s)")
-    parser.add_argument("--limit-seconds", type=int, default=60, help="for how long (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=8, help="simultaneous requests (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=25, help="contacts per request (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=20, help="limit in requests per second (default: %(default)s)")
+    parser.add_argument(
+        "--limit-seconds", type=int, default=60, help="duration of the part with the limit (default: %(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """What a measuring process needs to know; it is sent there."""
+    """Arguments of a measuring process."""
 
     service: Mapping[str, Any]
     folder: str
@@ -63,7 +65,7 @@ class Job:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure everything and print it; 0."""
+    """Measure everything and print the figures; returns 0."""
     with tempfile.TemporaryDirectory(prefix="outbound-bench-") as folder:
         with simulated_service("--latency-ms", str(_LATENCY_MS)) as service:
             figures = {**_three_ways(arguments, service, folder), **_many(arguments, service, folder)}
@@ -80,7 +82,7 @@ def _three_ways(arguments: argparse.Namespace, service: Mapping[str, Any], folde
         seconds = in_own_process(measure, job)["seconds"]
         _check(service, job.job_group_id, arguments.contacts)
         speeds[name] = arguments.contacts / seconds
-        say(f"{name}: {speeds[name]:,.0f} jobs a second")
+        say(f"{name}: {speeds[name]:,.0f} jobs per second")
     return {
         "jobs_per_second_guide": round(speeds["guide"], 1),
         "jobs_per_second_pool": round(speeds["pool"], 1),
@@ -116,7 +118,7 @@ def _limited(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
     limit, seconds = arguments.limit, arguments.limit_seconds
     warm_up = min(_WARM_UP, seconds / 3)
     with simulated_service("--latency-ms", str(_LATENCY_MS), "--max-requests-per-second", str(limit)) as service:
-        # More than can be sent in that time, so that sending does not end before the measurement.
+        # More than can be sent in that time, so that the measurement ends first.
         job = _job(arguments, service, folder, contacts=int(limit * (seconds + 5)) * arguments.batch_size)
         process = multiprocessing.get_context("spawn").Process(target=ours, args=(job,), daemon=True)
         process.start()
@@ -138,13 +140,13 @@ def _limited(arguments: argparse.Namespace, folder: str) -> dict[str, float]:
 
 
 def guide(job: Job) -> dict[str, Any]:
-    """The vendor guide's way: 25 contacts a request, one request after the other."""
+    """The vendor guide's way: one request after the other."""
     send = _plain_sender(job)
     return _measured(lambda: [send(batch) for batch in _batches(job)])
 
 
 def pool(job: Job) -> dict[str, Any]:
-    """The same from several threads, without any memory of what was sent."""
+    """The same with several threads, without a record of what was sent."""
     send = _plain_sender(job)
 
     def run_all() -> None:
@@ -156,13 +158,13 @@ def pool(job: Job) -> dict[str, Any]:
 
 
 def ours(job: Job) -> dict[str, Any]:
-    """As the operator does it: journalled in a ledger, each contact at most once."""
+    """The operator's way: with a journal in a ledger, each contact at most once."""
     from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
     from airflow_provider_outbound.core.contacts import from_items, from_path
     from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 
     client = client_of(job.service)
-    # All contestants have imported the SDK before the clock starts: it takes a second, once.
+    # The SDK is imported before the clock starts, as in the other ways: it takes a second, once.
     client.describe_job_group(job_group_id=job.job_group_id)
     source = from_path(Path(job.path)) if job.path else from_items([*_people(job.contacts)])
     with open_ledger(f"sqlite:///{job.folder}/ledger.db", [KEY]) as ledger:
@@ -233,7 +235,7 @@ def _write_parquet(path: str, count: int) -> None:
 
 
 def _measured(work: Callable[[], object]) -> dict[str, Any]:
-    """Seconds, the peak of this process's memory, and its memory at tenths of the time, MB."""
+    """Seconds, the peak of this process's memory, and its memory after each tenth of the time, MB."""
     import psutil
 
     process, done = psutil.Process(), threading.Event()
@@ -262,7 +264,7 @@ def _measured(work: Callable[[], object]) -> dict[str, Any]:
 
 def _job(arguments: argparse.Namespace, service: Mapping[str, Any], folder: str, **what: Any) -> Job:
     client = client_of(service)
-    # A window far away: nobody is dialled, which would keep the service from answering.
+    # A window in the future: dialling would slow the service's answers down.
     tomorrow = int((time.time() + 86_400) * 1000)
     strategy = {
         "startTime": tomorrow,
@@ -293,14 +295,14 @@ def _counts(service: Mapping[str, Any]) -> dict[str, Any]:
 def _check(service: Mapping[str, Any], job_group_id: str, wanted: int) -> None:
     found = _counts(service)["jobs_per_group"][job_group_id]
     if found != wanted:
-        raise RuntimeError(f"the service has {found} jobs of {wanted}: the figures would mean nothing")
+        raise RuntimeError(f"the service has {found} jobs of {wanted}: the figures would be meaningless")
 
 
 def _print_table(figures: Mapping[str, float], arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "jobs a second", "to ours")
+    table = Table("", "jobs per second", "ratio of ours")
     ways = (("the guide's loop", "_guide"), (f"{arguments.threads} threads over the SDK", "_pool"), ("ours", ""))
     for title, suffix in ways:
         speed = figures[f"jobs_per_second{suffix}"]
@@ -308,8 +310,8 @@ def _print_table(figures: Mapping[str, float], arguments: argparse.Namespace) ->
     Console().print(table)
     rows = Table("", "")
     rows.add_row(f"{arguments.many:,} contacts from Parquet", f"{figures['seconds_for_them']:,.0f} s")
-    rows.add_row("memory beyond that for a thousand", f"{figures['extra_mb_at_a_million']:,.0f} MB")
+    rows.add_row("additional memory beyond that for a thousand", f"{figures['extra_mb_at_a_million']:,.0f} MB")
     rows.add_row("the same again", f"{figures['rerun_seconds']:.1f} s, {figures['rerun_requests']} requests")
-    rows.add_row(f"of a limit of {arguments.limit} requests a second", f"{figures['used_of_limit']:.1%} used")
-    rows.add_row("throttled then", f"{figures['throttled_share']:.1%} of the requests")
+    rows.add_row(f"limit of {arguments.limit} requests per second", f"{figures['used_of_limit']:.1%} used")
+    rows.add_row("throttled at this limit", f"{figures['throttled_share']:.1%} of the requests")
     Console().print(rows)

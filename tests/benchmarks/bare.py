@@ -1,4 +1,4 @@
-"""The RocketMQ client alone, receiving and acknowledging, for comparison: what no collector can be faster than."""
+"""The RocketMQ client alone, which only receives and acknowledges, for comparison with the collector."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _BATCH_SIZE, _LEASE_SECONDS, ACKNOWLEDGE_THREADS = 32, 60, 16
 
 @attrs.frozen(kw_only=True)
 class Arrival:
-    """One message: its body, and when it was sent and received (Unix seconds)."""
+    """One message: its body, and the times when it was sent and received (Unix seconds)."""
 
     body: str
     sent_at: float
     received_at: float
 
     def tells(self, event_type: str, job_group_id: str) -> bool:
-        """Whether it is this event of this group."""
+        """Whether it is an event of this type and group."""
         event = json.loads(self.body)
         return bool(event["eventType"] == event_type and event["groupId"] == job_group_id)
 
 
 class Arrivals:
-    """What a bare consumer in another process receives."""
+    """The messages that a bare consumer in another process receives."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self.all: list[Arrival] = []
 
     def find(self, event_type: str, job_group_id: str, patience: float) -> Arrival | None:
-        """An event of a group; ``None`` if it does not come in so many seconds."""
+        """An event of a group; ``None`` if it does not come within ``patience`` seconds."""
         deadline = time.monotonic() + patience
         seen = 0
         while True:
@@ -64,18 +64,18 @@ def consumer(settings: RocketMQSettings) -> Iterator[Arrivals]:
     theirs.close()
     try:
         if not pipe.poll(60):
-            raise RuntimeError("the bare consumer does not come up")
+            raise RuntimeError("the bare consumer does not start")
         pipe.recv()
         yield Arrivals(pipe)
     finally:
-        # The client's threads would keep it from ending by itself.
+        # The client's threads prevent it from ending by itself.
         process.kill()
         process.join()
         pipe.close()
 
 
 def open_client(settings: RocketMQSettings) -> Any:
-    """The library's own consumer for transport ``grpc``, started."""
+    """Start the library's own consumer for transport ``grpc``."""
     from airflow_provider_outbound.core.rocketmq.grpc import load_client
 
     library = load_client()
@@ -94,7 +94,7 @@ def open_client(settings: RocketMQSettings) -> Any:
 
 
 def receive(client: Any) -> list[Any]:
-    """The client's next messages; none while the broker has not taken it in yet."""
+    """The client's next messages; none until the broker accepts it."""
     try:
         return list(client.receive(_BATCH_SIZE, _LEASE_SECONDS))
     except Exception:
@@ -107,9 +107,10 @@ def push_consumer(settings: RocketMQSettings, on_message: Callable[[], object]) 
     """
     The library's own consumer for transport ``remoting``, which reads each message and acknowledges it at once.
 
-    As the package's ``PushConsumer`` does it for a callback that reads ``body`` and ``id`` and returns CONSUME_SUCCESS.
+    The package's ``PushConsumer`` does the same for a callback that reads ``body`` and ``id`` and returns
+    CONSUME_SUCCESS.
     """
-    # Named here and not above: the library is loaded in a process of its own only.
+    # Imported here: the library is loaded only in a separate process.
     loader = import_module("airflow_provider_outbound.core.rocketmq.librocketmq")
     library = loader.load_library(settings.librocketmq)
     functions = library.functions

@@ -1,9 +1,9 @@
 """
-``python tests/benchmarks collect``: what keeping messages costs, and whether a ledger that has grown is slower.
+``python tests/benchmarks collect``: the cost of storing messages, and whether a large ledger is slower.
 
-First the collector, a process as it always is, beside the bare client on the same broker: each in a consumer group of
-its own takes in the same backlog, in turns. Then a ledger of many events beside one of few: how fast events come in,
-and how long the queries of a waiting task take.
+First the collector, in its usual process, and the bare client on the same broker: each has its own consumer group, and
+they consume the same backlog alternately. Then a ledger of many events and one of few: how fast events are stored, and
+how long the queries of a waiting task take.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from support.simulated import simulated_service
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from benchmarks.common import in_own_process, say
 
-#: Names the URL of a PostgreSQL server, where the option does not.
+#: Holds the URL of a PostgreSQL server, if the option is not given.
 POSTGRESQL_VARIABLE = "OUTBOUND_BENCH_POSTGRESQL"
 #: Event types of one call, in order.
 _STEPS = ("Dialing", "CallAnswered", "CallFinished", "JobComplete")
@@ -34,47 +34,50 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the benchmark."""
     parser = subparsers.add_parser(
         "collect",
-        help="keeping messages: the collector beside the bare client; a ledger of ten million events beside a small",
-        description="Compares events a second of the collector, into SQLite and PostgreSQL, with the bare client's "
-        "receive-and-acknowledge loop on the same broker, in turns; then insert rate and a waiting task's queries in "
-        "a big ledger with those in a small one.",
+        help="storing messages: the collector and the bare client; a ledger of ten million events and a small one",
+        description="Compares the events per second of the collector, into SQLite and PostgreSQL, with the bare "
+        "client's receive-and-acknowledge loop on the same broker, alternately; then the insert rate and a waiting "
+        "task's queries in a large ledger with those in a small one.",
     )
-    parser.add_argument("--events", type=int, default=20_000, help="of each backlog (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="backlogs (default: %(default)s)")
+    parser.add_argument("--events", type=int, default=20_000, help="events in each backlog (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of backlogs (default: %(default)s)")
     parser.add_argument(
-        "--many", type=int, default=10_000_000, help="events in the big ledger; 0: no such part (default: %(default)s)"
+        "--many",
+        type=int,
+        default=10_000_000,
+        help="events in the large ledger; 0 skips this part (default: %(default)s)",
     )
-    parser.add_argument("--few", type=int, default=10_000, help="events in the small one (default: %(default)s)")
+    parser.add_argument("--few", type=int, default=10_000, help="events in the small ledger (default: %(default)s)")
     parser.add_argument(
-        "--lots", type=int, default=40, help="of 256 events, kept in each of the two, measured (default: %(default)s)"
+        "--lots", type=int, default=40, help="measured batches of 256 events for each ledger (default: %(default)s)"
     )
     parser.add_argument(
-        "--folder", help="where the big ledger may grow; ten million events take about 17 GB (default: the usual)"
+        "--folder", help="folder of the large ledger; ten million events need about 17 GB (default: the temporary one)"
     )
     parser.add_argument(
         "--broker",
         metavar="HOST:PORT",
-        help="a RocketMQ proxy; without it the simulator's stand-in, whose own speed then bounds both sides",
+        help="a RocketMQ proxy (default: the simulator's broker, whose own speed then limits both sides)",
     )
-    parser.add_argument("--topic", default="outbound-bench", help="on that broker (default: %(default)s)")
+    parser.add_argument("--topic", default="outbound-bench", help="topic on that broker (default: %(default)s)")
     parser.add_argument(
         "--group",
         default="outbound-bench",
-        help="begin of the consumer groups' names: NAME-grpc-bare, NAME-grpc-sqlite, NAME-grpc-postgresql must exist "
-        "there, and the same with remoting (default: %(default)s)",
+        help="prefix of the consumer groups: NAME-grpc-bare, NAME-grpc-sqlite, NAME-grpc-postgresql must exist on that "
+        "broker, and the same with remoting (default: %(default)s)",
     )
-    parser.add_argument("--nameserver", metavar="HOST:PORT", help="of that broker, for transport remoting")
+    parser.add_argument("--nameserver", metavar="HOST:PORT", help="name server of that broker, for transport remoting")
     parser.add_argument("--librocketmq", metavar="PATH", help="librocketmq.so, for transport remoting")
     parser.add_argument(
         "--postgresql-url",
         default=os.environ.get(POSTGRESQL_VARIABLE),
-        help=f"a database in which a schema of its own is made, and dropped (default: {POSTGRESQL_VARIABLE})",
+        help=f"a database in which a temporary schema is created (default: {POSTGRESQL_VARIABLE})",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure everything and print it; 0."""
+    """Measure everything and print the figures; returns 0."""
     figures: dict[str, Any] = {"broker": "real" if arguments.broker else "stand-in", "events": arguments.events}
     with _broker(arguments) as (endpoint, topic, make_group):
         for transport, at in (("grpc", endpoint), ("remoting", arguments.nameserver)):
@@ -87,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @attrs.frozen(kw_only=True)
 class Race:
-    """What a measuring process needs to know."""
+    """Arguments of a measuring process."""
 
     rocketmq: RocketMQSettings
     events: int
@@ -96,14 +99,14 @@ class Race:
 
 @contextmanager
 def _broker(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[str], None]]]:
-    """Address and topic of the broker, and how to make a consumer group there."""
+    """Address and topic of the broker, and a function that creates a consumer group on it."""
     if arguments.broker:
         say(f"broker: {arguments.broker}")
         yield arguments.broker, arguments.topic, lambda _: None
         return
     from airflow_provider_outbound.cli.services import request_json
 
-    say("broker: the simulator's stand-in (--broker HOST:PORT names a real one)")
+    say("broker: the simulator's (--broker HOST:PORT names a real one)")
     with simulated_service("--topic", arguments.topic) as service:
         url = f"{service['api']}/_simulator/broker"
         yield service["broker"], arguments.topic, lambda group: request_json("POST", url, {"create_group": group})
@@ -117,7 +120,7 @@ def _transport(
     topic: str,
     make_group: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Events a second of the bare client and of the collector, by one transport."""
+    """Events per second of the bare client and of the collector, with one transport."""
     from benchmarks import racers
 
     names = ("bare", "sqlite", "postgresql")
@@ -154,7 +157,7 @@ def _transport(
                 measure = racers.bare if name == "bare" else racers.collector
                 speeds[name].append(in_own_process(measure, race))
             words = ", ".join(f"{name} {speeds[name][-1]:,.0f}" for name in races)
-            say(f"{transport}, round {number + 1}, events a second: {words}")
+            say(f"{transport}, round {number + 1}, events per second: {words}")
     median = {name: statistics.median(found) if found else None for name, found in speeds.items()}
     figures: dict[str, Any] = {
         f"events_per_second_{transport}_{name}": None if speed is None else round(speed, 1)
@@ -167,7 +170,7 @@ def _transport(
 
 
 def bodies(count: int, *, jobs_per_group: int = 5_000) -> Iterator[bytes]:
-    """Messages as the service sends them, four for each call; each run has other jobs."""
+    """Messages as the service sends them, four for each call; every run has different jobs."""
     run = secrets.token_hex(8)
     for number in range(count):
         job, step = divmod(number, len(_STEPS))
@@ -205,7 +208,7 @@ def bodies(count: int, *, jobs_per_group: int = 5_000) -> Iterator[bytes]:
 
 
 def _growth(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What a ledger of many events takes longer than one of few; in SQLite."""
+    """How much slower a SQLite ledger of many events is than one of few."""
     from benchmarks import growth
 
     if not arguments.many:
@@ -224,8 +227,8 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
     def shown(value: Any, form: str) -> str:
         return "-" if value is None else format(value, form)
 
-    place = "a real broker" if arguments.broker else "the simulator's stand-in for a broker"
-    table = Table(f"events a second, {place}", "grpc", "to bare", "remoting", "to bare")
+    place = "a real broker" if arguments.broker else "the simulator's broker"
+    table = Table(f"events per second, {place}", "grpc", "to bare", "remoting", "to bare")
     for name, title in (("bare", "bare client"), ("sqlite", "into SQLite"), ("postgresql", "into PostgreSQL")):
         cells: list[str] = []
         for transport in ("grpc", "remoting"):
@@ -237,7 +240,7 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
         return
     rows = Table("one ledger", f"{arguments.few:,} events", f"{figures['many']:,} events", "slower by")
     rows.add_row(
-        "events kept a second",
+        "events stored per second",
         f"{figures['inserts_per_second_few']:,.0f}",
         f"{figures['inserts_per_second_many']:,.0f}",
         f"{figures['insert_slowdown']:.2f}",

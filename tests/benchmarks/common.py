@@ -1,4 +1,4 @@
-"""What several benchmarks use."""
+"""Helpers of several benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
-#: What a task in a worker would have: a key of its own, made for such runs.
+#: The ledger's key, for benchmarks only.
 KEY = "YmVuY2htYXJrLW9ubHkta2V5LW9mLTMyLWJ5dGVzISE="
 
 A = TypeVar("A")
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 def in_own_process(measure: Callable[[A], T], what: A) -> T:
-    """Measure in a process of its own, so that nothing of an earlier measurement is left in memory."""
+    """Measure in a separate process, so that no earlier measurement has left anything in memory."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(measure, what).result()
 
 
 def say(text: str) -> None:
-    """Tell how far it is."""
+    """Report progress on standard error."""
     print(text, file=sys.stderr, flush=True)

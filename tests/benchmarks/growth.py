@@ -1,9 +1,9 @@
 """
-A ledger of many events beside one of few: does it get slower?
+Compares a ledger of many events with one of few.
 
-Both begin with one job group that came in by the collector's own path. The rest are copies of its rows under other
-keys, made inside the database, with the indexes made again afterwards: what is there in the end is the same, only
-sooner. Then both are measured in turns.
+Both start with one job group, recorded as the collector does it. The rest are copies of its rows with other keys, made
+inside the database, and the indexes are created again afterwards. The result is the same, but faster. Then both are
+measured alternately.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.ledger import Incoming, Ledger
 
-#: Jobs of a group, and so a query's size; four events each.
+#: Jobs of a group, which determine the size of a query; four events each.
 JOBS = 500
 EVENTS = 4 * JOBS
-#: Events kept at once; and for each such lot so many times a waiter's queries.
+#: Events in a batch, and how often a waiting task's queries run for each batch.
 _LOT, _QUERIES = 256, 8
-#: The first few fill caches, and are not counted.
+#: The first runs fill caches and are not counted.
 _WARM_UP = 3
-#: Groups copied by one statement.
+#: The number of groups copied by one statement.
 _GROUPS_AT_ONCE = 250
 
 
 @attrs.frozen(kw_only=True)
 class Sizes:
     """
-    What is compared.
+    Sizes of the ledgers that are compared.
 
-    :param url: Where the ledgers are, with ``{name}`` for ``few`` and ``many``.
-    :param few: Events in the small ledger.
-    :param many: Events in the big one.
-    :param lots: How often each keeps another lot, measured.
+    :param url: URL of the ledgers, with ``{name}`` for ``few`` and ``many``.
+    :param few: The number of events in the small ledger.
+    :param many: The number of events in the large ledger.
+    :param lots: The number of measured batches for each ledger.
     """
 
     url: str
@@ -53,7 +53,7 @@ class Sizes:
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
-    """Insert rate and query time of both, and by how much the big one is slower."""
+    """Insert rate and query time of both, and how much slower the large one is."""
     from airflow_provider_outbound.core.ledger import open_ledger
 
     with (
@@ -83,7 +83,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 def _in_turns(acts: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
-    """The median seconds of each; they take turns, so that whatever else the machine does befalls all of them."""
+    """The median seconds of each; they alternate, so that other load on the machine affects all of them."""
     taken: dict[str, list[float]] = {name: [] for name in acts}
     for number in range(times + _WARM_UP):
         for name, act in acts.items():
@@ -95,13 +95,13 @@ def _in_turns(acts: Mapping[str, Callable[[], object]], times: int) -> dict[str,
 
 
 def _inserts(ledger: Ledger, count: int) -> Callable[[], object]:
-    """Keeps another lot of messages at each call."""
+    """Returns a function that records another batch of messages at each call."""
     lots = _lots(_LOT * (count + _WARM_UP))
     return lambda: ledger.inbox.record(next(lots))
 
 
 def _queries(ledger: Ledger, groups: list[str]) -> Callable[[], object]:
-    """What a waiter asks: which groups something happened to, how a group stands, what it came to."""
+    """Returns a function that runs a waiting task's queries: changed groups, a group's state, its summary."""
     newest = ledger.groups.newest()
 
     def ask() -> None:
@@ -129,7 +129,7 @@ def _lots(count: int) -> Iterator[list[Incoming]]:
 
 @contextmanager
 def _in_haste(ledger: Ledger) -> Iterator[None]:
-    """Without SQLite's safety, which nobody needs who fills a ledger that is thrown away: all is written once only."""
+    """Switch off SQLite's durability, which a temporary ledger does not need: everything is written only once."""
     from sqlalchemy import event
 
     def relax(connection: Any, _record: Any) -> None:
@@ -146,7 +146,7 @@ def _in_haste(ledger: Ledger) -> Iterator[None]:
 
 
 def _fill(ledger: Ledger, count: int) -> list[str]:
-    """Make so many groups of :data:`JOBS` jobs; their ids."""
+    """Create ``count`` groups of :data:`JOBS` jobs; returns their ids."""
     from sqlalchemy import select, update
 
     from airflow_provider_outbound.core.ledger import schema
@@ -178,11 +178,11 @@ def _fill(ledger: Ledger, count: int) -> list[str]:
 
 
 def _copy(connection: Connection, table: Table, group: str, start: int, end: int) -> None:
-    """Copy a group's rows of one table under the keys of the groups ``start`` to ``end``."""
+    """Copy a group's rows of one table, with the keys of the groups ``start`` to ``end``."""
     from sqlalchemy import text
 
     sqlite = connection.dialect.name == "sqlite"
-    # Keys that tell nothing are as scattered as real ones.
+    # Random keys are as scattered as real ones.
     scattered = "lower(hex(randomblob(32)))" if sqlite else "encode(sha256((n.n::text || hash)::bytea), 'hex')"
     scattered_key = "lower(hex(randomblob(16)))" if sqlite else "md5(n.n::text || phone_key)"
     numbers = (

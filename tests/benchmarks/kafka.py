@@ -1,8 +1,8 @@
 """
-Kafka's own trigger, ``AwaitMessageTrigger`` of apache-airflow-providers-apache-kafka, over a topic in memory.
+Kafka's own trigger, ``AwaitMessageTrigger`` of apache-airflow-providers-apache-kafka, with a topic in memory.
 
-Its code is run as it is, with its defaults; only what its hook would connect to is replaced, so that no broker's speed
-counts. Imported inside the process that measures it.
+Its code runs unchanged, with its defaults. Only the broker is replaced, so that its speed does not count. This module
+is imported inside the process that is measured.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-#: What is to be installed, for those who want the comparison.
+#: The package that this comparison needs.
 PACKAGE = "apache-airflow-providers-apache-kafka"
 
 
 class _Topic:
-    """Messages, and consumers that wait for the next one; each consumer is a group of its own and reads them all."""
+    """Messages for consumers, each of which has a group of its own and reads all messages."""
 
     def __init__(self) -> None:
         self._bodies: list[str] = []
@@ -66,14 +66,14 @@ class _Consumer:
         return _Message(body)
 
     def commit(self, **_: Any) -> None:
-        """Nothing to keep."""
+        """Nothing to commit."""
 
     def close(self) -> None:
         """Nothing to close."""
 
 
 def is_installed() -> bool:
-    """Whether :data:`PACKAGE` is."""
+    """Whether :data:`PACKAGE` is installed."""
     return find_spec("confluent_kafka") is not None
 
 
@@ -83,7 +83,7 @@ def trigger(job_group_id: str) -> Any:
 
     :raises ModuleNotFoundError: the package is not installed.
     """
-    # By name: the package is no dependency of this one.
+    # By name, since the package is not a dependency of this one.
     hooks = import_module("airflow.providers.apache.kafka.hooks.consume")
     triggers = import_module("airflow.providers.apache.kafka.triggers.await_message")
     hooks.KafkaConsumerHook.get_consumer = lambda _hook: _Consumer()
@@ -95,6 +95,6 @@ def trigger(job_group_id: str) -> Any:
 
 
 def completes(job_group_id: str, message: _Message) -> str | None:
-    """What its author would write: is this the message that the group's job is complete?"""
+    """The function that a DAG author would write: returns the group's id if its job is complete."""
     body = json.loads(message.value())
     return job_group_id if body["groupId"] == job_group_id and body["eventType"] == "JobComplete" else None

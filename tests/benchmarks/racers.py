@@ -1,4 +1,4 @@
-"""Those that take in a backlog for the benchmark ``collect``: the bare client and the collector, a process each."""
+"""Consumers of a backlog for the benchmark ``collect``: the bare client and the collector, each in its own process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
     from benchmarks.collect import Race
 
-#: Without anything new for so long (seconds), a measurement is given up.
+#: A measurement without progress is given up after this time (seconds).
 _PATIENCE = 60.0
-#: How often the ledger is asked how far it is (seconds).
+#: How often the progress is checked (seconds).
 _ASK_SECONDS = 0.02
 
 
 def join(settings: RocketMQSettings) -> None:
-    """Make the consumer group known to the broker, at the topic's end, and take what an earlier run left."""
+    """Register the consumer group with the broker, and consume the topic to its end."""
     from airflow_provider_outbound.core.rocketmq import open_consumer
     from airflow_provider_outbound.exceptions import RocketMQError
 
@@ -65,7 +65,7 @@ def publish(what: tuple[str, str, Sequence[bytes]]) -> None:
 
 
 def bare(race: Race) -> float:
-    """Receive and acknowledge, and nothing else; events a second."""
+    """Only receive and acknowledge; returns events per second."""
     return _bare_remoting(race) if race.rocketmq.transport == "remoting" else _bare_grpc(race)
 
 
@@ -74,7 +74,7 @@ def _bare_remoting(race: Race) -> float:
     from benchmarks.bare import push_consumer
 
     times: list[float] = []
-    # Beyond reading the message a callback is a call of a list's own method: nothing could be quicker.
+    # Apart from reading the message, the callback only calls a built-in method: nothing could be faster.
     with push_consumer(race.rocketmq, lambda: times.append(time.perf_counter())):
         deadline = time.monotonic() + _PATIENCE
         seen = 0
@@ -97,7 +97,7 @@ def _bare_grpc(race: Race) -> float:
         while taken < race.events:
             messages = receive(client)
             if not taken and messages:
-                # From here on: connecting is nobody's speed.
+                # Measured from here: the time to connect does not count.
                 begun, first = time.perf_counter(), len(messages)
             list(threads.map(client.ack, messages))
             taken += len(messages)
@@ -107,7 +107,7 @@ def _bare_grpc(race: Race) -> float:
 
 
 def collector(race: Race) -> float:
-    """A collector, as a triggerer starts it; events a second, by what the ledger holds."""
+    """Run a collector as a triggerer starts it; returns events per second, as counted in the ledger."""
     from sqlalchemy import select
 
     from airflow_provider_outbound.core.collect.worker import WorkerSettings
@@ -143,7 +143,7 @@ def collector(race: Race) -> float:
                     raise RuntimeError(f"the collector stopped at {count} of {race.events} events")
                 time.sleep(_ASK_SECONDS)
             if count == first:
-                raise RuntimeError(f"all {count} events were stored between two looks: give more of them (--events)")
+                raise RuntimeError(f"all {count} events were stored between two polls: give more of them (--events)")
             return (count - first) / (time.perf_counter() - begun)
         finally:
             process.stdin.close()
@@ -152,7 +152,7 @@ def collector(race: Race) -> float:
 
 @contextmanager
 def own_schema(url: str) -> Iterator[str]:
-    """A schema of its own in a PostgreSQL database, gone afterwards; its URL. What else is there is not touched."""
+    """URL of a temporary schema in a PostgreSQL database; nothing else in the database is changed."""
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.schema import CreateSchema, DropSchema
 

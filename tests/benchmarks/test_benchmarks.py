@@ -1,4 +1,4 @@
-"""The benchmarks, small: that they measure what they say, not how fast it is."""
+"""Small runs of the benchmarks: they measure what they report; the speed is not tested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.__main__ import main
 
 
 def _figures(*arguments: str) -> tuple[dict[str, Any], str]:
-    """The last line of a benchmark's output, and all of it."""
+    """The last line of a benchmark's output, and the whole output."""
     command = [sys.executable, str(Path(__file__).parent), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def test_wait_prints_a_line_of_figures_last() -> None:
     assert figures["median_ms"] > 0
     assert figures["bare_median_ms"] > 0
     assert figures["sensors"] == 4
-    # What is held while nothing happens does not grow with the waits.
+    # What is held while idle does not grow with the number of waits.
     assert all(figures[name] == figures[f"{name}_for_one"] for name in ("threads", "processes", "connections"))
     assert {figures[f"kafka_{name}"] for name in shared | {"median_ms", "resumed"}} == {None}
 
@@ -61,7 +61,7 @@ def test_wait_prints_a_line_of_figures_last() -> None:
 def test_kafkas_trigger_waits_for_the_last_message_of_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.apache.kafka.hooks.consume import KafkaConsumerHook
 
-    # The benchmark replaces this method for its own process; here it comes back after the test.
+    # The benchmark replaces this method in its own process; here it is restored after the test.
     monkeypatch.setattr(KafkaConsumerHook, "get_consumer", KafkaConsumerHook.get_consumer)
     trigger = kafka.trigger("group")
     trigger.poll_interval = 0.01

@@ -1,8 +1,8 @@
 """
-A process like a triggerer: one asyncio loop that runs triggers, and says when each had its event.
+A process like a triggerer: one asyncio event loop that runs triggers, and reports when each yields its event.
 
-Airflow's own triggerer takes its triggers from the metadata database once a second and writes their events there; that
-is the same for every trigger, and left out here. What a trigger does itself is all here.
+Airflow's own triggerer reads its triggers from the metadata database once a second and writes their events to it. This
+is the same for every trigger, so it is left out. Everything that a trigger does itself is included.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any, Self
 
 import attrs
 
-#: How often the loop is asked whether it still answers (seconds).
+#: How often it is measured whether the event loop responds (seconds).
 _PULSE = 0.02
-#: How long a process may take to come up, with Airflow's imports (seconds).
+#: How long a process may take to start, with Airflow's imports (seconds).
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
 
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """A trigger's event: of which group, when (Unix seconds), and what it said."""
+    """A trigger's event: its job group, its time (Unix seconds) and its payload."""
 
     job_group_id: str
     at: float
@@ -36,9 +36,9 @@ class Event:
 
 class Triggerer:
     """
-    Such a process, driven from another.
+    Starts such a process and controls it.
 
-    :param kind: ``ours`` or ``kafka``: which trigger waits.
+    :param kind: The trigger that waits: ``ours`` or ``kafka``.
     :param environment: Airflow's connections and settings.
     :param ledger: File or port of the ledger, whose connections are counted.
     :param broker: Port of the broker, whose connections are counted.
@@ -47,7 +47,7 @@ class Triggerer:
     def __init__(self, kind: str, environment: Mapping[str, str], *, ledger: str | int, broker: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        # Not a daemon: it has children of its own.
+        # Not a daemon, since it has child processes.
         self._process = context.Process(target=_program, args=(theirs, kind, dict(environment)))
         self._process.start()
         theirs.close()
@@ -78,11 +78,11 @@ class Triggerer:
         self._ask("start", list(job_group_ids))
 
     def tell(self, body: str) -> None:
-        """Put a message into Kafka's topic."""
+        """Publish a message to Kafka's topic."""
         self._pipe.send(("message", body))
 
     def event(self, patience: float) -> Event | None:
-        """The next event; ``None`` if none comes in so many seconds."""
+        """The next event; ``None`` if none comes within ``patience`` seconds."""
         deadline = time.monotonic() + patience
         while not self._events:
             if not self._pipe.poll(max(0.0, deadline - time.monotonic())):
@@ -91,11 +91,11 @@ class Triggerer:
         return self._events.pop(0)
 
     def longest_block(self) -> float:
-        """Longest time (seconds) that the loop did not answer since the last call."""
+        """Longest time (seconds) for which the event loop was blocked since the last call."""
         return float(self._ask("blocked"))
 
     def figures(self) -> dict[str, int]:
-        """How many ``threads``, ``processes`` and ``connections`` (to ledger and broker) it has."""
+        """The numbers of ``threads``, ``processes`` and ``connections`` (to ledger and broker)."""
         import psutil
 
         me = psutil.Process(self._process.pid)
@@ -107,11 +107,11 @@ class Triggerer:
         }
 
     def start_cpu(self) -> None:
-        """Begin to measure the processor time of the process and its children."""
+        """Start to measure the CPU time of the process and its children."""
         self._cpu, self._cpu_at = self._cpu_times(), time.monotonic()
 
     def cpu_percent(self) -> float:
-        """Processor time since then, in per cent of one core."""
+        """CPU time since :meth:`start_cpu`, in percent of one core."""
         used = sum(seconds - self._cpu.get(pid, 0.0) for pid, seconds in self._cpu_times().items())
         return 100 * used / (time.monotonic() - self._cpu_at)
 
@@ -153,7 +153,7 @@ def _children(process: Any) -> list[Any]:
     import psutil
 
     def is_ours(child: Any) -> bool:
-        # multiprocessing's own helper is part of this measurement, not of what is measured.
+        # multiprocessing's own helper belongs to the benchmark, not to what is measured.
         try:
             return "resource_tracker" not in " ".join(child.cmdline())
         except psutil.Error:
@@ -168,7 +168,7 @@ def _connections(process: Any, ledger: str | int, broker: int) -> int:
     try:
         ports = {broker, ledger}
         sockets = [link for link in process.net_connections("tcp") if link.raddr and link.raddr.port in ports]
-        # SQLite keeps a file open that another of its connections has locked, so its log is counted.
+        # SQLite keeps a database file open while another connection has locked it, so the log files are counted.
         files = [file for file in process.open_files() if file.path == f"{ledger}-wal"]
     except psutil.Error:  # it has ended meanwhile
         return 0
@@ -176,13 +176,13 @@ def _connections(process: Any, ledger: str | int, broker: int) -> int:
 
 
 def _program(pipe: Connection, kind: str, environment: Mapping[str, str]) -> None:
-    """The process itself."""
+    """The main function of the process."""
     os.environ.update(environment)
     asyncio.run(_serve(pipe, kind))
 
 
 async def _serve(pipe: Connection, kind: str) -> None:
-    """Do what the other end of the pipe orders, in the loop that the triggers run in."""
+    """Execute the commands from the pipe, in the event loop of the triggers."""
     make = _kafka() if kind == "kafka" else _ours()
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -199,7 +199,7 @@ async def _serve(pipe: Connection, kind: str) -> None:
 
     async def start(job_group_ids: Sequence[str]) -> None:
         for job_group_id in job_group_ids:
-            # As Airflow's does: others have their turn between two new ones.
+            # As in Airflow's triggerer, other tasks run between two new ones.
             await asyncio.sleep(0)
             tasks.add(task := asyncio.create_task(run(job_group_id)))
             task.add_done_callback(tasks.discard)
@@ -240,7 +240,7 @@ async def _serve(pipe: Connection, kind: str) -> None:
     for task in (pulse, *tasks):
         task.cancel()
     if kind == "kafka":
-        # Its triggers share one thread, which waits for one message after the other; it is not waited for.
+        # Its triggers share one thread, which waits for one message after the other; do not wait for that thread.
         os._exit(0)
     await asyncio.gather(pulse, *tasks, return_exceptions=True)
     from airflow_provider_outbound.core.collect.watch import end_all

@@ -1,9 +1,9 @@
 """
 ``python tests/benchmarks wait``: how long after its last message a waiting task resumes, and what waiting costs.
 
-First one wait after the other: the time from the sending of the JobComplete to the trigger's event, beside a bare
-consumer that receives the same message, and beside Kafka's own trigger. Then many waits in one process: what they hold
-while nothing happens, and how soon all of them go on when all groups end together.
+First one wait after the other: the time from sending the JobComplete to the trigger's event, compared with a bare
+consumer that receives the same message, and with Kafka's own trigger. Then many waits in one process: what they hold
+while idle, and how soon all of them resume when all groups end at the same time.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from benchmarks.bare import Arrivals
     from benchmarks.triggerer import Triggerer
 
-#: How long anything may take before the measurement is given up (seconds).
+#: How long a step may take before the measurement is given up (seconds).
 _PATIENCE = 60.0
-#: Between a trigger's first look and the end of its call, by chance, so that no rhythm of a waiter is met (seconds).
+#: Random time from a trigger's first request to the end of its call, so that no polling interval matters (seconds).
 _SETTLE = (0.7, 1.7)
-#: After which whatever the first looks needed is given back (seconds).
+#: After this time the resources of the first requests have been released (seconds).
 _REST = 5.0
 #: By how much the service's clock is moved to end every call (seconds).
 _CALL = 3600
-#: The names of the figures that Kafka's trigger has too.
+#: Names of the figures that are measured for Kafka's trigger too.
 _SHARED = ("threads", "processes", "connections", "loop_blocked_ms", "idle_cpu_percent", "all_resumed_seconds")
 
 
@@ -46,43 +46,43 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = subparsers.add_parser(
         "wait",
         help="waiting for a group: how soon after its last message a task resumes; a thousand waits in one triggerer",
-        description="Measures from the sending of a JobComplete to the trigger's event, beside a bare consumer of the "
-        "same message and Kafka's AwaitMessageTrigger; then runs many waits in one process like a triggerer.",
+        description="Measures the time from sending a JobComplete to the trigger's event, compared with a bare "
+        "consumer and Kafka's AwaitMessageTrigger; then runs many waits in one process like a triggerer.",
     )
     parser.add_argument("--waits", type=int, default=100, help="waits one after the other (default: %(default)s)")
     parser.add_argument(
-        "--kafka-waits", type=int, default=5, help="of Kafka's trigger; 0: no such part (default: %(default)s)"
+        "--kafka-waits", type=int, default=5, help="waits of Kafka's trigger; 0 skips this part (default: %(default)s)"
     )
-    parser.add_argument("--sensors", type=int, default=1000, help="waits at a time (default: %(default)s)")
+    parser.add_argument("--sensors", type=int, default=1000, help="simultaneous waits (default: %(default)s)")
     parser.add_argument(
-        "--idle-seconds", type=float, default=30.0, help="how long they are watched idle (default: %(default)s)"
+        "--idle-seconds", type=float, default=30.0, help="how long they are measured while idle (default: %(default)s)"
     )
     parser.add_argument(
         "--kafka-seconds",
         type=float,
         default=30.0,
-        help="how long Kafka's triggers may take to resume, before they are counted (default: %(default)s)",
+        help="how long Kafka's triggers may take to resume before they are counted (default: %(default)s)",
     )
     parser.add_argument(
-        "--latency-ms", type=float, default=0.0, help="of the simulated service's answers (default: %(default)s)"
+        "--latency-ms", type=float, default=0.0, help="latency of the simulated service (default: %(default)s)"
     )
-    parser.add_argument("--ledger-url", help="PostgreSQL instead of a SQLite file of its own")
+    parser.add_argument("--ledger-url", help="PostgreSQL instead of a temporary SQLite file")
     parser.add_argument("--broker", metavar="HOST:PORT", help="a real RocketMQ proxy instead of the simulator's broker")
-    parser.add_argument("--topic", default="outbound-bench", help="on that broker (default: %(default)s)")
+    parser.add_argument("--topic", default="outbound-bench", help="topic on that broker (default: %(default)s)")
     parser.add_argument(
         "--group",
         default="outbound-bench",
-        help="consumer group on that broker; NAME-bare must exist there too (default: %(default)s)",
+        help="consumer group on that broker, where NAME-bare must exist too (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure everything and print it; 0."""
+    """Measure everything and print the figures; returns 0."""
     from benchmarks.kafka import PACKAGE, is_installed
 
     with Stage.open(arguments) as stage:
-        say(f"broker: {arguments.broker or 'the one of the simulator'}")
+        say(f"broker: {arguments.broker or 'the simulator'}")
         with _bare_consumer(stage, arguments) as arrivals:
             figures, bodies = _one_by_one(stage, arrivals, arguments)
         figures |= _many(stage, arguments)
@@ -108,7 +108,7 @@ class Stage:
     @classmethod
     @contextmanager
     def open(cls, arguments: argparse.Namespace) -> Iterator[Stage]:
-        """Start all of it; the service's clock stands still."""
+        """Start all three; the service's clock stands still."""
         from sqlalchemy import make_url
 
         from airflow_provider_outbound.core.ledger import open_ledger
@@ -140,7 +140,7 @@ class Stage:
             yield cls(service=service, ledger=ledger, triggerer=stack.enter_context(triggerer))
 
     def assign(self, count: int) -> list[str]:
-        """Make job groups of one job each, as the operators do; their ids."""
+        """Create job groups of one job each, as the operators do; returns their ids."""
         from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
         from airflow_provider_outbound.core.contacts import from_items
         from airflow_provider_outbound.core.ledger import TaskKey
@@ -153,7 +153,7 @@ class Stage:
                 client,
                 self.ledger,
                 TaskKey("bench", group.job_group_id, "assign"),
-                # By its last two digits the simulated service answers and succeeds.
+                # With these last two digits the simulated call is answered.
                 from_items([f"138{random.randrange(10**6):06}00"]),
                 request=Request(job_group_id=group.job_group_id),
                 options=AssignOptions(),
@@ -165,14 +165,14 @@ class Stage:
             return list(threads.map(one, range(count)))
 
     def looks(self) -> int:
-        """How often the triggers asked the API about a group."""
+        """The number of the triggers' requests about a group."""
         from airflow_provider_outbound.cli.services import request_json
 
         requests = request_json("GET", f"{self.service['api']}/_simulator/counts")["requests"]
         return int(requests.get("DescribeJobGroup", 0))
 
     def start(self, groups: Sequence[str]) -> None:
-        """Let a trigger wait for each group, until all have looked for the first time."""
+        """Start a trigger for each group, and wait until all have sent their first request."""
         from airflow_provider_outbound.cli.services import wait_until
 
         before = self.looks()
@@ -180,12 +180,12 @@ class Stage:
         wait_until(
             lambda: self.looks() >= before + len(groups),
             seconds=_PATIENCE + len(groups),
-            what="the triggers' first looks",
+            what="the triggers' first requests",
             every=0.2,
         )
 
     def end_calls(self) -> None:
-        """End every call there is."""
+        """End all calls."""
         _order(self.service, "clock", {"advance": _CALL})
 
 
@@ -260,7 +260,7 @@ def _many(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
     ends = _ends(stage.triggerer, len(groups), _PATIENCE * 2)
     blocked = max(starting, stage.triggerer.longest_block())
     if len(ends) < len(groups):
-        raise RuntimeError(f"only {len(ends)} of {len(groups)} triggers had their event")
+        raise RuntimeError(f"only {len(ends)} of {len(groups)} triggers yielded their event")
     return {
         "sensors": arguments.sensors,
         **{f"{name}_for_one": count for name, count in alone.items()},
@@ -272,7 +272,7 @@ def _many(stage: Stage, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _idle(triggerer: Triggerer, seconds: float) -> dict[str, Any]:
-    """What is held, and used, while nothing happens."""
+    """What is held and used while idle."""
     time.sleep(_REST)
     triggerer.start_cpu()
     time.sleep(seconds)
@@ -283,7 +283,7 @@ def _idle(triggerer: Triggerer, seconds: float) -> dict[str, Any]:
 
 
 def _ends(triggerer: Triggerer, count: int, patience: float) -> list[float]:
-    """When the triggers had their events (Unix seconds)."""
+    """When the triggers yielded their events (Unix seconds)."""
     deadline = time.monotonic() + patience
     ends: list[float] = []
     while len(ends) < count and (event := triggerer.event(max(0.0, deadline - time.monotonic()))) is not None:
@@ -293,9 +293,9 @@ def _ends(triggerer: Triggerer, count: int, patience: float) -> list[float]:
 
 def _kafka(arguments: argparse.Namespace, bodies: Sequence[str]) -> dict[str, Any]:
     """
-    The same with Kafka's trigger: it waits for the JobComplete in a topic that the group's other messages come by too.
+    The same with Kafka's trigger, which waits for the JobComplete in a topic that also has the group's other messages.
 
-    Of those only the one that comes together with it is put there.
+    Of these, only the one that comes together with the JobComplete is published.
     """
     from benchmarks.triggerer import Triggerer
 
@@ -314,7 +314,7 @@ def _kafka(arguments: argparse.Namespace, bodies: Sequence[str]) -> dict[str, An
                     triggerer.tell(body)
                 event = triggerer.event(_PATIENCE)
                 if event is None:
-                    raise RuntimeError("Kafka's trigger had no event")
+                    raise RuntimeError("Kafka's trigger yielded no event")
                 latencies.append(1000 * (event.at - sent_at))
             say(f"Kafka's trigger: median {statistics.median(latencies):.0f} ms")
             groups = [f"many-{number}" for number in range(arguments.sensors)]
@@ -343,7 +343,7 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
     def shown(value: Any, unit: str = "") -> str:
         return "-" if value is None else f"{value:,}{unit}"
 
-    table = Table("from the sending of the JobComplete", "median", "99 %")
+    table = Table("from sending the JobComplete", "median", "99 %")
     table.add_row("to our trigger's event", shown(figures["median_ms"], " ms"), shown(figures["p99_ms"], " ms"))
     table.add_row("to a bare consumer", shown(figures["bare_median_ms"], " ms"), shown(figures["bare_p99_ms"], " ms"))
     table.add_row("to the event of Kafka's trigger", shown(figures["kafka_median_ms"], " ms"), "")
@@ -353,9 +353,9 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
         ("threads", "threads", ""),
         ("processes", "processes", ""),
         ("connections", "connections to ledger and broker", ""),
-        ("loop_blocked_ms", "longest stall of the loop", " ms"),
-        ("idle_cpu_percent", "processor while nothing happens", " %"),
-        ("all_resumed_seconds", "all groups end together: all resumed after", " s"),
+        ("loop_blocked_ms", "longest block of the event loop", " ms"),
+        ("idle_cpu_percent", "CPU while idle", " %"),
+        ("all_resumed_seconds", "all groups end at once: all resumed after", " s"),
     ):
         many.add_row(
             title,
@@ -365,4 +365,4 @@ def _print_table(figures: Mapping[str, Any], arguments: argparse.Namespace) -> N
         )
     Console().print(many)
     if figures["kafka_all_resumed_seconds"] is None and figures["kafka_resumed"] is not None:
-        print(f"After {arguments.kafka_seconds:g} s, {figures['kafka_resumed']} of Kafka's triggers had their event.")
+        print(f"After {arguments.kafka_seconds:g} s, {figures['kafka_resumed']} of Kafka's triggers had resumed.")

@@ -137,7 +137,7 @@ def test_a_program_finds_nothing_but_json(cloud: Simulator, ledger_url: str, tri
 def test_it_changes_nothing(cloud: Simulator, tmp_path: Path, doctor: Doctor) -> None:
     _, found = doctor()
 
-    assert "is not there yet" in texts_of(found, "ledger", "warning")
+    assert "does not exist yet" in texts_of(found, "ledger", "warning")
     assert not list(tmp_path.iterdir())
     assert set(cloud.state()["requests"]) == {"ListJobGroups", "DescribeScript"}
 
@@ -181,7 +181,7 @@ def test_a_connection_that_is_not_there(
 
     code, found = doctor("--no-rocketmq")
     assert code == 0, found
-    assert "by the API alone" in texts_of(found, "messages", "good")
+    assert "from the API only" in texts_of(found, "messages", "good")
 
 
 @pytest.mark.parametrize(
@@ -302,9 +302,9 @@ def test_what_a_connection_keeps_tasks_from(change: Callable[..., None], trigger
     assert code == 0
     warned = texts_of(found, "outboundbot_default", "warning")
     assert "dry_run" in warned
-    assert "nobody is called but 1 numbers" in warned
+    assert "only 1 numbers may be called" in warned
     assert "09:00" in texts_of(found, "outboundbot_default", "good")
-    assert "now is outside" in texts_of(found, "outboundbot_default", "good")
+    assert "the current time is outside" in texts_of(found, "outboundbot_default", "good")
     assert "0000001" not in json.dumps(found)
 
 
@@ -365,7 +365,7 @@ def test_a_topic_that_several_bots_share_and_a_bot_that_is_not_named_are_told_of
 
     assert "topic shared carries events of 2 bot instances (bot-1, bot-2)" in texts_of(findings, "ledger", "warning")
     told = texts_of(findings, "rocketmq_default", "warning")
-    assert f"instance_id names other bot instances than {cloud.instance_id} of outboundbot_default" in told
+    assert f"instance_id does not name bot instance {cloud.instance_id} of outboundbot_default" in told
 
 
 @pytest.mark.parametrize(
@@ -459,4 +459,4 @@ def test_without_airflow_home_what_is_wrong_may_be_of_another_airflow(tmp_path: 
         f"warning airflow: home {tmp_path}/airflow (the default: AIRFLOW_HOME is not set); database "
     )
     assert f"ledger sqlite:///{tmp_path}/airflow/outbound_ledger.db" in first
-    assert f"if your Airflow's home is not {tmp_path}/airflow, set it and look again" in ended.stderr
+    assert f"if your Airflow's home is not {tmp_path}/airflow, set it and run this again" in ended.stderr

@@ -153,7 +153,7 @@ def test_without_a_connection_the_ledgers_groups_are_listed_and_what_was_not_ask
     assert [rows[group]["ledger"]["total"] for group in others] == [3, 3]
     assert (rows[ended]["status"], rows[ended]["error"]) == ("Completed", None)
     (line,) = output.err.splitlines()
-    assert "the API was not asked of 2 job groups: connection 'nowhere' does not exist" in line
+    assert "the API was not asked about 2 job groups: connection 'nowhere' does not exist" in line
 
 
 def test_a_ledger_without_groups_lists_none(cloud: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +227,7 @@ def test_all_is_asked_for_first(
 
     assert main(["cancel", "--all"]) == 1
 
-    assert "End all jobs of 1 job group? [y/N]" in capsys.readouterr().out
+    assert "Cancel all jobs of 1 job group? [y/N]" in capsys.readouterr().out
     assert "Cancelled" not in statuses(cloud, group_id)
 
     monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))

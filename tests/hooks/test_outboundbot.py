@@ -177,7 +177,7 @@ def test_a_connection_may_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param({"extra": {"dry_run": "maybe"}}, "dry_run is 'maybe'", id="flag"),
         pytest.param({"extra": {"instance_id": ["a"]}}, "instance_id is a list", id="list"),
         pytest.param({"extra": {"region_id": "cn shanghai"}}, "region_id 'cn shanghai'", id="region"),
-        pytest.param({"extra": {"ecs_role": "r"}}, "ecs_role does not go with an AccessKey", id="ecs"),
+        pytest.param({"extra": {"ecs_role": "r"}}, "ecs_role cannot be combined with an AccessKey", id="ecs"),
         pytest.param({"extra": {"calling_hours": "9 to 5"}}, "calling_hours", id="hours"),
         pytest.param({"extra": {"calling_hours": '{"windows": ['}}, "calling_hours is not valid JSON", id="hours-json"),
         pytest.param({"extra": {"allowed_phone_numbers": {"a": 1}}}, "allowed_phone_numbers is a dict", id="numbers"),

@@ -1,7 +1,7 @@
 """
-One Airflow of several machines for all tests of this folder.
+One Airflow on several machines for all tests of this folder.
 
-Whatever the number of processes that test, there is one: all modules are of one ``xdist_group``.
+There is only one for any number of test processes: all modules belong to one ``xdist_group``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from support.machines import LONG, Machines
 
 from airflow_provider_outbound.cli.services import example_dag
 
-#: What the suite needs beside ``[dev]``; ``.ci/run`` installs it.
+#: Packages that the suite needs in addition to ``[dev]``; ``.ci/run`` installs them.
 PACKAGES = {
     "celery": "apache-airflow-providers-celery",
     "redis": "redis",
@@ -32,7 +32,7 @@ OWN = ("outage_campaign", "wrong_machines")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what Airflow says where a test of it fails: its folder is gone when somebody looks."""
+    """Add Airflow's logs to the report of a failed test, since its folder is removed at the end."""
     report = yield
     add_account(item, report, "machines")
     return report
@@ -40,7 +40,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def machines(postgresql_url: str, redis_url: str) -> Iterator[Machines]:
-    """Two workers and two triggerers with the flagship and the DAGs of this folder, running."""
+    """Two running workers and triggerers, with ``nightly_campaign`` and the DAGs of this folder."""
     if missing := [package for module, package in PACKAGES.items() if find_spec(module) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     folder = Path(tempfile.mkdtemp(prefix="outbound-machines-"))
@@ -65,7 +65,7 @@ def machines(postgresql_url: str, redis_url: str) -> Iterator[Machines]:
 
 @contextmanager
 def databases(server: str) -> Iterator[tuple[str, str]]:
-    """Two databases until the end: URL of Airflow's, and of the ledger's."""
+    """Two temporary databases: URLs of Airflow's and of the ledger's."""
     import psycopg
     from sqlalchemy import make_url
 

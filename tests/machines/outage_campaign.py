@@ -1,7 +1,7 @@
 """
-Campaigns for test_outage.py, of two authors: one lets Airflow try for as long as it takes, the other not once more.
+Campaigns for test_outage.py: the tasks of one are retried for as long as necessary, those of the other never.
 
-A task gives up waiting for requests without an answer after a multiple of ``settle_seconds``: here within a minute.
+A task stops waiting for unanswered requests after a multiple of ``settle_seconds``: here within a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ for dag_id, retries in (("patient_campaign", 50), ("impatient_campaign", 0)):
             job_group_id=create.output,
             contacts="{{ range(params.first, params.first + params.contacts) | map('string') | list }}",
             settle_seconds=5,
-            # Slowly, so that the API can fail in the middle of two.
+            # Slow, so that the API can fail in the middle of both campaigns.
             batch_size=5,
             max_parallel_requests=1,
         )

@@ -1,4 +1,4 @@
-"""A campaign on several machines, some of which die, judged by what the service was asked for."""
+"""A campaign on several machines, some of which are killed, judged by the jobs that the service received."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def test_a_killed_worker_and_a_killed_triggerer_leave_nobody_out_and_call_nobody
     numbers = numbers_of(machines, run_id)
     assert len(numbers) == CONTACTS
 
-    wait_until(lambda: len(jobs_of_run(machines, run_id)) >= 50, seconds=LONG, what="some contacts are assigned")
+    wait_until(lambda: len(jobs_of_run(machines, run_id)) >= 50, seconds=LONG, what="assignment of some contacts")
     worker = machines.machine_of(WORKERS, NIGHTLY, run_id, "assign", "attempt=*.log")
     assert worker
     machines.kill(worker)
-    # Calls last until there is a wait, however long Airflow takes until then.
+    # No call ends before the wait starts, however long Airflow takes.
     machines.simulator_post("clock", {"speed": 0})
     assert 0 < len(jobs_of_run(machines, run_id)) < CONTACTS
     machines.start_worker(worker)
@@ -35,7 +35,7 @@ def test_a_killed_worker_and_a_killed_triggerer_leave_nobody_out_and_call_nobody
     wait_until(
         lambda: machines.machine_of(TRIGGERERS, NIGHTLY, run_id, "wait", "attempt=*.log.trigger.*"),
         seconds=LONG,
-        what="the wait is in a triggerer",
+        what="the wait in a triggerer",
         every=1,
     )
     triggerer = machines.machine_of(TRIGGERERS, NIGHTLY, run_id, "wait", "attempt=*.log.trigger.*")
@@ -43,7 +43,7 @@ def test_a_killed_worker_and_a_killed_triggerer_leave_nobody_out_and_call_nobody
     machines.kill(triggerer)
     jobs = jobs_of_run(machines, run_id)
     assert len(jobs) == CONTACTS
-    assert {job["status"] for job in jobs} & {"Scheduling", "Executing"}, "nobody is waited for any more"
+    assert {job["status"] for job in jobs} & {"Scheduling", "Executing"}, "all jobs have ended"
     machines.simulator_post("clock", {"speed": 1})
     (other,) = set(TRIGGERERS) - {triggerer}
     machines.services = tuple(name for name in machines.services if name != triggerer)
@@ -66,7 +66,7 @@ def test_a_killed_worker_and_a_killed_triggerer_leave_nobody_out_and_call_nobody
 
 
 def numbers_of(machines: Machines, run_id: str) -> set[str]:
-    """The list, read from the object store while it is there."""
+    """Numbers in the contact list, read from the object store before the list is deleted."""
     found: list[str] = []
 
     def is_written() -> bool:
@@ -77,13 +77,13 @@ def numbers_of(machines: Machines, run_id: str) -> set[str]:
         found.extend(row["phone_number"] for row in csv.DictReader(machines.stored(path).splitlines()))
         return True
 
-    wait_until(is_written, seconds=LONG, what="the list", every=1)
+    wait_until(is_written, seconds=LONG, what="the contact list", every=1)
     assert len(set(found)) == len(found)
     return set(found)
 
 
 def jobs_of_run(machines: Machines, run_id: str) -> list[dict[str, Any]]:
-    """What the service has of a run, as soon as there is a group: the only one whose list is fictitious numbers."""
+    """The service's jobs of a run, recognised by fictitious numbers, which no other campaign calls."""
     groups = machines.simulator_state()["groups"].values()
     return [job for group in groups for job in group["jobs"] if job["phone_number"].startswith("+1")]
 

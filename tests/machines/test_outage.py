@@ -1,4 +1,4 @@
-"""The API fails in the middle of campaigns on several machines: a run that ends green has called everybody."""
+"""The API fails in the middle of campaigns on several machines: a run that succeeds has called everybody."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_outbound.cli.services import wait_until
 pytestmark = [pytest.mark.celery, pytest.mark.airflow, pytest.mark.xdist_group("machines")]
 
 CONTACTS = 400
-#: Of the three campaigns; the service tells them apart by nothing but the number.
+#: The first number of each campaign; the service has nothing else by which to distinguish them.
 WAITING, PATIENT, IMPATIENT = (13_800_000_000 + index * 10_000 for index in range(3))
 
 
@@ -30,13 +30,13 @@ def test_no_run_is_green_whose_contacts_an_outage_left_out(machines: Machines) -
     wait_until(
         lambda: min(len(jobs_of(machines, first)) for first in (PATIENT, IMPATIENT)) > 0,
         seconds=LONG,
-        what="both campaigns are being assigned",
+        what="first contacts of both campaigns",
     )
 
     machines.simulator_post("faults", {"status_503": True})
     try:
         left_out = {first: CONTACTS - len(jobs_of(machines, first)) for first in (PATIENT, IMPATIENT)}
-        # The one ends within the outage, longer than which the other lasts, and so does a wait.
+        # The impatient campaign ends during the outage; the patient one and the wait outlast it.
         assert machines.wait_for_run("impatient_campaign", impatient, LONG) == "failed"
         wait_until(
             lambda: tries_of(machines, "patient_campaign", patient, "assign") >= 2,

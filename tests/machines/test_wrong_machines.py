@@ -1,4 +1,4 @@
-"""A machine that is set up wrongly calls nobody: its task ends with one clear error, and the doctor says why."""
+"""A misconfigured machine calls nobody: its task ends with one clear error, and the doctor reports the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_outbound.cli.services import wait_until
 
 pytestmark = [pytest.mark.celery, pytest.mark.airflow, pytest.mark.xdist_group("machines")]
 
-#: What is wrong with a machine: a part of the error of its task, and of the doctor's finding of that name.
+#: For each misconfigured machine: part of its task's error, and the name of the doctor's finding that contains it.
 WRONG: Mapping[str, tuple[str, str]] = {
     "other-key": (" opens the ledger postgresql+psycopg://", "ledger"),
     "sqlite": ("[outbound] ledger_url is a SQLite file, which is on one machine", "configuration"),
@@ -25,10 +25,10 @@ RIGHT = (WORKERS[0], TRIGGERERS[0])
 
 @pytest.fixture(scope="module")
 def wrong_machines(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each wrong machine has tried to run a campaign; run ids by machine. The doctor has been to all of them."""
+    """Run ids by machine: each misconfigured one has tried to run a campaign. The doctor has run on all machines."""
     without = python_without(tmp_path_factory.mktemp("machine") / "venv", "psycopg", "rocketmq-python-client")
     settings: dict[str, dict[str, str]] = {
-        # What Airflow writes into the airflow.cfg of a machine that was given none.
+        # Airflow writes such a key into the airflow.cfg that it creates on a machine without one.
         "other-key": {"CORE__FERNET_KEY": Fernet.generate_key().decode()},
         "sqlite": {"OUTBOUND__LEDGER_URL": f"sqlite:///{machines.folder}/sqlite/ledger.db"},
         "no-extra": {},
@@ -44,7 +44,7 @@ def wrong_machines(machines: Machines, tmp_path_factory: pytest.TempPathFactory)
         machines.start_doctor(name, pythons.get(name), **settings.get(name, {}))
     for name in (*RIGHT, *WRONG):
         wait_until(
-            lambda name=name: machines.ended(f"doctor-{name}") is not None, seconds=LONG, what="a doctor", every=1
+            lambda name=name: machines.ended(f"doctor-{name}") is not None, seconds=LONG, what="the doctor", every=1
         )
     return runs
 

@@ -1,4 +1,4 @@
-"""For test_machines.py: a campaign on each machine that is set up wrongly."""
+"""For test_wrong_machines.py: a campaign on each misconfigured machine."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_an_exclusion_with_a_hole_calls_nobody(simulator, assign, arguments):
 
 @pytest.mark.parametrize("label", ["exclude", "exclude_path"])
 def test_none_in_the_dag_file_is_a_list_that_is_missing(simulator, assign, label):
-    with pytest.raises(OutboundBotContactsError, match=f"^{label}: empty: .*the DAG says None"):
+    with pytest.raises(OutboundBotContactsError, match=f"^{label}: empty: .*the DAG passes None"):
         assign(**{label: None})
     assert not called(simulator)
 
@@ -174,7 +174,7 @@ def test_exclusions_that_are_not_there_call_nobody_unless_that_is_accepted(simul
     assert not called(simulator)
 
     assert assign(exclude_path=path, on_missing_exclusions="ignore")["assigned"] == 8
-    assert "nobody is left out by it, as on_missing_exclusions='ignore' says" in "".join(capfd.readouterr())
+    assert "it excludes nobody, because on_missing_exclusions='ignore'" in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ class TestColumns:
         ("arguments", "words"),
         [
             pytest.param({"exclude_columns": {"phone": "Gone"}}, r"dnc\.csv: has no column 'Gone'", id="absent"),
-            pytest.param({"exclude_columns": {"fone": "x"}}, r"exclude_columns: 'fone' is none of", id="unknown"),
+            pytest.param({"exclude_columns": {"fone": "x"}}, r"exclude_columns: 'fone' is not one of", id="unknown"),
             pytest.param({"exclude_columns": "phone"}, r"exclude_columns: a str is not a dictionary", id="text"),
             pytest.param({"columns": "phone"}, r"columns: a str is not a dictionary", id="columns-text"),
             pytest.param({}, r"dnc\.csv: has no column for the phone.*exclude_columns=\{'phone'", id="neither"),

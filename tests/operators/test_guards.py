@@ -72,8 +72,8 @@ def group(context):
         pytest.param({"priority": "High"}, r"priority: 'High' is neither 'Urgent' nor 'Daily'", id="priority"),
         pytest.param({"ringing_duration": 0}, r"ringing_duration: 0 is not a whole number", id="ringing"),
         pytest.param({"calling_numbers": "02100000000"}, r"calling_numbers: a list", id="calling-numbers"),
-        pytest.param({"max_run_age": 12}, r"max_run_age: 12 is no timedelta", id="max-run-age"),
-        pytest.param({"recall_strategy": {"busy": True}}, r"recall_strategy: takes", id="recall-strategy"),
+        pytest.param({"max_run_age": 12}, r"max_run_age: 12 is not a timedelta", id="max-run-age"),
+        pytest.param({"recall_strategy": {"busy": True}}, r"recall_strategy: accepts", id="recall-strategy"),
         pytest.param({"outboundbot_conn_id": "nowhere"}, r"nowhere", id="missing-connection"),
     ],
 )
@@ -113,16 +113,16 @@ def test_a_connection_that_cannot_be_used(simulator, context, connection, change
         pytest.param({"contacts_path": "x.csv"}, r"contacts: give one of", id="both"),
         pytest.param({"contacts": [], "on_empty": "fail"}, r"contacts: there are no contacts; pass", id="empty"),
         pytest.param({"contacts": [{"name": "Li"}]}, r"1 of 1 contacts .* row 1: no phone number", id="no-number"),
-        pytest.param({"contacts": "{{ x }}"}, r"contacts: a list .* not str", id="text"),
+        pytest.param({"contacts": "{{ x }}"}, r"contacts: str is not a list", id="text"),
         pytest.param({"contacts": None, "contacts_path": "/nowhere.csv"}, r"/nowhere.csv cannot be read", id="no-file"),
         pytest.param({"contacts": None, "contacts_path": "/nowhere.xlsx"}, r"suffixes .csv", id="suffix"),
-        pytest.param({"exclude": ["12"]}, r"exclude: row 1 .*; mend it", id="exclude"),
+        pytest.param({"exclude": ["12"]}, r"exclude: row 1 .*; fix it", id="exclude"),
         pytest.param({"job_group_id": "nope"}, r"NotExist.JobGroup", id="unknown-group"),
         pytest.param({"job_group_id": None}, r"job_group_id: empty", id="no-group"),
         pytest.param({"job_group_id": "{'job_group_id': 'g'}"}, r"render_template_as_native_obj", id="text-of-group"),
         pytest.param({"batch_size": 100}, r"batch_size: 100 is not a whole number from 1 to 99", id="batch-size"),
         pytest.param({"on_empty": "ignore"}, r"on_empty: 'ignore'", id="on-empty"),
-        pytest.param({"columns": {"telefon": "x"}}, r"columns: 'telefon' is none of", id="columns"),
+        pytest.param({"columns": {"telefon": "x"}}, r"columns: 'telefon' is not one of", id="columns"),
         pytest.param({"default_region": "China"}, r"default_region: 'China'", id="region"),
         pytest.param({"rejects_path": "/proc/none/rejects.csv"}, r"rejects_path: .* cannot be written", id="rejects"),
     ],
@@ -308,7 +308,7 @@ def test_a_ledger_that_cannot_be_written(simulator, context, monkeypatch):
 )
 class TestSteering:
     def test_nothing_named_is_an_error(self, context, group, operator):
-        with pytest.raises(OutboundBotConfigError, match="say which jobs"):
+        with pytest.raises(OutboundBotConfigError, match="select jobs by"):
             operator(task_id="steer", job_group_id=group).execute(context())
 
     def test_an_empty_list_is_nothing(self, simulator, context, group, operator):
@@ -320,7 +320,7 @@ class TestSteering:
         assert set(simulator.state()["requests"]) - set(before) <= {"DescribeJobGroup"}
 
     def test_all_and_some_is_an_error(self, context, group, operator):
-        with pytest.raises(OutboundBotConfigError, match="say which jobs"):
+        with pytest.raises(OutboundBotConfigError, match="select jobs by"):
             operator(task_id="steer", job_group_id=group, job_ids=["x"], all_jobs=True).execute(context())
 
     def test_a_finished_group_is_a_success(self, simulator, context, group, operator):

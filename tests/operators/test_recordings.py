@@ -70,16 +70,18 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
     assert set(files) == answered
     told = "".join(capfd.readouterr()) + caplog.text + json.dumps(result)
     told += "".join(log.read_text() for log in (airflow_home / "logs").rglob("dag_id=recorded/**/*.log"))
-    assert "3 recordings fetched" in told
+    assert "3 recordings downloaded" in told
     assert not re.search(r"138\d{8}|Signature=", told)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param({"max_parallel_requests": 0}, "max_parallel_requests: 0 is not 1 or more", id="requests"),
-        pytest.param({"timeout": 60}, "timeout: 60 is no timedelta", id="timeout"),
-        pytest.param({"path": 5}, "path: int is no path", id="path"),
+        pytest.param(
+            {"max_parallel_requests": 0}, "max_parallel_requests: 0 is not a whole number of 1 or more", id="requests"
+        ),
+        pytest.param({"timeout": 60}, "timeout: 60 is not a timedelta", id="timeout"),
+        pytest.param({"path": 5}, "path: int is not a path", id="path"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(context, tmp_path, arguments, words):

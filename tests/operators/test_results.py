@@ -152,7 +152,7 @@ def test_the_hook_gives_the_same(simulator, group):
     ],
 )
 def test_where_to_write_must_be_clear(context, arguments):
-    with pytest.raises(OutboundBotConfigError, match="path: say where to write: a path, or a table together with"):
+    with pytest.raises(OutboundBotConfigError, match="path: give either a path, or a table together with"):
         export("group", **arguments).execute(context())
 
 

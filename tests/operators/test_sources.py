@@ -190,7 +190,7 @@ def test_nobody_is_called_if_a_do_not_call_file_is_not_understood(
 
     with pytest.raises(
         OutboundBotContactsError,
-        match=r"exclude_path: .*exclude\.csv ?(line 2|is empty|cannot be read|, so whoever it means)",
+        match=r"exclude_path: .*exclude\.csv ?(line 2|is empty|cannot be read|, so the people it excludes)",
     ):
         assign(group, contacts_path=contacts, exclude_path=str(exclude), on_invalid=on_invalid).execute(context())
 
@@ -213,7 +213,7 @@ def test_rejects_of_several_files_name_theirs(context, group, people, tmp_path):
     ("arguments", "words"),
     [
         pytest.param({"contacts": ["1"], "contacts_sql": "SELECT 1"}, r"contacts: give one of contacts,", id="two"),
-        pytest.param({"contacts_sql": "SELECT 1"}, r"sql_conn_id: name the connection", id="no-connection"),
+        pytest.param({"contacts_sql": "SELECT 1"}, r"sql_conn_id: missing; give the connection", id="no-connection"),
         pytest.param({"contacts_sql": " ", "sql_conn_id": "db"}, r"contacts_sql: empty", id="empty-sql"),
         pytest.param({"max_jobs": 0}, r"max_jobs: 0 is not a whole number from 1", id="max-jobs"),
         pytest.param({"max_calls_per_contact": 1}, r"give it together with a period", id="no-period"),

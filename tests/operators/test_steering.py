@@ -141,10 +141,10 @@ def test_a_named_job_on_the_line_is_waited_for(slow_simulator, context, group):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        pytest.param({"timeout": 60}, "timeout: 60 is no timedelta", id="timeout"),
+        pytest.param({"timeout": 60}, "timeout: 60 is not a timedelta", id="timeout"),
         pytest.param({"poll_interval": "5"}, "poll_interval: '5' is not a number of seconds", id="interval"),
         pytest.param({"wait_for_completion": "False"}, "wait_for_completion: 'False' is neither", id="flag"),
-        pytest.param({"all_jobs": False, "job_ids": 5}, "job_ids: a list of texts", id="ids"),
+        pytest.param({"all_jobs": False, "job_ids": 5}, "job_ids: not a list of texts", id="ids"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_refused_before_anything_is_sent(
@@ -167,7 +167,7 @@ def test_an_effect_that_does_not_come_fails_the_task(context, group):
     event = asyncio.run(anext(aiter(rebuilt(deferred(steer, context())).run()))).payload
 
     assert event == {"status": "timeout", "remaining": 2}
-    with pytest.raises(JobGroupTimeoutError, match="suspend: 2 jobs are not as asked for"):
+    with pytest.raises(JobGroupTimeoutError, match="suspend: no effect yet on 2 jobs"):
         steer.execute_complete(context(), event)
 
 

@@ -138,7 +138,7 @@ def test_the_service_gives_the_group_up(campaign: Any, run_sensor: RunSensor, wa
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        pytest.param("Failed", "has failed: the service dials no more, with 3 of 3 jobs still to do", id="failed"),
+        pytest.param("Failed", "has failed: the service stopped dialling with 3 of 3 jobs unfinished", id="failed"),
         pytest.param("Cancelled", "was cancelled", id="cancelled"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_paused_group_is_waited_for_until_it_goes_on(campaign: Any) -> None:
     _tomorrow(campaign, 3)
     campaign.hook.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
 
-    with pytest.raises(JobGroupTimeoutError, match="0 of 3 jobs were complete"):
+    with pytest.raises(JobGroupTimeoutError, match="timed out with 0 of 3 jobs complete"):
         campaign.sensor(timeout=2).execute({})
     campaign.hook.client.resume_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
     campaign.simulator.advance(86_400)

@@ -123,7 +123,7 @@ def test_the_time_is_over_and_that_is_a_failure(campaign: Any) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(3)
 
-    with pytest.raises(JobGroupTimeoutError, match="0 of 3 jobs were complete"):
+    with pytest.raises(JobGroupTimeoutError, match="timed out with 0 of 3 jobs complete"):
         campaign.sensor(timeout=0.5).execute({})
 
 

@@ -159,7 +159,9 @@ def test_the_clock_starts_where_it_is_told_and_runs_fast(start: Start) -> None:
     ("arguments", "words"),
     [
         pytest.param(
-            ("--publish-to", "remoting://127.0.0.1:1", "--librocketmq", "/nowhere.so"), "is no file", id="librocketmq"
+            ("--publish-to", "remoting://127.0.0.1:1", "--librocketmq", "/nowhere.so"),
+            "is not a file",
+            id="librocketmq",
         ),
         pytest.param(("--publish-to", "http://127.0.0.1"), "give grpc://HOST:PORT or", id="scheme"),
         pytest.param(("--publish-to", "grpc://127.0.0.1:1"), "no RocketMQ proxy answers at 127.0.0.1:1", id="nobody"),

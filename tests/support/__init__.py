@@ -1,1 +1,1 @@
-"""What tests of several folders build on."""
+"""Helpers for tests of several folders."""

@@ -1,4 +1,4 @@
-"""What a real Airflow has to say where a test of it fails."""
+"""Adds the logs of a real Airflow to the report of a failed test."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airflow_provider_outbound.cli.services import AirflowStack, ServiceError
 if TYPE_CHECKING:
     import pytest
 
-#: Lines of a log that may say what went wrong, and of a traceback.
+#: Lines of a log that may explain a failure, tracebacks included.
 _SERIOUS = re.compile(r"\[(warning|error|critical) |Traceback|^ |Error")
 
 
 def add_account(item: pytest.Item, report: pytest.TestReport, fixture: str) -> None:
-    """Add to the report of a failed test what the services of its fixture say, and the runs that did not succeed."""
+    """Add the logs of the fixture's services, and the runs that did not succeed, to the report of a failed test."""
     stack = getattr(item, "funcargs", {}).get(fixture)
     if report.when != "call" or not report.failed or stack is None:
         return

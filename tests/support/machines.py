@@ -1,4 +1,4 @@
-"""An Airflow of several machines, all of them here: CeleryExecutor, two workers, two triggerers, one object store."""
+"""An Airflow on several simulated machines: CeleryExecutor, two workers, two triggerers, one object store."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from airflow_provider_outbound.cli.services import OUTBOUND, AirflowStack, Servi
 
 WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
-#: They share a machine, as the demo's do.
+#: Services that share a machine, as in the demo.
 CENTRAL = ("api-server", "dag-processor", "scheduler")
 BUCKET = "outbound"
-#: How long to wait for something that a dozen processes on two cores may take their time for, seconds.
+#: Timeout (seconds), since a dozen processes may share two cores.
 LONG = 900
 _STORE = "import sys; from moto.server import main; main(sys.argv[1:])"
 _WORKER = ("celery", "worker", "--concurrency", "2", "--without-mingle", "--without-gossip", "--skip-serve-logs")
@@ -32,11 +32,11 @@ _WORKER = ("celery", "worker", "--concurrency", "2", "--without-mingle", "--with
 class Machines(AirflowStack):
     """
     Each worker and each triggerer is a machine: an AIRFLOW_HOME of its own, with its own DAG files, logs and folder for
-    temporary files. What they share is PostgreSQL, Redis, the object store and the simulated service.
+    temporary files. They share PostgreSQL, Redis, the object store and the simulated service.
 
     :param database: URL of Airflow's database.
-    :param ledger: URL of the ledger's.
-    :param redis: URL of the broker.
+    :param ledger: URL of the ledger.
+    :param redis: URL of Celery's broker.
     """
 
     services = (*CENTRAL, *WORKERS, *TRIGGERERS)
@@ -49,11 +49,11 @@ class Machines(AirflowStack):
             "CELERY__BROKER_URL": redis,
             "CELERY__RESULT_BACKEND": f"db+{database}",
             "CELERY__SYNC_PARALLELISM": "1",
-            # Many services share two cores here, so a first message or request takes its time.
+            # Many services share two cores here, so the first messages and requests are slow.
             "CELERY__OPERATION_TIMEOUT": "20",
             "DATABASE__SQL_ALCHEMY_POOL_SIZE": "3",
             "WORKERS__EXECUTION_API_TIMEOUT": "60",
-            # What was killed is given up after so many seconds, and not after minutes.
+            # A killed process is given up after seconds, not after minutes.
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
             "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "20",
@@ -69,13 +69,13 @@ class Machines(AirflowStack):
         super().__init__(folder, settings=settings, environment=environment, **arguments)
 
     def prepare(self) -> None:
-        """Start the object store too."""
+        """Start the object store as well."""
         self.start("store", [sys.executable, "-c", _STORE, "-H", "127.0.0.1", "-p", self.store.rpartition(":")[2]], {})
         super().prepare()
         wait_until(self._make_bucket, seconds=LONG, what="the object store", every=0.5)
 
     def start_airflow(self) -> None:
-        """Start everything."""
+        """Start all services."""
         for name in CENTRAL:
             self.start_service(name)
         for name in TRIGGERERS:
@@ -87,8 +87,8 @@ class Machines(AirflowStack):
         """
         Start a worker on a machine of its own.
 
-        :param python: What runs it, where that is another one.
-        :param settings: What that machine's configuration says otherwise.
+        :param python: Python of that machine; default: this one.
+        :param settings: Settings that are different on that machine.
         """
         command = [*_WORKER, "--queues", queue, "--celery-hostname", f"{name}@%h"]
         self.start(name, self._airflow(command, python), self.machine(name, **settings))
@@ -98,7 +98,7 @@ class Machines(AirflowStack):
         self.start(name, self._airflow(["triggerer", "--skip-serve-logs"]), self.machine(name))
 
     def machine(self, name: str, **settings: str) -> dict[str, str]:
-        """Environment of a machine's processes; its folders are made if need be."""
+        """Environment of a machine's processes; its folders are created if they do not exist."""
         home = self.folder / name
         if not home.exists():
             (home / "tmp").mkdir(parents=True)
@@ -114,7 +114,7 @@ class Machines(AirflowStack):
         }
 
     def get(self, path: str) -> Any:
-        """Ask Airflow's API, again if need be: on a busy machine its server needs minutes before its first answer."""
+        """Send a GET request to Airflow's API, with retries: on a busy machine, its first answer may take minutes."""
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_message(match=r".*: no answer"),
             stop=tenacity.stop_after_attempt(5),
@@ -128,16 +128,16 @@ class Machines(AirflowStack):
         self.start(f"doctor-{name}", command, self.machine(name, **settings))
 
     def kill(self, name: str) -> None:
-        """Kill a machine: every process of it at once, with SIGKILL."""
+        """Kill a machine: all its processes at once, with SIGKILL."""
         first = psutil.Process(self.pid(name))
-        first.suspend()  # it starts nothing any more
+        first.suspend()  # so that it starts no other process
         for process in (first, *first.children(recursive=True)):
             process.kill()
         wait_until(lambda: self.ended(name) is not None, seconds=LONG, what=f"the end of {name}")
 
     def machine_of(self, names: Iterable[str], dag_id: str, run_id: str, task_id: str, log: str) -> str | None:
         """
-        The machine of the newest log of a task or of its trigger, which lies on that machine alone.
+        The machine that has the newest log of a task or of its trigger.
 
         :param log: ``attempt=*.log``, or ``attempt=*.log.trigger.*``.
         """
@@ -148,7 +148,7 @@ class Machines(AirflowStack):
     def stored(self, path: str) -> str:
         """Text of a file in the object store, by its path there."""
         key = path.partition(f"@{BUCKET}/")[2]
-        # The store looks whether a request is signed, and not how.
+        # The store requires a signature, but does not check it.
         request = urllib.request.Request(f"{self.store}/{BUCKET}/{key}", headers={"Authorization": "AWS key:any"})
         with _opener().open(request, timeout=60) as answer:
             return str(answer.read().decode())
@@ -158,7 +158,7 @@ class Machines(AirflowStack):
         pattern = f"*/logs/dag_id={dag_id}/run_id={run_id}/task_id={task_id}/*.log*"
         return max(self.folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
 
-    def _database(self, seconds: float) -> str:  # noqa: ARG002  # SQLite alone knows it
+    def _database(self, seconds: float) -> str:  # noqa: ARG002  # for SQLite only
         return self._database_url
 
     def _airflow(self, command: Iterable[str], python: Path | None = None) -> list[str]:
@@ -176,7 +176,7 @@ class Machines(AirflowStack):
 
 def python_without(folder: Path, *distributions: str) -> Path:
     """
-    Make an environment like this one that lacks some distributions: a machine on which an extra was forgotten.
+    Create an environment like this one without some distributions: a machine on which an extra was forgotten.
 
     :return: Its Python.
     """
@@ -188,7 +188,7 @@ def python_without(folder: Path, *distributions: str) -> Path:
         links.mkdir()
         search.append(str(links))
         for entry in site.iterdir():
-            # A .pth file would add the packages that it names, those left out among them.
+            # A .pth file would add the packages that it names, including those left out.
             if entry.name not in left_out and entry.suffix != ".pth":
                 (links / entry.name).symlink_to(entry)
     packages = sysconfig.get_path("purelib", scheme="venv", vars={"base": str(folder)})
@@ -197,10 +197,10 @@ def python_without(folder: Path, *distributions: str) -> Path:
 
 
 def _top_level(distribution: str) -> set[str]:
-    """What a distribution has put into ``site-packages``."""
+    """The top-level names of a distribution in ``site-packages``."""
     found = {file.parts[0] for file in files(distribution) or () if file.parts[0] not in ("..", "__pycache__")}
     if not found:
-        raise ServiceError(f"{distribution} says of no file that it is its own")
+        raise ServiceError(f"{distribution} lists no files of its own")
     return found
 
 

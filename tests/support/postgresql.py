@@ -1,4 +1,4 @@
-"""PostgreSQL servers, and PgBouncer before them, of a test's own."""
+"""PostgreSQL servers for single tests, also behind PgBouncer."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class PostgreSQLServer:
         )
 
     def kill(self) -> None:
-        """kill -9 of the server and of all that serves its connections."""
+        """Send SIGKILL to the server and all its child processes."""
         master = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
         children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         for pid in [master, *map(int, children)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # Where nobody buries them the dead still look alive to the next one, which looks here.
+        # Zombies that are not reaped look alive to the next server, which checks this file.
         (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -63,14 +63,14 @@ class PostgreSQLServer:
     def _run(self, program: str, *arguments: str, check: bool = True) -> None:
         command = [str(self._programs / program), *arguments]
         if self._user:
-            # By another program: a fork that changes its user trips over the threads of gRPC.
+            # With another program: a fork that changes its user fails because of gRPC's threads.
             command = ["runuser", "-u", self._user, "--", *command]
-        # To a file: the server inherits it, and a pipe would never end.
+        # To a file: the server inherits it, and a pipe would never close.
         with (self._folder.parent / f"{self._folder.name}.out").open("ab") as out:
             subprocess.run(command, cwd="/", stdout=out, stderr=out, check=check)
 
     def execute(self, *statements: str) -> list[Any]:
-        """Run statements as the superuser, each in a transaction of its own; rows of the last."""
+        """Run statements as the superuser, each in its own transaction; returns the rows of the last one."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True, prepare_threshold=None) as connection:
@@ -80,7 +80,7 @@ class PostgreSQLServer:
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Take no writes, as a server does that is failing over or whose disk is full."""
+        """Refuse writes, as a server does during a failover or with a full disk."""
         self._set_read_only("on")
         try:
             yield
@@ -88,7 +88,7 @@ class PostgreSQLServer:
             self._set_read_only("off")
 
     def _set_read_only(self, value: str) -> None:
-        # A transaction that is read-only itself could not turn it off.
+        # A read-only transaction could not turn it off.
         self.execute(
             "SET default_transaction_read_only = off",
             f"ALTER SYSTEM SET default_transaction_read_only = {value}",
@@ -100,14 +100,14 @@ class PostgreSQLServer:
             time.sleep(0.1)
 
     def wait_for_refusal(self) -> None:
-        """Wait until somebody has tried to write while the server was read-only."""
+        """Wait until the read-only server has refused a write."""
         deadline = time.monotonic() + 90
         while b"read-only transaction" not in (self._folder / "log").read_bytes():
-            assert time.monotonic() < deadline, "nobody tries to write"
+            assert time.monotonic() < deadline, "no write was attempted"
             time.sleep(0.1)
 
     def cut_connections(self) -> None:
-        """End every connection but the one that asks for it."""
+        """End all other client connections."""
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -116,11 +116,11 @@ class PostgreSQLServer:
 
 @contextmanager
 def postgresql_server() -> Iterator[PostgreSQLServer]:
-    """A server until the end of the ``with`` statement; skips the test where none is installed."""
+    """A server until the end of the ``with`` statement; skips the test if none is installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no PostgreSQL server is installed (/usr/lib/postgresql)")
-    # Not in tmp_path, whose parents another user may not enter.
+    # Not in tmp_path, whose parents another user cannot enter.
     folder = Path(tempfile.mkdtemp(prefix="outbound-postgresql-"))
     try:
         server = PostgreSQLServer(found[-1].parent, folder)
@@ -136,7 +136,7 @@ def postgresql_server() -> Iterator[PostgreSQLServer]:
 @contextmanager
 def pgbouncer(server: PostgreSQLServer) -> Iterator[str]:
     """
-    PgBouncer in transaction mode before a server, with fewer server connections than clients.
+    PgBouncer in transaction mode in front of a server, with fewer server connections than clients.
 
     :return: URL of the database behind it.
     """

@@ -1,4 +1,4 @@
-"""A simulated service in a process of its own, and clients of a simulated service."""
+"""A simulated service in a separate process, and clients of a simulated service."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 @contextmanager
 def simulated_service(*options: str, broker: bool = True) -> Iterator[dict[str, Any]]:
     """
-    A simulated service in a process of its own; it ends with this one, however that ends.
+    A simulated service in a separate process; it ends when this process ends, for whatever reason.
 
-    :param options: Of ``outbound simulate``, beyond a free port of its own.
-    :param broker: Whether it has a broker of its own; without, ``options`` say where it publishes to.
-    :return: The line that it prints when it is ready.
+    :param options: Additional options of ``outbound simulate``; it uses free ports.
+    :param broker: Whether it has its own broker; otherwise ``options`` name the broker to which it publishes.
+    :return: The ready line.
     """
     from airflow_provider_outbound.cli.services import OUTBOUND
 
@@ -38,10 +38,10 @@ def client_of(service: Mapping[str, Any], **settings: Any) -> OutboundBotClient:
     """
     A client of a simulated service.
 
-    :param service: The line that it printed; ``ready`` of one in this process.
-    :param settings: More of ``ClientSettings``.
+    :param service: The ready line; ``ready`` of a simulator in this process.
+    :param settings: Additional fields of ``ClientSettings``.
     """
-    # Here, so that a benchmark's process loads the SDK when it uses it.
+    # Imported here, so that a benchmark's process loads the SDK only when it uses it.
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 
     return OutboundBotClient(

@@ -56,7 +56,7 @@ def test_an_api_address_that_was_wrong_at_the_start_and_is_corrected(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger(rocketmq_conn_id=None, deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
+        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
         old = [client for desk in SharedResources.open.values() for client in desk._clients.values()]
         assert len(old) == 1
         old.clear()
@@ -82,7 +82,7 @@ def test_a_key_that_was_replaced_before_the_service_refused_it_is_no_end(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
-        await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
+        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
         correct()
         away.unlink()
         away.symlink_to(tmp_path)
@@ -175,12 +175,12 @@ def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "asked again at" in caplog.text, "it waits")
+        await asyncio.to_thread(tools.until, lambda: "next request to the API at" in caplog.text, "it waits")
         if mistake is None:
             monkeypatch.delenv(name)
         else:
             monkeypatch.setenv(name, mistake)
-        await asyncio.to_thread(tools.until, lambda: "as they were" in caplog.text, "the mistake is told")
+        await asyncio.to_thread(tools.until, lambda: "connections unchanged" in caplog.text, "the mistake is told")
         await asyncio.sleep(2.0)
         campaign.thaw()
         return await waiting  # type: ignore[no-any-return]
@@ -188,7 +188,7 @@ def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
     event = asyncio.run(scenario())
 
     assert (event["status"], event["summary"]["completed"]) == ("complete", 5)
-    assert caplog.text.count("as they were") == 1
+    assert caplog.text.count("connections unchanged") == 1
 
 
 def test_a_subscription_to_call_events_takes_up_a_corrected_connection(

@@ -119,7 +119,7 @@ def test_a_ledger_that_is_away_when_the_wait_begins_is_waited_for(
 
     async def scenario() -> dict[str, Any]:
         waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
-        await asyncio.to_thread(tools.until, lambda: "will look again" in caplog.text, "the trouble is told")
+        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
         await asyncio.sleep(0.5)
         away.unlink()
         away.symlink_to(tmp_path)

@@ -1,4 +1,4 @@
-"""The ledger that a subcommand is about."""
+"""Opens the ledger that a subcommand works on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, *, brief: str, description: str
 ) -> argparse.ArgumentParser:
-    """A parser of a subcommand that works on a ledger."""
+    """Add the parser of a subcommand that works on a ledger."""
     parser = subparsers.add_parser(
         name,
         help=brief,
@@ -31,8 +31,8 @@ def open_named(args: argparse.Namespace, *, make: bool = False, require_keys: bo
     """
     Open the ledger that the arguments name.
 
-    :param make: Whether to make one where there is none; else a mistyped path is refused.
-    :param require_keys: Whether to refuse keys that cannot read all that is there.
+    :param make: Whether to create a ledger where there is none; otherwise a mistyped path is refused.
+    :param require_keys: Whether to refuse keys that cannot read everything in the ledger.
     :raises LedgerUnavailableError: there is no such file, or the database cannot be reached.
     :raises LedgerKeyError: a key is missing.
     """
@@ -41,7 +41,7 @@ def open_named(args: argparse.Namespace, *, make: bool = False, require_keys: bo
     url, keys = ledger_location(args)
     if not make and (missing := missing_file(url)):
         raise LedgerUnavailableError(
-            f"ledger {missing}: there is no such file; give the right --ledger-url, or make a ledger with: "
+            f"ledger {missing}: there is no such file; give the right --ledger-url, or create a ledger with: "
             "outbound ledger migrate"
         )
     with quiet_logs():
@@ -49,7 +49,7 @@ def open_named(args: argparse.Namespace, *, make: bool = False, require_keys: bo
 
 
 def missing_file(url: str) -> str | None:
-    """The file of a SQLite ledger that is not there yet; ``None`` if it is, or if opening the ledger will say more."""
+    """The missing file of a SQLite ledger; ``None`` if it exists, or if opening the ledger will explain more."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

@@ -1,4 +1,4 @@
-"""``outbound ledger purge``: delete the rows of what is over for long."""
+"""``outbound ledger purge``: delete data of job groups that finished longer ago than the retention period."""
 
 from __future__ import annotations
 
@@ -16,33 +16,38 @@ if TYPE_CHECKING:
 _MOST_DAYS = 36_500
 
 _DESCRIPTION = """\
-Delete contacts, results, calls, recordings and events of job groups to which nothing happened for so many days, and
-events as old that every cursor has passed. Works in small transactions, so collectors and tasks go on meanwhile.
+Delete contacts, results, calls, recordings and events of job groups to which nothing has happened for N days, and
+events of the same age that every cursor has passed. Works in small transactions, so collectors and tasks continue.
 
-Of a purged group a tombstone stays, so that clearing its tasks calls nobody again. Passed over, and said so: groups
-that somebody may wait for, that have an assignment open, jobs that may still be dialled, or events that a cursor has
-yet to read. A purge that was interrupted is finished by the next one.
---group purges one group however young, unless one of these things keeps it, or its window is still open and not all of
-its jobs have ended; it says all of them, and until when each lasts.
---cursor drops the cursor of a subscription whose trigger is gone for good, and purges nothing else: events are kept
-for it no longer.
-What is purged is not remembered: max_calls_per_contact counts only what is kept, so keep rows for longer than its
-period. Who must not be contacted stays known, by a keyed hash of the number; see: outbound ledger allow."""
+A tombstone of each purged job group stays, so that clearing its tasks calls nobody again. Job groups are kept, and
+reported, if a task may be waiting for them, or if they have an open assignment, jobs that may still be dialled, or
+events that a cursor has not read yet. An interrupted purge is finished by the next one.
+--group purges one job group of any age, unless one of these reasons keeps it, or its window is still open and not all
+of its jobs have ended. All reasons are reported, with the time until which each of them holds.
+--cursor drops the cursor of a subscription whose trigger is gone for good, so that no events are kept for it. It purges
+nothing else.
+max_calls_per_contact counts only calls that have not been purged, so keep rows for longer than its period. People who
+must not be contacted are remembered, by a keyed hash of the number; see: outbound ledger allow."""
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = add_parser(subparsers, "purge", brief="delete the rows of what is over for long", description=_DESCRIPTION)
+    parser = add_parser(
+        subparsers,
+        "purge",
+        brief="delete data of job groups that finished longer ago than the retention period",
+        description=_DESCRIPTION,
+    )
     parser.add_argument(
         "--older-than-days",
         type=_days,
         metavar="N",
-        help="default: [outbound] retention_days; with --group: 0",
+        help="minimum age in days (default: [outbound] retention_days; with --group: 0)",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--group", metavar="ID", help="this job group alone, however young")
+    which.add_argument("--group", metavar="ID", help="only this job group, of any age")
     which.add_argument("--cursor", metavar="NAME", help="only drop this subscription's cursor")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be purged")
+    parser.add_argument("--dry-run", action="store_true", help="only report what would be purged")
     parser.set_defaults(run=_purge)
 
 
@@ -82,7 +87,7 @@ def _retention_days(args: argparse.Namespace) -> int:
     configured = config.load().retention_days
     if configured is None:
         raise OutboundBotConfigError(
-            "purge: say how old: --older-than-days N, or set [outbound] retention_days; nothing was purged"
+            "purge: no age given; set --older-than-days N or [outbound] retention_days. Nothing was purged"
         )
     return configured
 
@@ -99,7 +104,7 @@ def _show(purge: Purge, *, dry_run: bool) -> None:
         for group in purge.purged:
             last = group.last_at.isoformat(" ", "minutes")
             table.add_row(
-                escape(group.job_group_id), escape(group.dag_id or ""), str(group.jobs), f"{done}; last {last}"
+                escape(group.job_group_id), escape(group.dag_id or ""), str(group.jobs), f"{done}; last activity {last}"
             )
         for kept in purge.passed_over:
             table.add_row(escape(kept.job_group_id), escape(kept.dag_id or ""), "", escape(f"kept: it {kept.reason}"))

@@ -11,39 +11,41 @@ from airflow_provider_outbound.exceptions import LedgerError, LedgerKeyError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Quarantined
 
-#: Digits of a hash that are shown; any unique beginning names a message.
+#: Digits of a hash that are shown; any unique prefix identifies a message.
 _SHOWN = 12
 #: Characters of a body that are shown.
 _MAX_BODY = 10_000
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand and what it does."""
+    """Add the subcommand and its actions."""
     parser = subparsers.add_parser("quarantine", help="list, show, replay or drop messages that could not be read")
-    acts = parser.add_subparsers(title="acts", dest="act", metavar="ACT", required=True)
-    listing = add_parser(acts, "list", brief="list them", description="List the messages that could not be read.")
+    acts = parser.add_subparsers(title="actions", dest="act", metavar="ACTION", required=True)
+    listing = add_parser(
+        acts, "list", brief="list the messages", description="List the messages that could not be read."
+    )
     listing.set_defaults(run=_list)
     show = add_parser(
         acts,
         "show",
-        brief="show one, numbers masked",
-        description="Show a message; whatever may be a number is masked.",
+        brief="show a message, with numbers masked",
+        description="Show a message; everything that may be a phone number is masked.",
     )
-    show.add_argument("hash", metavar="HASH", help="its hash, or a unique beginning of it")
+    show.add_argument("hash", metavar="HASH", help="its hash, or a unique prefix of it")
     show.set_defaults(run=_show)
     replay = add_parser(
         acts,
         "replay",
-        brief="read them again",
-        description="Read messages again, as if they had just come, for example with a newer version of this package: "
-        "those that\ncan be read now are taken into the ledger and leave the quarantine.",
+        brief="read messages again",
+        description="Read messages again, as if they had just arrived, for example with a newer version of this "
+        "package.\nMessages that can now be read are stored in the ledger and removed from quarantine.",
     )
     which = replay.add_mutually_exclusive_group(required=True)
-    which.add_argument("hash", metavar="HASH", nargs="?", help="a hash, or a unique beginning of it")
+    which.add_argument("hash", metavar="HASH", nargs="?", help="a hash, or a unique prefix of it")
     which.add_argument("--all", action="store_true", help="every message")
     replay.set_defaults(run=_replay)
-    drop = add_parser(acts, "drop", brief="forget one for good", description="Forget a message for good. Asks nothing.")
-    drop.add_argument("hash", metavar="HASH", help="its hash, or a unique beginning of it")
+    drop = add_parser(acts, "drop", brief="delete a message", description="Delete a message for good, without asking.")
+    drop.add_argument("hash", metavar="HASH", help="its hash, or a unique prefix of it")
     drop.set_defaults(run=_drop)
 
 
@@ -53,7 +55,7 @@ def _list(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     console = Console()
-    table = Table("hash", "came at (UTC)", "topic", "reason", "bytes")
+    table = Table("hash", "received at (UTC)", "topic", "reason", "bytes")
     with open_named(args) as ledger:
         for message in ledger.quarantine.iter_messages():
             table.add_row(
@@ -75,7 +77,7 @@ def _show(args: argparse.Namespace) -> int:
         message = ledger.quarantine.get(args.hash)
     for name, value in (
         ("hash", message.hash),
-        ("came at", message.recorded_at.isoformat(timespec="seconds")),
+        ("received at", message.recorded_at.isoformat(timespec="seconds")),
         ("topic", message.topic or ""),
         ("message id", message.message_id or ""),
         ("reason", _masked(message.reason)),
@@ -101,10 +103,10 @@ def _replay(args: argparse.Namespace) -> int:
             read += not recorded.quarantined
             unreadable += recorded.quarantined
             if recorded.purged:
-                print("its job group was purged: counted, and not kept")
+                print("its job group was purged: the message was counted and not stored")
         if unreadable and not args.all:
             raise LedgerError(f"quarantine: {ledger.quarantine.get(args.hash).reason}: the message stays in quarantine")
-    print(f"{read} read and taken into the ledger, {unreadable} still cannot be read")
+    print(f"{read} read and stored in the ledger, {unreadable} still unreadable")
     return 0
 
 
@@ -138,8 +140,8 @@ def _masked(text: str) -> str:
 
 def _printable(text: str) -> str:
     """
-    A stranger's text, without what a terminal would obey.
+    Untrusted text, without characters that control a terminal.
 
-    Left out and not spelled out: digits must stand side by side to be masked, and UTF-16 has a NUL between each two.
+    They are removed, not escaped: only adjacent digits are masked, and UTF-16 has a NUL between any two.
     """
     return "".join(one for one in text if one.isprintable() or one in "\n\t")

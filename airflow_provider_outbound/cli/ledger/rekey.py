@@ -19,19 +19,19 @@ _PACE = 5.0
 
 _DESCRIPTION = """\
 Encrypt everything in the ledger with the first key: contacts, results, calls, recordings, events, quarantined messages,
-and the identity by which the ledger knows phone numbers. Afterwards the other keys may be dropped, and nobody who was
-called, or refused to be called, is forgotten. Works in transactions of at most 500 rows, so collectors and tasks go on
-meanwhile. If it is stopped or killed, run it again: it does what is left.
+and the identity by which the ledger recognises phone numbers. Afterwards the other keys may be dropped, and the ledger
+still recognises everybody who was called, or refused to be called. Works in transactions of at most 500 rows, so
+collectors and tasks continue. If it is stopped or killed, run it again: it completes the rest.
 
-Before it, every process that uses the ledger must have the new key, and have been restarted with that key first: as
-long as one of them writes with an older key, that key is reported as needed.
+Before you run it, every process that uses the ledger must have the new key as the first of its keys, and must have been
+restarted with it. As long as one of them writes with an older key, that key is reported as needed.
 
-Keys are shown by identifiers that tell nothing about them. Of a ledger that was opened with a key missing, this counts
-the rows that none of the keys opens; if there are none, the missing key is not needed, and is forgotten.
---discard-unreadable is for a key that is lost for good: it deletes what none of the keys opens. The contents of those
-messages and the names, numbers and extras of those contacts are gone; who was called stays known.
+Keys are shown by identifiers that reveal nothing about them. If a key is missing, the rows that none of the given keys
+opens are counted; if there are none, the missing key is not needed, and is forgotten.
+--discard-unreadable is for a key that is lost for good: it deletes the rows that none of the keys opens. The contents
+of these messages and the names, numbers and extras of these contacts are lost; the ledger still knows who was called.
 
-Exit code 0: no row needs another key than the first (with --dry-run: all rows can be read). 1: some do."""
+Exit code 0: no row needs a key other than the first (with --dry-run: all rows can be read). 1: some rows do."""
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,7 +43,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--dry-run", action="store_true", help="only count rows by key")
     which.add_argument(
-        "--discard-unreadable", action="store_true", help="delete what none of the keys opens; asks nothing"
+        "--discard-unreadable", action="store_true", help="delete rows that none of the keys opens, without asking"
     )
     parser.set_defaults(run=_rekey)
 
@@ -66,7 +66,7 @@ def _rekey(args: argparse.Namespace) -> int:
 
 
 class _Reporter:
-    """Reports progress on standard error, at a bounded pace."""
+    """Reports progress on standard error, at a limited rate."""
 
     def __init__(self) -> None:
         self._reported_at = time.monotonic()
@@ -111,15 +111,15 @@ def _show(rekeyed: Rekeyed, *, dry_run: bool) -> None:
 
 def _check(rekeyed: Rekeyed, given: tuple[str, ...], *, dry_run: bool) -> None:
     """
-    Report what stands in the way of dropping the older keys.
+    Check that the older keys may be dropped.
 
-    :raises LedgerKeyError: something does.
+    :raises LedgerKeyError: they may not; the message explains why.
     """
     from airflow_provider_outbound.core.ledger.keys import UNKNOWN
 
     if rekeyed.unreadable:
         missing = [key_id for key_id in rekeyed.needed if key_id not in (*given, UNKNOWN)]
-        which = ", ".join(missing) or "one whose identifier is not known"
+        which = ", ".join(missing) or "one whose identifier is unknown"
         raise LedgerKeyError(
             f"ledger_key: none of the keys given ({', '.join(given)}) opens {rekeyed.unreadable} rows; add the key they"
             f" were encrypted with ({which}) behind the others and run this again, or, if it is lost for good, see"
@@ -128,6 +128,6 @@ def _check(rekeyed: Rekeyed, given: tuple[str, ...], *, dry_run: bool) -> None:
     if rekeyed.needed and not dry_run:
         raise LedgerKeyError(
             f"ledger_key: key {', '.join(rekeyed.needed)} is still needed: a process wrote with it, or another rekey"
-            f" ran, while this command did; restart every collector, triggerer and worker with key {rekeyed.first_key}"
-            " first, and run this again"
+            " ran, while this command was running; restart every collector, triggerer and worker with key"
+            f" {rekeyed.first_key} first, and run this again"
         )

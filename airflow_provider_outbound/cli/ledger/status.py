@@ -1,4 +1,4 @@
-"""``outbound ledger status``: what is in the ledger, and what somebody should look at."""
+"""``outbound ledger status``: the contents of the ledger, and problems that need attention."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.health import KeyUse
 
 _DESCRIPTION = """\
-Rows, size and schema of the ledger; which collectors run, when the broker last answered each, and what went wrong last;
-how far the ledger's readers are behind; when the last event came by each topic; how many results no message told; rows
-by key, in a sample of at most 10,000 of each encrypted column; messages and rows that cannot be read. What somebody
-should look at is said at the end.
+Show rows, size and schema of the ledger; which collectors run, when the broker last answered each, and their last
+error; how far the ledger's readers are behind; the last event of each topic; the number of results that came from the
+API instead of a message; rows by key, in a sample of at most 10,000 of each encrypted column; messages and rows that
+cannot be read. Problems that need attention are listed at the end.
 
-Which keys are needed does not rest on the sample: each writer notes its key, and only 'outbound ledger rekey', which
-reads every row, forgets one. It counts exactly with --dry-run.
+Which keys are needed does not depend on the sample: each writer records its key, and only 'outbound ledger rekey',
+which reads every row, removes it. With --dry-run, that command counts exactly.
 
 Exit code 0: nothing is wrong, though there may be warnings. 1: a key is missing, or rows cannot be read."""
 
-#: Instances of a topic, and job groups, that a warning names.
+#: How many instances of a topic, or job groups, a warning names.
 _SHOWN = 5
 
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = add_parser(subparsers, "status", brief="what is in it, and what to look at", description=_DESCRIPTION)
+    parser = add_parser(
+        subparsers, "status", brief="show its contents, and problems that need attention", description=_DESCRIPTION
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.set_defaults(run=_status)
 
@@ -102,7 +104,7 @@ def _as_json(health: Health, ledger: str) -> dict[str, Any]:
 
 
 def errors_of(health: Health) -> list[str]:
-    """What is wrong, each with the fix."""
+    """Errors, each with its fix."""
     if not health.missing_keys and not health.undecryptable:
         return []
     which = f"; key {', '.join(health.missing_keys)} may be needed" if health.missing_keys else ""
@@ -115,7 +117,7 @@ def errors_of(health: Health) -> list[str]:
 
 
 def warnings_of(health: Health) -> list[str]:
-    """What somebody should look at, each with the mend."""
+    """Problems that need attention, each with its fix."""
     recovery = health.recovery
     found = []
     if recovery.silent_groups:
@@ -130,26 +132,26 @@ def warnings_of(health: Health) -> list[str]:
             f" ({shown}): they came from the API; {why}"
         )
     if recovery.is_high:
-        # Another consumer takes a part of the messages; of the silent groups the cause is another.
+        # Another consumer takes only a part of the messages; silent groups have a different cause.
         from_api, results = (count - recovery.silent_results for count in (recovery.from_api, recovery.results))
         why = health.why_from_api or (
-            "another consumer seems to take messages from this ledger's consumer group; give it one of its own"
+            "another consumer seems to take messages from this ledger's consumer group; give it a group of its own"
         )
-        found.append(f"{from_api} of {results} results came from the API and not by a message: {why}")
+        found.append(f"{from_api} of {results} results came from the API and not from a message: {why}")
     if trouble := health.collecting.trouble():
         found.append(f"no messages come: {trouble}")
     if health.rows["quarantine"]:
         found.append(
-            f"{health.rows['quarantine']} messages could not be read; see them by: outbound ledger quarantine list"
+            f"{health.rows['quarantine']} messages could not be read; list them with: outbound ledger quarantine list"
         )
     for topic, instances in health.shared_topics.items():
         found.append(
             f"topic {topic} carries events of {len(instances)} bot instances ({', '.join(instances[:_SHOWN])}), and all"
-            " are stored; name this ledger's own by instance_id in the extra of the rocketmq connection"
+            " are stored; name this ledger's own in instance_id in the extra of the rocketmq connection"
         )
     found += [
-        f"key {key.key_id} is not the first of ledger_key, and still needed ({key.rows} of {health.tried} rows tried);"
-        " do not drop it before 'outbound ledger rekey' reports that it may be"
+        f"key {key.key_id} is not the first of ledger_key, but still needed ({key.rows} of {health.tried} rows tried);"
+        " do not drop it before 'outbound ledger rekey' reports that it may be dropped"
         for key in health.keys
         if key.is_given and key.is_needed and not key.is_first
     ]
@@ -186,12 +188,12 @@ def _print(health: Health, ledger: str) -> None:
     for collector in health.collecting.collectors:
         say(f"collector {collectors.describe(health.collecting, collector)}")
     if health.cursors:
-        cursors = Table("cursor", "unread events", "oldest of them", "moved")
+        cursors = Table("cursor", "unread events", "oldest unread", "moved")
         for lag in health.cursors:
             cursors.add_row(escape(lag.name), f"{lag.unread:,}", _ago(lag.oldest_unread_at), _ago(lag.moved_at))
         console.print(cursors)
     say(f"results from the API: {health.recovery.from_api} of {health.recovery.results} in the latest groups")
-    say(f"purged job groups: {health.purged_groups}; messages that came for them later: {health.late_messages}")
+    say(f"purged job groups: {health.purged_groups}; messages received for them later: {health.late_messages}")
     keys = Table("key", "", "rows in the sample")
     for key in health.keys:
         keys.add_row(key.key_id, _standing(key), f"{key.rows:,} of {health.tried:,}")
@@ -203,9 +205,9 @@ def _print(health: Health, ledger: str) -> None:
 
 def _standing(key: KeyUse) -> str:
     if not key.is_given:
-        return "not given, and needed"
+        return "not given, but needed"
     if key.is_first:
-        return "the first: encrypts"
+        return "first key: encrypts"
     return "still needed" if key.is_needed else "not needed: may be dropped"
 
 

@@ -1,9 +1,9 @@
 """
-Sending exactly once.
+Assign every contact exactly once.
 
-The API has no idempotency token and does not say of a failed request what it did. So every contact is journalled in the
-ledger before its request, an answer that is neither a clean success nor a refusal leaves it in doubt, and doubt is
-settled by reading the group's jobs, with nothing in flight.
+The API has no idempotency token, and a failed request does not show whether it took effect. So every contact is
+journalled in the ledger before its request. An answer that is neither a clear success nor a refusal leaves it in doubt.
+Contacts in doubt are settled by reading the group's jobs while nothing is in flight.
 """
 
 from __future__ import annotations

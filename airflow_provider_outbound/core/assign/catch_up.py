@@ -1,4 +1,4 @@
-"""Bringing the ledger up to a group before anybody is assigned to it, so that whoever is in it is known."""
+"""Before contacts are assigned to a group, update the ledger with the jobs that the group already has."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.reconcile import GroupReader, Lease
 from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
 
-#: Scans of a group that may be incomplete before the task gives up.
+#: The number of incomplete scans of a group after which the task gives up.
 _INCOMPLETE_SCANS = 5
-#: Seconds between two scans of a group that was not listed whole.
+#: Seconds between two scans of a group that was listed incompletely.
 _RESCAN_PAUSE = 0.5
 
 log = logging.getLogger(__name__)
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_phone: bool) -> JobGroup:
     """
-    Read a group's jobs if the service has more than the ledger knows, or if another ledger wrote to the group: then
-    only after ``settle_seconds``, in which the service lists what that ledger sent last.
+    Read a group's jobs if the service has more of them than the ledger, or if another ledger created the group. In the
+    second case, first wait ``settle_seconds``, until the service lists the last jobs that the other ledger sent.
 
-    :param by_phone: Whether jobs are recognised by their numbers.
-    :raises OutboundBotConfigError: another ledger's jobs cannot be recognised, for their numbers are masked.
-    :raises OutboundBotAnswerError: the service does not list the whole group.
+    :param by_phone: Whether jobs are matched by their numbers.
+    :raises OutboundBotConfigError: another ledger's jobs cannot be matched, because their numbers are masked.
+    :raises OutboundBotAnswerError: the service does not list the complete group.
     """
     ledger, group_id = reader.ledger, reader.job_group_id
     group = reader.describe()
@@ -34,12 +34,12 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
         _wait_for_listing(group_id, lease, settle_seconds)
     elif group.progress is not None and group.progress.total <= ledger.results.counts(group_id).total:
         return group
-    log.info("Job group %s may have jobs the ledger does not know; reading them", group_id)
+    log.info("Job group %s may have jobs that are not in the ledger; reading them", group_id)
     _scan_whole(reader, group if is_ours else None, lease)
     if not is_ours and by_phone and ledger.journal.has_nameless_jobs(group_id):
         raise OutboundBotConfigError(
             f"job_group_id: job group {group_id} has jobs of another ledger whose numbers the service"
-            " does not show in full, so whether they are these contacts is not known; create another job group, or"
+            " masks, so they cannot be compared with these contacts; create another job group, or"
             " use the ledger that assigned them. Nobody was called"
         )
     return group
@@ -47,10 +47,10 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
 
 def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> None:
     """
-    Scan until the listing was complete.
+    Scan until a listing is complete.
 
-    :param group: If given, it is enough that the ledger has as many rows as the group has jobs: other tasks of the
-        ledger may be adding more meanwhile, so that no listing of it is complete.
+    :param group: If given, it is enough that the ledger has as many rows as the group had jobs: while other tasks of
+        the ledger add jobs, a listing may never be complete.
     """
     for scan in range(_INCOMPLETE_SCANS):
         if scan:
@@ -65,14 +65,14 @@ def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> No
     raise OutboundBotAnswerError(
         "ListJobsByGroup",
         "IncompleteListing",
-        f"the service does not list the whole job group {reader.job_group_id}, so who was assigned to it is not"
-        " known; try again later. Nobody was called",
+        f"the service does not list the complete job group {reader.job_group_id}, so it is unknown who was assigned"
+        " to it; try again later. Nobody was called",
     )
 
 
 def _wait_for_listing(job_group_id: str, lease: Lease, settle_seconds: float) -> None:
     log.warning(
-        "Job group %s was filled by another ledger; waiting %g s until the service lists all that it sent",
+        "Job group %s was filled by another ledger; waiting %g s until the service lists all of its jobs",
         job_group_id,
         settle_seconds,
     )

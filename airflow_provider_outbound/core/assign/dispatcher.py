@@ -1,4 +1,4 @@
-"""Sending batches: journalled first, a few at a time, each outcome written down as what it is."""
+"""Send batches: journal each one first, keep a few in flight, and record every outcome."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger, Ou
 from airflow_provider_outbound.core.reconcile import Lease
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
 
-#: Requests in doubt in a row, with none taken between them, after which sending more would only make more doubt.
+#: Consecutive requests in doubt, without an accepted one, after which the task stops sending.
 MAX_DOUBTS_IN_A_ROW = 40
-#: Most bytes of contacts in a request, all of which travel in its URL: those of 99 ordinary contacts in Chinese. What a
-#: gateway takes is not documented.
+#: Maximum bytes of contacts in one request, all of which travel in its URL: enough for 99 typical contacts in Chinese.
+#: The gateway's limit is not documented.
 MAX_URL_BYTES = 128_000
-#: Seconds between two lines of progress.
+#: Seconds between two log lines of progress.
 _SAY_EVERY = 15.0
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class BatchDispatcher:
     """
     Sends candidates to a job group.
 
-    :param guard: Called before batches are journalled, and before each is sent, there by the thread that sends it;
-        raises if nobody may be called (any more).
+    :param guard: Called before batches are journalled, and by the sending thread before each batch; raises if calling
+        is not allowed now.
     :param since: Until when earlier processes may have sent, by the ledger's clock.
     """
 
@@ -76,7 +76,7 @@ class BatchDispatcher:
         self._limiter = AdaptiveRateLimiter(max_parallel_requests)
         self._lock = threading.Lock()
         self._queue = WorkQueue()
-        #: What is not journalled yet; if the process dies, those rows are in doubt and found in the listing.
+        #: Outcomes not journalled yet. If the process dies, their rows are in doubt, and the listing settles them.
         self._outcomes = Outcomes()
         self._failure: BaseException | None = None
         self._doubts_in_a_row = 0
@@ -84,21 +84,21 @@ class BatchDispatcher:
         self._said_at = time.monotonic()
         #: When the last request in doubt ended, by the ledger's clock.
         self.doubt_since = since
-        #: Candidates of the last :meth:`send` that turned out to be another assignment's.
+        #: The number of candidates of the last :meth:`send` that belong to another assignment.
         self.lost_races = 0
-        #: Those of the last :meth:`send` whose persons have had their calls by now.
+        #: The number of candidates of the last :meth:`send` that have reached the call cap.
         self.capped = 0
 
     def send(self, candidates: Iterable[Candidate]) -> None:
         """
-        Send them all; on return, and on failure too, nothing is in flight and every outcome is journalled.
+        Send all candidates. On return, and on failure too, nothing is in flight and every outcome is journalled.
 
-        :raises OutboundBotError: the first failure that sending again would not mend.
+        :raises OutboundBotError: the first failure that a retry of the request would not fix.
         """
         self._queue = WorkQueue()
         self.lost_races = self.capped = 0
         try:
-            # Leaving the pool waits for what is in flight.
+            # Leaving the pool waits for the requests in flight.
             with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
                 try:
                     for _ in range(self._threads):
@@ -115,10 +115,11 @@ class BatchDispatcher:
 
     def _journal(self, candidates: Iterator[Candidate]) -> None:
         """
-        Journal batches ahead of the threads that send, so that these need not wait for a commit.
+        Journal batches ahead of the sending threads, so that these do not wait for a commit.
 
-        Twice as many in one commit as are in flight at a time: one for each would take longer than the requests. No
-        more, since who is journalled has to be looked for in the group should this process be killed.
+        One commit holds twice as many batches as are in flight: a commit for each batch would take longer than its
+        request. It holds no more, because every journalled contact must be searched for in the group if this process
+        is killed.
         """
         while self._queue.wait_for_room(self._limiter.pace):
             ahead = list(islice(candidates, 2 * self._limiter.pace * self._batch_size))
@@ -150,7 +151,7 @@ class BatchDispatcher:
         return outcomes
 
     def _put_down(self) -> None:
-        """Journal every outcome; what was journalled and never sent is free again."""
+        """Journal every outcome, and free candidates that were journalled but never sent."""
         self._note(Outcomes(refused=[candidate.reference_id for candidate in self._queue.unsent()]))
         self._ledger.journal.record_outcomes(self._lease.assignment, self._take_outcomes())
 
@@ -186,9 +187,9 @@ class BatchDispatcher:
 
     def _attempt(self, batch: Batch, entered: float) -> bool:
         """
-        Send a batch and note what came of it.
+        Send a batch and note the outcome.
 
-        :return: Whether the service took no notice of it, so that it has to be sent again.
+        :return: Whether the batch must be sent again, because the API throttled the request.
         """
         references = [candidate.reference_id for candidate in batch]
         request = self._request
@@ -202,7 +203,7 @@ class BatchDispatcher:
                 before_request=self._lease.check,
             )
         except LeaseLostError:
-            # Nothing was sent, but the rows are no longer ours to free: whoever has the lease settles them.
+            # Nothing was sent, but only the new holder of the lease may free or settle these rows.
             raise
         except OutboundBotError as error:
             if error.in_doubt:
@@ -212,7 +213,7 @@ class BatchDispatcher:
                 self._note(Outcomes(refused=references))
                 raise
             else:
-                # Journalled already, and not acted on: it only waits for its next turn.
+                # The service did not act on it. It is journalled already, and only has to be sent again.
                 self._limiter.throttled(entered)
                 return True
         except BaseException:
@@ -231,7 +232,7 @@ class BatchDispatcher:
             self._doubts_in_a_row += 1
             in_a_row = self._doubts_in_a_row
         if in_a_row == 1:
-            log.warning("A request may or may not have been acted on, to be found out at the end: %s", error)
+            log.warning("A request may or may not have taken effect; the group's listing will show it: %s", error)
         if in_a_row >= MAX_DOUBTS_IN_A_ROW:
             raise error
 

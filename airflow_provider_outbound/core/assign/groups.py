@@ -1,4 +1,4 @@
-"""One job group for each task, found again by an identity that its name and description carry."""
+"""One job group for each task, found again by the task's identity in the group's name and description."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger, TaskKe
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import OutboundBotError, OutboundBotThrottlingError
 
-#: Longest part of a group's name that is the author's.
+#: Maximum length of the author's part of a group's name.
 MAX_NAME = 80
-#: Digits of the identity in the name: the API searches names, not descriptions.
+#: Digits of the task's identity in the name: the API searches names, not descriptions.
 _SHORT_KEY = 12
 _MAX_CREATIONS = 3
 _MAX_REFUSALS = 8
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @attrs.frozen(kw_only=True)
 class GroupSpec:
-    """A job group as its author wants it; see ``CreateJobGroup``."""
+    """What the author wants a job group to be; see ``CreateJobGroup``."""
 
     name: str
     script_id: str
@@ -47,7 +47,7 @@ class GroupSpec:
 
 
 def ledger_of(description: str) -> str | None:
-    """Id of the ledger whose task created a group; ``None`` if its description says none."""
+    """Id of the ledger whose task created a group; ``None`` if its description names none."""
     found = _MARK.search(description)
     return found.group(2) if found else None
 
@@ -62,13 +62,13 @@ def create_group(
     settle_seconds: float,
 ) -> JobGroupRecord:
     """
-    The task's group: the one it created before, in whichever try, or a new one.
+    Return the task's group: the one that an earlier try created, or a new one.
 
-    An empty group calls nobody, so a second one, made because the service hid the first for longer than
-    ``settle_seconds``, stays empty: the oldest is the one that is used.
+    If the service hides the first group for longer than ``settle_seconds``, a second one is created. The oldest one is
+    used, and an empty group calls nobody.
 
-    :param spec: Called only if a group must be created; raises if it must not be, for example too late.
-    :param settle_seconds: How long after a request without an answer its group may still come up.
+    :param spec: Called only if a group must be created; raises if it must not be, for example because it is too late.
+    :param settle_seconds: How long after a request without an answer its group may still appear.
     :raises OutboundBotApiError: the API refused, or gave no usable answer three times.
     """
     known = ledger.groups.find(key.run_key)
@@ -98,7 +98,7 @@ def _find(client: OutboundBotClient, key: TaskKey, instance_id: str) -> JobGroup
     """The oldest group with the task's identity."""
     own: list[JobGroup] = []
     for group in client.iter_job_groups(search_text=key.run_key[:_SHORT_KEY], instance_id=instance_id):
-        # The search matches parts, and a listing may cut descriptions short.
+        # The search matches parts of names, and a listing may truncate descriptions.
         description = group.description
         if not _MARK.search(description):
             description = client.describe_job_group(

@@ -1,4 +1,4 @@
-"""How to assign: what the author chose, checked."""
+"""The author's options for an assignment, validated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _within(least: float, most: float, *, whole: bool = False) -> Callable[[Any,
 def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:
-            raise OutboundBotConfigError(f"{attribute.name}: {value!r} is none of {', '.join(map(repr, words))}")
+            raise OutboundBotConfigError(f"{attribute.name}: {value!r} is not one of {', '.join(map(repr, words))}")
 
     return check
 
@@ -37,22 +37,22 @@ def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
 @attrs.frozen(kw_only=True)
 class AssignOptions:
     """
-    How to assign.
+    Options of an assignment.
 
-    :param dedupe_by: What must not be twice in the group: the number, or the caller's reference id.
-    :param on_invalid: ``fail``: read the whole source before sending, and send nothing if a row is no contact;
+    :param dedupe_by: What must be unique in the group: the number, or the caller's reference id.
+    :param on_invalid: ``fail``: read the complete source before sending, and send nothing if a row is not a contact;
         ``skip``: leave such rows out.
     :param batch_size: Contacts in one request.
-    :param max_parallel_requests: Requests at a time, at most.
+    :param max_parallel_requests: Maximum number of requests in flight.
     :param settle_seconds: How long after a request without an answer its jobs may still appear in the group.
-    :param on_unresolved: What to do with contacts that did not appear: ``resend``, and fail if they are not accepted
-        then; or ``hold`` and report them.
+    :param on_unresolved: What to do with contacts that did not appear: ``resend`` sends them again, and fails if they
+        are not accepted then; ``hold`` only reports them.
     :param excluded: Numbers that must not be called, E.164.
-    :param allowed: If not ``None``, nobody else is called; E.164.
-    :param max_jobs: Most contacts that this assignment brings into the group; ``None`` for any number.
+    :param allowed: If not ``None``, the only numbers that may be called, E.164.
+    :param max_jobs: Maximum number of contacts that this assignment adds to the group; ``None`` for no limit.
     :param cap: How often one person may be called.
-    :param rejects_path: Where to write the rows that are no contacts, numbers masked.
-    :param lease_seconds: How long the assignment stays taken after the process died.
+    :param rejects_path: Where to write the rows that are not contacts, with masked numbers.
+    :param lease_seconds: How long the assignment stays taken after its process died.
     :raises OutboundBotConfigError: a value is out of range.
     """
 

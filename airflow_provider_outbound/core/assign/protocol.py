@@ -1,4 +1,4 @@
-"""The assignment of one task to one group, from its opening to its seal."""
+"""One task's assignment of contacts to one group, from opening to closing it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotContactsError,
 )
 
-#: Raises if nobody may be called (any more) by this group.
+#: Raises if this group may not call anybody now.
 Guard = Callable[[JobGroup], None]
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ def preflight(
     ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSource, options: AssignOptions
 ) -> Preflight:
     """
-    Read a whole source as :func:`assign` would, and send nothing.
+    Read a complete source as :func:`assign` would, and send nothing.
 
-    :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``; names the first few.
+    :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``; names the first few.
     """
     if not source.is_repeatable:
         raise OutboundBotContactsError("contacts: an iterator can be read only once; pass a list, or a file by path")
@@ -60,8 +60,8 @@ def preflight(
             raise OutboundBotContactsError(f"{error}. Nobody was called") from None
     if screening.rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
-            f"{screening.rejected} of {screening.read} contacts cannot be used: {screening.summary_of_rejects()}. "
-            'Nobody was called. Mend them, or pass on_invalid="skip"'
+            f"{screening.rejected} of {screening.read} contacts cannot be used: {screening.summary_of_rejects()}; "
+            'fix them, or pass on_invalid="skip". Nobody was called'
         )
     pending = statuses[CandidateStatus.FRESH] + statuses[CandidateStatus.DOUBT] + statuses[CandidateStatus.LEFT]
     return Preflight.of(screening, valid=statuses.total(), pending=pending)
@@ -78,18 +78,17 @@ def assign(
     guard: Guard,
 ) -> AssignResult:
     """
-    Bring every contact of a source into a group, at most once, whatever happened in earlier tries.
+    Assign every contact of a source to a group, at most once, whatever happened in earlier tries.
 
-    On failure the assignment stays open: the next call goes on where this one stopped. If there will be none,
-    :func:`abandon` it, so that nobody waits for it.
+    On failure the assignment stays open, and the next call continues where this one stopped. If there will be no next
+    call, :func:`abandon` the assignment, so that nothing waits for it.
 
     :param key: The task; its tries share one assignment.
-    :param guard: Called with the group before each batch, from several threads; raises if nobody may be called (any
-        more).
-    :raises OutboundBotContactsError: a row is no contact and ``on_invalid`` is ``fail``.
-    :raises OutboundBotApiError: the API refused for good.
-    :raises AssignmentUnresolvedError: contacts that were to be sent again were not accepted; the next call goes on
-        with them.
+    :param guard: Called with the group before each batch, from several threads; raises if the group may not call
+        anybody now.
+    :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
+    :raises OutboundBotApiError: the API refused, and a retry would not help.
+    :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
@@ -101,7 +100,7 @@ def assign(
         else:
             log.warning(
                 "Job group %s: these contacts can be read only once, so they are not checked before the first is "
-                "assigned: a row that is no contact will stop the task in the middle",
+                "assigned; a row that is not a contact will stop the task part-way",
                 request.job_group_id,
             )
     request_seconds = client.settings.connect_timeout + client.settings.read_timeout
@@ -118,7 +117,7 @@ def assign(
             if request.strategy_json is not None:
                 ledger.assignments.note_strategy(lease.assignment, request.strategy_json)
             run = _Run(client, ledger, lease, source, request, options, guard)
-            # What is all in the group need not be read a second time.
+            # If all contacts are in the group already, the source need not be read again.
             result = run.run(checked if checked is not None and not checked.pending else None)
         except BaseException:
             lease.give_back()
@@ -128,7 +127,7 @@ def assign(
 
 
 def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
-    """A cap counts what the ledger remembers: that it remembers less than the author's period must not go unsaid."""
+    """Warn if calls within the cap's period were purged from the ledger, so that the cap cannot count them."""
     if options.cap is None:
         return
     forgotten = ledger.retention.forgotten_since(ledger.now() - options.cap.period)
@@ -141,7 +140,7 @@ def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
 
 
 def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: float) -> None:
-    """Give a task's assignment up: nobody waits for more of it. Does nothing while another process works on it."""
+    """Give up a task's assignment, so that nothing waits for it. Does nothing while another process works on it."""
     try:
         assignment = ledger.assignments.open(
             key, job_group_id, owner=own_name(), lease_seconds=LEASE_SECONDS, settle_seconds=settle_seconds
@@ -167,7 +166,7 @@ class _Run:
         self._source = source
         self._options = options
         self._author_guard = guard
-        #: Whether contacts were taken over that this task has not looked for yet.
+        #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
         self._group: JobGroup | None = None
         self._reader = GroupReader(
@@ -183,7 +182,7 @@ class _Run:
             dedupe_by=options.dedupe_by,
             cap=options.cap,
             guard=self._guard,
-            # Whoever had the lease before may have sent until it ended.
+            # The previous holder may have sent until its lease ended.
             since=ledger.now(),
         )
 
@@ -199,7 +198,7 @@ class _Run:
         settle_others(self._reader, self._lease)
         may_resend = True
         if assignment.reopened and ledger.journal.unresolved(assignment):
-            # Those of an earlier try may have come up since.
+            # Those of an earlier try may have appeared since.
             may_resend = self._reader.scan()
         found = self._send() if checked is None or ledger.takeovers.has_left(assignment) else checked
         self._settle(may_resend=may_resend)
@@ -237,24 +236,24 @@ class _Run:
             )
             if found.rejected == found.read and not result.assigned:
                 raise OutboundBotContactsError(
-                    f"contacts: each of the {found.read} rows is a reject, so nobody was called; check columns and"
-                    " encoding, and the reasons in rejects_path"
+                    f"contacts: all {found.read} rows were rejected; check the columns, the encoding, and the reasons"
+                    " in rejects_path. Nobody was called"
                 )
         if not result.unresolved:
             return
         if self._options.on_unresolved == "resend":
             raise AssignmentUnresolvedError(
-                f"job group {result.job_group_id}: {result}. The service gave no usable answer for the unresolved ones"
-                " and does not list them; a retry of this task sends them again, on_unresolved='hold' leaves them"
+                f"job group {result.job_group_id}: {result}. The service gave no usable answer for the unresolved"
+                " contacts and does not list them; a retry of this task sends them again, on_unresolved='hold' does not"
             )
         log.error(
-            "Job group %s: %d contacts are unresolved: whether they will be called could not be established",
+            "Job group %s: %d contacts are unresolved: it is unknown whether they will be called",
             result.job_group_id,
             result.unresolved,
         )
 
     def _take_over_late(self, found: Preflight, died: list[TaskKey]) -> Preflight:
-        """Take over what tasks left that died while this one worked."""
+        """Take over contacts of tasks that died while this one worked."""
         if not self._ledger.takeovers.has_left(self._lease.assignment):
             return found
         if not self._source.is_repeatable:
@@ -268,14 +267,14 @@ class _Run:
         return found
 
     def _send(self) -> Preflight:
-        """Read the source, send what is new, take over what other tasks left."""
+        """Read the source, send new contacts, and take over those that other tasks left."""
         strict = self._options.on_invalid == "fail"
         left = _Left(self._ledger, self._lease.assignment, self._options)
         with ExitStack() as stack:
             screening = _screening(
                 self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict
             )
-            # Should sending fail, reading ends here and now: what it keeps in a file belongs to this thread.
+            # If sending fails, reading must end here: its temporary file belongs to this thread.
             contacts = stack.enter_context(closing(iter(screening)))
             try:
                 self._dispatcher.send(left.without(contacts))
@@ -295,8 +294,8 @@ class _Run:
             return "Nobody was called"
         doubt = f", and {unresolved} more may be" if unresolved else ""
         return (
-            f"{assigned} contacts read before it are assigned already{doubt}; whoever is read after it is not. "
-            "Fix the source and run again: that continues, and assigns nobody a second time"
+            f"{assigned} contacts read before it are assigned already{doubt}; those after it are not. "
+            "Fix the source and run the task again: it continues, and assigns nobody twice"
         )
 
     def _guard(self) -> None:
@@ -304,17 +303,17 @@ class _Run:
             self._author_guard(self._group)
 
     def _settle(self, *, may_resend: bool) -> None:
-        """Settle doubt; send once more what never arrived; settle what that left."""
+        """Settle contacts in doubt, send those that never arrived once more, and settle these."""
         ledger, assignment = self._ledger, self._lease.assignment
         is_certain = self._settle_once() and may_resend
         if self._has_adopted:
-            # Whoever settled those did it some time ago, and perhaps from a listing that was not complete.
+            # Another task settled those some time ago, perhaps from an incomplete listing.
             is_certain = self._reader.scan() and is_certain
         absent = ledger.journal.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
             return
         if not is_certain:
-            log.error("Job group %s: the service never listed it whole; nobody is sent again", assignment.job_group_id)
+            log.error("Job group %s: no listing of it was complete; nobody is sent again", assignment.job_group_id)
             return
         log.info("Job group %s: sending %d contacts again that never arrived", assignment.job_group_id, len(absent))
         self._dispatcher.send(_stored(self._ledger, assignment, absent))
@@ -333,7 +332,7 @@ class _Run:
 
 
 class _Left:
-    """Adopts those of a source's contacts that other tasks left."""
+    """Takes over the contacts of a source that other tasks left."""
 
     def __init__(self, ledger: Ledger, assignment: Assignment, options: AssignOptions) -> None:
         self._ledger = ledger
@@ -341,11 +340,11 @@ class _Left:
         self._options = options
         self._left: list[Candidate] = []
         self.adopted = 0
-        #: Those that were no longer there to be taken.
+        #: The number of contacts that were gone when this task tried to take them over.
         self.lost = 0
 
     def without(self, contacts: Iterator[tuple[Candidate, CandidateStatus]]) -> Iterator[Candidate]:
-        """The contacts that are to be sent, as they come; those that were left are adopted on the way."""
+        """Yield the contacts to send; take over, in chunks, those that other tasks left."""
         for candidate, status in contacts:
             if status is CandidateStatus.FRESH:
                 yield candidate
@@ -381,7 +380,7 @@ def _screening(
     strict: bool,
 ) -> ContactScreening:
     held = 0 if options.max_jobs is None else ledger.journal.count_held(assignment)
-    # In a group without any row all are fresh; should another task fill it meanwhile, the journal sees to that.
+    # In a group without rows all are fresh. If another task adds rows meanwhile, the journal detects it.
     is_known = options.cap is not None or ledger.journal.has_jobs(assignment.job_group_id)
 
     def classify(candidates: Sequence[Candidate]) -> list[CandidateStatus]:

@@ -1,4 +1,4 @@
-"""How many requests at a time, and how soon the next: more while all is well, fewer when the service is throttled."""
+"""Limit the number and the rate of requests: both grow while requests succeed, and shrink when the API throttles."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import threading
 import time
 from collections import deque
 
-#: Seconds to wait after the second refusal in a row, and at most.
+#: Seconds to wait after the second refusal in a row, and the maximum.
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 20.0
-#: What is left of the rate that the service has just borne, once it refuses.
+#: After a refusal, the new rate as a fraction of the rate that the service has just accepted.
 _CUT = 0.95
-#: Requests a second at least.
+#: Minimum rate, in requests per second.
 _LOWEST_RATE = 0.5
-#: By what part the rate grows in a second, for each second since it was cut: slowly near the rate that was refused,
-#: ever faster if that has become possible. It is back there after six seconds, and fourfold after thirty.
+#: Relative growth of the rate per second, for each second since the last cut: slow near the refused rate, and faster
+#: the longer no request is refused. The rate is back at the old one after six seconds, and four times it after thirty.
 _GROWTH = 0.003
-#: By how many requests a second it grows in a second at least: refusals may be for others' requests, or by chance.
+#: Minimum growth per second, in requests per second: a refusal may be due to others' requests, or to chance.
 _LEAST_GROWTH = 0.4
-#: Seconds, and requests, over which is counted what the service bears.
+#: Seconds, and requests, over which the accepted rate is measured.
 _SPAN, _COUNT = 10.0, 3.0
 
 
 class AdaptiveRateLimiter:
     """
-    Holds requests back: by their number in flight, and once the service has throttled us, by a rate.
+    Limits the number of requests in flight and, once the API has throttled one, their rate.
 
-    Both grow additively and are cut multiplicatively. The rate is learned from what the service takes in a second, so
-    that it settles a little below the service's limit, whatever that is and however many share it.
+    Both limits grow additively and are cut multiplicatively. The rate is derived from what the API accepts per second,
+    so it stays a little below the API's limit, whatever that is and however many clients share it.
 
-    :param limit: Most requests in flight.
+    :param limit: Maximum number of requests in flight.
     """
 
     def __init__(self, limit: int) -> None:
@@ -48,9 +48,9 @@ class AdaptiveRateLimiter:
 
     def enter(self) -> float | None:
         """
-        Wait for a place in flight and take it.
+        Wait until a request may be sent, and count it as in flight.
 
-        :return: When that was, for :meth:`throttled`; ``None`` once the gate is closed.
+        :return: The time of entry, for :meth:`throttled`; ``None`` once the limiter is closed.
         """
         with self._changed:
             while not self._is_closed:
@@ -65,25 +65,25 @@ class AdaptiveRateLimiter:
             return None
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Let no further request enter."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     @property
     def pace(self) -> int:
-        """Requests that the next second, or a shorter time, will see."""
+        """The number of requests to expect within the next second."""
         with self._changed:
             return max(1, int(min(self._limit, self._limit if self._rate is None else self._rate)))
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Count a request as finished."""
         with self._changed:
             self._in_flight -= 1
             self._changed.notify_all()
 
     def succeeded(self) -> None:
-        """A request was taken."""
+        """Count a request that the API accepted."""
         with self._changed:
             now = time.monotonic()
             self._limit = min(self._most, self._limit + 1 / self._limit)
@@ -91,20 +91,20 @@ class AdaptiveRateLimiter:
             self._taken.append(now)
             self._forget(now)
             if self._rate is not None:
-                # As many of these as a second has requests make the growth of a second.
+                # These increments add up to the growth of one second.
                 self._rate += max(_GROWTH * (now - self._cut_at), _LEAST_GROWTH / self._rate)
             self._changed.notify_all()
 
     def failed(self) -> None:
-        """The service had no good answer: half as many at a time."""
+        """The API gave no usable answer: halve the number of requests in flight."""
         with self._changed:
             self._limit = max(1.0, self._limit / 2)
 
     def throttled(self, begun: float) -> None:
         """
-        The service wants fewer requests.
+        Cut the rate, because the API throttled a request.
 
-        :param begun: When the request entered; those that were under way at the last cut are no reason for another.
+        :param begun: When the request entered. Requests that were in flight at the last cut do not cause another.
         """
         with self._changed:
             now = time.monotonic()
@@ -120,7 +120,7 @@ class AdaptiveRateLimiter:
             self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause * 2))
 
     def _borne(self, now: float) -> float:
-        """Requests a second that the service has just taken."""
+        """The rate that the API has just accepted, in requests per second."""
         if self._rate is None:
             span = min(1.0, max(0.1, now - self._begun_at))
         else:
@@ -128,7 +128,7 @@ class AdaptiveRateLimiter:
         borne = sum(taken > now - span for taken in self._taken) / span
         if self._rate is None:
             return borne
-        # Counted in whole requests, it is not exact: unless it is far below the rate, the rate says it better.
+        # A count of whole requests is imprecise: unless it is far below the set rate, the set rate is more accurate.
         return self._rate if borne > 0.6 * self._rate else max(borne, self._rate / 2)
 
     def _forget(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What an assignment, or the reading of a source, came to: in counts whose sum is the number of contacts read."""
+"""The result of an assignment, or of reading a source, as counts that add up to the number of contacts read."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from airflow_provider_outbound.core.assign.screening import ContactScreening
 @attrs.frozen(kw_only=True)
 class AssignResult:
     """
-    What an assignment came to.
+    The result of an assignment.
 
     ``assigned``, ``duplicates``, ``excluded``, ``capped``, ``rejected`` and ``unresolved`` add up to ``read``, unless
-    earlier tries read contacts that the source does not give any more; :attr:`not_read` counts those.
+    earlier tries read contacts that the source does not return now; :attr:`not_read` counts those.
     """
 
     job_group_id: str
     read: int
-    #: Now in the group by this assignment, earlier tries included.
+    #: Contacts that this assignment has in the group, earlier tries included.
     assigned: int
     newly_assigned: int
     duplicates: int
     excluded: int
-    #: Left out because of ``max_jobs``, or because their persons have had their calls.
+    #: Left out because of ``max_jobs`` or the call cap.
     capped: int
     rejected: int
-    #: Contacts whose fate could not be established.
+    #: Contacts for which it is unknown whether they will be called.
     unresolved: int
     rejects_path: str | None = None
 
     @property
     def not_read(self) -> int:
-        """Contacts that earlier tries assigned, and that were not read or are left out now."""
+        """The number of contacts that earlier tries assigned, and that were not read or were left out now."""
         left_out = self.duplicates + self.excluded + self.capped + self.rejected
         return self.assigned + self.unresolved + left_out - self.read
 
     def to_dict(self) -> dict[str, Any]:
-        """As a task returns it."""
+        """The form in which a task returns it."""
         return attrs.asdict(self)
 
     def __str__(self) -> str:
@@ -51,15 +51,15 @@ class AssignResult:
 
 @attrs.frozen(kw_only=True)
 class Preflight:
-    """A source, read and checked; nothing was sent."""
+    """The result of reading and checking a source; nothing was sent."""
 
     read: int
     valid: int
-    #: Those of the valid ones that have yet to come into the group, or may have to.
+    #: Valid contacts that are not in the group yet, or may not be.
     pending: int
     duplicates: int
     excluded: int
-    #: Those of the excluded ones that are not among the connection's ``allowed_phone_numbers``.
+    #: Excluded contacts that are not among the connection's ``allowed_phone_numbers``.
     not_allowed: int
     capped: int
     rejected: int
@@ -69,7 +69,7 @@ class Preflight:
 
     @classmethod
     def of(cls, screening: ContactScreening, *, valid: int, pending: int) -> Preflight:
-        """What an intake counted."""
+        """Copy the counts of a screening."""
         return cls(
             read=screening.read,
             valid=valid,
@@ -83,7 +83,7 @@ class Preflight:
 
 
 def _sum(read: int, first: dict[str, int], counts: AssignResult | Preflight, *, unresolved: int = 0) -> str:
-    """Counts in words, those that are zero left out, so that a reader can add them up."""
+    """Write the counts as a sentence without zeros, so that a reader can add them up."""
     left_out = {
         "duplicates": counts.duplicates,
         "excluded": counts.excluded,

@@ -1,4 +1,4 @@
-"""From a source to candidates: what is left out, and why, is counted here, in constant memory."""
+"""Turn a source into candidates in constant memory, and count the contacts that are left out, by reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Identify = Callable[[Contact], Candidate]
 
 #: Rows looked up in the ledger at a time.
 CHUNK = 400
-#: Standings of contacts that come into the group by this assignment.
+#: Statuses of contacts that this assignment adds to the group.
 _NEW = (CandidateStatus.FRESH, CandidateStatus.LEFT)
 #: Rejects repeated in an error message.
 _SHOWN = 3
@@ -34,12 +34,12 @@ class ContactScreening:
     """
     One reading of a source.
 
-    :param identify: Gives a contact its identities.
-    :param classify: Says what the ledger knows of candidates; ``None`` if it knows of none.
+    :param identify: Makes a candidate of a contact, with its identities.
+    :param classify: Returns the status of candidates in the ledger; ``None`` if it has none of them.
     :param excluded: Numbers that must not be called, E.164.
     :param allowed: If not ``None``, all other numbers are excluded.
-    :param most: How many contacts may be new to the group; ``None`` for any number.
-    :param strict: Raise at the first row that is no contact.
+    :param most: Maximum number of contacts that are new to the group; ``None`` for no limit.
+    :param strict: Raise at the first row that is not a contact.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ContactScreening:
         self.first_rejects: list[Reject] = []
 
     def __iter__(self) -> Generator[tuple[Candidate, CandidateStatus]]:
-        """Each contact that this assignment has or may have in the group, or may take over, once, with its standing."""
+        """Yield once, with its status, each contact that is new, already of this task, or left by another one."""
         with closing(Seen(unique_phone=self._dedupe_by == "phone")) as seen:
             contacts = iter(self._wanted())
             while chunk := list(islice(contacts, CHUNK)):
@@ -92,7 +92,7 @@ class ContactScreening:
                         yield candidate, status
 
     def summary_of_rejects(self) -> str:
-        """The first rejects in words."""
+        """Describe the first rejects."""
         more = self.rejected - len(self.first_rejects)
         return "; ".join(map(str, self.first_rejects)) + (f"; and {more} more" if more else "")
 
@@ -138,13 +138,13 @@ class ContactScreening:
             self._rejects.write(reject)
         if self._strict:
             raise OutboundBotContactsError(
-                f"{reject}. Contacts before it may be assigned already, no other is: the source changed while it was "
-                'read, or can be read only once. Mend it and run again, or pass on_invalid="skip"'
+                f"{reject}. Only contacts before it may be assigned already: the source changed while it was read, "
+                'or can be read only once. Fix it and run the task again, or pass on_invalid="skip"'
             )
 
 
 class Seen:
-    """Identities met so far; kept in a temporary file once they are many."""
+    """The identities seen so far; many of them are kept in a temporary file."""
 
     def __init__(self, *, unique_phone: bool) -> None:
         self._db = sqlite3.connect("", isolation_level=None)
@@ -154,7 +154,7 @@ class Seen:
         self._db.execute("BEGIN")
 
     def add(self, reference_id: str, phone_key: str) -> CandidateStatus:
-        """Whether this was not met, was met, or was met with another number."""
+        """Return whether the identity is new, was seen before, or was seen with another number."""
         added = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (reference_id, phone_key))
         if added.rowcount:
             return CandidateStatus.FRESH
@@ -162,7 +162,7 @@ class Seen:
         return CandidateStatus.DUPLICATE if found in (None, (phone_key,)) else CandidateStatus.CONFLICT
 
     def close(self) -> None:
-        """Drop them."""
+        """Delete them."""
         self._db.close()
 
 
@@ -170,26 +170,26 @@ _REJECT_COLUMNS = ("row", "phone_number", "reason", "file", "line")
 
 
 def _refuse_other_file(path: PathLike) -> None:
-    """Refuse to replace a file that no earlier try wrote: as a do-not-call list, it would be empty from then on."""
+    """Refuse to replace a file that no earlier try wrote: if it is a do-not-call list, its numbers would be lost."""
     beginning = ",".join(_REJECT_COLUMNS[:4]).encode()
     try:
         with path.open("rb") as file:
             found: bytes = file.read(len(beginning))
     except OSError:
-        # There is none, or writing it says what is wrong.
+        # There is no such file, or the error of writing it explains the problem.
         return
     if found and found != beginning:
         raise OutboundBotConfigError(
-            f"rejects_path: {redact(str(path))} exists and is not a file of rejects; name another one."
+            f"rejects_path: {redact(str(path))} exists and is not a file of rejects; give another path."
             " Nobody was called"
         )
 
 
 class RejectsFile:
     """
-    Rejected rows as CSV, numbers masked, readable by their owner alone; written anew by each try.
+    A CSV file of rejected rows with masked numbers, readable only by its owner; each try writes it anew.
 
-    :raises OutboundBotConfigError: the path holds another file, perhaps a list of contacts.
+    :raises OutboundBotConfigError: the path is another file, perhaps a list of contacts.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -213,7 +213,7 @@ class RejectsFile:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        # It is put into place however the task ends: those whose task fails want it most.
+        # Keep the file even if the task fails: it is needed most then.
         with self._opened.pop_all():
             self._file.flush()
             self._file.detach()

@@ -1,8 +1,8 @@
 """
-What other tasks left undecided in a group: settled here, so that this task can take over the contacts on its list.
+Settle what other tasks left in doubt in a group, so that this task can take over contacts of its own list.
 
-A task that works renews its lease, or goes on sending; its contacts are its own. One that does neither until its lease
-is over is dead, or between two tries.
+A task that works renews its lease, or keeps sending; its contacts stay its own. A task that has done neither when its
+lease ends is dead, or between two tries.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
     """
-    Settle what dead tasks left in doubt in the group; wait until it is clear which ones are dead.
+    Wait until it is clear which tasks are dead, and settle what they left in doubt in the group.
 
-    Rows that the service does not list are unresolved afterwards, and can be taken over. Nothing of this task may be
-    in flight.
+    Rows that the service does not list are unresolved afterwards, and can be taken over. This task must not have a
+    request in flight.
 
-    :param lease: This task's own.
-    :return: The tasks that left something.
-    :raises LeaseLostError: another process took this task over.
+    :param lease: This task's own lease.
+    :return: The dead tasks that left something in doubt.
+    :raises LeaseLostError: another process took over this task.
     """
     ledger = reader.ledger
     first: dict[str, UndecidedAssignment] = {}
@@ -40,7 +40,7 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
         for other in ledger.takeovers.undecided(lease.assignment):
             if other.assignment_id not in first and not other.is_over:
                 log.info(
-                    "Job group %s: %s has contacts under way; waiting to see whether it works",
+                    "Job group %s: %s has requests in flight; waiting to see whether it is still running",
                     reader.job_group_id,
                     other.task_key,
                 )
@@ -58,7 +58,7 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
 
 
 def _has_moved(before: UndecidedAssignment, now: UndecidedAssignment) -> bool:
-    """Whether an assignment was worked on meanwhile."""
+    """Whether a process worked on an assignment meanwhile."""
     return (before.owner, before.lease_until, before.sent_at) != (now.owner, now.lease_until, now.sent_at)
 
 

@@ -1,4 +1,4 @@
-"""Batches that are journalled and not sent yet: one thread adds them, several take them."""
+"""A queue of batches that are journalled but not sent: one thread adds them, several take them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Batch = Sequence[Candidate]
 
 class WorkQueue:
     """
-    What waits between the thread that journals and those that send.
+    The queue between the thread that journals and the threads that send.
 
-    Whoever takes a batch gives it back or says that it is done: only then is known whether there is more to do.
+    A thread that takes a batch must give it back or report it done: until then there may be more work.
     """
 
     def __init__(self) -> None:
@@ -26,23 +26,23 @@ class WorkQueue:
         self._changed = threading.Condition()
 
     def add(self, batches: Iterable[Batch]) -> None:
-        """Put batches at the end."""
+        """Add batches at the end."""
         with self._changed:
             self._batches.extend(batches)
             self._changed.notify_all()
 
     def wait_for_room(self, most: int) -> bool:
         """
-        Wait until no more than so many batches wait.
+        Wait until at most ``most`` batches are queued.
 
-        :return: Whether to go on; not if all was stopped.
+        :return: Whether to continue; ``False`` once the queue is stopped.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_stopped or len(self._batches) <= most)
             return not self._is_stopped
 
     def finish(self) -> None:
-        """Say that no more will be added, and wait until all are done, or stopped."""
+        """Add no more batches, and wait until all are done or the queue is stopped."""
         with self._changed:
             self._is_complete = True
             self._changed.notify_all()
@@ -52,7 +52,7 @@ class WorkQueue:
         """
         Wait for a batch.
 
-        :return: ``None`` if there will be no more.
+        :return: ``None`` if there will be no further one.
         """
         with self._changed:
             while not self._is_stopped:
@@ -67,25 +67,25 @@ class WorkQueue:
             return None
 
     def done(self) -> None:
-        """What was taken has an outcome."""
+        """Report that a taken batch has an outcome."""
         with self._changed:
             self._taken -= 1
             self._changed.notify_all()
 
     def give_back(self, batch: Batch) -> None:
-        """What was taken was not acted on, and waits for its next turn."""
+        """Return a taken batch to the queue: it was not sent, or had no effect."""
         with self._changed:
             self._taken -= 1
             self._batches.append(batch)
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let nobody take or add any more; what waits now was never sent."""
+        """Let no thread take or add batches. Those in the queue were never sent."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
 
     def unsent(self) -> list[Candidate]:
-        """What waits."""
+        """The candidates in the queue."""
         with self._changed:
             return [candidate for batch in self._batches for candidate in batch]

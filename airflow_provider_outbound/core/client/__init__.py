@@ -1,7 +1,7 @@
 """
-The OutboundBot API (2019-12-26) over ``aliyun-python-sdk-outboundbot``: one method an action.
+The OutboundBot API (2019-12-26) over ``aliyun-python-sdk-outboundbot``: one method for each action.
 
-Names are loaded on first use, so that a DAG which only names a connection does not pay for the client.
+Names are loaded on first use, so that a DAG that only names a connection does not import the client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading answers: what is not of the form expected is in doubt, never empty."""
+"""Parse answers: one of an unexpected form is in doubt, and is never read as empty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Page(Generic[T]):
     """
     One page of a listing.
 
-    :param total: Items of the whole listing, as the API counted them for this answer.
+    :param total: The number of items in the complete listing, as the API counted them for this answer.
     :param page_number: Counted from 1.
     """
 
@@ -36,7 +36,7 @@ def parsed(action: str, raw: object, read: Callable[[Mapping[str, Any]], T]) -> 
             return read(raw)
         failure = unusable(action, "a part of the answer is missing")
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
-        # Texts of such errors may repeat a value of the answer.
+        # The texts of such errors may repeat a value of the answer.
         failure = unusable(action, f"a part of the answer has the wrong form ({type(error).__name__})")
     raise failure
 
@@ -57,7 +57,7 @@ def read_page(
     if items is None and total == 0:
         items = []
     if not isinstance(items, list):
-        # Taking this for an empty page would make a group look empty, and its contacts not yet assigned.
+        # Read as an empty page, this would make the group look empty and its contacts unassigned.
         raise unusable(action, "List is not a list")
     return Page(
         items=tuple(parsed(action, item, read) for item in items),
@@ -68,7 +68,7 @@ def read_page(
 
 
 def paginate(page: Callable[..., Page[T]]) -> Iterator[T]:
-    """Every item, page after page, until as many were seen as the listing counts or a page is empty."""
+    """Yield every item, page by page, until the listing's total is reached or a page is empty."""
     seen, number = 0, 1
     while True:
         found = page(page_number=number)

@@ -1,4 +1,4 @@
-"""The client: each method is one action of the API."""
+"""The client: one method for each action of the API."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.core.models.wire import parse_count
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
-#: Most jobs in one AssignJobs, and most job ids in one ListJobs. Source: the newer SDK's documentation.
+#: Maximum number of jobs in one AssignJobs, and of job ids in one ListJobs. Source: the newer SDK's documentation.
 MAX_JOBS_PER_REQUEST = 99
 
 
 @attrs.frozen(kw_only=True)
 class BlockedNumber:
     """
-    Somebody who must not be called.
+    A number that must not be called.
 
     :param phone_number: In the form in which it is assigned.
     :param remark: Shown beside it in the console.
@@ -36,7 +36,7 @@ class BlockedNumber:
 
 @attrs.frozen(kw_only=True)
 class RecordingUrl:
-    """Where a recording can be fetched for a while. Whoever has the URL hears the call."""
+    """The temporary URL of a recording. Anybody who has it can hear the call."""
 
     file_name: str
     url: str = attrs.field(repr=False)
@@ -44,17 +44,17 @@ class RecordingUrl:
 
 class OutboundBotClient:
     """
-    The API's actions, with its failures told apart.
+    The API's actions, with a distinct error for each kind of failure.
 
-    Every method raises :class:`OutboundBotApiError` (or a kind of it) if the API answered with an error, and
+    Every method raises :class:`OutboundBotApiError` (or a subclass) if the API answered with an error, and
     :class:`OutboundBotTransportError` if there was no answer; ``in_doubt`` says whether it may have acted. Actions that
-    could call somebody twice are sent once; all others up to four times while the API is throttled or out of order.
+    could call somebody twice are sent once; all others up to four times while the API throttles or fails.
 
-    Threads may share a client. Nothing is connected or imported before the first call.
+    Threads may share a client. It connects and imports nothing before the first call.
 
-    :param settings: Where, as whom, how patiently.
-    :param take_turns: Where requests get their turn if the settings limit them: called with a number of turns and how
-        many there are in a second, gives the seconds until the first. Without it the limit holds for this client alone.
+    :param settings: Address, credentials and timeouts.
+    :param take_slots: Takes slots of a rate limit that processes share: called with the number of slots and the rate
+        per second, it returns the seconds until the first. Default: the limit holds for this client alone.
     """
 
     def __init__(self, settings: ClientSettings, take_slots: Callable[[int, float], float] | None = None) -> None:
@@ -77,15 +77,15 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> JobGroup:
         """
-        Create a job group. Not safe to repeat: the API makes a second one.
+        Create a job group. Not safe to repeat: the API would create a second one.
 
         :param strategy_json: When to call, in the API's form; without one the service calls at once.
-        :param recall_strategy_json: Whom not to redial, in the API's form.
-        :param calling_numbers: Numbers to call from; none for all that the instance has.
+        :param recall_strategy_json: Which numbers not to redial, in the API's form.
+        :param calling_numbers: Numbers to call from; empty for all numbers of the instance.
         :param recall_calling_numbers: Numbers to redial from.
         :param priority: ``Urgent`` or ``Daily``.
-        :param ringing_duration: Seconds to let it ring.
-        :param min_concurrency: Calls at a time that are guaranteed; 0 leaves it to the service.
+        :param ringing_duration: Seconds to let the phone ring.
+        :param min_concurrency: Guaranteed number of simultaneous calls; 0 leaves it to the service.
 
         Source: ``CreateJobGroup`` (2019-12-26).
         """
@@ -120,11 +120,10 @@ class OutboundBotClient:
         Add jobs to a group. Not safe to repeat: the API has no idempotency token and may call people twice.
 
         :param jobs: 1 to 99 jobs, each as JSON text.
-        :param strategy_json: Overrides the group's.
-        :param before_request: Called when only connecting and sending are left to do. An
-            :class:`~airflow_provider_outbound.exceptions.OutboundBotError` that it raises is raised, and nothing sent.
-        :return: Ids of the new jobs. Which is whose must be learnt from a listing.
-        :raises OutboundBotAnswerError: also when there are not as many distinct ids as jobs; in doubt.
+        :param strategy_json: Overrides the group's strategy.
+        :param before_request: Called right before connecting and sending; if it raises, nothing is sent.
+        :return: Ids of the new jobs. Only a listing shows which job is whose.
+        :raises OutboundBotAnswerError: also if the number of distinct ids is not the number of jobs; in doubt.
 
         Source: ``AssignJobs`` (2019-12-26).
         """
@@ -148,7 +147,7 @@ class OutboundBotClient:
 
     def describe_job_group(self, *, job_group_id: str, instance_id: str | None = None) -> JobGroup:
         """
-        Look at a group: status and progress.
+        Describe a group: status and progress.
 
         :raises OutboundBotNotFoundError: there is no such group in the instance.
 
@@ -171,7 +170,7 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> Page[JobGroup]:
         """
-        One page of the instance's groups.
+        Return one page of the instance's groups.
 
         :param search_text: Part of a group's name or id.
         :param status: Only groups in one of these statuses.
@@ -198,7 +197,7 @@ class OutboundBotClient:
         page_size: int = 50,
         instance_id: str | None = None,
     ) -> Iterator[JobGroup]:
-        """Every group of :meth:`list_job_groups`."""
+        """Yield every group of :meth:`list_job_groups`."""
         return paginate(
             partial(
                 self.list_job_groups,
@@ -219,7 +218,7 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> Page[Job]:
         """
-        One page of a group's jobs: status and reference, no calls.
+        Return one page of a group's jobs: status and reference id, without calls.
 
         :param status: Only jobs in this status.
 
@@ -238,7 +237,7 @@ class OutboundBotClient:
     def iter_jobs_by_group(
         self, *, job_group_id: str, status: str | None = None, page_size: int = 100, instance_id: str | None = None
     ) -> Iterator[Job]:
-        """Every job of :meth:`list_jobs_by_group`; if it changes meanwhile, some may be repeated or left out."""
+        """Yield every job of :meth:`list_jobs_by_group`; if it changes meanwhile, some may be repeated or missing."""
         return paginate(
             partial(
                 self.list_jobs_by_group,
@@ -259,7 +258,7 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> Page[Job]:
         """
-        One page of a group's jobs, each with the outcome of its latest call.
+        Return one page of a group's jobs, each with the outcome of its latest call.
 
         :param status: Only jobs in this status.
 
@@ -279,7 +278,7 @@ class OutboundBotClient:
     def iter_jobs_with_result(
         self, *, job_group_id: str, status: str | None = None, page_size: int = 100, instance_id: str | None = None
     ) -> Iterator[Job]:
-        """Every job of :meth:`query_jobs_with_result`; if it changes meanwhile, some may be repeated or left out."""
+        """Yield every job of :meth:`query_jobs_with_result`; if it changes, some may be repeated or missing."""
         return paginate(
             partial(
                 self.query_jobs_with_result,
@@ -292,12 +291,12 @@ class OutboundBotClient:
 
     def list_jobs(self, *, job_ids: Sequence[str], instance_id: str | None = None) -> tuple[Job, ...]:
         """
-        Look at up to 99 jobs with their calls. Jobs the API does not know are left out.
+        Return up to 99 jobs with their calls. Jobs that the API does not know are left out.
 
         Source: ``ListJobs`` (2019-12-26).
         """
         if len(job_ids) > MAX_JOBS_PER_REQUEST:
-            raise OutboundBotConfigError(f"ListJobs: {len(job_ids)} job ids; ask for {MAX_JOBS_PER_REQUEST} at a time")
+            raise OutboundBotConfigError(f"ListJobs: {len(job_ids)} job ids; send at most {MAX_JOBS_PER_REQUEST}")
         if not job_ids:
             return ()
         answer = self._sender.repeatable("ListJobs", InstanceId=self._instance(instance_id), JobId=job_ids)
@@ -308,7 +307,7 @@ class OutboundBotClient:
 
     def describe_job(self, *, job_id: str, instance_id: str | None = None) -> Job:
         """
-        Look at one job in full.
+        Describe one job in full.
 
         :raises OutboundBotNotFoundError: there is no such job in the instance.
 
@@ -345,7 +344,7 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> None:
         """
-        Go on with paused jobs of a group: those named, or all.
+        Resume paused jobs of a group: those named, or all.
 
         Source: ``ResumeJobs`` (2019-12-26).
         """
@@ -361,7 +360,7 @@ class OutboundBotClient:
         instance_id: str | None = None,
     ) -> None:
         """
-        End jobs of a group for good: those named, or all.
+        Cancel jobs of a group permanently: those named, or all.
 
         Source: ``CancelJobs`` (2019-12-26).
         """
@@ -369,7 +368,7 @@ class OutboundBotClient:
 
     def download_recording(self, *, task_id: str, instance_id: str | None = None) -> RecordingUrl:
         """
-        Ask where a call's recording can be fetched.
+        Return the temporary URL of a call's recording.
 
         :raises OutboundBotNotFoundError: there is no such call in the instance.
 
@@ -386,9 +385,9 @@ class OutboundBotClient:
 
     def save_contact_block_list(self, numbers: Sequence[BlockedNumber], *, instance_id: str | None = None) -> int:
         """
-        Put numbers on the block list of a bot instance: the service dials them no more. A repeat does no harm.
+        Put numbers on the block list of a bot instance, so that the service does not dial them. Safe to repeat.
 
-        :return: How many entries changed, by the service's count.
+        :return: The number of changed entries, as the service counts them.
 
         Source: ``SaveContactBlockList`` (2019-12-26).
         """
@@ -405,7 +404,7 @@ class OutboundBotClient:
 
     def describe_script(self, *, script_id: str, instance_id: str | None = None) -> Mapping[str, Any]:
         """
-        Look at a script, in the API's own words.
+        Return a script in the API's form.
 
         :raises OutboundBotNotFoundError: there is no such script in the instance.
 
@@ -429,7 +428,7 @@ class OutboundBotClient:
         instance_id: str | None,
     ) -> None:
         if all_jobs and (job_ids or reference_ids):
-            raise OutboundBotConfigError(f"{action}: all_jobs goes with neither job_ids nor reference_ids; give one")
+            raise OutboundBotConfigError(f"{action}: give either all_jobs, or job_ids and reference_ids")
         send = partial(
             self._sender.repeatable,
             action,

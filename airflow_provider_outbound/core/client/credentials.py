@@ -1,4 +1,4 @@
-"""As whom requests are signed."""
+"""The credentials with which requests are signed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from airflow_provider_outbound.exceptions import OutboundBotAuthenticationError
 
 _SESSION_NAME = "airflow-provider-outbound"
 
-#: Sent with every request. Answers are small: packed, they would only cost time.
+#: Sent with every request. Answers are small: compression would only cost time.
 _HEADERS = {"User-Agent": f"airflow-provider-outbound/{__version__}", "Accept-Encoding": "identity"}
 
 
 class Signer:
     """
-    Signs requests of the classic SDK with credentials that may change while the client lives.
+    Signs requests of the classic SDK with credentials that may change during the client's lifetime.
 
-    The SDK's own signers cannot assume a role from an STS token, know no OIDC, and refresh without a lock. So the
-    credentials come from ``alibabacloud-credentials``.
+    The SDK's own signers cannot assume a role from an STS token, do not support OIDC, and refresh without a lock. So
+    the credentials come from ``alibabacloud-credentials``.
 
-    :raises OutboundBotAuthenticationError: no credentials can be found where ``settings`` say.
+    :raises OutboundBotAuthenticationError: the source named by ``settings`` has no credentials.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -55,8 +55,8 @@ class Signer:
         result, failure = None, None
         try:
             result = ask()
-        except Exception as error:  # noqa: BLE001 - its providers raise whatever requests, json and they themselves do
-            # Their texts hold signed URLs and answers with credentials, so nothing of them is kept, nor chained.
+        except Exception as error:  # noqa: BLE001 - its providers raise errors of their own, of requests and of json
+            # Their texts hold signed URLs and answers with credentials, so they are neither kept nor chained.
             failure = type(error).__name__
         if failure is not None or result is None:
             raise OutboundBotAuthenticationError(
@@ -69,8 +69,8 @@ def signed_query(request: Any, region_id: str, key_id: str, secret: str) -> str:
     """
     Sign an RPC request with HMAC-SHA1, as ``request.get_url`` does.
 
-    That one percent-encodes the parameters three times over, which for a batch of contacts takes most of a request's
-    time; once is enough, for what is encoded holds only ``%``, ``=`` and ``&`` that must be encoded again.
+    That method percent-encodes the parameters three times, which takes most of the time of a request with a batch of
+    contacts. Once is enough: of the encoded text, only ``%``, ``=`` and ``&`` must be encoded again.
 
     :return: The query, without its question mark.
     """
@@ -92,18 +92,18 @@ def signed_query(request: Any, region_id: str, key_id: str, secret: str) -> str:
     }
     query = "&".join(f"{_quote(name)}={_quote(str(parameters[name]))}" for name in sorted(parameters))
     again = query.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
-    # Compared with what a refusal of the signature quotes.
+    # Compared with the string that a refusal of the signature quotes.
     request.string_to_sign = f"{request.get_method()}&%2F&{again}"
     signature = sha_hmac1.get_sign_string(request.string_to_sign, f"{secret}&")
     return f"{query}&Signature={_quote(signature)}"
 
 
-#: Each byte as it stands in a URL; a list, since a tuple's own method is slower to call.
+#: Each byte in its percent-encoded form; a list, because its ``__getitem__`` is faster than a tuple's.
 _QUOTED = [quote(bytes((byte,)), safe="") for byte in range(256)]
 
 
 def _quote(text: str) -> str:
-    """What ``quote(text, safe="")`` gives, in half its time; for a batch of contacts that is much of a request's."""
+    """Return ``quote(text, safe="")`` in half its time, which is much of the time of a request with a full batch."""
     return "".join(map(_QUOTED.__getitem__, text.encode()))
 
 
@@ -135,7 +135,7 @@ def _provider(settings: ClientSettings) -> Any:
             access_key_id=settings.access_key_id, access_key_secret=settings.access_key_secret
         )
     elif settings.ecs_role:
-        # Refreshed when needed, under our lock: its own refresher is a thread that never ends.
+        # Refreshed on demand, under our lock: the provider's own refresher is a thread that never ends.
         base = EcsRamRoleCredentialsProvider(
             role_name=settings.ecs_role, http_options=options, async_update_enabled=False
         )
@@ -153,7 +153,7 @@ def _provider(settings: ClientSettings) -> Any:
 
 @functools.cache
 def _default_chain() -> Any:
-    """Alibaba Cloud's default chain; one a process, for each starts a thread that lasts as long as the process."""
+    """Alibaba Cloud's default chain; one for each process, because each starts a thread that lasts until it exits."""
     from alibabacloud_credentials.provider import DefaultCredentialsProvider
 
     return DefaultCredentialsProvider()
@@ -161,10 +161,10 @@ def _default_chain() -> Any:
 
 def _hint(settings: ClientSettings) -> str:
     if settings.role_arn:
-        return f"{settings.origin}: role_arn {settings.role_arn!r} cannot be assumed; check it and who may assume it"
+        return f"{settings.origin}: role_arn {settings.role_arn!r} cannot be assumed; check it and its trust policy"
     if settings.ecs_role:
-        return f"{settings.origin}: no credentials from ecs_role {settings.ecs_role!r}; is this that ECS machine?"
+        return f"{settings.origin}: ecs_role {settings.ecs_role!r} gave no credentials; does this ECS machine have it?"
     return (
-        f"{settings.origin}: no AccessKey there and none in Alibaba Cloud's default chain; "
+        f"{settings.origin}: no AccessKey is given, and Alibaba Cloud's default chain has no credentials; "
         "put the AccessKey id into login and its secret into password"
     )

@@ -1,8 +1,8 @@
 """
-What an unsuccessful call means: refused, or in doubt.
+What a failed request means: refused, or in doubt.
 
-An answer may repeat the whole request (numbers, names, AccessKey id, signature). Nothing of it passes this module but a
-code, a status, a request id and, of the API's own messages, what is left after redaction.
+An answer may repeat the complete request (numbers, names, AccessKey id, signature). Only a code, a status, a request id
+and the redacted text of the API's own message leave this module.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotTransportError,
 )
 
-#: Codes by which the gateway says that it passed no request on. A code is a refusal if it is listed here, or begins
-#: with a listed code and a dot (``NotExist`` stands for ``NotExist.JobGroup``), and the HTTP status is 4xx: behind a
-#: 5xx, or in the body of a 200, stands somebody who may have passed the request on, whatever the code says. A wrong
-#: entry may call somebody twice, a missing one only costs a look at the group's listing, so what is not certain is left
-#: out: SignatureNonceUsed too, for a nonce is sent once, and was used only if the same request has arrived before.
+#: Codes with which the gateway reports that it did not forward the request. A code is a refusal if it is listed here,
+#: or begins with a listed code and a dot (``NotExist`` stands for ``NotExist.JobGroup``), and the HTTP status is 4xx.
+#: With a 5xx, or in the body of a 200, the request may have been forwarded, whatever the code. A wrong entry may call
+#: somebody twice, and a missing one only costs a scan of the group, so uncertain codes are left out. SignatureNonceUsed
+#: is one: each nonce is sent once, so it was used only if the same request has arrived before.
 #: Source: general RPC error table, OutboundBot's error codes per action.
 REFUSALS = frozenset(
     {
         "Forbidden",
         "IncompleteSignature",
         "InvalidAccessKeyId",
-        "InvalidAccessKeySecret",  # the SDK's name, and ours, for a SignatureDoesNotMatch caused by the secret
+        "InvalidAccessKeySecret",  # the SDK's name, used here too, for a SignatureDoesNotMatch caused by the secret
         "InvalidApi",
         "InvalidParameter",
         "InvalidSecurityToken",
@@ -48,7 +48,7 @@ REFUSALS = frozenset(
         "Throttling",
     }
 )
-#: ``MissingInstanceId`` and its like: "{Name} is mandatory for this action."
+#: ``MissingInstanceId`` and similar: "{Name} is mandatory for this action."
 _MISSING = re.compile(r"Missing[A-Z]\w*")
 
 _AUTHENTICATION = (
@@ -63,7 +63,7 @@ _AUTHENTICATION = (
     "Permission",
     "SignatureDoesNotMatch",
 )
-#: Messages of these repeat the signed request.
+#: Codes whose messages repeat the signed request.
 _SIGNATURE = ("IncompleteSignature", "InvalidAccessKeySecret", "SignatureDoesNotMatch")
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}")
@@ -81,12 +81,12 @@ def from_code(
     private: Iterable[str] = (),
 ) -> OutboundBotApiError:
     """
-    The error for an answer that carries a code.
+    Return the error for an answer that has a code.
 
     :param code: The API's code.
     :param message: The API's message, not yet redacted.
     :param http_status: Real HTTP status of the answer.
-    :param private: Texts sent with the request that may not be shown.
+    :param private: Texts of the request that must not be shown.
     """
     name = code if isinstance(code, str) and _CODE.fullmatch(code) else "UnreadableCode"
     detail = _SIGNATURE_MEND if _begins(name, _SIGNATURE) else _redacted(message, private)
@@ -116,9 +116,10 @@ def from_answer(
     action: str, status: int, body: bytes, string_to_sign: str, private: Iterable[str] = ()
 ) -> OutboundBotApiError:
     """
-    The error for an answer whose HTTP status is none of success.
+    Return the error for an answer whose HTTP status does not mean success.
 
-    :param string_to_sign: What was signed. A refusal of the signature that quotes the same is one of the secret.
+    :param string_to_sign: The string that was signed. If a refusal of the signature quotes the same string, the secret
+        is wrong.
     """
     answer = read_object(body)
     if answer is None or "Code" not in answer:
@@ -131,9 +132,9 @@ def from_answer(
 
 def from_wire(action: str, error: Exception) -> OutboundBotError:
     """
-    The error for an exception of ``urllib3``, or for one that escaped from its inside.
+    Return the error for an exception of ``urllib3``, or for one that escaped from a library below it.
 
-    :param error: What was raised. It must not be chained to the result: its frames hold the request.
+    :param error: The exception. It must not be chained to the result, because its frames hold the request.
     """
     from urllib3.exceptions import HTTPError
 
@@ -161,20 +162,20 @@ def _network(error: Exception) -> str:
     if isinstance(error, wire.SSLError):
         reason = getattr(error.args[0], "verify_message", "") if error.args else ""
         detail = f" ({redact(reason)})" if reason else ""
-        return f"no TLS connection{detail}; is the certificate trusted (REQUESTS_CA_BUNDLE)?"
+        return f"the TLS connection failed{detail}; is the certificate trusted (REQUESTS_CA_BUNDLE)?"
     if isinstance(error, wire.ProtocolError):
         return "connection lost"
     return f"the connection failed ({type(error).__name__})"
 
 
 def unusable(action: str, what: str, *, http_status: int | None = None) -> OutboundBotAnswerError:
-    """The error for an answer that says neither yes nor no."""
+    """Return the error for an answer that means neither success nor refusal."""
     status = f" (HTTP {http_status})" if http_status else ""
     return OutboundBotAnswerError(action, "UnusableAnswer", f"{what}{status}", http_status=http_status)
 
 
 def read_object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that ``body`` is, if it is one."""
+    """Return the JSON object in ``body``; ``None`` if it is not one."""
     try:
         value = read_json(body)
     except ValueError:
@@ -183,7 +184,7 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text and number inside a parsed JSON value."""
+    """Yield every text and number inside a parsed JSON value."""
     if isinstance(value, dict):
         for item in value.values():
             yield from texts_in(item)
@@ -200,7 +201,7 @@ def _begins(code: str, names: Iterable[str]) -> bool:
 
 def _redacted(message: object, private: Iterable[str]) -> str:
     text = message if isinstance(message, str) else ""
-    # Single ASCII characters are left in: they tell nothing, and without them no message could be read.
+    # Single ASCII characters stay: they reveal nothing, and no message would be readable without them.
     secrets = {secret for secret in private if len(secret.strip()) > 1 or not secret.isascii()}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -1,4 +1,4 @@
-"""When the next request may go out, where the connection sets a limit."""
+"""Limit the rate of requests, if the connection sets a limit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from contextlib import suppress
 
 from airflow_provider_outbound.exceptions import LedgerUnavailableError
 
-#: Takes so many turns, of so many a second, from those that all processes share; seconds until the first of them.
+#: Takes slots that all processes share: called with the number of slots and the rate per second, it returns the seconds
+#: until the first of them.
 TakeSlots = Callable[[int, float], float]
 
-#: Turns of so many seconds are taken at a time. Those of a process that has nothing to send in this time are lost.
+#: Seconds for which slots are taken at a time. Slots that the process does not use in this time are lost.
 _SPAN = 0.25
 
 
 class RateLimiter:
     """
-    Spaces out the requests of all threads of this process, and of all others with which it shares turns.
+    Spaces out the requests of all threads of this process, and of all processes that share its slots.
 
-    :param per_second: Most requests a second; ``None`` for no limit.
-    :param take_turns: Where turns come from; ``None``: this process is alone. While there are none to be had, because
-        the ledger cannot be reached, it goes on as if it were: a campaign must be stoppable then too.
+    :param per_second: Maximum number of requests per second; ``None`` for no limit.
+    :param take_slots: Takes shared slots; ``None``: the limit holds for this process alone. This is also the case while
+        the ledger cannot be reached, so that a campaign can still be stopped.
     """
 
     def __init__(self, per_second: float | None, take_slots: TakeSlots | None = None) -> None:
@@ -34,7 +35,7 @@ class RateLimiter:
         self._next = 0.0
 
     def wait(self) -> None:
-        """Wait for this thread's turn."""
+        """Wait until this thread may send a request."""
         if self._per_second is None:
             return
         with self._lock:

@@ -1,4 +1,4 @@
-"""Sending one request: paced, signed, over https, and never twice unless asked to."""
+"""Send one request: rate-limited, signed, over https, and never twice unless the caller allows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotTransportError,
 )
 
-#: How often a request that changes nothing, or nothing more when repeated, is sent before giving up.
+#: Attempts for a request that is safe to repeat.
 _ATTEMPTS = 4
 
 
@@ -28,10 +28,10 @@ class RequestSender:
     """
     Sends requests, from any number of threads. Connects and imports nothing before the first.
 
-    The connections it keeps open are closed when it is no longer used, at the latest when the process ends.
+    Open connections are closed when the sender is garbage-collected, at the latest when the process ends.
 
-    :param settings: Where, as whom, how patiently.
-    :param take_turns: Where the turns of a limited connection come from.
+    :param settings: Address, credentials and timeouts.
+    :param take_slots: Takes slots of a rate limit that processes share.
     """
 
     def __init__(self, settings: ClientSettings, take_slots: TakeSlots | None = None) -> None:
@@ -41,7 +41,7 @@ class RequestSender:
         self._limiter = RateLimiter(settings.max_requests_per_second, take_slots)
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
-        """Send a request that may be sent again without harm."""
+        """Send a request that is safe to repeat, and retry it after a temporary failure."""
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         retrying = Retrying(
@@ -56,15 +56,16 @@ class RequestSender:
         """
         Send one request, once.
 
-        :param parameters: By wire name; ``None`` is left out, a sequence is numbered from 1.
-        :return: The answer of a clean success.
+        :param before_request: Called right before sending; if it raises, nothing is sent.
+        :param parameters: By wire name; ``None`` is left out, and the items of a sequence are numbered from 1.
+        :return: The answer, if it reports success.
         """
         signer, wire = self._connected()
         request = _request(action, parameters)
         self._limiter.wait()
         headers, query = signer.sign(self._settings.region_id, request)
         if before_request is not None:
-            # Asked last: credentials may have to be fetched and parameters to be signed before, which takes its time.
+            # Called last, because fetching credentials and signing parameters may take long.
             before_request()
         status, body = wire.post(action, headers, query)
         if not 200 <= status < 300:
@@ -98,7 +99,7 @@ class RequestSender:
             return self._connection
 
     def _private(self, parameters: Mapping[str, Any]) -> Iterator[str]:
-        """What a message of the API may repeat and we may not."""
+        """Yield texts that must not be shown although a message of the API may repeat them."""
         yield self._settings.access_key_id
         yield self._settings.access_key_secret
         yield self._settings.security_token
@@ -112,7 +113,7 @@ class RequestSender:
 
 
 def _request(action: str, parameters: Mapping[str, Any]) -> Any:
-    """The SDK's request object."""
+    """Build the SDK's request object."""
     module = importlib.import_module(f"aliyunsdkoutboundbot.request.v20191226.{action}Request")
     request = getattr(module, f"{action}Request")()
     request.set_accept_format("JSON")
@@ -122,7 +123,7 @@ def _request(action: str, parameters: Mapping[str, Any]) -> Any:
         if isinstance(value, str):
             request.add_query_param(name, value)
         elif isinstance(value, bool):
-            # The SDK would send "True", and that the API reads that too is written nowhere.
+            # The SDK would send "True", and no document says that the API accepts it.
             request.add_query_param(name, "true" if value else "false")
         elif isinstance(value, Sequence):
             for number, item in enumerate(value, start=1):

@@ -1,4 +1,4 @@
-"""What a client must be told: where, as whom, how patiently."""
+"""Settings of a client: address, credentials and timeouts."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class ClientSettings:
     """
     Settings of an :class:`OutboundBotClient`.
 
-    With a key: that key, and the STS token that may belong to it. With ``ecs_role``: the role of this ECS machine. With
-    neither: Alibaba Cloud's default chain (environment, OIDC, profile files, ECS role). ``role_arn`` is assumed from
-    whichever of the three it is.
+    Credentials are the AccessKey, with its STS token if there is one; or, with ``ecs_role``, the role of this ECS
+    machine; or, with neither, Alibaba Cloud's default chain (environment, OIDC, profile files, ECS role). If
+    ``role_arn`` is given, these credentials assume that role.
 
     :param access_key_id: AccessKey id; empty for none.
     :param access_key_secret: Its secret.
-    :param security_token: STS token that belongs to the key.
+    :param security_token: STS token that was issued with the AccessKey.
     :param role_arn: RAM role to assume, e.g. ``acs:ram::123456:role/outbound``.
     :param role_session_name: Name of that session in the audit trail.
     :param ecs_role: Name of the RAM role bound to this ECS machine.
     :param region_id: Region of the instance.
     :param endpoint: Host or URL of the API; empty for the region's. https, unless it begins with ``http://``.
-    :param instance_id: Instance used where a call names none.
+    :param instance_id: Instance for calls that do not name one.
     :param connect_timeout: Seconds to wait for a connection.
     :param read_timeout: Seconds to wait for an answer.
-    :param max_requests_per_second: At most so many requests, by all clients that share turns; ``None`` for no limit.
+    :param max_requests_per_second: Limit for all clients that share slots; ``None`` for no limit.
     :param origin: Where these settings come from, for messages, e.g. ``connection 'outboundbot_default'``.
     :raises OutboundBotConfigError: a value cannot be used; the message names the field.
     """
@@ -62,7 +62,7 @@ class ClientSettings:
         if self.security_token and not self.access_key_id:
             raise self.wrong("security_token", "has no AccessKey", "give the AccessKey issued with it")
         if self.ecs_role and self.access_key_id:
-            raise self.wrong("ecs_role", "does not go with an AccessKey", "give one of the two")
+            raise self.wrong("ecs_role", "cannot be combined with an AccessKey", "give one of the two")
         for field in ("connect_timeout", "read_timeout", "max_requests_per_second"):
             value = getattr(self, field)
             if value is not None and not 0 < value < float("inf"):
@@ -82,10 +82,10 @@ class ClientSettings:
         except ValueError:
             whole = False
         if not whole or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-            # The value is not repeated: what is no host may be a key put into the wrong field.
+            # The value is not shown: it may be a key in the wrong field.
             raise self.wrong("host (endpoint)", "is neither a host nor an http(s) URL without a path", hint)
         return f"{parts.scheme}://{parts.netloc}"
 
     def wrong(self, field: str, what: str, hint: str) -> OutboundBotConfigError:
-        """An error about one of these settings, ready to be raised."""
+        """Return an error about one of these settings."""
         return OutboundBotConfigError(f"{self.origin}: {field} {what}; {hint}")

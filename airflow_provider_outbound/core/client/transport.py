@@ -1,8 +1,7 @@
 """
-The wire: what the SDK composed travels over the ``urllib3`` that Airflow itself uses.
+The transport: the SDK builds requests, and the ``urllib3`` that Airflow itself uses sends them.
 
-The SDK brings a copy of its own, too old for today's Pythons: from 3.12 on it does not tell a server which name it asks
-for (SNI).
+The SDK's own copy of ``urllib3`` is too old: on Python 3.12 and later it does not send the server's name (SNI).
 """
 
 from __future__ import annotations
@@ -22,13 +21,14 @@ from airflow_provider_outbound.core.client.settings import ClientSettings
 if TYPE_CHECKING:
     import ssl
 
-#: Connections kept open, and so the most requests at once that do not reconnect each time.
+#: Connections kept open. More concurrent requests than this reconnect each time.
 POOL_SIZE = 32
 
 #: Environment variables that name the certificate authorities to trust: the SDK's own, then those of ``requests``.
 _CA_BUNDLES = ("ALIBABA_CLOUD_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
-#: ``alibabacloud-credentials`` fetches role credentials with them. They write whole request URLs, at ERROR too.
+#: Loggers that ``alibabacloud-credentials`` uses to fetch role credentials. They log complete request URLs, even at
+#: ERROR.
 _TALKATIVE = ("Tea.core", "credentials")
 
 #: The signed query of this thread's request.
@@ -37,11 +37,11 @@ _query: ContextVar[str] = ContextVar("_query")
 
 class Wire:
     """
-    Connections to the API, for any number of threads. Nothing is connected before the first request.
+    Connections to the API, for any number of threads. Connects at the first request.
 
     It repeats no request, follows no redirect, and sends no cookies and no netrc entry.
 
-    :param settings: Where, and how patiently.
+    :param settings: Address and timeouts.
     :raises OutboundBotConfigError: the address, the environment's proxy or its certificates cannot be used.
     """
 
@@ -58,7 +58,7 @@ class Wire:
         Send one request, once.
 
         :param action: Named in errors.
-        :param query: Signed; sent byte for byte.
+        :param query: Signed; sent unchanged.
         :return: HTTP status and body of the answer.
         :raises OutboundBotTransportError: there was no answer; in doubt.
         """
@@ -69,12 +69,13 @@ class Wire:
                 "POST", self._url, headers=headers, timeout=self._timeout, retries=False, redirect=False
             )
             status, body = answer.status, answer.data
-        except Exception as error:  # noqa: BLE001 - its own errors, and whatever escapes from its inside
+        except Exception as error:  # noqa: BLE001 - its own errors, and any that escape from libraries below it
             failure = from_wire(action, error)
         finally:
             _query.reset(token)
         if failure is not None:
-            # Raised out here, so that the library's exception, whose frames hold the request, is not its context.
+            # Raised outside the except block, so that the library's exception, whose frames hold the request, is not
+            # its context.
             raise failure
         return status, body
 
@@ -85,15 +86,15 @@ class Wire:
 
 class _SignedRequestLine:
     """
-    A connection that adds the signed query where the request line becomes bytes.
+    A connection that adds the signed query when the request line is encoded.
 
-    All that is above, such as urllib3's log, its exceptions, or a tracer that somebody installed, sees ``POST /``: the
-    query holds phone numbers and names. urllib3 would also look at each of its characters again, which for a batch of
-    contacts takes longer than all the rest of the request, and changes nothing in what is encoded already.
+    The query holds phone numbers and names, so everything above, such as urllib3's log, its exceptions, or an installed
+    tracer, sees only ``POST /``. urllib3 would also check every character of the query again, which for a batch of
+    contacts takes longer than the rest of the request and changes nothing, because the query is encoded already.
     """
 
     def _encode_request(self, request: str) -> bytes:
-        """Override ``http.client.HTTPConnection``'s, which encodes and adds nothing."""
+        """Override the method of ``http.client.HTTPConnection``, which only encodes."""
         method, target, version = request.split(" ")
         return f"{method} {target}?{_query.get()} {version}".encode("ascii")
 
@@ -112,18 +113,18 @@ def _pool_manager(settings: ClientSettings) -> Any:
         manager.connection_from_url(settings.url)  # connects when the first request is sent
     except LocationValueError:
         hint = "give one such as 'outboundbot.cn-shanghai.aliyuncs.com'"
-        raise settings.wrong("host (endpoint)", "is not the name of a host", hint) from None
+        raise settings.wrong("host (endpoint)", "is not a host name", hint) from None
     return manager
 
 
 def _with_signed_request_line(pool: Any) -> Any:
-    """The same kind of pool, whose connections are :class:`_SignedRequestLine` too."""
+    """Return a subclass of the pool whose connections are also :class:`_SignedRequestLine`."""
     connection = type("SignedConnection", (_SignedRequestLine, pool.ConnectionCls), {})
     return type("SignedConnectionPool", (pool,), {"ConnectionCls": connection})
 
 
 def _proxy_manager(settings: ClientSettings, proxy: str, context: ssl.SSLContext) -> Any:
-    """A manager as ``requests`` makes it, which knows SOCKS and the password in a proxy's address."""
+    """Return a manager made by ``requests``, which supports SOCKS and a password in the proxy's address."""
     from requests.adapters import HTTPAdapter
     from requests.utils import prepend_scheme_if_needed
 
@@ -131,7 +132,7 @@ def _proxy_manager(settings: ClientSettings, proxy: str, context: ssl.SSLContext
         address = prepend_scheme_if_needed(proxy, "http")
         options = {} if address.lower().startswith("socks") else {"proxy_ssl_context": context}
         return HTTPAdapter(pool_maxsize=POOL_SIZE).proxy_manager_for(address, ssl_context=context, **options)
-    except Exception as error:  # noqa: BLE001 - three libraries, each with its own
+    except Exception as error:  # noqa: BLE001 - three libraries, each with its own errors
         kind = type(error).__name__
     # Neither the address nor the error's text is shown: they may hold the proxy's password.
     hint = "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (SOCKS needs PySocks), or name the host in NO_PROXY"
@@ -139,7 +140,7 @@ def _proxy_manager(settings: ClientSettings, proxy: str, context: ssl.SSLContext
 
 
 def _tls_context(settings: ClientSettings) -> ssl.SSLContext:
-    """What ``requests`` asks of a server: a certificate for its name, by somebody who is trusted."""
+    """Verify servers as ``requests`` does: a certificate for the server's name, issued by a trusted authority."""
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
     from urllib3.util.ssl_ import create_urllib3_context
 
@@ -158,7 +159,7 @@ def _tls_context(settings: ClientSettings) -> ssl.SSLContext:
 
 
 def proxy_for(url: str) -> str | None:
-    """The environment's proxy for ``url``, as ``requests`` chooses it; never one for this machine."""
+    """Return the environment's proxy for ``url``, as ``requests`` chooses it; none if ``url`` is on this machine."""
     from requests.utils import get_environ_proxies, select_proxy
 
     if _is_this_machine(urlsplit(url).hostname or ""):
@@ -181,10 +182,10 @@ class _NoSignedUrls(logging.Filter):
 
 
 def quiet_loggers() -> None:
-    """Switch off what the credentials' libraries log, for this process: it holds keys and signatures."""
+    """Disable the logs of the credentials' libraries in this process: they contain keys and signatures."""
     for name in _TALKATIVE:
         logging.getLogger(name).disabled = True
-    # Others use this one too, so only the requests for role credentials are taken out.
+    # Other code uses this logger too, so only the requests for role credentials are dropped.
     requests_log = logging.getLogger("urllib3.connectionpool")
     if not any(isinstance(item, _NoSignedUrls) for item in requests_log.filters):
         requests_log.addFilter(_NoSignedUrls())

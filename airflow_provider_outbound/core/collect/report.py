@@ -1,4 +1,4 @@
-"""How a collector is, for its row in the ledger: there it is read by whoever waits for messages, on any machine."""
+"""The state of a collector, written to its row in the ledger, where waiting tasks on any machine can read it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import CollectorReport, Ledger
 
-#: Time between two writes of the row (seconds).
+#: Interval between two writes of the row (seconds).
 REPORT_SECONDS = 15.0
-#: A trouble that is over sooner than this (seconds) is not reported: a broker that restarts is out for a moment.
+#: A problem that lasts for less than this (seconds) is not reported: a broker is briefly unavailable while it restarts.
 LASTING_SECONDS = 10.0
-#: Time between two looks at what is to be reported first (seconds).
+#: How often to check whether there is something to report in the first row (seconds).
 _TICK = 0.5
 
 
 class Reporter:
     """
-    Notes how a collector is, and writes it into the ledger at a bounded pace, in a thread of its own.
+    Tracks the state of a collector and writes it to the ledger at a bounded rate, in its own thread.
 
-    A write that fails is tried again at the next turn. Collecting neither waits for it nor hears of it.
+    A failed write is tried again at the next interval. Collecting neither waits for it nor is affected by it.
 
     :param settings: The subscription.
     """
@@ -43,7 +43,7 @@ class Reporter:
         self._trouble_at: float | None = None
 
     def note_contact(self, *, messages: bool) -> None:
-        """The broker has answered."""
+        """Record that the broker answered."""
         with self._lock:
             self._contact_at = self._well_until = time.monotonic()
             if messages:
@@ -51,10 +51,10 @@ class Reporter:
 
     def note_trouble(self, words: str, *, for_good: bool = False) -> None:
         """
-        Something keeps messages from coming.
+        Record a problem that prevents messages from arriving.
 
-        :param words: Without secrets.
-        :param for_good: Whether the collector ends by it.
+        :param words: Description of the problem, without secrets.
+        :param for_good: Whether the problem ends the collector.
         """
         with self._lock:
             now = time.monotonic()
@@ -63,22 +63,22 @@ class Reporter:
 
     def start(self, ledger: Ledger, stop: threading.Event) -> threading.Thread:
         """
-        Write now and then.
+        Start the thread that writes the row.
 
-        :param ledger: Where to.
-        :param stop: Ends it.
+        :param ledger: The ledger to write to.
+        :param stop: Ends the thread when set.
         """
         thread = threading.Thread(target=self._run, args=(ledger, stop), name="collect-report", daemon=True)
         thread.start()
         return thread
 
     def write(self, ledger: Ledger) -> None:
-        """Write now; what goes wrong is dropped, for the messages matter more."""
+        """Write the row now. Errors are ignored, because the messages matter more."""
         with contextlib.suppress(Exception):
             ledger.collectors.report(self._report())
 
     def _run(self, ledger: Ledger, stop: threading.Event) -> None:
-        # The first row says something already, unless nothing happens.
+        # Wait for something to report, so that the first row is not empty, but not longer than one interval.
         while not stop.wait(_TICK) and not self._has_news():
             pass
         while not stop.is_set():

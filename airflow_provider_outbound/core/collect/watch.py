@@ -1,13 +1,13 @@
 """
 Waiting for job groups to change: one collector, one poll, many waiters.
 
-For each subscription a thread of this process keeps one collector (a child process) running, and asks the ledger which
-groups changed, and in which of them nothing is left to wait for: whenever the collector says that there is something
-new, and every few seconds anyway. Waiters sit in asyncio loops and are told there. The thread begins with the first
-waiter and ends, with its child, soon after the last.
+For each subscription, a thread of this process keeps one collector (a child process) running. It reads from the ledger
+which groups changed and which of them are complete, whenever the collector reports something new, and every few seconds
+regardless. Waiters run in asyncio loops and are woken there. The thread starts with the first waiter and ends, with its
+child, soon after the last one.
 
-A thread, not a task, because a child and a database connection then outlive no loop, and a cancelled waiter leaves
-nothing half done.
+It is a thread and not a task, so that the child and the database connection do not depend on a loop, and a cancelled
+waiter leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -34,24 +34,25 @@ from airflow_provider_outbound.exceptions import LedgerUnavailableError, Outboun
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Collecting, Ledger
 
-#: How long a collector outlives its last waiter (seconds): a row of short waits must not start one each.
+#: How long a collector outlives its last waiter (seconds), so that several short waits in a row share one.
 LINGER_SECONDS = 5.0
-#: Shortest time between two looks at the ledger (seconds), however fast the collector calls; and how many times as long
-#: as the last look took it is at least, so that looking never keeps the process busy.
+#: Shortest interval between two polls of the ledger (seconds), however often the collector reports a change. The
+#: interval is also at least this multiple of the duration of the last poll, so that polling never keeps the process
+#: busy.
 MIN_LOOK_INTERVAL, LOOK_INTERVAL_TIMES = 0.02, 10
-#: Time between two looks at how the collectors are (seconds), and how long a watch that has just begun gives one to
-#: report: it may have to be started first.
+#: Interval between two checks of the collectors' state (seconds), and how long a new watch waits for a collector's
+#: first report, since the collector may have to be started first.
 COLLECTORS_SECONDS, FIRST_REPORT_SECONDS = 10.0, 30.0
-#: Waiters woken at once, and the pause before the next are (seconds): a loop whose thousand waiters all go on in one
-#: turn serves nobody else meanwhile.
+#: How many waiters to wake at once, and the pause before the next ones (seconds): a loop that runs a thousand waiters
+#: in one iteration would block everything else.
 WAKE_AT_ONCE, WAKE_PAUSE = 25, 0.005
 #: How long a child may take to end by itself, and then again after SIGTERM (seconds).
 END_SECONDS = 5.0
 FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS = 0.5, 30.0
-#: A child that lived this long (seconds) had begun well: its end does not lengthen the pause before the next.
+#: After a child has run for this long (seconds), the pause before its restart is the shortest again.
 SETTLED_SECONDS = 60.0
 
-#: What a child gets of our environment. The rest holds other people's secrets; proxies would catch loopback addresses.
+#: Environment variables passed to a child. Others may hold secrets; proxies would intercept loopback addresses.
 ENVIRONMENT = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH",
     "SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
@@ -67,10 +68,10 @@ class WatchSettings:
 
     :param ledger_url: SQLAlchemy URL of the ledger.
     :param ledger_keys: Fernet keys of the ledger, newest first.
-    :param rocketmq: Subscription to collect; ``None`` to read the ledger only, which others fill.
-    :param external: Connection to the messages, where a service has to collect them; ``None`` if this process does, or
-        if none are expected.
-    :param poll_interval: Longest time between two looks at the ledger (seconds).
+    :param rocketmq: Subscription to collect; ``None`` to read only the ledger, which other processes fill.
+    :param external: Connection of the messages that a service collects; ``None`` if this process collects them, or if
+        no messages are expected.
+    :param poll_interval: Longest interval between two polls of the ledger (seconds).
     """
 
     ledger_url: str = attrs.field(repr=False)
@@ -81,26 +82,26 @@ class WatchSettings:
 
 
 class Waiter:
-    """Somebody who waits for one job group, or for any. Made by :func:`subscribe`, used in its loop."""
+    """Waits for changes of one job group, or of any. Created by :func:`subscribe` and used in the same loop."""
 
     def __init__(self, job_group_id: str | None, *, every_change: bool) -> None:
         self.job_group_id = job_group_id
-        #: What keeps messages from coming; empty if nothing is known to. A change of it is worth a look too.
+        #: Why no messages arrive; empty if no problem is known. A change of it wakes the waiter too.
         self.trouble = ""
         self._every_change = every_change
         self._loop = asyncio.get_running_loop()
-        # Set, so that the first look comes after the registration: no change falls between them.
+        # Set, so that the waiter reads the ledger after it is registered: no change is missed in between.
         self._news = asyncio.Event()
         self._news.set()
         self._error: OutboundBotError | None = None
 
-    async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - that it ran out is an answer here
+    async def changed(self, timeout: float) -> bool:  # noqa: ASYNC109 - a timeout is a result here, not an error
         """
-        Wait until something happened since the last call that is worth a look; the first call returns at once.
+        Wait for a relevant change since the last call; the first call returns at once.
 
         :param timeout: Longest wait (seconds).
-        :return: Whether it is worth looking.
-        :raises OutboundBotError: The ledger cannot be read with these settings, and waiting would not mend that.
+        :return: Whether there was a change.
+        :raises OutboundBotError: The ledger cannot be read with these settings, and waiting would not fix that.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -113,7 +114,11 @@ class Waiter:
         return True
 
     def is_concerned(self, changed: Mapping[str, bool]) -> bool:
-        """Whether one of these groups, each with whether nothing is left to wait for in it, is worth a look."""
+        """
+        Return whether this waiter should be woken.
+
+        :param changed: The groups that changed, each with whether it is complete.
+        """
         if self.job_group_id is not None:
             return changed.get(self.job_group_id, False) or (self._every_change and self.job_group_id in changed)
         return bool(changed) if self._every_change else any(changed.values())
@@ -131,7 +136,7 @@ class Waiter:
 
 
 class _Child:
-    """The collector process: started, listened to, started again when it dies."""
+    """The collector process. It is started, its output is read, and it is restarted when it dies."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -150,7 +155,7 @@ class _Child:
             self._start()
 
     def wait(self, seconds: float) -> bool:
-        """Listen for so long at most; whether the collector said that something changed."""
+        """Wait ``seconds`` at most; return whether the collector reported a change."""
         if self._process is None:
             time.sleep(min(seconds, max(0.0, self._start_at - time.monotonic()) + 0.01))
             return False
@@ -160,7 +165,7 @@ class _Child:
         return changed
 
     def end(self) -> None:
-        """Close its standard input, which ends it; insist if it does not."""
+        """Close its standard input, which ends it; otherwise terminate, then kill it."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(OSError):
@@ -182,12 +187,12 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
-            # Ctrl-C reaches the whole group of a terminal; this child ends in its own way.
+            # Ctrl-C is sent to the whole process group of a terminal; this child is ended by its parent instead.
             start_new_session=True,
         )
         self._process, self._partial = process, b""
         line = json.dumps({**self._settings.to_dict(), "parent_pid": os.getpid()}).encode() + b"\n"
-        with contextlib.suppress(OSError):  # it died at once: its exit code is looked at next
+        with contextlib.suppress(OSError):  # it died at once: its exit code is checked next
             process.stdin.write(line)  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
         for pipe in (process.stdout, process.stderr):
@@ -219,7 +224,7 @@ class _Child:
         if time.monotonic() - self._started_at >= SETTLED_SECONDS:
             self._pause, self._last_code = FIRST_RESTART_SECONDS, None
         if code != self._last_code:
-            logger.warning("the collector ended (exit code %s): it is started again", code)
+            logger.warning("the collector ended (exit code %s): it will be restarted", code)
         self._last_code = code
         self._start_at = time.monotonic() + self._pause
         self._pause = min(self._pause * 2, LAST_RESTART_SECONDS)
@@ -240,7 +245,7 @@ def _forward(line: str) -> None:
 
 
 class _Watch:
-    """The thread, and those who wait on it."""
+    """The thread and its waiters."""
 
     def __init__(self, settings: WatchSettings) -> None:
         self._settings = settings
@@ -252,11 +257,11 @@ class _Watch:
         self._ledger: Ledger | None = None
         self._sequence: int | None = None
         self._trouble = ""
-        #: What keeps messages from coming.
+        #: Why no messages arrive.
         self._no_messages = ""
 
     def add(self, waiter: Waiter) -> bool:
-        """``False`` if this watch has ended meanwhile."""
+        """Add a waiter; return ``False`` if this watch has already ended."""
         with self._lock:
             if self._ended:
                 return False
@@ -273,7 +278,7 @@ class _Watch:
         self._thread.start()
 
     def end(self) -> None:
-        """End now, whoever waits."""
+        """End now, even if there are waiters."""
         with self._lock:
             self._ended = True
         self._thread.join()
@@ -310,13 +315,13 @@ class _Watch:
                 if time.monotonic() - collectors_at >= COLLECTORS_SECONDS:
                     collectors_at = time.monotonic()
                     self._look_at_collectors(collectors_at - begun_at)
-                # Woken every half second, at least, to see whether it is over and whether the child still lives.
+                # At most half a second, to check whether to end and whether the child is still running.
                 pause = min(0.5, max(0.01, (interval if news else settings.poll_interval) - age))
                 if child is not None:
                     news |= child.wait(pause)
                 else:
                     time.sleep(pause)
-        except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to; its waiters are told
+        except Exception as error:  # noqa: BLE001 - a thread has no caller to raise to; its waiters get the error
             logger.error("watching the ledger failed: %s", describe_exception(error))  # noqa: TRY400
             self._tell_all(OutboundBotError("watching the ledger failed: see the log of the triggerer"))
         finally:
@@ -336,7 +341,7 @@ class _Watch:
             if self._ledger is None:
                 self._ledger = open_ledger(self._settings.ledger_url, self._settings.ledger_keys)
             if self._sequence is None:
-                # Nobody needs the past: whoever came before this reads the present once more.
+                # Past changes are not needed: all present waiters are woken and read the current state.
                 self._sequence, changed = self._ledger.groups.newest(), None
             else:
                 self._sequence, changed = self._ledger.groups.changed_since(self._sequence)
@@ -357,16 +362,16 @@ class _Watch:
 
     def _look_at_collectors(self, age: float) -> None:
         """
-        Tell the waiters when what keeps messages from coming has changed.
+        Wake the waiters when the reason why no messages arrive has changed.
 
-        :param age: How long this watch has looked (seconds).
+        :param age: How long this watch has been running (seconds).
         """
         if self._ledger is None or (self._settings.rocketmq is None and self._settings.external is None):
             return
         try:
             collecting = self._ledger.collectors.read()
         except OutboundBotError:
-            # That the ledger cannot be read is said by the other look.
+            # The poll of the ledger reports that it cannot be read.
             return
         words = self._why_nothing_comes(collecting, age)
         with self._lock:
@@ -401,7 +406,7 @@ class _Watch:
             waiter.tell(error)
 
 
-#: Watches by process (a fork inherits no thread) and settings.
+#: Watches by process id (a fork inherits no thread) and settings.
 _watches: dict[tuple[int, WatchSettings], _Watch] = {}
 _registry_lock = threading.Lock()
 
@@ -428,13 +433,13 @@ async def subscribe(
     settings: WatchSettings, job_group_id: str | None, *, every_change: bool = False
 ) -> AsyncIterator[Waiter]:
     """
-    Wait until a job group, or any, may be done, or for all that happens to it.
+    Wait until a job group, or any group, may be complete, or for every change.
 
-    Register first, then read: the waiter's first ``changed`` returns at once.
+    Subscribe first, then read the ledger: the waiter's first ``changed`` returns at once.
 
-    :param settings: Ledger and subscription; all waiters with the same ones share one collector and one poll.
+    :param settings: Ledger and subscription; all waiters with equal settings share one collector and one poll.
     :param job_group_id: The group; ``None`` for all.
-    :param every_change: Whether a group in which jobs are still open is worth a look too.
+    :param every_change: Whether changes of a group with open jobs wake the waiter too.
     :raises RocketMQClientError: The client library of the subscription's transport is not installed.
     """
     if settings.rocketmq is not None:
@@ -448,7 +453,7 @@ async def subscribe(
 
 
 def end_all() -> None:
-    """End every watch and collector of this process now, and wait for it. Blocks: not for use in a loop."""
+    """End every watch and collector of this process and wait for them. Blocks: do not call it in an event loop."""
     with _registry_lock:
         watches = [watch for (pid, _), watch in _watches.items() if pid == os.getpid()]
         _watches.clear()

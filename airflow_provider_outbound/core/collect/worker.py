@@ -1,16 +1,16 @@
 """
-The collector: takes messages off the broker and keeps them in the ledger.
+The collector: receives messages from the broker and stores them in the ledger.
 
-One program in two lives. As a service (``outbound collect``) it runs until it is told to stop. As the child of a
-triggerer (``python -m airflow_provider_outbound.core.collect.worker``) it reads its settings from standard input, one
-line of JSON, ends when that input closes or its parent dies, and writes ``changed`` to standard output whenever there
-is something new to look at. It reports on standard error, ``LEVEL words``, a line each.
+The same program runs in two ways. As a service (``outbound collect``) it runs until it is stopped. As the child process
+of a triggerer (``python -m airflow_provider_outbound.core.collect.worker``) it reads its settings from standard input,
+one line of JSON, and ends when that input closes or its parent dies. It writes ``changed`` to standard output whenever
+something new is stored, and logs to standard error, one ``LEVEL words`` per line.
 
-A message is acknowledged after the commit that keeps it, never before. So a collector may be killed at any moment: what
-it held comes again to the next one, and the ledger knows what it has already.
+A message is acknowledged after the commit that stores it, never before. So a collector may be killed at any moment:
+the messages it held are redelivered to the next one, and the ledger recognises those that it already has.
 
-Receiving, keeping and acknowledging go on at the same time, each in a thread: while one lot is committed, the next
-comes in and the last is acknowledged.
+Receiving, storing and acknowledging run concurrently, each in its own thread: while one batch is committed, the next is
+received and the previous one is acknowledged.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ from airflow_provider_outbound.exceptions import (
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Ledger, Recorded
 
-#: What is written when there is something new to look at.
+#: Written when something new is stored.
 CHANGED = b"changed\n"
-#: Most messages in hand that are not kept yet: what waits there is kept in one transaction.
+#: Maximum number of received messages that are not stored yet. Those that wait are stored in one transaction.
 IN_HAND = 512
-#: The same in bytes, and the bytes kept in one transaction, give or take a message: read, a body takes thirty times the
-#: memory.
+#: The same in bytes, and the bytes stored in one transaction, give or take a message: a parsed body takes thirty times
+#: the memory.
 IN_HAND_BYTES, AT_ONCE_BYTES = 32 * 1024**2, 8 * 1024**2
 #: How long one poll waits for a message (seconds).
 POLL_SECONDS = 3.0
 #: Longest pause between two attempts to reach a broker or a database (seconds).
 MAX_PAUSE_SECONDS = 15.0
-#: Objects made, and not gone, between two searches for lost cycles. A lot of messages is thousands of objects, none of
-#: them lost: with Python's own figure a tenth of the processor's time goes into looking for them.
+#: Garbage collection threshold, as a number of live objects allocated. A batch of messages is thousands of objects,
+#: none of them in a cycle: with Python's default, a tenth of the CPU time goes into garbage collection.
 GARBAGE_THRESHOLD = 20_000
-#: How long a collector that was told to stop may take to keep and acknowledge what it has in hand, and then to let the
-#: acknowledgements under way end, before it leaves the broker (seconds).
+#: When stopped, how long a collector may take to store and acknowledge the messages it holds, and then to finish
+#: acknowledgements in progress, before it disconnects from the broker (seconds).
 FINISH_SECONDS, LAST_ACKNOWLEDGEMENTS_SECONDS = 1.5, 1.0
-#: How long a report under way may keep a collector from ending (seconds).
+#: How long a report in progress may delay the end of a collector (seconds).
 LAST_REPORT_SECONDS = 1.0
-#: How long a collector that was told to stop may take before it just ends (seconds).
+#: How long a stopped collector may take before its process exits regardless (seconds).
 STOP_SECONDS = 8.0
 
 DONE, FAILED = 0, 1
@@ -78,7 +78,7 @@ _Result = TypeVar("_Result")
 @attrs.frozen(kw_only=True)
 class WorkerSettings:
     """
-    What a collector needs to know.
+    Settings of a collector.
 
     :param ledger_url: SQLAlchemy URL of the ledger.
     :param ledger_keys: Fernet keys of the ledger, newest first.
@@ -90,7 +90,7 @@ class WorkerSettings:
     rocketmq: RocketMQSettings
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON for standard input. Holds passwords and keys: never log it."""
+        """Return the values as JSON for standard input. They include passwords and keys: never log them."""
         return {
             "ledger_url": self.ledger_url,
             "ledger_keys": list(self.ledger_keys),
@@ -108,7 +108,7 @@ class WorkerSettings:
 
 
 class OutageLogger:
-    """Says once that something does not work, and once that it works again."""
+    """Logs once that something fails, and once that it works again."""
 
     def __init__(self, restored: str, on_trouble: Callable[[str], None] = lambda _: None) -> None:
         self._restored = restored
@@ -132,7 +132,7 @@ class OutageLogger:
 
 
 class _InFlight:
-    """Messages between the broker and the ledger, and those kept but not acknowledged yet."""
+    """Messages received but not stored yet, and messages stored but not acknowledged yet."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -142,7 +142,7 @@ class _InFlight:
         self._received_all = self._kept_all = False
 
     def put(self, messages: Sequence[Message]) -> None:
-        """Add what was received."""
+        """Add received messages."""
         with self._changed:
             self._received.extend(messages)
             self._unkept += len(messages)
@@ -150,16 +150,16 @@ class _InFlight:
             self._changed.notify_all()
 
     def wait_until_kept(self, most: int, stop: threading.Event) -> None:
-        """Wait until no more than ``most`` are not kept yet, and not too many bytes, or one was told to stop."""
+        """Wait until at most ``most`` messages and :data:`IN_HAND_BYTES` are not stored yet, or until ``stop``."""
         with self._changed:
             while (self._unkept > most or self._unkept_bytes > IN_HAND_BYTES) and not stop.is_set():
                 self._changed.wait(0.5)
 
     def take(self) -> list[Message]:
-        """What was received, as much as is kept at once, waiting for the first; empty at the end of receiving."""
+        """Return the messages to store in one transaction; waits for the first. Empty when receiving has ended."""
         with self._changed:
             while not self._received and not self._received_all:
-                # Not without end: a signal that comes just before the wait is acted on after it.
+                # With a timeout, because a signal that arrives just before the wait is handled only after it.
                 self._changed.wait(0.5)
             taken: list[Message] = []
             size = 0
@@ -169,7 +169,7 @@ class _InFlight:
             return taken
 
     def keep(self, taken: Sequence[Message], kept: Sequence[Message]) -> None:
-        """Of those that were taken these are kept, and may be acknowledged; the others come again."""
+        """Of the ``taken`` messages, ``kept`` are stored and may be acknowledged; the others will be redelivered."""
         with self._changed:
             self._kept.extend(kept)
             self._unkept -= len(taken)
@@ -178,32 +178,32 @@ class _InFlight:
             self._changed.notify_all()
 
     def take_kept(self) -> list[Message]:
-        """Everything to acknowledge, waiting for the first; empty when nothing more will come."""
+        """Return all messages to acknowledge; waits for the first. Empty when storing has ended."""
         with self._changed:
             self._changed.wait_for(lambda: self._kept or self._kept_all)
             taken, self._kept = self._kept, []
             return taken
 
     def acknowledge(self, count: int) -> None:
-        """So many are done with."""
+        """Count ``count`` messages as acknowledged."""
         with self._changed:
             self._unacknowledged -= count
             self._changed.notify_all()
 
     def end_receiving(self) -> None:
-        """Nothing more will be received."""
+        """Note that no more messages will be received."""
         with self._changed:
             self._received_all = True
             self._changed.notify_all()
 
     def end_keeping(self) -> None:
-        """Nothing more will be kept."""
+        """Note that no more messages will be stored."""
         with self._changed:
             self._kept_all = True
             self._changed.notify_all()
 
     def wait_until_done(self, seconds: float) -> None:
-        """Wait until nothing is in hand, so long at most."""
+        """Wait until all messages are stored and acknowledged, ``seconds`` at most."""
         with self._changed:
             self._changed.wait_for(lambda: self._unkept == self._unacknowledged == 0, seconds)
 
@@ -213,7 +213,8 @@ class Collector:
     Moves messages from a consumer to a ledger.
 
     :param settings: Subscription and ledger.
-    :param stop: Set to end; what is in hand is kept and acknowledged first if ledger and broker answer.
+    :param stop: Ends the collector when set. Messages it holds are stored and acknowledged first if ledger and broker
+        answer.
     :param on_change: Called after each commit that stored something new. Must not block.
     """
 
@@ -225,17 +226,17 @@ class Collector:
         self._on_change = on_change
         self._reporter = Reporter(settings.rocketmq)
         self._broker = OutageLogger("RocketMQ broker answers again", self._reporter.note_trouble)
-        self._database = OutageLogger("the ledger answers again: collecting goes on")
+        self._database = OutageLogger("the ledger answers again: collecting continues")
         self._in_hand = _InFlight()
         self._failure: BaseException | None = None
         self._told_of_others = False
 
     def run(self) -> None:
         """
-        Collect until told to stop.
+        Collect until stopped.
 
         :raises RocketMQClientError: The client library is missing or unusable.
-        :raises LedgerError: The ledger is of a newer version, or its key is another one.
+        :raises LedgerError: The ledger has a newer version, or uses another key.
         :raises OutboundBotConfigError: A setting is wrong.
         """
         from airflow_provider_outbound.core.ledger import open_ledger
@@ -252,7 +253,7 @@ class Collector:
             try:
                 self._consume(ledger)
             except Exception as error:
-                # Whoever waits reads the ledger, not this process's log.
+                # Waiting tasks read the ledger, not the log of this process.
                 if not isinstance(error, LedgerError):
                     self._reporter.note_trouble(_words_of(error), for_good=True)
                     self._reporter.write(ledger)
@@ -273,7 +274,7 @@ class Collector:
 
     def _interrupt(self, consumer: Consumer) -> None:
         self._stop.wait()
-        # Not at once: the client that polls is the one that acknowledges.
+        # Not at once: the client that polls also acknowledges.
         self._in_hand.wait_until_done(FINISH_SECONDS)
         consumer.interrupt()
 
@@ -304,11 +305,11 @@ class Collector:
                     self._reporter.note_contact(messages=bool(messages))
                 if messages:
                     self._in_hand.put(messages)
-                    # More are there: they may come in meanwhile. Else this lot is kept first, so that nothing is taken
-                    # that cannot be kept, and the next poll finds more than one.
+                    # Receive ahead only while more messages are available. Otherwise store this batch first, so that
+                    # nothing is received that cannot be stored, and so that the next poll finds more than one.
                     more = (len(messages) == consumer.batch_size or consumer.prefetches) and not self._database.lasts
                     self._in_hand.wait_until_kept(IN_HAND - consumer.batch_size if more else 0, self._stop)
-        except BaseException as error:  # noqa: BLE001 - raised where the collector is run
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._failure = error
         finally:
             self._in_hand.end_receiving()
@@ -317,23 +318,23 @@ class Collector:
         while messages := self._in_hand.take_kept():
             try:
                 missed = consumer.acknowledge(messages)
-            except Exception as error:  # noqa: BLE001 - they come again, which does no harm
+            except Exception as error:  # noqa: BLE001 - they are redelivered, which does no harm
                 logger.warning("acknowledging failed: %s", describe_exception(error))
                 missed = len(messages)
             if missed:
-                logger.info("%d stored messages could not be acknowledged: they will come again", missed)
+                logger.info("%d stored messages could not be acknowledged: they will be redelivered", missed)
             self._in_hand.acknowledge(len(messages))
 
     def _store(self, ledger: Ledger, messages: Sequence[Message]) -> Sequence[Message]:
-        """Keep messages, however long the database is away; return those that are kept."""
+        """Store messages, however long the database is unavailable; return those that are stored."""
         try:
             return messages if self._record(ledger, messages) else []
         except LedgerError:
-            # No message can be kept until somebody changes the database, so none is received meanwhile.
+            # No message can be stored until somebody fixes the database, so none is received until then.
             raise
-        except Exception as error:  # noqa: BLE001 - one message that no rule foresaw must not stop the others
+        except Exception as error:  # noqa: BLE001 - one unforeseen message must not stop the others
             if len(messages) == 1:
-                logger.error("a message cannot be kept, and will come again: %s", describe_exception(error))  # noqa: TRY400
+                logger.error("a message cannot be stored, and will be redelivered: %s", describe_exception(error))  # noqa: TRY400
                 return []
         return [message for message in messages if self._store(ledger, [message])]
 
@@ -357,9 +358,9 @@ class Collector:
         if recorded is None:
             return False
         if recorded.quarantined:
-            logger.warning("%d messages cannot be read: they are kept in the ledger's quarantine", recorded.quarantined)
+            logger.warning("%d messages cannot be read: they are in the ledger's quarantine", recorded.quarantined)
         if recorded.others and not self._told_of_others:
-            logger.info("messages of other bot instances than %s are not stored", ", ".join(instance_ids))
+            logger.info("messages of bot instances other than %s are not stored", ", ".join(instance_ids))
             self._told_of_others = True
         if recorded.new:
             self._on_change()
@@ -368,7 +369,7 @@ class Collector:
     def _persist(
         self, act: Callable[[], _Result], error: type[OutboundBotError], trouble: OutageLogger
     ) -> _Result | None:
-        """Do something until it works; ``None`` if told to stop before."""
+        """Call ``act`` until it succeeds; return ``None`` if stopped before."""
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(error),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=MAX_PAUSE_SECONDS),
@@ -381,13 +382,13 @@ class Collector:
         except tenacity.RetryError:
             return None
         if not self._stop.is_set():
-            # An attempt that was cut short by the end says nothing about the other side.
+            # An attempt that was interrupted by the end of the collector proves nothing about the other side.
             trouble.over()
         return result
 
 
 def describe_exception(error: BaseException) -> str:
-    """Kind and place of an unforeseen error. Its text is left out: it may quote what it stumbled over."""
+    """Return the type and location of an unexpected error, without its text, which may quote private data."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"
@@ -401,13 +402,13 @@ def run(
     settings: WorkerSettings, *, stop: threading.Event | None = None, on_change: Callable[[], None] = lambda: None
 ) -> int:
     """
-    Collect until SIGTERM, SIGINT or ``stop``. To be called from a process's main thread.
+    Collect until SIGTERM, SIGINT or ``stop``. Call it from the main thread of a process.
 
-    :return: Exit code: 0 when stopped, 1 after an error, which was logged in one line.
+    :return: Exit code: 0 when stopped, 1 after an error, which is logged in one line.
     """
     stop = stop or threading.Event()
     gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
-    # The RocketMQ client's own callbacks fail by the page while a broker is away; its trouble is said in words instead.
+    # While a broker is away, callbacks of the RocketMQ client log long tracebacks; this module logs one line instead.
     for noisy in ("asyncio", "concurrent.futures"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -415,7 +416,7 @@ def run(
     threading.Thread(target=_end_late, args=(stop,), name="collect-deadline", daemon=True).start()
     try:
         Collector(settings, stop=stop, on_change=on_change).run()
-    except Exception as error:  # noqa: BLE001 - the process ends; whoever started it starts it again
+    except Exception as error:  # noqa: BLE001 - the process ends, and its parent or service manager restarts it
         logger.error("%s", _words_of(error))  # noqa: TRY400 - one line, no traceback
         return FAILED
     logger.info("stopped")
@@ -423,14 +424,14 @@ def run(
 
 
 def _end_late(stop: threading.Event) -> None:
-    """A database or a client that hangs must not keep a stopped collector alive; an open transaction is rolled back."""
+    """Exit even if a database or a client hangs; an open transaction is rolled back."""
     stop.wait()
     threading.Event().wait(STOP_SECONDS)
     leave(DONE)
 
 
 def leave(code: int) -> None:
-    """End the process now: the client's threads would make an ordinary exit wait, at worst for ever."""
+    """Exit the process now: an ordinary exit would wait for the client's threads, possibly for ever."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -438,7 +439,7 @@ def leave(code: int) -> None:
 
 
 class _Lines(logging.Handler):
-    """One line a record to a pipe; dropped if the reader is behind, for a log must not stop the work."""
+    """Writes one line per record to a pipe; drops it if the pipe is full, because logging must not block the work."""
 
     def emit(self, record: logging.LogRecord) -> None:
         words = " ".join(record.getMessage().split())
@@ -447,13 +448,13 @@ class _Lines(logging.Handler):
 
 
 def _report_change() -> None:
-    # A full pipe already says that there is something to look at.
+    # A full pipe already reports a change.
     with contextlib.suppress(OSError):
         os.write(1, CHANGED)
 
 
 def _watch_parent(parent: int, stop: threading.Event) -> None:
-    """Stop when standard input closes, or when the parent is gone but somebody inherited its end of the pipe."""
+    """Stop when standard input closes, or when the parent is gone but another process inherited its end of the pipe."""
     while not stop.is_set() and os.getppid() == parent:
         readable, _, _ = select.select([0], [], [], 1.0)
         if readable and not os.read(0, 4096):
@@ -462,7 +463,7 @@ def _watch_parent(parent: int, stop: threading.Event) -> None:
 
 
 def _read_settings() -> dict[str, Any]:
-    """The first line of standard input. Not read through ``sys.stdin``, whose lock a waiting reader would hold."""
+    """Read the first line of standard input, not through ``sys.stdin``, whose lock a waiting reader would hold."""
     line = bytearray()
     while not line.endswith(b"\n"):
         piece = os.read(0, 65536)
@@ -474,8 +475,8 @@ def _read_settings() -> dict[str, Any]:
 
 
 def main() -> int:
-    """The child's program."""
-    # Both are pipes of this process's own, so nobody else is surprised.
+    """Run the collector as a child process."""
+    # Both are pipes of this process alone, so no other process is affected.
     os.set_blocking(1, False)
     os.set_blocking(2, False)
     logger.addHandler(_Lines())

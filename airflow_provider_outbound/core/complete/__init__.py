@@ -1,4 +1,4 @@
-"""Is a job group done? One answer for the trigger, for poke and for reschedule."""
+"""Whether a job group is complete: one implementation for the trigger, poke and reschedule."""
 
 from __future__ import annotations
 

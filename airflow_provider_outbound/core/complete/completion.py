@@ -1,4 +1,8 @@
-"""Waiting for a job group, one look at a time: the state between looks lives in the ledger, so any process goes on."""
+"""
+Waiting for a job group, one check at a time.
+
+The state between checks is in the ledger, so any process can continue.
+"""
 
 from __future__ import annotations
 
@@ -38,26 +42,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Counts, and times as ISO 8601 text: small, and JSON throughout.
+#: Counts, and times as ISO 8601 text: small, and JSON serialisable.
 Summary: TypeAlias = dict[str, Any]
 
-#: The ledger says "done" and the API lags: first pause before asking it again, seconds; it doubles each time.
+#: First pause before the API is asked again to confirm that all jobs have ended, seconds; it doubles each time.
 CONFIRM_DELAY = 1.0
-#: Up to so many open jobs are looked up one by one, with all their calls; more are read from the group's listing.
+#: Up to this number, open jobs are looked up by id, with all their calls; more are read from the group's listing.
 FEW = 99
 
 
 class Completion:
     """
-    Says when every job of a group has ended.
+    Determines when every job of a group has ended.
 
-    :param ledger: What messages and listings told.
-    :param client: The API, asked about once an interval.
+    :param ledger: The ledger, with what messages and listings have reported.
+    :param client: The API client; it is used about once per interval.
     :param job_group_id: The group.
-    :param instance_id: Its instance; ``None``: the ledger's record of the group, then the client's.
-    :param expected_jobs: How many jobs the group must have, where others assign.
-    :param reconcile_interval: Seconds between two looks at the API, whichever processes wait for the group.
-    :param messages: Whether messages are expected; without them the API alone tells, and gaps are filled at once.
+    :param instance_id: Its instance; ``None``: the one in the ledger's record of the group, otherwise the client's.
+    :param expected_jobs: The number of jobs that the group must have, if others assign.
+    :param reconcile_interval: Seconds between two comparisons with the API, over all processes that wait for the group.
+    :param messages: Whether messages are expected; without them gaps are filled from the API at once.
     :param abandoned_after: Seconds after the end of its lease at which an assignment counts as dead.
     """
 
@@ -81,19 +85,19 @@ class Completion:
         self._interval = reconcile_interval
         self._messages = messages
         self._abandoned_after = abandoned_after
-        # This process's own memory: when it may try again, and what it has logged.
+        # State of this process only: when it may try again, and what it has logged.
         self._claim_at = 0.0
         self._confirm_at: float | None = None
         self._log = WaitLog(job_group_id, reconcile_interval)
 
     def check(self) -> Summary | None:
         """
-        Look once; blocking, and cheap while nothing changed.
+        Check once. Blocks, and is cheap while nothing has changed.
 
-        An API or a ledger that does not answer now is told once in the log, and asked again later.
+        If the API or the ledger does not answer, this is logged once, and the next check will try again.
 
-        :return: The summary once every job has ended, else ``None``.
-        :raises JobGroupFailedError: the group does not exist (any more), or failed with jobs still to do.
+        :return: The summary once every job has ended, otherwise ``None``.
+        :raises JobGroupFailedError: the group does not exist, or failed with unfinished jobs.
         :raises JobGroupPurgedError: the ledger's rows of the group were purged.
         :raises OutboundBotAuthenticationError: the API refuses the credentials.
         """
@@ -112,16 +116,16 @@ class Completion:
         return summary
 
     def next_check_in(self) -> float:
-        """Seconds until :meth:`check` has something to do even if no message comes."""
+        """Seconds until :meth:`check` has something to do even if no message arrives."""
         return max(0.0, self._due - time.monotonic())
 
     @property
     def _due(self) -> float:
-        """When to ask next, by this process's clock."""
+        """When to ask the API next, by this process's clock."""
         return self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
-        """What the group came to so far, from the ledger."""
+        """The results of the group so far, from the ledger."""
         state = self._ledger.groups.state(self.job_group_id).reconcile_state
         counted = self._ledger.results.summary(self.job_group_id)
         return self._summarise(counted, state, mismatch=mismatch, timed_out=timed_out)
@@ -129,7 +133,7 @@ class Completion:
     def _summarise(
         self, counted: Mapping[str, Any], state: ReconcileState, *, mismatch: bool, timed_out: bool = False
     ) -> Summary:
-        # Of a group that has ended, a status we have no word for is final too.
+        # In a group that has ended, a status that this package does not know is final too.
         counts = dict(counted)
         unlisted = counts.pop("unlisted")
         if timed_out:
@@ -148,9 +152,9 @@ class Completion:
 
     def take_listing(self) -> int:
         """
-        Take in what the API lists of the whole group, with the outcome of each job's latest call.
+        Record the complete listing of the group, with the outcome of each job's latest call.
 
-        :return: How many jobs it listed; a listing whose order changes between its pages leaves some out.
+        :return: The number of jobs listed. A listing whose order changes between pages leaves some out.
         """
         return self._reader.read_results()
 
@@ -162,7 +166,7 @@ class Completion:
 
     @cached_property
     def _instance_id(self) -> str | None:
-        """The author's, else that of the ledger's record; ``None`` leaves it to the client."""
+        """The given instance, otherwise the one in the ledger's record; ``None``: the client's."""
         record = None if self._given_instance_id else self._ledger.groups.get(self.job_group_id)
         return record.instance_id if record else self._given_instance_id
 
@@ -170,17 +174,17 @@ class Completion:
         """
         Ask the API about the group.
 
-        :raises JobGroupFailedError: it does not exist (any more).
+        :raises JobGroupFailedError: it does not exist.
         """
         with self._existing():
             return self._reader.describe()
 
     def ends_at(self) -> datetime | None:
         """
-        When the group's window ends, by the ledger if that knows.
+        When the group's window ends, from the ledger if it is there, otherwise from the API.
 
         :return: ``None`` if it has no end, or if the API does not answer now.
-        :raises JobGroupFailedError: the group does not exist (any more).
+        :raises JobGroupFailedError: the group does not exist.
         """
         record = self._ledger.groups.get(self.job_group_id)
         if record is not None and record.ends_at is not None:
@@ -197,25 +201,25 @@ class Completion:
 
     @contextmanager
     def _existing(self) -> Iterator[None]:
-        """Say in words that there is no such group."""
+        """Translate the error that there is no such group."""
         try:
             yield
         except OutboundBotNotFoundError as error:
             if not error.code.startswith("NotExist.JobGroup"):
                 raise
             raise JobGroupFailedError(
-                f"job group {self.job_group_id} does not exist: it was deleted, or belongs to another instance than"
+                f"job group {self.job_group_id} does not exist: it was deleted, or belongs to an instance other than"
                 f" {self._instance_id or self._client.settings.instance_id} ({error.code})"
             ) from None
 
     def cancel(self) -> bool:
         """
-        Ask the API to end every job of the group, unless all have ended.
+        Ask the API to cancel every job of the group, unless all have ended.
 
-        :return: Whether there was anything to end.
+        :return: Whether there was anything to cancel.
         """
         progress = self.describe().progress or Progress()
-        # What was assigned a moment ago may not be counted yet.
+        # Jobs that were just assigned may not be counted yet.
         everything = progress.total >= self._ledger.results.counts(self.job_group_id).total
         if everything and not progress.unfinished and not self._ledger.groups.state(self.job_group_id).is_assigning:
             return False
@@ -229,22 +233,22 @@ class Completion:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         if state.confirmed is not None and not state.is_assigning:
             return self.summary(mismatch=state.confirmed.mismatch)
-        # Both questions are asked each time: a look made to confirm is this interval's look too.
+        # Both are evaluated each time: a comparison to confirm is also this interval's comparison.
         asked, claimed = self._may_confirm(state), self._claim()
         return self._look(state, asked) if asked or claimed else None
 
     def _claim(self) -> bool:
-        """Ask to be the process that looks in this interval; asks the ledger only when it may say yes."""
+        """Claim this interval's comparison; the ledger is only asked when it may grant it."""
         if time.monotonic() < self._claim_at:
             return False
         claimed = self._ledger.groups.claim_reconcile(self.job_group_id, self._interval)
         wait = self._interval if claimed else self._until_due()
-        # Counted from here: by the ledger's clock the interval began before.
+        # Counted from now: by the ledger's clock the interval began earlier.
         self._claim_at = time.monotonic() + wait
         return claimed
 
     def _until_due(self) -> float:
-        """Seconds until the turn after the one that another process has; never more than an interval."""
+        """Seconds until the next comparison may be claimed, at most an interval."""
         due_at = self._ledger.groups.next_look_at(self.job_group_id)
         if due_at is None:
             return 0.0
@@ -252,16 +256,17 @@ class Completion:
 
     def _may_confirm(self, state: GroupState) -> Question | None:
         """
-        Whether the ledger says "done" and it is time to ask the API: at once, then ever more rarely.
+        Check whether all jobs have ended by the ledger and the API must confirm it now: at once, then less and less
+        often.
 
-        :return: The question, for later looks; ``None`` if it is not to be asked now.
+        :return: The question, for later checks; ``None`` if the API need not be asked now.
         """
         self._confirm_at = None
         if not state.known or state.has_unfinished or state.is_assigning:
             return None
         about: tuple[int, ...] = state.finished_assignments
         if not state.closed_assignments:
-            # Nobody sealed: the ledger alone cannot tell how many are to come, so an earlier look says it.
+            # No assignment is closed, so the number of jobs is not in the ledger: take it from an earlier comparison.
             counts, _, _ = self._read()
             if not counts.has_ended or counts.total < max(1, state.reconcile_state.listed or 0):
                 return None
@@ -271,7 +276,7 @@ class Completion:
         delay = CONFIRM_DELAY
         if asked is not None and asked.about == about:
             wait = (asked.next_at - now).total_seconds()
-            # Longer than that it is not meant to be: the clock has been set back.
+            # A longer wait means that the clock was set back.
             if 0 < wait <= max(self._interval, CONFIRM_DELAY):
                 self._confirm_at = time.monotonic() + wait
                 return None
@@ -280,12 +285,12 @@ class Completion:
         return Question(about=about, next_at=now + timedelta(seconds=delay), delay=delay)
 
     def _look(self, before: GroupState, question: Question | None) -> Summary | None:
-        """Compare with the API, fill what the ledger lacks, decide."""
+        """Compare with the API, read what the ledger lacks, and decide."""
         try:
             return self._compare(before, question)
         except OutboundBotError:
             if question is not None:
-                # Kept where the next look finds it, in whichever process: a service in trouble is not asked faster.
+                # Stored for the next check in any process, so that a failing service is not asked more often.
                 asked = attrs.evolve(before.reconcile_state, question=question)
                 self._ledger.groups.save_reconcile_state(self.job_group_id, asked)
             raise
@@ -294,7 +299,7 @@ class Completion:
         if before.is_assigning:
             settle_dead_assignments(self._reader, dead_for=self._abandoned_after)
         group = self.describe()
-        # Read after the API answered, so that messages which came meanwhile are no gap.
+        # Read after the API answered, so that messages that arrived meanwhile are not a gap.
         counts, state, counted = self._read()
         known = state.reconcile_state
         if question is not None:
@@ -318,8 +323,8 @@ class Completion:
             self._log.late_messages(ended_jobs(progress), counts.ended)
         if decision.action is Action.FAIL:
             raise JobGroupFailedError(
-                f"job group {self.job_group_id} has failed: the service dials no more, with {progress.unfinished} of"
-                f" {progress.total} jobs still to do; see the console for the reason"
+                f"job group {self.job_group_id} has failed: the service stopped dialling with {progress.unfinished} of"
+                f" {progress.total} jobs unfinished; see its console for the reason"
             )
         if decision.action is not Action.FINISH:
             return None
@@ -336,7 +341,7 @@ class Completion:
         return self._summarise(counted, decision.state, mismatch=decision.mismatch)
 
     def _cause(self, counted: Mapping[str, Any]) -> str:
-        """What is known to have kept messages from coming; asked for only where results came from the API."""
+        """Why messages did not arrive; only looked up if results came from the API."""
         return self._ledger.collectors.cause_for(self.job_group_id) if counted["recovered"] else ""
 
     def _evaluate(
@@ -354,9 +359,9 @@ class Completion:
 
     def _fill(self, counts: LedgerCounts, progress: Progress) -> bool:
         """
-        Take in from the API what no message told.
+        Record from the API what no message has reported.
 
-        :return: Whether it left out none of the jobs that it was asked for and counts itself.
+        :return: Whether the API returned every requested job and as many as it counts.
         """
         unfinished = self._ledger.results.unfinished(self.job_group_id, FEW + 1)
         job_ids = [job.job_id for job in unfinished if job.job_id is not None]

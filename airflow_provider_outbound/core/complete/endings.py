@@ -1,4 +1,4 @@
-"""What a summary says in words, and whether a campaign may end with it."""
+"""A summary as text, and whether a campaign may end with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """The counts of a summary as a sentence; the outcomes add up to the completed jobs."""
+    """Format the counts of a summary; the outcomes add up to the completed jobs."""
     completed = summary["completed"]
     outcomes = {name: summary[name] for name in ("answered", "unanswered", "not_dialled")}
     outcomes["other"] = completed - sum(outcomes.values())
@@ -22,22 +22,22 @@ def describe(summary: Mapping[str, Any]) -> str:
 
 def check_assigned(ledger: Ledger, summary: Mapping[str, Any], *, accept_unresolved: bool) -> None:
     """
-    Refuse the end of a group whose contacts were not all assigned as its author asked.
+    Check that the contacts of an ended group were assigned as its author asked.
 
-    :param accept_unresolved: Whether the status of some contacts may be unknown.
-    :raises JobGroupFailedError: some are, or nobody was assigned because the task that assigns failed.
+    :param accept_unresolved: Whether to accept contacts whose status is unknown.
+    :raises JobGroupFailedError: there are such contacts, or none were assigned because the task that assigns failed.
     """
     group_id, unresolved = summary["job_group_id"], summary["unresolved"]
     if unresolved and not accept_unresolved:
         tasks = ledger.takeovers.unresolved_tasks(group_id)
         which = ", ".join(map(str, tasks)) or "the task that assigns"
         raise JobGroupFailedError(
-            f"job group {group_id}: {unresolved} contacts are unresolved: whether they were assigned is not known, and"
+            f"job group {group_id}: {unresolved} contacts are unresolved: whether they were assigned is unknown, and"
             f" they may never be called ({describe(summary)}). Clear {which}, which looks for them and, unless"
             " on_unresolved is 'hold', sends them again; or accept them with on_unresolved_jobs='accept'"
         )
     if summary["mismatch"] and not summary["total"]:
         raise JobGroupFailedError(
-            f"job group {group_id}: nobody was assigned to it, although somebody should have been; clear the task that"
+            f"job group {group_id}: no contacts were assigned to it, although some were expected; clear the task that"
             " assigns"
         )

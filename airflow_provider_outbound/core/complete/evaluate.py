@@ -1,4 +1,4 @@
-"""Is a group complete? One pure function of what the ledger knows, what the API says, and what was seen before."""
+"""Whether a group is complete: a pure function of the ledger's counts, the API's answer and earlier comparisons."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from airflow_provider_outbound.core.ledger.reconcile_state import Confirmation, 
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 
-#: In these the service dials no more, even if it counts jobs that have not ended. Not so Completed, which it may also
-#: say between two days of one strategy.
+#: Statuses in which the service does not dial again, even if it counts unfinished jobs. Completed is not one of them:
+#: the service may also report it between two days of one strategy.
 _GIVEN_UP = (JobGroupStatus.CANCELLED, JobGroupStatus.FAILED)
-#: Listings that left jobs out, and showed nothing new, until it is believed that more of them would not either.
+#: Consecutive incomplete listings without news after which further ones are not expected to bring any.
 _EMPTY_SCANS = 5
-#: Two comparisons are an interval apart if not more than this part of it is missing: they come a little early or late.
+#: Comparisons come a little early or late: at this part of an interval they count as one interval apart.
 _NEARLY = 0.9
 
 
 class Verdict(StrEnum):
-    """What the ledger and the API say together, at one moment."""
+    """The result of comparing the ledger with the API, at one moment."""
 
-    #: The service still works, or somebody still assigns.
+    #: The service has not finished, or an assignment is open.
     WAIT = "wait"
-    #: The service knows more than the ledger.
+    #: The service reports more than the ledger has.
     GAP = "gap"
-    #: The service has ended, with fewer jobs than were assigned or with jobs it leaves open.
+    #: The service has finished, with fewer jobs than were assigned or with jobs left open.
     SHORT = "short"
-    #: Both agree that every job has ended.
+    #: Ledger and API agree that every job has ended.
     COMPLETE = "complete"
 
 
@@ -43,22 +43,22 @@ class Action(StrEnum):
     READ = "read"
     #: The group is complete.
     FINISH = "finish"
-    #: The service gave the group up with jobs still to do.
+    #: The service gave up the group with unfinished jobs.
     FAIL = "fail"
 
 
 @attrs.frozen(kw_only=True)
 class LedgerCounts:
     """
-    What the ledger knows of a group, in numbers of jobs.
+    The ledger's counts of a group's jobs.
 
     :param total: Jobs in the group.
-    :param terminal: Those with a final status.
-    :param unlisted: Of the others, those whose last status is a word that is not listed.
-    :param expected: Jobs that the group must have: what finished assignments left in it, or the author's number.
-    :param deliberate: Whether somebody said how many jobs there are, so that none at all is an answer too.
+    :param terminal: Jobs with a final status.
+    :param unlisted: Of the others, jobs whose status this package does not know.
+    :param expected: Jobs that the group must have: those of finished assignments, or the author's number.
+    :param deliberate: Whether the number of jobs was stated, so that zero is a valid number.
     :param assigning: Whether jobs may still be added, or some are in doubt.
-    :param gave_up: Whether an assignment ended without saying how many jobs it left.
+    :param gave_up: Whether an assignment ended without reporting the number of its jobs.
     :param assignments: See :attr:`Confirmation.assignments`.
     """
 
@@ -73,12 +73,12 @@ class LedgerCounts:
 
     @property
     def ended(self) -> int:
-        """Jobs that have ended if the service has."""
+        """Jobs that have ended once the service has finished."""
         return self.terminal + self.unlisted
 
     @property
     def has_ended(self) -> bool:
-        """Whether every job in the ledger has ended, as far as messages alone can tell."""
+        """Whether every job in the ledger has ended, by messages alone."""
         return not self.assigning and self.terminal == self.total and self.total >= self.expected
 
 
@@ -87,8 +87,8 @@ class Reading:
     """
     The result of :attr:`Action.READ`.
 
-    :param is_whole: Whether the API left out none of the jobs that it was asked for and counts itself.
-    :param has_news: Whether the ledger knows more than before.
+    :param is_whole: Whether the API returned every requested job and as many as it counts.
+    :param has_news: Whether the ledger has more than before.
     """
 
     is_whole: bool
@@ -98,7 +98,9 @@ class Reading:
 @attrs.frozen(kw_only=True)
 class Decision:
     """
-    :param state: To be kept for the next comparison.
+    What to do after a comparison.
+
+    :param state: The state to store for the next comparison.
     :param mismatch: With ``FINISH``: whether the ledger and the API disagree on the number of jobs.
     """
 
@@ -108,16 +110,15 @@ class Decision:
 
 
 def ended_jobs(progress: Progress) -> int:
-    """Jobs for which the service will not dial again; its own count of completed jobs leaves open what it adds up."""
+    """Jobs that the service will not dial again. What its own count of completed jobs includes is not documented."""
     return max(0, progress.total - progress.unfinished)
 
 
 def compare(counts: LedgerCounts, group: JobGroup) -> Verdict:
     """
-    Compare what the ledger knows with what ``DescribeJobGroup`` says.
+    Compare the ledger's counts with the answer of ``DescribeJobGroup``.
 
-    A status word that is not known never counts as final by itself; once the service says that nothing is left to do,
-    it does.
+    A status that this package does not know only counts as final once the service reports that no job is left to do.
     """
     progress = group.progress
     if progress is None:
@@ -146,14 +147,14 @@ def evaluate_completion(
     reading: Reading | None = None,
 ) -> Decision:
     """
-    Decide whether a group is complete, and what the next comparison must know.
+    Decide whether a group is complete, and what the next comparison needs.
 
-    :param state: As the last comparison left it.
-    :param counts: Read after the API answered, so that messages which came meanwhile are no gap.
-    :param now: By the ledger's clock.
+    :param state: The state that the last comparison returned.
+    :param counts: Read after the API answered, so that messages that arrive meanwhile are not a gap.
+    :param now: The time by the ledger's clock.
     :param interval: Seconds between two comparisons.
     :param has_messages: Whether messages are expected; without them gaps are filled from the API at once.
-    :param reading: The result of reading, where an earlier decision of this comparison asked for it.
+    :param reading: The result of reading, if an earlier decision of this comparison was ``READ``.
     """
     progress = group.progress or Progress()
     verdict = compare(counts, group)
@@ -161,7 +162,7 @@ def evaluate_completion(
     is_old = _Age(now, _NEARLY * interval).is_old
     if reading is None and _should_read(verdict, state, counts, progress, is_old, has_messages=has_messages):
         return Decision(action=Action.READ, state=state)
-    # A listing that left jobs out proves nothing, unless that goes on.
+    # An incomplete listing proves nothing, unless later ones are incomplete too.
     proven = True
     if reading is not None:
         told = reading.is_whole or reading.has_news
@@ -177,7 +178,7 @@ def evaluate_completion(
         elif is_old(since):
             finished = mismatch = True
         elif since is None or since > now:
-            # The second: seen by a clock that has been set back since.
+            # A time in the future was written before the clock was set back.
             since = now
         state = attrs.evolve(state, incomplete_since=since)
     elif verdict is not Verdict.GAP:
@@ -198,7 +199,7 @@ class _Age:
     seconds: float
 
     def is_old(self, moment: datetime | None) -> bool:
-        """Whether something was seen an interval ago already."""
+        """Whether something was first seen at least an interval ago."""
         return moment is not None and (self.now - moment).total_seconds() >= self.seconds
 
 
@@ -211,35 +212,35 @@ def _should_read(
     *,
     has_messages: bool,
 ) -> bool:
-    """Whether to read from the API what the ledger lacks; messages that are merely late deserve an interval."""
+    """Whether to read from the API what the ledger lacks. Late messages are waited for, for one interval."""
     if verdict is Verdict.GAP:
         if not has_messages or (counts.has_ended and not progress.unfinished):
             return True
         return state.gap is not None and _persists(state.gap, counts) and is_old(state.gap.since)
-    # Reading a whole listing at every confirming comparison would be much; at the first and the last is enough.
+    # The complete listing is read at the first and the last confirming comparison only: at every one is too expensive.
     return verdict is Verdict.SHORT and (state.incomplete_since is None or is_old(state.incomplete_since))
 
 
 def _next_gap(verdict: Verdict, gap: Gap | None, counts: LedgerCounts, progress: Progress, now: datetime) -> Gap | None:
     if verdict is not Verdict.GAP:
         return None
-    # One in the future was seen by a clock that has been set back since.
+    # A gap in the future was stored before the clock was set back.
     if gap is not None and _persists(gap, counts) and gap.since <= now:
         return gap
     return Gap(ended=ended_jobs(progress), listed=progress.total, since=now)
 
 
 def _persists(gap: Gap, counts: LedgerCounts) -> bool:
-    """Whether what was missing then is missing still; what went missing since is another gap."""
+    """Whether what was missing then is still missing; what is missing since a later time is another gap."""
     return gap.ended > counts.ended or gap.listed > counts.total
 
 
 def _service_is_over(group: JobGroup, counts: LedgerCounts) -> bool:
-    """Whether the service will not dial for this group again, and nobody adds to it."""
+    """Whether the service will not dial for this group again, and no jobs are being added."""
     progress = group.progress
     if progress is None or progress.unfinished or counts.assigning:
         return False
-    # No jobs is no answer while nobody assigned yet, or while the service has not counted them yet.
+    # Zero jobs prove nothing while none were assigned yet, or while the service has not counted them yet.
     nothing_expected = counts.gave_up or (counts.deliberate and counts.expected == 0)
     status_says_so = counts.deliberate and group.status is not None and group.status.is_terminal
     return progress.total > 0 or nothing_expected or status_says_so

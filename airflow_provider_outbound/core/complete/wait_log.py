@@ -1,4 +1,4 @@
-"""The log lines of a wait, each written once; in a triggerer they go to the log of the task that waits."""
+"""The log lines of a wait, each written once. In a triggerer they go to the log of the waiting task."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-#: From this part of a group's results that came from the API, somebody else may be taking the messages.
+#: The share of results from the API from which another consumer may be receiving the messages.
 MANY_RECOVERED = 0.1
-#: Used where the cause is not known: if a part of the messages is missing, and if all are.
+#: Used if the cause is unknown: if some of the messages are missing, and if all are.
 _ANOTHER_READER = (
-    "if that goes on, another program or another ledger reads with the same RocketMQ consumer group: give each its own"
+    "if this continues, another program or ledger uses the same RocketMQ consumer group: give each its own"
 )
 _NO_MESSAGE = (
     "check topic, consumer_group and credentials of the rocketmq connection, whether a collector runs, and whether the"
@@ -37,35 +37,35 @@ class WaitLog:
         self._has_warned_of_silence = False
 
     def trouble(self, error: Exception) -> None:
-        """Log that a request failed; it is tried again."""
+        """Log that a request failed and will be tried again."""
         if not self._has_trouble:
-            log.warning("Job group %s: %s; will look again", self._job_group_id, error)
+            log.warning("Job group %s: %s; will try again", self._job_group_id, error)
         self._has_trouble = True
 
     def works(self) -> None:
         """Log that requests work again after a failure."""
         if self._has_trouble:
-            log.info("Job group %s: looking works again", self._job_group_id)
+            log.info("Job group %s: requests succeed again", self._job_group_id)
         self._has_trouble = False
 
     def next_request(self, due: float, seconds: float) -> None:
         """
-        Log when the API is asked next.
+        Log the time of the next request to the API.
 
-        :param due: The time by this process's clock, which tells one request from another.
+        :param due: That time by this process's clock, which identifies the request.
         :param seconds: Seconds until then.
         """
         if due == self._announced or not seconds:
             return
         self._announced = due
         at = datetime.now(UTC) + timedelta(seconds=seconds)
-        log.info("Job group %s: the API is asked again at %s", self._job_group_id, f"{at:%H:%M:%S} UTC")
+        log.info("Job group %s: next request to the API at %s", self._job_group_id, f"{at:%H:%M:%S} UTC")
 
     def late_messages(self, ended: int, known: int) -> None:
-        """Log that the service has ended jobs whose results no message has brought yet."""
+        """Log that the service has ended jobs whose messages have not arrived yet."""
         log.info(
-            "Job group %s: the service has ended %d jobs, and the ledger has %d results; those whose messages are still"
-            " missing when the API is asked again are taken from it",
+            "Job group %s: the service has ended %d jobs, and the ledger has %d results; results whose messages are"
+            " still missing at the next request will be read from the API",
             self._job_group_id,
             ended,
             known,
@@ -73,10 +73,10 @@ class WaitLog:
 
     def silence(self, counted: Mapping[str, Any], cause: str = "") -> None:
         """
-        Warn, once, of a group whose results all came from the API although messages are expected.
+        Warn once if all results of a group came from the API although messages are expected.
 
         :param counted: The ledger's summary of the group.
-        :param cause: What is known to keep messages from coming; empty for nothing.
+        :param cause: Why messages do not arrive; empty if unknown.
         """
         if self._has_warned_of_silence or not 0 < counted["recovered"] == counted["completed"]:
             return
@@ -92,15 +92,15 @@ class WaitLog:
 
     def recovered(self, counted: Mapping[str, Any], cause: str = "") -> None:
         """
-        Warn of a group that has ended if many of its results came from the API although messages are expected.
+        Warn if many results of an ended group came from the API although messages are expected.
 
         :param counted: The ledger's summary of the group.
-        :param cause: What is known to keep messages from coming; empty for nothing.
+        :param cause: Why messages do not arrive; empty if unknown.
         """
         self.silence(counted, cause)
         if MANY_RECOVERED * counted["total"] < counted["recovered"] < counted["completed"]:
             log.warning(
-                "Job group %s: %d of %d results came from the API, for no message told them; %s",
+                "Job group %s: %d of %d results came from the API and not by a message; %s",
                 self._job_group_id,
                 counted["recovered"],
                 counted["total"],

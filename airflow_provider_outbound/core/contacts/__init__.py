@@ -1,8 +1,8 @@
 """
-Contacts from wherever they are: read one after the other, so that memory does not grow with their number.
+Read contacts from any source one by one, so that memory does not grow with their number.
 
-``items`` reads lists and frames, ``files`` reads files, folders and patterns, by way of ``text``, ``delimited`` and
-``json_objects``; ``source`` makes contacts of their rows.
+``items`` reads lists and frames. ``files`` reads files, folders and patterns, with ``text``, ``delimited`` and
+``json_objects``. ``source`` turns their rows into contacts.
 """
 
 from __future__ import annotations

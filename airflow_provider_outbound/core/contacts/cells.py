@@ -1,4 +1,4 @@
-"""What a cell of a source means: text, a number, nothing; of the types that are known, and of no other."""
+"""Read a cell of a source as text, a number or nothing; refuse cells of unsupported types."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 from airflow_provider_outbound.core.models.phone import PhoneNumber, mask, normalise, redact
 
-#: Texts by which exports say that a cell is empty. Exactly these: "Nan" and "Null" are people's names.
+#: Texts that exports write for an empty cell. Case matters: "Nan" and "Null" are people's names.
 NULL_MARKERS = frozenset({r"\N", "NULL", "null", "nan", "NaN", "NaT", "<NA>", "None"})
 
-#: Formats of floats that hold fewer digits than a phone number has, by the names that libraries give them.
+#: Float formats with fewer digits than a phone number, by the names that libraries use.
 NARROW_FLOATS: Mapping[str, str] = {
     "float32": "float32",
     "float": "float32",
@@ -27,38 +27,38 @@ NARROW_FLOATS: Mapping[str, str] = {
     "float4": "float4",
     "real": "real",
 }
-#: How drivers call such a column: object ids of PostgreSQL's types, and field types of MySQL's protocol.
+#: The drivers' codes for such a column: object ids of PostgreSQL's types, and field types of MySQL's protocol.
 _NARROW_CODES: Mapping[str, Mapping[Any, str]] = {
     "postgresql": {700: "float4"},
     "mysql": {4: "float"},
     "mariadb": {4: "float"},
 }
 _KNOWN = "text, whole numbers, floats, Decimal, dates, booleans, UTF-8 bytes, and lists and dictionaries of these"
-#: Digits before the decimal point of the largest number that is read out.
+#: Maximum number of digits before the decimal point.
 _MOST_DIGITS = 100
 _LARGEST = 10**_MOST_DIGITS
-#: Up to here floats hold every whole number.
+#: Floats represent every whole number up to this one.
 _EXACT = 2.0**53
 
 
 def narrow_float(type_name: str) -> str | None:
-    """The name of a type of floats that cannot hold a phone number; ``None`` for any other type."""
+    """Return the name of a float type that cannot hold a phone number; ``None`` for any other type."""
     return NARROW_FLOATS.get(type_name.lower())
 
 
 def narrow_columns(dialect: str, description: Iterable[Sequence[Any]]) -> dict[str, str]:
     """
-    Columns of a query whose floats are narrow: databases hand them out as Python's own.
+    Find columns of narrow floats in a query. Their values arrive as Python floats, so only the type shows it.
 
     :param dialect: SQLAlchemy's name of the database.
-    :param description: Of the cursor, as DB-API 2.0 has it.
+    :param description: The cursor's description, as in DB-API 2.0.
     """
     codes = _NARROW_CODES.get(dialect, {})
     return {str(column[0]): codes[column[1]] for column in description if column[1] in codes}
 
 
 def no_number(type_name: str) -> str:
-    """Why a number of such floats is refused."""
+    """Return why a number of such a float type is refused."""
     return f"{type_name} cannot hold a phone number's digits exactly; cast the column to int64 or text at its source"
 
 
@@ -66,7 +66,7 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
     """
     Read a number as people and spreadsheets write it.
 
-    :raises ValueError: not a valid number; the message says why and holds no digit of it.
+    :raises ValueError: not a valid number; the message says why and contains no digit of it.
     """
     if isinstance(number, str):
         text = number
@@ -84,14 +84,14 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
 def _whole(number: object) -> int:
     if isinstance(number, bool) or not isinstance(number, Real | Decimal):
         raise ValueError(f"the number is of type {type(number).__name__}")  # noqa: TRY004 - as read_number promises
-    # Python's own float, whose name is that of a narrow type elsewhere, is wide.
+    # Python's float is wide, although other libraries use its name for a narrow type.
     if not isinstance(number, float) and (narrow := narrow_float(type(number).__name__)):
         raise ValueError(no_number(narrow))
     if isinstance(number, Decimal) and number.is_finite() and int(number.as_tuple().exponent) > 0:
         raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
     try:
-        # A column with gaps comes as floats; no phone number has more digits than these hold.
-        whole = int(number)  # type: ignore[arg-type]  # what can be no whole number says so
+        # A column with gaps arrives as floats, which have enough digits for any phone number.
+        whole = int(number)  # type: ignore[arg-type]  # raises if it cannot be a whole number
     except (ArithmeticError, ValueError):
         raise ValueError("not a phone number") from None
     if number != whole or whole < 0:
@@ -100,20 +100,20 @@ def _whole(number: object) -> int:
 
 
 def shown(number: object) -> str:
-    """What stood where a number belongs, masked; nothing of what has no text."""
+    """Return the masked content of a phone cell; empty if it has no text form."""
     try:
         return mask(to_text(number, "phone"))
     except ValueError:
         return ""
 
 
-# Written out, since a union would be made anew for every cell.
+# A tuple, because a union would be created anew for every cell.
 _BYTES = (bytes, bytearray, memoryview)
 _NEVER_MISSING = (str, int, list, tuple, Mapping, *_BYTES)
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell is empty: ``None``, or what frames put there (NaN, NaT, NA)."""
+    """Whether a cell is empty: ``None``, or a missing value of a frame (NaN, NaT, NA)."""
     if value is None:
         return True
     if isinstance(value, _NEVER_MISSING):
@@ -121,27 +121,27 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, Decimal):
         return value.is_nan()
     try:
-        # Nothing else differs from itself.
+        # Only a missing value differs from itself.
         return bool(value != value)
     except TypeError:
-        # NA does not even say whether it does.
+        # NA has no truth value.
         return True
     except ValueError:
         return False
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a cell is missing, or says so in a text."""
+    """Whether a cell is missing, or contains a text that means so."""
     return value.strip() in NULL_MARKERS if isinstance(value, str) else is_missing(value)
 
 
 def to_text(value: Any, column: str, narrow: str | None = None) -> str:
     """
-    A cell as text; nothing for an empty one.
+    Return a cell as text; empty for an empty cell.
 
     :param column: Its column, for the error.
-    :param narrow: If its column is of floats with few digits: of which type.
-    :raises ValueError: its type is not known, or it has no text; the message names the column.
+    :param narrow: The column's narrow float type, if it has one.
+    :raises ValueError: its type is not supported, or it has no text form; the message names the column.
     """
     if isinstance(value, str):
         return "" if value.strip() in NULL_MARKERS else value
@@ -158,13 +158,13 @@ def to_text(value: Any, column: str, narrow: str | None = None) -> str:
         try:
             return json.dumps(_plain(value, column), ensure_ascii=False)
         except RecursionError:
-            raise ValueError(f"{_named(column)} is nested too deep") from None
+            raise ValueError(f"{_named(column)} is nested too deeply") from None
     plain = _plain(value, column, narrow)
     return plain if isinstance(plain, str) else json.dumps(plain)
 
 
 def _plain(value: Any, column: str, narrow: str | None = None) -> Any:
-    """What is written of a value that is no text: numbers and dates as text, unless they are a part of something."""
+    """Convert a value that is not text: numbers and dates to text, containers to lists and dictionaries for JSON."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bool):
@@ -182,11 +182,11 @@ def _plain(value: Any, column: str, narrow: str | None = None) -> Any:
         return [_part(item, column) for item in value]
     if isinstance(value, Mapping):
         return {_key(key, column): _part(item, column) for key, item in value.items()}
-    raise ValueError(f"{_named(column)} is of type {kind}; cast it to text at its source. Known are {_KNOWN}")
+    raise ValueError(f"{_named(column)} is of type {kind}; cast it to text at its source. Supported are {_KNOWN}")
 
 
 def _part(value: Any, column: str) -> Any:
-    """A value inside a list or a dictionary, as JSON has it."""
+    """Convert a value inside a list or a dictionary for JSON."""
     if value is None or isinstance(value, str | bool) or type(value) is int:
         return value
     if is_missing(value):
@@ -197,7 +197,7 @@ def _part(value: Any, column: str) -> Any:
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, float) or narrow_float(type(value).__name__):
-        # Written with the digits that it has as a text of its own.
+        # Written with the same digits as outside a container.
         return int(plain) if plain.lstrip("-").isdigit() else float(plain)
     return plain
 
@@ -217,7 +217,7 @@ def _decoded(value: bytes | bytearray | memoryview, column: str) -> str:
     try:
         return bytes(value).decode()
     except UnicodeDecodeError:
-        raise ValueError(f"{_named(column)} holds bytes that are no UTF-8 text; decode them at their source") from None
+        raise ValueError(f"{_named(column)} holds bytes that are not UTF-8; decode them at their source") from None
 
 
 def _digits_of(value: int, column: str) -> str:
@@ -236,12 +236,12 @@ def _decimal(value: Decimal, column: str) -> str:
 
 def _float(value: float, column: str, narrow: str | None) -> str:
     """
-    A float as people write it, never with an exponent.
+    Write a float as people do, without an exponent.
 
-    The last of its 17 digits are what calculating left of decimal fractions: 0.1 + 0.2 is 0.3.
+    Only 15 of its 17 digits are written, because the last ones hold rounding errors: 0.1 + 0.2 is 0.3.
     """
     if narrow is None and value.is_integer() and abs(value) <= _EXACT:
-        # An integer column with gaps comes as floats; the robot would say "point zero".
+        # An integer column with gaps arrives as floats; the robot would say "point zero".
         return str(int(value))
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"{_named(column)} is infinite")
@@ -250,7 +250,7 @@ def _float(value: float, column: str, narrow: str | None) -> str:
 
 
 def _shortest(value: float, narrow: str) -> str:
-    """The fewest digits that mean this value of a narrow format: 99.9, not 99.9000015258789."""
+    """Return the fewest digits that identify this value in a narrow format: 99.9, not 99.9000015258789."""
     layout = "<e" if narrow == "float16" else "<f"
     for digits in range(1, 10):
         text = f"{value:.{digits}g}"
@@ -264,9 +264,9 @@ def _shortest(value: float, narrow: str) -> str:
 
 def clean(text: str) -> str:
     """
-    Text that can be sent and stored anywhere.
+    Return text that can be sent and stored anywhere.
 
-    Control characters (NUL, line ends, tabs) become spaces, halves of a character become the replacement character.
+    Control characters (NUL, line ends, tabs) become spaces. Surrogates become the replacement character.
     """
     if text.isprintable():
         return text.strip()

@@ -1,8 +1,8 @@
 """
-CSV and the like, read strictly: what could be read in two ways is refused with its line.
+CSV and similar formats, read strictly: ambiguous text is refused with its line number.
 
-The rules are those of RFC 4180. The ``csv`` module is too lenient even if ``strict``: it takes a quote inside an
-unquoted cell for a character, and everything behind a quote that was forgotten for one cell.
+The rules are those of RFC 4180. The ``csv`` module is too lenient even if ``strict``: it reads a quote inside an
+unquoted cell as a character, and everything after an unclosed quote as one cell.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Iterable, Iterator
 
 from airflow_provider_outbound.core.contacts.text import UNDECODABLE
 
-#: Longest row, in characters; within quotes a longer one is the trace of a quote that is never closed.
+#: Maximum length of a row, in characters; a longer one with quotes has a quote that is never closed.
 MAX_ROW = 131_072
 
-#: Separate the cells of a file, told by its header; a bar only where there is none of the others.
+#: Delimiters that the header may show; a bar counts only if the header has none of these.
 _DELIMITERS = ",;\t"
 _SPACES = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
-#: What a line without a header may consist of: delimiters, spaces and quoted spaces.
+#: A blank line: only delimiters, spaces and quoted spaces.
 _BLANK_LINE = re.compile(r'(?:[,;|\s]|(?<!")"\s*"(?!"))*')
 #: Excel's way to name the delimiter.
 _SEP_LINE = re.compile(r'"?sep=(.?)"?(?:\1|\s)*', re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
-#: Digits that could be a phone number, whatever people put between them.
+#: Digits that could be a phone number, with any separators between them.
 _NUMBER = re.compile(r"\d(?:(?:[^\w,;|]|_){0,3}\d){6,}")
-#: A line of a quoted cell that has as many delimiters as a row looks like one from this many digits on; a postcode has
-#: fewer.
+#: A line of a quoted cell that has as many delimiters as a row looks like a row if it has this many digits. A postcode
+#: has fewer.
 _DIGITS_OF_A_NUMBER = 7
 
 
@@ -36,7 +36,7 @@ class StructureError(ValueError):
     """
     A file cannot be read as rows of cells.
 
-    :param line: Where, counted from 1.
+    :param line: Line number, counted from 1.
     :param problem: What is wrong and how to fix it, without any text of the file.
     """
 
@@ -48,13 +48,13 @@ class StructureError(ValueError):
 
 def read_rows(lines: Iterable[str], *, undecodable: str, is_tsv: bool = False) -> Iterator[tuple[int, list[str] | str]]:
     """
-    Read the header and the rows, each with the line where it begins; blank rows are passed over.
+    Read the header and the rows, each with the number of its first line; skip blank rows.
 
     :param lines: Lines with their ends.
-    :param undecodable: What to say of a row that holds :data:`UNDECODABLE`.
+    :param undecodable: The problem reported for a row that contains :data:`UNDECODABLE`.
     :param is_tsv: Prefer tabs as delimiters.
     :return: Cells, or why the row cannot be read.
-    :raises StructureError: a quote is not closed or stands where none may, or the delimiter cannot be told.
+    :raises StructureError: a quote is not closed or is misplaced, or the delimiter is ambiguous.
     """
     numbered = enumerate(lines, start=1)
     found = _find_header(numbered, is_tsv=is_tsv)
@@ -86,20 +86,20 @@ def read_rows(lines: Iterable[str], *, undecodable: str, is_tsv: bool = False) -
 
 
 class _OneLineReader:
-    """Splits rows of one line with the ``csv`` module, where that is as strict as we are."""
+    """Splits rows of one line with the ``csv`` module, in the cases in which it is strict enough."""
 
     def __init__(self, delimiter: str) -> None:
         self._text: str | None = None
         self._reader = csv.reader(self, delimiter=delimiter, strict=True)
 
     def split(self, text: str) -> list[str] | None:
-        """Cells; ``None`` if the row has another line, holds a quote or is wrong."""
+        """Return the cells; ``None`` if the row spans lines, contains a quote or is malformed."""
         self._text = text
         try:
             cells = next(self._reader)
         except csv.Error:
             return None
-        # A quote where none may stand is kept in the cell.
+        # The csv module keeps a misplaced quote in the cell.
         return None if '"' in "".join(cells) else cells
 
     def __iter__(self) -> Iterator[str]:
@@ -113,10 +113,10 @@ class _OneLineReader:
 
 
 def _find_header(numbered: Iterator[tuple[int, str]], *, is_tsv: bool) -> tuple[int, str, str] | None:
-    """Where the header begins, its text, and the delimiter; ``None`` if there are blank lines only."""
+    """Return the header's first line number, its text, and the delimiter; ``None`` if all lines are blank."""
     named = None
     for line, text in numbered:
-        # Programs that write this mark do so in front of blank lines too, and twice where two of them were at work.
+        # Byte order marks may also precede blank lines, and two programs may write two of them.
         text = text.lstrip("\ufeff")
         if _BLANK_LINE.fullmatch(text):
             continue
@@ -138,7 +138,7 @@ def _delimiter_of(line: int, header: str, *, is_tsv: bool) -> str:
     most = max(map(unquoted.count, _DELIMITERS))
     if not most:
         return "|" if "|" in unquoted else ","
-    # Spreadsheets of some countries separate by semicolons.
+    # In some countries, spreadsheets use semicolons.
     first, *others = [delimiter for delimiter in _DELIMITERS if unquoted.count(delimiter) == most]
     if others:
         raise StructureError(
@@ -148,7 +148,7 @@ def _delimiter_of(line: int, header: str, *, is_tsv: bool) -> str:
 
 
 def _whole_row(text: str, numbered: Iterator[tuple[int, str]]) -> str:
-    """Add the lines that a row goes on in: within a quoted cell the number of quotes so far is odd."""
+    """Add the lines on which a row continues: inside a quoted cell, the number of quotes so far is odd."""
     is_open = text.count('"') % 2
     parts, length = [text], len(text)
     while is_open and length <= MAX_ROW:
@@ -165,7 +165,7 @@ def _split(line: int, text: str, delimiter: str, *, columns: int) -> list[str]:
     """
     Split a row that has quotes into its cells.
 
-    :param columns: How many the file has; 0 while that is unknown.
+    :param columns: The number of columns of the file; 0 while it is unknown.
     """
     text = text.rstrip("\r\n")
     cells = []
@@ -181,8 +181,8 @@ def _split(line: int, text: str, delimiter: str, *, columns: int) -> list[str]:
             if '"' in cell:
                 raise StructureError(
                     _line_at(line, text, text.index('"', start)),
-                    "a quote stands inside a cell that does not begin with one; "
-                    "put the whole cell into quotes and double the quote",
+                    "a quote is inside a cell that does not begin with one; "
+                    "put the cell into quotes and double the quote",
                 )
         cells.append(cell)
         if end == len(text):
@@ -191,7 +191,7 @@ def _split(line: int, text: str, delimiter: str, *, columns: int) -> list[str]:
 
 
 def _quoted(line: int, text: str, start: int, delimiter: str) -> tuple[str, int]:
-    """A quoted cell and where it ends."""
+    """Return a quoted cell and the position of its end."""
     match = _QUOTED.match(text, start)
     if match is None:
         raise StructureError(
@@ -202,8 +202,8 @@ def _quoted(line: int, text: str, start: int, delimiter: str) -> tuple[str, int]
         closed = _line_at(line, text, end)
         raise StructureError(
             _line_at(line, text, start),
-            f"a quote opens a cell, and text stands behind the quote that closes it on line {closed}; "
-            "close the quote that was forgotten, or double a quote that belongs to the text",
+            f"a quote opens a cell, and text follows the quote that closes it on line {closed}; "
+            "add the missing quote, or double a quote that belongs to the text",
         )
     return match[1].replace('""', '"'), end
 
@@ -212,15 +212,15 @@ def _refuse_swallowed_rows(line: int, text: str, start: int, cell: str, delimite
     """
     Refuse a quoted cell of several lines if one of them could be a row of its own.
 
-    A name or a note may have several lines. So has the cell that a forgotten quote opens and some quote rows later
-    closes; whoever stands in it would not be called, and their numbers would be spoken as somebody's name.
+    A name or a note may have several lines. But an unclosed quote also opens such a cell, which ends at some quote rows
+    later: the contacts in it would not be called, and their numbers would be spoken as somebody's name.
     """
     lines = [part for part in _LINE_END.split(cell) if part.strip()]
     if len(lines) > 1 and any(_could_be_row(part, delimiter, columns) for part in lines):
         raise StructureError(
             _line_at(line, text, start),
-            "a quote opens a cell that goes on over lines which could be rows of their own; "
-            "close the quote, or take the line breaks out of the cell",
+            "a quote opens a cell that contains lines which could be rows of their own; "
+            "close the quote, or remove the line breaks from the cell",
         )
 
 

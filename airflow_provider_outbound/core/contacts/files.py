@@ -1,4 +1,4 @@
-"""Contacts of files: CSV, JSON Lines and Parquet; one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``."""
+"""Contacts in files: CSV, JSON Lines and Parquet; one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_outbound.exceptions import ContactsNotFoundError, Outbound
 _SUFFIXES = ".csv, .tsv, .jsonl, .ndjson (each perhaps with .gz), .parquet"
 _PATTERN = re.compile(r"[*?[]")
 _DAMAGES: Mapping[type[Exception], str] = {
-    EOFError: "it ends too early; it was not written or copied whole",
+    EOFError: "it ends too early; write or copy it again",
     BadGzipFile: "it is damaged",
     zlib.error: "it is damaged",
 }
@@ -46,15 +46,15 @@ def from_path(
     label: str = "contacts_path",
 ) -> ContactSource:
     """
-    Read a file, all files of a folder and the folders in it, or all that match a pattern.
+    Read a file, all files of a folder and its subfolders, or all that match a pattern.
 
-    :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` behind it, or ``.parquet``. In
-        folders, names that begin with ``_`` or ``.`` are passed over, as writers of partitioned data mean it. A folder
-        without data files and a pattern that no file matches hold no contacts;
+    :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` appended, or ``.parquet``. In
+        folders, names that begin with ``_`` or ``.`` are skipped, as is usual for partitioned data. A folder without
+        data files and a pattern that no file matches hold no contacts;
         :func:`~airflow_provider_outbound.core.contacts.read_excluded` refuses them.
     :param columns: See :class:`ContactSource`.
-    :param encoding: Of text, e.g. ``gb18030``; the default also drops the mark that spreadsheets put in front.
-    :param label: How errors call it: the argument's name.
+    :param encoding: Encoding of text files, e.g. ``gb18030``; the default also drops a byte order mark.
+    :param label: The argument's name, for errors.
     :raises OutboundBotContactsError: there is no such file, it has another suffix, or there is no such encoding.
     """
     return from_paths([path], columns=columns, encoding=encoding, default_region=default_region, label=label)
@@ -81,7 +81,7 @@ def from_paths(
 
 
 def _files(path: Any, label: str) -> list[PathLike]:
-    """The files that a path means, in an order that stays."""
+    """Return the files that a path stands for, in a stable order."""
     try:
         if not hasattr(path, "is_dir") or path.is_file():
             return [path]
@@ -95,7 +95,7 @@ def _files(path: Any, label: str) -> list[PathLike]:
                 base = base.parent
             found = base.glob("/".join(names))
         else:
-            # Opening it says what is wrong with it.
+            # Opening it will raise the right error.
             return [path]
         above = len(str(base).rstrip("/"))
         files = [
@@ -113,7 +113,7 @@ def _everything_in(folder: Any) -> Iterator[Any]:
     if not isinstance(folder, Path):
         yield from folder.rglob("*")
         return
-    # pathlib passes over folders that may not be read, and whoever is listed in them.
+    # pathlib would silently skip unreadable folders, and the people listed in them.
     for inner, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(("_", "."))]
         yield from (Path(inner, name) for name in names)
@@ -124,7 +124,7 @@ def _raise(error: OSError) -> None:
 
 
 def _is_broken_link(file: Any) -> bool:
-    """Whether it is a file that is gone: it counts as one, so that opening it says so."""
+    """Whether it links to a file that does not exist. It counts as a file, so that opening it raises an error."""
     return isinstance(file, Path) and file.is_symlink() and not file.exists()
 
 
@@ -138,7 +138,7 @@ def _file(path: PathLike, encoding: str, label: str) -> _File:
         return _ParquetFile(path, label)
     raise OutboundBotContactsError(
         f"{label}: {redact(path.name)!r} has none of the suffixes {_SUFFIXES}; "
-        "of a folder with other files name those that are meant: 'folder/*.csv'"
+        "if the folder has other files too, give a pattern such as 'folder/*.csv'"
     )
 
 
@@ -176,7 +176,7 @@ class _File:
 
     def absence(self) -> OutboundBotContactsError:
         return OutboundBotContactsError(
-            f"{self.label}: {redact(str(self._path))} is empty; a list of nobody is a CSV file that has a header"
+            f"{self.label}: {redact(str(self._path))} is empty; to list nobody, give a CSV file with only a header"
         )
 
     def _rows(self, raw: IO[bytes]) -> Iterator[tuple[int, Any]]:
@@ -223,7 +223,7 @@ class _CsvFile(_TextFile):
 
 
 def _without_empty_end(cells: list[str], *, least: int) -> list[str]:
-    """Without the surplus cells that spreadsheets write for columns which are empty."""
+    """Remove the surplus cells that spreadsheets write for empty columns."""
     while len(cells) > least and not cells[-1].strip():
         cells.pop()
     return cells
@@ -249,7 +249,7 @@ class _JsonLinesFile(_TextFile):
                 refuse_other_json(line, text)
                 is_first = False
             if text.startswith("{") and not text.endswith("}") and not whole.endswith(("\n", "\r")):
-                # Its writer died, or its copy was broken off: nobody knows what is missing behind it.
+                # Its writer died, or its copy was interrupted: an unknown number of contacts is missing.
                 raise StructureError(line, "the file is cut off in the middle of an object; write or copy it again")
             if UNDECODABLE in text:
                 yield line, Reject(row=0, number="", reason=self._undecodable)
@@ -270,7 +270,7 @@ class _ParquetFile(_File):
                 f'{self.label}: Parquet needs pyarrow; run: pip install "airflow-provider-outbound[parquet]"'
             ) from None
         try:
-            # Read ahead it would hold whole row groups, which writers make as large as they like.
+            # Buffering ahead would hold complete row groups, whose size has no limit.
             with parquet.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20) as file:
                 schema = file.schema_arrow
                 yield 0, Header(tuple(schema.names), {field.name: str(field.type) for field in schema})

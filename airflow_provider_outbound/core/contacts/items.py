@@ -1,4 +1,4 @@
-"""Contacts of a list, an iterator, or a frame of pandas, Polars, PyArrow and others."""
+"""Contacts in a list, an iterator, or a frame of pandas, Polars, PyArrow and others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_outbound.core.contacts.cells import narrow_float, no_numbe
 from airflow_provider_outbound.core.contacts.source import ContactSource, Header, refuse_twins
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
-#: Rows of a frame turned into Python values at a time.
+#: Rows of a frame converted to Python values at a time.
 _BUFFER = 1000
 
 
@@ -23,9 +23,9 @@ def from_items(
     """
     Read dictionaries or plain numbers, or the rows of a frame.
 
-    :param items: A list, an iterator (read once), or an eager frame that narwhals knows.
+    :param items: A list, an iterator (read once), or an eager frame that narwhals supports.
     :param columns: See :class:`ContactSource`.
-    :param label: How errors call it: the argument's name.
+    :param label: The argument's name, for errors.
     :raises OutboundBotContactsError: it is none of these.
     """
     if _is_lazy(items):
@@ -35,11 +35,11 @@ def from_items(
     if narrow := narrow_float(str(getattr(items, "dtype", getattr(items, "type", "")))):
         raise OutboundBotContactsError(f"{label}: {no_number(narrow)}. Nobody was called")
     if hasattr(items, "to_pylist"):
-        # A column of Arrow gives its own kind of values else.
+        # Otherwise an Arrow column returns its own types of values.
         items = items.to_pylist()
     if isinstance(items, str | bytes | bytearray | memoryview | Mapping) or not isinstance(items, Iterable):
         raise OutboundBotContactsError(
-            f"{label}: a list of dictionaries or numbers, or a frame, is needed, not {type(items).__name__}; "
+            f"{label}: {type(items).__name__} is not a list of dictionaries or numbers, or a frame; "
             f"pass a task's .output, or {label}_path for a file"
         )
     return ContactSource([_Items(items, label)], columns=columns, default_region=default_region)
@@ -68,13 +68,13 @@ class _Frame:
             raise OutboundBotContactsError(
                 f'{label}: a {_kind(frame)} needs narwhals; run: pip install "airflow-provider-outbound[frames]"'
             ) from None
-        # Told here, since libraries differ in what they do about it.
+        # Checked here, because libraries handle it differently.
         refuse_twins(_names(frame), label)
         try:
             self._frame = narwhals.from_native(frame, eager_only=True)
         except TypeError:
             raise OutboundBotContactsError(
-                f"{label}: {_kind(frame)} is no frame that can be read; pass one of pandas, Polars or PyArrow"
+                f"{label}: {_kind(frame)} is not a supported frame; pass one of pandas, Polars or PyArrow"
             ) from None
         self.label = label
 
@@ -85,7 +85,7 @@ class _Frame:
 
 
 def _is_frame(items: Any) -> bool:
-    """Whether it has columns and exchanges them as frames do; a column alone (a series) is a list of numbers."""
+    """Whether it has columns and exports them as frames do; a single column (a series) is a list of numbers."""
     has_columns = hasattr(items, "columns") or hasattr(items, "column_names")
     return has_columns and any(
         hasattr(items, name) for name in ("__dataframe__", "__arrow_c_stream__", "__narwhals_dataframe__")
@@ -93,7 +93,7 @@ def _is_frame(items: Any) -> bool:
 
 
 def _names(frame: Any) -> list[str]:
-    # What Arrow calls columns are their values.
+    # In Arrow, ``columns`` holds their values.
     return [*map(str, frame.column_names if hasattr(frame, "column_names") else frame.columns)]
 
 

@@ -1,4 +1,4 @@
-"""JSON Lines, read strictly: one object on each line, no key twice in it."""
+"""JSON Lines, read strictly: one object on each line, without duplicate keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_outbound.core.contacts.delimited import StructureError
 
-#: Blanks of JSON, and the mark of byte order that some programs write.
+#: JSON's whitespace, and the byte order mark that some programs write.
 JSON_SPACES = " \t\r\n\ufeff"
 
 
@@ -27,7 +27,7 @@ def read_object(text: str) -> dict[str, Any]:
     """
     Read one line.
 
-    :raises ValueError: it is not an object, or not understood; the message holds nothing of it.
+    :raises ValueError: it is not an object, or is ambiguous; the message quotes nothing of it.
     """
     try:
         value = _DECODER.decode(text)
@@ -47,14 +47,14 @@ class _UnclearError(ValueError):
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _UnclearError("has a key twice in one object; which of the values is meant is not clear")
+        raise _UnclearError("has a key twice in one object, so its value is ambiguous")
     return value
 
 
 def _constant(name: str) -> None:
-    # Programs write NaN for a value that is missing.
+    # Programs write NaN for a missing value.
     if name != "NaN":
-        raise _UnclearError(f"holds {name}, which is not a value of JSON")
+        raise _UnclearError(f"holds {name}, which is not a JSON value")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

@@ -1,4 +1,4 @@
-"""Rows made into contacts: which column holds what, the number normalised, the rest cleaned."""
+"""Turn rows into contacts: match the columns, normalise the number, and clean the rest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import holds_number, looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
-#: Column names understood without being told, compared without case, spaces, hyphens and underscores.
+#: Column names that are recognised, ignoring case, spaces, hyphens and underscores.
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "phone": (
         *("phone", "phonenumber", "mobile", "mobilenumber", "mobilephone", "telephone", "tel"),
@@ -38,26 +38,26 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 _UNRENDERED = (
-    "its number is a template that was not rendered: Airflow renders what the DAG file says, not what a task, a file or"
-    " a query gives"
+    "its number is a template that was not rendered: Airflow renders values in the DAG file, not those from a task, a"
+    " file or a query"
 )
 
-#: What columns are called that hold numbers, though not under one of the names above.
+#: Words in the names of columns that hold numbers, beyond the names above.
 _PHONE_WORDS = re.compile("phone|mobile|tel|手机|电话|号码", re.IGNORECASE)
 
-#: Longest reference id: it is a key in the ledger.
+#: Maximum length of a reference id, which is a key in the ledger.
 MAX_REFERENCE_LENGTH = 128
 
 
 @attrs.frozen(kw_only=True)
 class Reject:
     """
-    A row that is no contact.
+    A row that is not a contact.
 
     :param row: 1 is the first contact of its list or file.
-    :param number: What stood where the number belongs, masked.
-    :param reason: Why, in words without any digit of the number.
-    :param file: Its file's name.
+    :param number: The content of the phone column, masked.
+    :param reason: Why, without any digit of the number.
+    :param file: Name of its file.
     :param line: The line of its text file where it begins.
     """
 
@@ -76,10 +76,10 @@ class Reject:
 @attrs.frozen
 class Header:
     """
-    The columns that all rows behind it have.
+    The columns of all following rows.
 
-    :param types: Of columns whose type is known: what its library calls it, such as ``float32``. Values may not show
-        it: a column of float32 gives Python's own floats.
+    :param types: The known types of columns by their library's names, such as ``float32``. The values may not show
+        them: a column of float32 returns Python floats.
     """
 
     names: tuple[str, ...]
@@ -88,11 +88,11 @@ class Header:
 
 class Rows(Protocol):
     """
-    Numbered rows: a dictionary each, or a plain number, or what is wrong with it; perhaps a :class:`Header` first.
+    Numbered rows: each a dictionary, a plain number, or a :class:`Reject`; a :class:`Header` may come first.
 
-    ``label`` is what errors call it, ``name`` its file's; ``is_repeatable`` says whether it can be read twice.
-    Two attributes are those of files: ``has_lines`` says that its numbers are lines of text, not rows, and
-    ``absence()`` gives the error for a list that must be there and has not even a header.
+    ``label`` is its name in errors, and ``name`` that of its file; ``is_repeatable`` says whether it can be read twice.
+    Files have two more attributes: ``has_lines`` says that the rows are numbered by lines of text, and ``absence()``
+    returns the error for a required list that does not even have a header.
     """
 
     label: str
@@ -104,13 +104,13 @@ class Rows(Protocol):
 
 class ContactSource:
     """
-    Contacts of lists or files, read anew by each iteration.
+    Contacts of lists or files; each iteration reads them anew.
 
-    :param parts: Where the rows come from, one part after the other.
-    :param columns: Source column by what it holds: ``{"phone": "Mobile No."}``; for the others :data:`COLUMN_NAMES`.
-        Columns that hold none of these become extras.
+    :param parts: The sources of the rows, one after the other.
+    :param columns: Source column by contact field: ``{"phone": "Mobile No."}``; :data:`COLUMN_NAMES` for other fields.
+        All other columns become extras.
     :param default_region: ISO 3166 country of numbers written without a country code.
-    :raises OutboundBotContactsError: ``columns`` names something a contact has not.
+    :raises OutboundBotContactsError: ``columns`` names a field that contacts do not have.
     """
 
     def __init__(
@@ -121,18 +121,18 @@ class ContactSource:
         self._optional_columns: dict[str, str] = {}
         self._columns_argument = "columns"
         self.default_region = _checked_region(default_region)
-        #: What :meth:`is_empty` took out of a source that can be read only once.
+        #: The iterator that :meth:`is_empty` started on a source that can be read only once.
         self._begun: Iterator[Contact | Reject] | None = None
 
     def be_exclusions(
         self, *, columns: Mapping[str, str] | None = None, exclude_columns: Mapping[str, str] | None = None
     ) -> None:
         """
-        Find the columns as those of a list that belongs to another one, and is told apart by name in errors.
+        Match the columns as those of an exclusion list, with its own argument names in errors.
 
-        :param columns: Those of the other list; they hold where they exist.
-        :param exclude_columns: This list's own; they must exist.
-        :raises OutboundBotContactsError: one of them names something a contact has not.
+        :param columns: Columns of the contacts; used where they exist.
+        :param exclude_columns: Columns of this list; they must exist.
+        :raises OutboundBotContactsError: one of them names a field that contacts do not have.
         """
         self._optional_columns = _checked_columns(columns, "columns")
         self._columns = _checked_columns(exclude_columns, "exclude_columns")
@@ -140,16 +140,16 @@ class ContactSource:
 
     @property
     def names_phone_column(self) -> bool:
-        """Whether the author said of this very list which column holds the phone number."""
+        """Whether the author named the phone column of this list."""
         return "phone" in self._columns
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a second iteration gives the same contacts."""
+        """Whether a second iteration returns the same contacts."""
         return all(part.is_repeatable for part in self._parts)
 
     def is_empty(self) -> bool:
-        """Whether there is no row at all; the first one is not lost by asking."""
+        """Whether there is no row; the first one is not lost by this check."""
         if self.is_repeatable:
             with closing(self._read()) as contacts:
                 return next(contacts, None) is None
@@ -164,7 +164,7 @@ class ContactSource:
 
     def read_present(self) -> Iterator[Contact | Reject]:
         """
-        Read a list that must be there: each of its files has at least a header.
+        Read a list that must exist: each of its files must have at least a header.
 
         :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
         :raises OutboundBotContactsError: a file is empty.
@@ -179,18 +179,18 @@ class ContactSource:
         plans: dict[tuple[Any, ...], _Plan] = {}
         types: Mapping[str, str] = {}
         for row, line, raw in _numbered(part, must_be_present=must_be_present):
-            # Nearly all are dictionaries; whether something is another Mapping takes ten times as long to find out.
+            # Nearly all are dictionaries; the check for other mappings takes ten times as long.
             if isinstance(raw, (dict, Mapping)):
                 keys = tuple(raw)
                 plan = plans.get(keys)
                 if plan is None:
-                    # Rows of a list may have different keys, and endlessly many if these are data.
+                    # Rows of a list may have different keys, and any number of them if keys are data.
                     plans = {} if len(plans) >= 100 else plans
                     names = tuple(map(_column_name, keys))
                     plan = plans[keys] = _Plan.of(names, self._fields(names), types)
                 yield self._contact(part.name, row, line, [*raw.values()], plan)
             elif isinstance(raw, Header):
-                # Checked even if no row follows: a lone contact must not be taken for a header.
+                # Checked even if no row follows: a single contact must not be read as a header.
                 where = f"{part.label}: {part.name}" if part.name else part.label
                 refuse_twins(raw.names, where)
                 fields, types = self._fields(raw.names), raw.types
@@ -207,7 +207,7 @@ class ContactSource:
                 yield Reject(row=row, number="", reason=reason, file=part.name, line=line)
 
     def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Which column holds what."""
+        """Map contact fields to columns."""
         refuse_twins(names)
         optional = {field: name for field, name in self._optional_columns.items() if name in names}
         columns = optional | self._columns
@@ -220,7 +220,7 @@ class ContactSource:
             if len(found) > 1:
                 raise OutboundBotContactsError(
                     f"{self._columns_argument}: {found[0]!r} and {found[1]!r} both look like the {field}; "
-                    f"say which: {self._columns_argument}={{'{field}': {found[0]!r}}}"
+                    f"choose one: {self._columns_argument}={{'{field}': {found[0]!r}}}"
                 )
             if found:
                 fields[field] = found[0]
@@ -243,13 +243,13 @@ class ContactSource:
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(
             f"{label}: {wanted} among {', '.join(map(redact, names))}; "
-            f"name the one that is meant: {self._columns_argument}={{'phone': 'NAME OF THE COLUMN'}}"
+            f"name the right one: {self._columns_argument}={{'phone': 'NAME OF THE COLUMN'}}"
         )
 
     def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
         number = None if plan.phone is None else values[plan.phone]
         if isinstance(number, str) and "{" in number and ("{{" in number or "{%" in number):
-            # Masked, it would say nothing.
+            # Masked, it would show nothing useful.
             return Reject(row=row, number="", reason=_UNRENDERED)
         try:
             return Contact(
@@ -272,7 +272,7 @@ class ContactSource:
 
 
 def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int | None, Any]]:
-    """Rows with their number and, in a text file, the line where they begin."""
+    """Yield rows with their number and, in a text file, their first line."""
     has_lines = getattr(part, "has_lines", False)
     row = 0
     is_absent = True
@@ -287,10 +287,10 @@ def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int |
 
 def refuse_twins(names: Sequence[str], where: str = "") -> None:
     """
-    Refuse names of columns that are the same, or differ in blanks only: one of them would be lost.
+    Refuse column names that are equal, or differ only in spaces: one of them would be lost.
 
-    :param where: How the error begins.
-    :raises OutboundBotContactsError: names them.
+    :param where: The beginning of the error.
+    :raises OutboundBotContactsError: two names are equal.
     """
     met: dict[str, str] = {}
     for name in names:
@@ -299,7 +299,7 @@ def refuse_twins(names: Sequence[str], where: str = "") -> None:
             twins = sorted({met[plain], name})
             what = f"column {redact(name)!r} appears twice"
             if len(twins) > 1:
-                what = f"columns {redact(twins[0])!r} and {redact(twins[1])!r} differ only in blanks"
+                what = f"columns {redact(twins[0])!r} and {redact(twins[1])!r} differ only in spaces"
             raise OutboundBotContactsError(f"{where}{': ' if where else ''}{what}; rename one")
         if plain:
             met[plain] = name
@@ -307,24 +307,24 @@ def refuse_twins(names: Sequence[str], where: str = "") -> None:
 
 @attrs.frozen(kw_only=True)
 class _Plan:
-    """Where in a row its values stand: found out once for all rows that have the same columns."""
+    """The positions of a row's values, computed once for all rows that have the same columns."""
 
     phone: int | None = None
     name: int | None = None
     honorific: int | None = None
     role: int | None = None
     reference_id: int | None = None
-    #: All columns as the source calls them.
+    #: All columns under the source's names.
     columns: Sequence[str] = ()
-    #: All other columns: what each is called, cleaned, where it stands, and of which floats it is if these are narrow.
+    #: All other columns: the cleaned name of each, its position, and its float type if that is narrow.
     extras: tuple[tuple[str, int, str | None], ...] = ()
 
     @classmethod
     def of(cls, names: Sequence[str], fields: Mapping[str, str], types: Mapping[str, str]) -> _Plan:
         """
-        Find the places of a row's values.
+        Find the positions of a row's values.
 
-        :param fields: Which column holds what.
+        :param fields: Column by contact field.
         :param types: As in :class:`Header`.
         """
         places = {name: place for place, name in enumerate(names)}
@@ -341,24 +341,24 @@ class _Plan:
         )
 
 
-#: What may stand in a list without a dictionary around it.
+#: Types of a list's item that is a plain number.
 _NUMBERS = (str, Real, Decimal, bytes, bytearray, memoryview)
-#: Of a list's item that is no dictionary.
+#: The plan for such an item.
 _LONE_NUMBER = _Plan(phone=0)
 
 
 def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     """
-    Read numbers that must not be called: those of the phone column, and whatever other cell of a row is a number.
+    Read numbers that must not be called: those of the phone column, and those in other cells.
 
     :return: Numbers in E.164.
-    :raises OutboundBotContactsError: one cannot be read: whoever it means might be called; or a file is empty.
+    :raises OutboundBotContactsError: a number cannot be read, so that its owner might be called; or a file is empty.
     :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
     """
     numbers = set()
     for item in source.read_present():
         if isinstance(item, Reject):
-            raise OutboundBotContactsError(f"{label}: {item}; mend it, else the person it means might be called")
+            raise OutboundBotContactsError(f"{label}: {item}; fix it, or the person it stands for might be called")
         numbers.add(item.phone.e164)
         if not source.names_phone_column:
             numbers.update(_other_numbers(item, source.default_region, label))
@@ -374,7 +374,7 @@ def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterato
             place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
             raise OutboundBotContactsError(
                 f"{label}: {contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} holds more"
-                " than a number; write one number into each cell, else the person it means might be called"
+                " than a number; write one number into each cell, or the person it stands for might be called"
             )
 
 
@@ -392,8 +392,8 @@ def _reference(text: str, default_region: str) -> str | None:
         return None
     if holds_number(text, default_region):
         raise ValueError(
-            "its reference_id holds what could be a phone number, which would then be in logs and results; use an id "
-            "without one, or leave reference_id out: it is then derived from the number"
+            "its reference_id contains what could be a phone number, which logs and results would then show; use an id "
+            "without one, or omit reference_id: it is then derived from the number"
         )
     if len(text) > MAX_REFERENCE_LENGTH:
         raise ValueError(f"its reference_id is longer than {MAX_REFERENCE_LENGTH} characters")
@@ -417,7 +417,7 @@ def _checked_columns(columns: Mapping[str, str] | None, label: str) -> dict[str,
     unknown = set(checked) - set(COLUMN_NAMES)
     if unknown:
         raise OutboundBotContactsError(
-            f"{label}: {min(unknown)!r} is none of {', '.join(COLUMN_NAMES)}; all other columns become extras"
+            f"{label}: {min(unknown)!r} is not one of {', '.join(COLUMN_NAMES)}; all other columns become extras"
         )
     return checked
 
@@ -426,5 +426,5 @@ def _checked_region(region: str) -> str:
     import phonenumbers
 
     if region not in phonenumbers.SUPPORTED_REGIONS:
-        raise OutboundBotContactsError(f"default_region: {region!r} is no country such as 'CN' or 'HK'")
+        raise OutboundBotContactsError(f"default_region: {region!r} is not a country code such as 'CN' or 'HK'")
     return region

@@ -1,4 +1,4 @@
-"""Text of files: what is none is recognised by its first bytes, and bytes that are no text are marked."""
+"""Read files as text: recognise other kinds of files by their first bytes, and mark undecodable bytes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from gzip import GzipFile
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from typing import IO, Any
 
-#: Stands for bytes that cannot be decoded: half a character, which no decoder gives.
+#: Stands for bytes that cannot be decoded: a lone surrogate, which no decoder returns.
 UNDECODABLE = "\udcff"
 _MARK_UNDECODABLE = "airflow_provider_outbound.mark"
 _UTF8 = ("utf-8", "utf-8-sig")
 
-#: Bytes by which a file is recognised, and bytes read at a time.
+#: The number of bytes by which a file is recognised, and the number read at a time.
 _HEAD = 4096
 _BUFFER = 65_536
 _UNPACK = "unpack it"
 _EXPORT = "save the sheet as 'CSV UTF-8'"
 _GZIP = b"\x1f\x8b"
-#: What files begin with that are often given another name, and what to do about it.
+#: First bytes of files that often have a wrong suffix, what such a file is, and the fix.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook of an old Excel or with a password", _EXPORT),
     (_GZIP, "compressed with gzip", "add .gz to its name"),
@@ -37,7 +37,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
 )
 _ZIP = b"PK\x03\x04"
 _MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<table")
-#: Marks of byte order; those of UTF-32 first, for they begin like those of UTF-16.
+#: Byte order marks; those of UTF-32 first, because they begin like those of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -57,7 +57,7 @@ codecs.register_error(_MARK_UNDECODABLE, _mark)
 
 
 class WrongKindError(ValueError):
-    """A file is not text in the encoding that was named; the message says what it is, and how to fix it."""
+    """A file is not text in the given encoding; the message says what it is, and how to fix it."""
 
 
 @contextmanager
@@ -65,12 +65,12 @@ def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool) -> Iterator[TextI
     """
     Open bytes as lines that keep their ends; bytes that cannot be decoded become :data:`UNDECODABLE`.
 
-    :raises WrongKindError: the first bytes are those of something else.
+    :raises WrongKindError: the first bytes are not those of such a text.
     """
     head, plain = _peek(raw)
     if is_gzip:
         if head and not head.startswith(_GZIP):
-            raise WrongKindError(_other_kind(head) or "is not compressed with gzip; take .gz off its name")
+            raise WrongKindError(_other_kind(head) or "is not compressed with gzip; remove .gz from its name")
         head, plain = _peek(GzipFile(fileobj=plain, mode="rb"))
     problem = _other_kind(head) or _other_encoding(head, encoding)
     if problem:
@@ -80,14 +80,14 @@ def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool) -> Iterator[TextI
 
 
 def advice(encoding: str) -> str:
-    """What to do about text that is not in ``encoding``."""
+    """Return the fix for text that is not in ``encoding``."""
     if codecs.lookup(encoding).name in _UTF8:
         return "pass the right one: encoding='gb18030' if Excel wrote it in China, or save it as 'CSV UTF-8'"
-    return "save it as 'CSV UTF-8' and leave encoding out, or ask whoever wrote it for its encoding"
+    return "save it as 'CSV UTF-8' and omit encoding, or ask its author for the encoding"
 
 
 class _Rest(RawIOBase):
-    """A file of which the first bytes were read already."""
+    """A file whose first bytes were read already."""
 
     def __init__(self, head: bytes, file: IO[bytes] | GzipFile) -> None:
         self._head = head
@@ -104,7 +104,7 @@ class _Rest(RawIOBase):
 
 
 def _peek(file: IO[bytes] | GzipFile) -> tuple[bytes, IO[bytes]]:
-    """The first bytes, and the whole; not every file of a store can be set back."""
+    """Return the first bytes, and the complete file; not every file of an object store can seek."""
     head = b""
     while len(head) < _HEAD and (more := file.read(_HEAD - len(head))):
         head += more
@@ -116,7 +116,7 @@ def _other_kind(head: bytes) -> str | None:
         is_workbook = any(name in head for name in (b"[Content_Types].xml", b"xl/", b"opendocument.spreadsheet"))
         return f"is an Excel workbook; {_EXPORT}" if is_workbook else f"is a ZIP archive; {_UNPACK}"
     if head.lstrip().lower().startswith(_MARKUP):
-        return "is HTML or XML; if no error page was saved instead of the file, save the table as 'CSV UTF-8'"
+        return "is HTML or XML; check that it is not an error page, and save the table as 'CSV UTF-8'"
     return next((f"is {kind}; {fix}" for magic, kind, fix in _KINDS if head.startswith(magic)), None)
 
 
@@ -128,18 +128,18 @@ def _other_encoding(head: bytes, encoding: str) -> str | None:
     if not head or (marked and name.startswith(marked)):
         return None
     if guess == "utf-8":
-        return f"is UTF-8 text, not {encoding!r}; leave encoding out"
+        return f"is UTF-8 text, not {encoding!r}; omit encoding"
     if guess is not None and guess != name:
         return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass encoding={guess!r}"
     if guess is None and is_wide:
-        return f"is not in encoding {encoding!r}; leave encoding out if it is UTF-8"
+        return f"is not in encoding {encoding!r}; omit encoding if it is UTF-8"
     if not is_wide and b"\0" in head.splitlines()[0]:
-        return f"is not text, for its first line holds NUL bytes; {_EXPORT}, if it is one"
+        return f"is not text: its first line holds NUL bytes; if it is a workbook, {_EXPORT}"
     return None
 
 
 def _without_mark(head: bytes) -> str | None:
-    """Which of the encodings that have NUL bytes in most characters it is in, judged by where these stand."""
+    """Guess UTF-16 or UTF-32 without a byte order mark, by the positions of NUL bytes."""
     zeros = [head[place::4].count(0) for place in range(4)]
     most = len(head) // 4
     if sum(zeros) * 16 < len(head) or not most:

@@ -1,4 +1,4 @@
-"""What comes after a campaign: acting on each result once, the do-not-call list, and who is called again."""
+"""What follows a campaign: handling each result once, the service's block list, and calling contacts again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Those who asked not to be called, put on the service's block list."""
+"""Puts people who asked not to be called on the service's block list."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
     from airflow_provider_outbound.core.ledger import Ledger
 
-#: Numbers in one request; all of them travel in its URL.
+#: Numbers in one request, which carries all of them in its URL.
 BATCH = 50
 
 
 @attrs.frozen(kw_only=True)
 class BlockListResult:
     """
-    What came of it.
+    The result of :func:`save_block_list`.
 
-    :param saved: Jobs whose numbers were sent to the block list now.
-    :param without_number: Jobs whose number the ledger does not hold, or cannot decrypt: nothing was done for them.
+    :param saved: The number of jobs whose numbers were sent to the block list by this call.
+    :param without_number: The number of jobs whose number the ledger does not have or cannot decrypt: nothing was sent
+        for them.
     """
 
     saved: int
@@ -44,13 +45,13 @@ def save_block_list(
     """
     Put the numbers of a group's ended jobs on the block list of a bot instance.
 
-    What was sent is remembered: a second call sends only those that came since. A number sent twice, because a process
-    died in between, is on the list all the same. If ``only`` is a tag, the API is asked for those it has not told yet.
+    The ledger records what was sent, so a second call sends only the numbers added since. Sending a number twice,
+    because a process died in between, does no harm. If ``only`` is a tag, missing tags are fetched from the API first.
 
-    :param only: Whose, as in :func:`~airflow_provider_outbound.core.results.iter_results`.
-    :param remark: Shown beside the number in the console.
-    :param instance_id: The instance; default: the client's.
-    :raises OutboundBotConfigError: ``only`` is unknown; before anything is sent.
+    :param only: Select jobs, as in :func:`~airflow_provider_outbound.core.results.iter_results`.
+    :param remark: Shown next to the number in the console.
+    :param instance_id: The bot instance; default: the client's.
+    :raises OutboundBotConfigError: ``only`` is unknown; raised before anything is sent.
     """
     from airflow_provider_outbound.core.ledger.follow_ups import BLOCK_LIST
 

@@ -1,4 +1,4 @@
-"""Results of one job group as the contacts of another."""
+"""Uses the results of one job group as the contacts of another."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def from_results(
     open_ledger: Callable[[], AbstractContextManager[Ledger]], job_group_id: str, only: str | None
 ) -> ContactSource:
     """
-    Contacts of a group's ended jobs, with the names, extras and reference ids that they had there.
+    Return the contacts of a group's ended jobs, with the names, extras and reference ids that they had there.
 
-    Whoever is on a block list, by all that the ledger knows, is left out, whatever ``only`` is.
+    Contacts whom the ledger knows to be on a block list are left out, whatever ``only`` is.
 
-    :param open_ledger: Opens the ledger for one reading; it is closed after that.
+    :param open_ledger: Opens the ledger for one read; it is closed after that.
     :param only: As in :func:`~airflow_provider_outbound.core.follow_up.follow_up`.
     """
     return ContactSource([_Results(open_ledger, job_group_id, only)])
@@ -55,7 +55,7 @@ def _contact(row: int, result: JobResult) -> Contact | Reject:
     except ValueError as error:
         reason = str(error) if result.decrypted else "its contact cannot be decrypted; is a key missing in ledger_key?"
         return Reject(row=row, number=mask(result.phone_number or ""), reason=reason)
-    # Others may have assigned jobs under what holds a number; older ledgers keep it.
+    # Other programs may have assigned jobs under ids that contain a number; older ledgers have them unchanged.
     is_number = result.reference_id.startswith(DIGEST) or holds_number(result.reference_id)
     return Contact(
         phone=phone,

@@ -1,8 +1,8 @@
 """
 Rows of a job group that a follow-up has not handled yet.
 
-A follow-up has a name. What it is done with is remembered in the ledger under that name, so that the next task, the
-next try and the next run of the DAG are given the rest only.
+A follow-up has a name. The ledger records under that name which rows were handled, so that the next task, the next try
+and the next run of the DAG get only the rest.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
 
-#: Rows looked up at a time. Few, because a consumer may take a second for each, and they should not be stale by then.
+#: Rows read at a time. Few, because a consumer may take a second for each, and they should not be stale by then.
 PAGE = 100
 MAX_NAME_LENGTH = 128
 
-#: What to ask for when people are to be contacted again: nobody on a block list is among these.
+#: Values of ``only`` that select people to contact again: those on a block list are left out.
 _UNREACHED = {str(Outcome.UNANSWERED), *(str(status) for status in CallStatus if status.is_unanswered)}
 
 
@@ -30,28 +30,29 @@ def follow_up(
     ledger: Ledger, job_group_id: str, name: str, only: str | None = Outcome.UNANSWERED
 ) -> Iterator[JobResult]:
     """
-    Ended jobs of a group that were not handled yet under ``name``, ordered by reference id.
+    Yield the ended jobs of a group that were not handled yet under ``name``, ordered by reference id.
 
-    A row counts as handled once the consumer comes back for the next one: handle each inside the loop, and do not
-    gather rows to handle them after it. What a consumer was busy with when it failed or was killed is given again, so
-    each row comes at least once, and its ``reference_id`` (with the name) is the key by which to make that once.
+    A row counts as handled once the consumer asks for the next one: handle each row inside the loop, and do not collect
+    rows to handle them afterwards. The row that a consumer was handling when it failed or was killed is yielded again.
+    So each row is yielded at least once; use its ``reference_id`` (with the name) as the key for exactly once.
 
-    A job that completes again later is not given again: somebody who was sent a text message does not get another
-    one. Two that iterate under one name at the same time may be given the same rows.
+    A job that completes again later is not yielded again: somebody who was sent a text message does not get another
+    one. Two consumers that use the same name at the same time may get the same rows.
 
     :param job_group_id: The group.
-    :param name: Name of the follow-up, yours to choose: ``text-message``.
-    :param only: As in :func:`~airflow_provider_outbound.core.results.iter_results`; ``None`` for all that ended. Of
-        ``unanswered`` (and NoAnswer, Busy, NotConnected, PoweredOff) those are left out of whom the ledger knows, by
-        this or another group, that they are or were on a block list; ``outbound ledger allow`` takes that back.
-    :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; at once, before anything is read.
-    :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
+    :param name: Name of the follow-up, of your choice, e.g. ``text-message``.
+    :param only: As in :func:`~airflow_provider_outbound.core.results.iter_results`; ``None`` for all ended jobs. With
+        ``unanswered`` (and NoAnswer, Busy, NotConnected, PoweredOff), contacts known from any group to be, or to have
+        been, on a block list are skipped; ``outbound ledger allow`` reverses that.
+    :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used. Raised by the call itself, before anything is
+        read.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged. Raised by the call itself.
     """
     from airflow_provider_outbound.core.ledger.follow_ups import OWN_NAMES
 
     if not name or len(name) > MAX_NAME_LENGTH or name.startswith(OWN_NAMES):
         raise OutboundBotConfigError(
-            f"name {name!r} of the follow-up: give one of 1 to {MAX_NAME_LENGTH} characters that does not begin with"
+            f"name {name!r} of the follow-up: give a name of 1 to {MAX_NAME_LENGTH} characters that does not begin with"
             f" {OWN_NAMES!r}"
         )
     return _handed(ledger, name, unhandled(ledger, job_group_id, name, only))
@@ -65,9 +66,9 @@ def _handed(ledger: Ledger, name: str, rows: Iterator[JobResult]) -> Iterator[Jo
 
 def unhandled(ledger: Ledger, job_group_id: str, name: str, only: str | None) -> Iterator[JobResult]:
     """
-    The rows of :func:`follow_up`, without remembering anything.
+    Return the rows of :func:`follow_up` without recording anything.
 
-    :raises OutboundBotConfigError: ``only`` is unknown; at once.
+    :raises OutboundBotConfigError: ``only`` is unknown. Raised by the call itself.
     """
     pages = ended_jobs(ledger, job_group_id, only)
     return (row for page in pages for row in ledger.follow_ups.unhandled(name, job_group_id, page))
@@ -77,11 +78,11 @@ def ended_jobs(
     ledger: Ledger, job_group_id: str, only: str | None, *, to_call: bool = False
 ) -> Iterator[list[JobResult]]:
     """
-    Ended jobs of a group, some at a time; of those to be contacted again, whoever may be.
+    Return the ended jobs of a group in pages, without people on a block list if they are to be contacted again.
 
-    :param to_call: Whether they are to be called, whatever ``only`` is.
-    :raises OutboundBotConfigError: ``only`` is unknown; at once.
-    :raises LedgerError: the ledger does not know the group, or its rows were purged; at once.
+    :param to_call: Leave out people on a block list whatever ``only`` is, because the jobs are to be called.
+    :raises OutboundBotConfigError: ``only`` is unknown. Raised by the call itself.
+    :raises LedgerError: the ledger does not know the group, or its rows were purged. Raised by the call itself.
     """
     results = (result for result in iter_results(ledger, job_group_id, only) if result.has_ended)
     pages = iter(lambda: list(islice(results, PAGE)), [])

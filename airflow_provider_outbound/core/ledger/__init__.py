@@ -1,7 +1,7 @@
 """
-The ledger: who was sent to which job group, and what came of it.
+The ledger: who was assigned to which job group, and the results.
 
-Importing this package loads SQLAlchemy, so code that a DAG parses imports it inside the function that opens a ledger.
+Importing this package loads SQLAlchemy. Code that is loaded when a DAG is parsed imports it inside functions.
 """
 
 from __future__ import annotations

@@ -29,13 +29,13 @@ class Assignments:
         self, key: TaskKey, job_group_id: str, *, owner: str, lease_seconds: float, settle_seconds: float
     ) -> Assignment:
         """
-        Take the lease of a task's assignment, new or left by an earlier try.
+        Take the lease of a task's assignment, which is new or was opened by an earlier try.
 
-        :param owner: Name of this process, unique.
-        :param lease_seconds: How long the lease lives unless it is renewed.
+        :param owner: Unique name of this process.
+        :param lease_seconds: How long the lease lasts unless it is renewed.
         :param settle_seconds: How long after a request its jobs may still appear in listings.
-        :raises LeaseHeldError: another owner's lease lives.
-        :raises JobGroupPurgedError: the group's rows were purged: who was called by it is not known any more.
+        :raises LeaseHeldError: another owner holds the lease.
+        :raises JobGroupPurgedError: the group's rows were purged, so who was called is unknown.
         """
         table = schema.assignments
         assignment_id = key.assignment_id(job_group_id)
@@ -87,7 +87,7 @@ class Assignments:
         )
 
     def note_strategy(self, assignment: Assignment, strategy_json: str) -> None:
-        """Remember when jobs are dialled that have a strategy of their own: the API reports the group's alone."""
+        """Store the strategy of an assignment whose jobs have their own: the API only reports the group's strategy."""
         table = schema.assignments
         with self._database.write() as connection:
             connection.execute(
@@ -95,7 +95,7 @@ class Assignments:
             )
 
     def strategies(self, job_group_id: str) -> list[str]:
-        """StrategyJson of the assignments to a group that have one of their own."""
+        """StrategyJson of the assignments to a group that have their own."""
         table = schema.assignments.c
         with self._database.read() as connection:
             return list(
@@ -108,9 +108,9 @@ class Assignments:
 
     def renew(self, assignment: Assignment, lease_seconds: float) -> None:
         """
-        Lengthen the lease, from now on.
+        Extend the lease, counted from now.
 
-        :raises LeaseLostError: another process took it, or it ended.
+        :raises LeaseLostError: another process took it, or it expired.
         """
         table = schema.assignments
         with self._database.write() as connection:
@@ -123,10 +123,10 @@ class Assignments:
 
     def check_lease(self, connection: Connection, assignment: Assignment) -> Any:
         """
-        Hold the lease for the caller's transaction.
+        Check the lease, and lock it until the caller's transaction ends.
 
         :return: The database's time.
-        :raises LeaseLostError: another process took it, or it ended.
+        :raises LeaseLostError: another process took it, or it expired.
         """
         table = schema.assignments
         row = connection.execute(
@@ -137,22 +137,22 @@ class Assignments:
         now = self._database.time(connection)
         if row.owner != assignment.owner or row.state != OPEN or row.lease_until <= now:
             raise LeaseLostError(
-                f"job group {assignment.job_group_id}: the lease of this assignment ended or went to another process"
+                f"job group {assignment.job_group_id}: the lease of this assignment expired or another process took it"
             )
         return now
 
     def close(self, assignment: Assignment, count: int) -> None:
         """
-        Finish an assignment: from now on its jobs are complete in number.
+        Finish an assignment: no more of its jobs will be added.
 
-        :param count: Jobs that it has in the group.
+        :param count: The number of its jobs in the group.
         :raises LeaseLostError: another process owns it.
         """
         self.end(assignment, state=CLOSED, sealed_count=count)
 
     def abandon(self, assignment: Assignment) -> None:
         """
-        Give an assignment up, with whatever is in doubt left in doubt; nobody waits for more of it.
+        Abandon an assignment. What is in doubt stays in doubt, and no task waits for more of its jobs.
 
         :raises LeaseLostError: another process owns it.
         """

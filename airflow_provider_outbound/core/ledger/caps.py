@@ -1,4 +1,4 @@
-"""How often people were called, counted over all job groups of the ledger."""
+"""The number of calls per person, over all job groups of the ledger."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CALLS = case((_NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
 
 def count_calls(connection: Connection, phone_keys: Sequence[str], since: datetime) -> Counter[str]:
     """
-    Calls by phone key: those that jobs are known to have made, and one of each job that has yet to make its first.
+    Count calls by phone key: the known calls of each job, or one for a job without a known call.
 
-    :param since: Jobs that ended, or were sent, before do not count.
+    :param since: Jobs that ended or were sent earlier do not count.
     """
     calls: Counter[str] = Counter()
     for part in chunks(phone_keys):

@@ -1,8 +1,8 @@
 """
-What keeps people's data unreadable in the ledger: encryption, and identities that do not tell the number.
+Protection of personal data in the ledger: encryption, and identities that do not reveal the number.
 
-Rows are encrypted by AES-256-GCM under a key made from the Fernet key that the ledger was given: a seventh of the time
-of a Fernet token, and three quarters of its length. Rows that hold Fernet tokens, as earlier ones do, stay readable.
+Rows are encrypted with AES-256-GCM, under a key derived from the ledger's Fernet key. This takes a seventh of the time
+and three quarters of the length of a Fernet token. Fernet tokens, which earlier versions wrote, stay readable.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from airflow_provider_outbound.core.models.phone import DIGEST
 from airflow_provider_outbound.core.models.wire import compact_json
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
-#: How a row begins that is no Fernet token, which begins with "g".
+#: First byte of a row that is not a Fernet token. A Fernet token begins with "g".
 _SEAL = b"\x01"
-#: Random, so one key is good for four thousand million rows.
+#: Bytes. Nonces are random, so one key is safe for 4 billion rows.
 _NONCE_SIZE = 12
 _MAKE_ONE = 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
@@ -37,7 +37,7 @@ class _Key:
     def __init__(self, key: str) -> None:
         self._fernet = Fernet(key)
         secret = base64.urlsafe_b64decode(key)
-        # Derived, so that no key serves two ciphers, and the identifier tells nothing about the key.
+        # Derived, so that no key is used by two ciphers, and the identifier reveals nothing about the key.
         self._cipher = AESGCM(HKDFExpand(SHA256(), length=32, info=b"outbound ledger").derive(secret))
         self.key_id = HKDFExpand(SHA256(), length=4, info=b"outbound ledger key id").derive(secret).hex()
 
@@ -46,7 +46,7 @@ class _Key:
         return _SEAL + nonce + self._cipher.encrypt(nonce, plain, None)
 
     def decrypt(self, token: bytes) -> bytes | None:
-        """``None``: another key's."""
+        """Decrypt a token; ``None`` if it was encrypted with another key."""
         try:
             if not token.startswith(_SEAL):
                 return self._fernet.decrypt(token)
@@ -58,23 +58,23 @@ class _Key:
 
 class FieldCipher:
     """
-    Encrypts with the first key, decrypts with any.
+    Encrypts with the first key, decrypts with any of them.
 
     :param keys: Fernet keys, newest first.
-    :raises LedgerKeyError: no key, or one that is no Fernet key.
+    :raises LedgerKeyError: no key is given, or one is not a Fernet key.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
         if not keys:
-            raise LedgerKeyError(f"ledger_key: none is set; make one with: {_MAKE_ONE}")
+            raise LedgerKeyError(f"ledger_key: not set; generate one with: {_MAKE_ONE}")
         try:
             self._keys = [_Key(key.strip()) for key in keys]
         except ValueError:
-            raise LedgerKeyError(f"ledger_key: not a Fernet key; make one with: {_MAKE_ONE}") from None
+            raise LedgerKeyError(f"ledger_key: not a Fernet key; generate one with: {_MAKE_ONE}") from None
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """Identifier of each key, newest first: eight hexadecimal digits that may be shown."""
+        """Identifier of each key, newest first: eight hexadecimal digits. They are not secret."""
         return tuple(key.key_id for key in self._keys)
 
     def encrypt(self, plain: bytes) -> bytes:
@@ -85,7 +85,7 @@ class FieldCipher:
         """
         Decrypt with whichever key fits.
 
-        :raises LedgerKeyError: none does.
+        :raises LedgerKeyError: no key fits.
         """
         found = self.find(token)
         if found is None:
@@ -94,9 +94,9 @@ class FieldCipher:
 
     def find(self, token: bytes) -> tuple[str, bytes] | None:
         """
-        Find the key that opens a row.
+        Find the key that decrypts a row.
 
-        :return: Its identifier, and what it decrypts; ``None`` if none of the keys does.
+        :return: The key's identifier and the decrypted bytes; ``None`` if none of the keys fits.
         """
         for key in self._keys:
             plain = key.decrypt(token)
@@ -105,7 +105,7 @@ class FieldCipher:
         return None
 
     def is_newest(self, token: bytes) -> bool:
-        """Whether the newest key decrypts it."""
+        """Whether the newest key decrypts the token."""
         return self._keys[0].decrypt(token) is not None
 
     def encrypt_json(self, value: Mapping[str, Any]) -> bytes:
@@ -124,27 +124,27 @@ class FieldCipher:
 
 class Identity:
     """
-    Names for numbers that only this ledger can make; its key is made once and never rotated.
+    Pseudonyms for phone numbers that only this ledger can compute. Its key is created once and never rotated.
 
     :param key: The ledger's identity key.
     """
 
     def __init__(self, key: bytes) -> None:
-        # Begun once and copied for each number: to begin takes longer than to hash a number.
+        # Initialised once and copied for each number: initialising takes longer than hashing a number.
         self._phone = hmac.new(key, b"phone:", "sha256")
         self._reference = hmac.new(key, b"reference:", "sha256")
         self._foreign_reference = hmac.new(key, b"foreign reference:", "sha256")
 
     def phone_key(self, e164: str) -> str:
-        """By which the ledger knows a number."""
+        """The ledger's key for a number."""
         return _name(self._phone, e164)
 
     def reference_id(self, e164: str) -> str:
-        """The reference id of a contact whose caller gave none: the same in every try, whatever the source's order."""
+        """The reference id of a contact without one: the same in every try, in any order of the source."""
         return _name(self._reference, e164)
 
     def foreign_reference(self, reference_id: str) -> str:
-        """What stands in the ledger for a reference id that others gave their job and that holds a number."""
+        """The ledger's replacement for a reference id that contains a number and was chosen by others."""
         return f"{DIGEST}{_name(self._foreign_reference, reference_id)}"
 
 

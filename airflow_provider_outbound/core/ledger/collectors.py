@@ -1,8 +1,8 @@
 """
-Which collectors run for this ledger, when the broker last answered each, and what keeps messages from coming.
+Which collectors run for this ledger, when the broker last answered each, and why messages do not arrive.
 
-Every time is the ledger's own. A collector reports how many seconds ago something happened, never at what time, so the
-clocks of two machines are not compared.
+Every time is the ledger's own. A collector reports how many seconds ago something happened, not when, so the clocks of
+two machines are never compared.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from airflow_provider_outbound.core.ledger.statements import insert
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
-#: A collector whose row was not written for this long has ended, or hangs. It writes the row four times meanwhile.
+#: A collector whose row was not written for this long has ended, or hangs. One that runs writes it four times as often.
 RUNNING_FOR = timedelta(seconds=60)
-#: Rows of collectors that have ended are kept for this long.
+#: How long the rows of ended collectors are kept.
 KEPT_FOR = timedelta(days=7)
-#: Longest description of a trouble that is kept (characters).
+#: Longest description of a problem that is kept (characters).
 _MAX_WORDS = 1000
 
-#: Topic and consumer group. The addresses are left out: two collectors may reach one broker by different ones.
+#: Topic and consumer group, without addresses: two collectors may reach one broker by different addresses.
 Subscription: TypeAlias = tuple[str, str]
 
 _table = schema.collectors.c
@@ -37,15 +37,15 @@ _table = schema.collectors.c
 @attrs.frozen(kw_only=True)
 class CollectorReport:
     """
-    What a collector says of itself. Times are in seconds before the report; ``None``: it has not happened yet.
+    A collector's report about itself. Times are in seconds before the report; ``None``: it has not happened yet.
 
     :param collector_id: Random, and the same in each report of a process.
     :param endpoints: Transport and addresses, ``grpc://HOST:PORT;HOST:PORT``.
     :param running_for: Seconds since it started.
     :param contact_ago: Seconds since the broker last answered.
-    :param message_ago: Seconds since the last message came.
-    :param trouble: What last kept messages from coming, in words that hold no secrets; empty if nothing did.
-    :param trouble_ago: Seconds since that was last so.
+    :param message_ago: Seconds since the last message arrived.
+    :param trouble: The last reason why messages did not arrive, without secrets; empty if there was none.
+    :param trouble_ago: Seconds since that reason last applied.
     """
 
     collector_id: str
@@ -63,7 +63,7 @@ class CollectorReport:
 
 @attrs.frozen(kw_only=True)
 class CollectorRecord:
-    """What the ledger knows of a collector, which may have ended."""
+    """The ledger's record of a collector, which may have ended."""
 
     endpoints: str
     topic: str
@@ -76,18 +76,18 @@ class CollectorRecord:
     #: When the broker last answered it.
     last_contact_at: datetime | None = None
     last_message_at: datetime | None = None
-    #: What last kept messages from coming.
+    #: The last reason why messages did not arrive.
     last_trouble: str | None = None
     last_trouble_at: datetime | None = None
 
     @property
     def subscription(self) -> Subscription:
-        """What it collects: collectors with the same one share its messages."""
+        """Topic and consumer group: collectors with the same subscription share its messages."""
         return self.topic, self.consumer_group
 
     @property
     def trouble(self) -> str:
-        """What kept messages from coming when it last reported; empty if nothing did."""
+        """Why messages did not arrive when it last reported; empty if there was no problem."""
         if self.last_trouble_at is None or (self.last_contact_at and self.last_contact_at > self.last_trouble_at):
             return ""
         return self.last_trouble or ""
@@ -95,22 +95,22 @@ class CollectorRecord:
 
 @attrs.frozen(kw_only=True)
 class Collecting:
-    """All collectors that the ledger knows, as of one moment."""
+    """All collectors in the ledger, at one moment."""
 
     now: datetime
-    #: Those that reported last come first.
+    #: The latest report first.
     collectors: Sequence[CollectorRecord] = ()
 
     def is_running(self, collector: CollectorRecord) -> bool:
-        """Whether it has reported of late."""
-        # A clock that was set back leaves reports of the future behind, which say nothing.
+        """Whether it has reported recently."""
+        # A clock that was set back leaves reports in the future, which prove nothing.
         return abs(self.now - collector.seen_at) <= RUNNING_FOR
 
     def running(self, subscription: Subscription | None = None) -> list[CollectorRecord]:
         """
-        The collectors that have reported of late.
+        The collectors that have reported recently.
 
-        :param subscription: Only of this one.
+        :param subscription: Only those of this subscription.
         """
         return [
             one
@@ -120,9 +120,9 @@ class Collecting:
 
     def trouble(self, subscription: Subscription | None = None) -> str:
         """
-        What keeps messages from coming; empty if nothing is known to. One collector that works is enough.
+        Why messages do not arrive; empty if no cause is known. One working collector per subscription is enough.
 
-        :param subscription: Only of this one.
+        :param subscription: Only this subscription.
         """
         found: dict[Subscription, list[CollectorRecord]] = defaultdict(list)
         for one in self.running(subscription):
@@ -131,17 +131,17 @@ class Collecting:
 
     def why_nothing_comes(self, external: str | None) -> str:
         """
-        What keeps messages from coming, with the fix; empty if nothing is known to.
+        Why messages do not arrive, and the fix; empty if no cause is known.
 
-        :param external: Connection by which a service has to collect; ``None`` if triggers start collectors: then it is
-            no fault that none runs while nobody waits.
+        :param external: The connection that a separate collector has to use; ``None`` if triggers start collectors,
+            which they only do while a task waits.
         """
         if self.running():
             return self.trouble()
         return f"{self.nobody()}; start one: outbound collect --rocketmq-conn-id {external}" if external else ""
 
     def nobody(self) -> str:
-        """That no collector runs, in words, with the last one that did."""
+        """A message that no collector runs, which names the last one that did."""
         if not self.collectors:
             return "no collector has reported to this ledger"
         last = self.collectors[0]
@@ -151,7 +151,7 @@ class Collecting:
 
     def cause_since(self, since: datetime) -> str:
         """
-        What has kept messages from coming since then, even if it is over; empty if nothing is known to.
+        Why messages did not arrive at some time since then, even if they arrive again; empty if no cause is known.
 
         :param since: By the ledger's clock.
         """
@@ -159,7 +159,7 @@ class Collecting:
             if one.last_trouble_at is not None and one.last_trouble_at >= since:
                 return f"{one.last_trouble} (at {one.last_trouble_at:%Y-%m-%d %H:%M} UTC, on {one.host})"
         if not any(one.last_contact_at is not None and one.last_contact_at >= since for one in self.collectors):
-            return f"no collector has had an answer from the broker since {since:%Y-%m-%d %H:%M} UTC"
+            return f"no collector has received an answer from the broker since {since:%Y-%m-%d %H:%M} UTC"
         return ""
 
 
@@ -173,8 +173,8 @@ class Collectors:
         """
         Keep a collector's row up to date.
 
-        A collector's first report replaces the rows of those before it with the same subscription on the same host, so
-        that one that fails again and again leaves one row.
+        A collector's first report replaces the rows of ended collectors with the same subscription on the same host. So
+        one that keeps failing leaves one row.
 
         :raises LedgerUnavailableError: the database cannot be reached or written now.
         """
@@ -209,7 +209,7 @@ class Collectors:
 
     def read(self) -> Collecting:
         """
-        All that are known.
+        All collectors in the ledger.
 
         :raises LedgerUnavailableError: the database cannot be reached.
         """
@@ -218,7 +218,7 @@ class Collectors:
 
     def cause_for(self, job_group_id: str) -> str:
         """
-        What has kept messages from coming since a job group was made; empty if nothing is known to.
+        Why messages did not arrive at some time since a job group was created; empty if no cause is known.
 
         :raises LedgerUnavailableError: the database cannot be reached.
         """
@@ -230,7 +230,7 @@ class Collectors:
 
 
 def describe_age(age: timedelta) -> str:
-    """A length of time, roughly: ``3 s``, ``5 min``, ``2 d``."""
+    """An approximate length of time: ``3 s``, ``5 min``, ``2 d``."""
     seconds = max(0.0, age.total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
@@ -240,7 +240,7 @@ def describe_age(age: timedelta) -> str:
 
 def read_collectors(connection: Connection, now: datetime) -> Collecting:
     """
-    Every collector's row.
+    Read every collector's row.
 
     :param now: The ledger's time.
     """

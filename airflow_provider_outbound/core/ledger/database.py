@@ -1,8 +1,8 @@
 """
-The ledger's database: one engine a process, opened, migrated and closed here.
+The ledger's database: one engine per process, opened, migrated and closed here.
 
 SQLite runs in WAL mode with ``synchronous=FULL`` and takes its write lock when a writing transaction begins, so that
-two writers wait for each other instead of failing half way. PostgreSQL is reached by psycopg 3.
+two writers wait for each other instead of failing half way. PostgreSQL is accessed with psycopg 3.
 """
 
 from __future__ import annotations
@@ -38,43 +38,43 @@ from airflow_provider_outbound.exceptions import (
 #: How long a writer waits for another one, seconds.
 BUSY_TIMEOUT = 30
 _VERSION_TABLE = "outbound_version"
-#: Any number of our own: the key of PostgreSQL's advisory lock around a migration.
+#: Key of PostgreSQL's advisory lock around a migration: an arbitrary number of our own.
 _MIGRATION_LOCK = 0x6F7574626F756E64
-# Made once: to build a statement takes longer than to run it.
+# Built once: building a statement takes longer than running it.
 _TAKE_SEQUENCE = (
     update(schema.ledger)
     .values(sequence=schema.ledger.c.sequence + bindparam("count"))
     .returning(schema.ledger.c.sequence)
 )
 _LOCK = select(schema.ledger.c.id).with_for_update()
-#: Alembic keeps what it works on in globals, so two ledgers of one process are migrated one after the other.
+#: Alembic keeps its state in globals, so a process migrates one ledger at a time.
 _alembic = threading.Lock()
-#: Between a file's making and the closing of what made it, no thread of this process may connect to it.
+#: From the creation of a file until the creating handle is closed, no thread of this process may connect to it.
 _claiming = threading.Lock()
 
 
 class Database:
     """
-    The ledger's database, open. Threads may share it; a forked child must open its own.
+    The open database of a ledger. Threads may share it; a forked child must open its own.
 
     :param url: SQLAlchemy URL: ``sqlite:////path/ledger.db`` or ``postgresql+psycopg://…``.
     :param keys: Fernet keys, newest first.
-    :param require_keys: Whether to refuse keys that cannot read all that is there. What must work without, as stopping
-        calls must, says ``False``.
+    :param require_keys: Whether to refuse keys that cannot decrypt every row. ``False`` for what must work without
+        them, such as stopping calls.
     :raises LedgerUnavailableError: the database cannot be reached or written now.
     :raises LedgerAccessError: it refuses this user, or is not a ledger.
     :raises LedgerVersionError: its schema is newer than this package.
-    :raises LedgerKeyError: the keys do not open it, or not all that is in it.
+    :raises LedgerKeyError: the keys do not open it, or do not decrypt every row.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
         self.cipher = FieldCipher(keys)
         self._url = _checked_url(url)
         self.engine = _engine(self._url)
-        # Threads of this process take turns here: SQLite lets those who wait for its lock sleep for far too long.
+        # Writing threads of this process wait here, because SQLite's own wait for its lock sleeps far too long.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         try:
-            #: The schema's revision before it was opened; ``None``: there was no ledger.
+            #: The schema's revision before it was opened; ``None``: the ledger did not exist.
             self.found_revision = self._migrate()
             with self.read() as connection:
                 row = connection.execute(select(schema.ledger)).one()
@@ -98,22 +98,22 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.engine.dispose()
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether the database is a file of this machine."""
+        """Whether the database is a file on this machine."""
         return self.engine.dialect.name == "sqlite"
 
     def now(self) -> datetime:
-        """The database's time, aware UTC: one clock for all that share this ledger."""
+        """The database's time, aware UTC: one clock for all processes that share this ledger."""
         return self.time(None)
 
     def time(self, connection: Connection | None) -> datetime:
-        """The database's time, read inside a transaction of the caller; ``None``: in one of its own."""
+        """The database's time, read in the caller's transaction; ``None``: in a transaction of its own."""
         if self.is_sqlite:
-            # A file has no clock of its own; those who share it share the machine's.
+            # A file has no clock; the processes that share it share the machine's.
             return datetime.now(UTC)
         if connection is None:
             with self.read() as own:
@@ -136,17 +136,17 @@ class Database:
         """
         One writing transaction, committed at its end; writers wait for each other.
 
-        SQLite knows one writer at a time. PostgreSQL is held to the same, by the ledger's own row, so that a journal
-        and a collector that meet on the same jobs can never wait for each other crosswise.
+        SQLite has one writer at a time. On PostgreSQL a lock on the ledger's own row has the same effect, so that a
+        journal and a collector that write the same jobs cannot deadlock.
 
-        :raises LedgerUnavailableError: the database cannot be reached or written; nothing was.
+        :raises LedgerUnavailableError: the database cannot be reached or written; nothing was written.
         """
         with self._errors(), self._turn, self.engine.connect() as connection:
             connection = connection.execution_options(outbound_writes=True)
             with connection.begin():
                 if not self.is_sqlite:
                     connection.execute(_LOCK)
-                # In the writer's own transaction: whoever sees its rows knows what they were encrypted with.
+                # In the writer's own transaction: every reader of its rows also sees which key encrypted them.
                 if not key_notes.is_noted(connection, self.cipher.key_ids[0]):
                     key_notes.note(connection, self.cipher.key_ids[:1], self.time(connection))
                 yield connection
@@ -155,16 +155,16 @@ class Database:
         """
         Take ``count`` numbers of the event sequence for the caller's transaction.
 
-        :return: The first of them. Other writers wait until the caller's transaction ends.
+        :return: The first number. Other writers wait until the caller's transaction ends.
         """
         last: int = connection.execute(_TAKE_SEQUENCE, {"count": count}).scalar_one()
         return last - count + 1
 
     def encrypt_identity(self) -> bool:
         """
-        Encrypt the ledger's identity with the first key, so that it outlives the others; the identity stays what it is.
+        Encrypt the ledger's identity with the first key, so that the others may be dropped; the identity is unchanged.
 
-        :return: Whether it was another key's before.
+        :return: Whether it was encrypted with another key before.
         """
         with self.write() as connection:
             table = schema.ledger
@@ -177,9 +177,9 @@ class Database:
 
     def _note_first_keys(self) -> set[str]:
         """
-        Note the keys of a ledger whose writers have noted none yet: an earlier version's.
+        Note the keys of a ledger that has no notes, because an earlier version wrote it.
 
-        Any of the keys given may be needed. Whether others are too, a sample of the rows tells.
+        Any of the given keys may be needed. A sample of the rows shows whether others are needed too.
         """
         key_ids = list(self.cipher.key_ids)
         with self.read() as connection:
@@ -197,7 +197,7 @@ class Database:
             which = f" (key {', '.join(missing)})" if missing else ""
             raise LedgerKeyError(
                 f"ledger_key: none of the keys given ({', '.join(self.cipher.key_ids)}) opens the ledger {self._shown};"
-                f" set the key it was made with{which}, or several, comma separated, newest first"
+                f" set the key it was created with{which}, or several, comma separated, newest first"
             ) from None
 
     @property
@@ -212,18 +212,18 @@ class Database:
             translated = self.translate(error)
             if translated is None:
                 raise
-            # Without the driver's error, whose text may quote a statement's values.
+            # Without the driver's error as the cause: its text may quote a statement's values.
             raise translated from None
 
     def translate(self, error: DBAPIError) -> OutboundBotError | None:
-        """What an error of this database means; ``None`` if it says something about a statement alone."""
+        """Translate an error of this database; ``None`` if it is about a statement, not about the database."""
         return ledger_error(self._shown, error)
 
     def _migrate(self) -> str | None:
         """
-        Bring the schema up to this package, once, whoever comes first.
+        Upgrade the schema to this package's revision. The first process to open the ledger does it.
 
-        :return: The revision found.
+        :return: The revision before the upgrade.
         """
         with self.read() as connection:
             revision = self._revision(connection)
@@ -239,7 +239,7 @@ class Database:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         revision = self._revision(connection)
         if revision is not None and not self.is_sqlite:
-            # As every writer does: one that stands in the middle of a table would wait for us, and we for it.
+            # As every writer does: without it, a writer in the middle of a table and this migration could deadlock.
             connection.execute(_LOCK)
         if revision != schema.REVISION:
             self._upgrade(connection, revision)
@@ -260,7 +260,7 @@ class Database:
         return connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608 - a constant
 
     def _upgrade(self, connection: Connection, revision: str | None) -> None:
-        # Alembic is only needed here, and this happens once in a ledger's life and a version.
+        # Imported here, because a ledger is only upgraded once per version.
         from alembic import command
         from alembic.config import Config
         from alembic.script import ScriptDirectory
@@ -293,13 +293,13 @@ def _checked_url(url: str) -> URL:
     if parsed.get_backend_name() == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     if not parsed.database or parsed.database == ":memory:":
-        raise OutboundBotConfigError("ledger_url: a ledger in memory would forget who was called; name a file")
+        raise OutboundBotConfigError("ledger_url: a ledger in memory would forget who was called; set a file")
     return parsed
 
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        # Named prepared statements belong to a server connection, and PgBouncer gives each transaction another one.
+        # Prepared statements belong to a server connection, and PgBouncer may give each transaction another one.
         options = {"prepare_threshold": None}
         try:
             return create_engine(
@@ -323,38 +323,37 @@ def _engine(url: URL) -> Engine:
 
 
 def _claim_file(path: Path) -> None:
-    """Make the file private before anything is in it; it holds what people said on the phone."""
+    """Create the file as private before anything is written to it: it will hold what people said on the phone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _claiming:
             try:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
-                # It may be open in this process already. To close it once more here would give up the locks of all its
-                # connections, and another process would delete the write-ahead log that they go on writing to.
+                # This process may already have it open. Opening and closing it here would release the locks of all its
+                # connections, and another process would delete the write-ahead log that they still write to.
                 if not os.access(path, os.R_OK | os.W_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
     except OSError as error:
         raise LedgerUnavailableError(
-            f"ledger {path}: {error.strerror}; give this user the right to write there, or set [outbound] ledger_url"
+            f"ledger {path}: {error.strerror}; allow this user to write there, or set [outbound] ledger_url"
         ) from None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own implicit transactions begin too late; _begin_sqlite begins them.
+    # The driver begins its implicit transactions too late; _begin_sqlite begins them instead.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        # Keys are random, so that each contact's index entries lie on pages of their own. With room for those of one
-        # transaction, and some transactions to one move of pages from the log to the file, a large ledger is written a
-        # third as often.
+        # Keys are random, so each contact's index entries lie on different pages. A cache that holds the pages of one
+        # transaction, and a checkpoint only every few transactions, reduce the writes of a large ledger to a third.
         cursor.execute("PRAGMA cache_size=-16000")
         cursor.execute("PRAGMA wal_autocheckpoint=4000")
         cursor.execute("PRAGMA foreign_keys=ON")
-        # Else the file keeps what was deleted or written anew until something else comes to lie there.
+        # Otherwise the file keeps deleted and replaced data until something else overwrites it.
         cursor.execute("PRAGMA secure_delete=ON")
     finally:
         cursor.close()

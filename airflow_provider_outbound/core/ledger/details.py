@@ -1,4 +1,4 @@
-"""What else the API told of jobs that have ended, and which of their calls somebody took."""
+"""What the API reports about ended jobs beyond their outcome, and which of their calls were answered."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _FIELDS = [attribute.name for attribute in attrs.fields(JobDetails)]
 
 
 class Details:
-    """Reads and writes of ``details``, and reads of ``recordings`` beside the calls they belong to."""
+    """Reads and writes of ``details``, and reads of ``recordings`` with their calls."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def save(self, told: Sequence[tuple[JobResult, JobDetails]]) -> None:
         """
-        Keep what the API told.
+        Store details.
 
-        :param told: Each with the result as it was when the API was asked.
+        :param told: Details, each with the job's result as it was when the API was asked.
         """
         if not told:
             return
@@ -57,9 +57,9 @@ class Details:
 
     def recorded_calls(self, job_group_id: str) -> list[RecordedCall]:
         """
-        Every call of a group that has a recording or will have one: somebody took it, or a notice came.
+        Every call of a group that has a recording or will have one: it was answered, or a notice arrived.
 
-        A job of which only the API told has one call here without an id, until the API was asked for it.
+        A job that only the API has reported has one call here without an id, until the API is asked for that id.
         """
         calls, notices = schema.calls.c, schema.recordings.c
         taken = select(calls.job_id, calls.task_id).where(
@@ -77,13 +77,13 @@ class Details:
         ]
 
     def has_messages(self, job_group_id: str) -> bool:
-        """Whether any message about a group came, so that more may be on their way."""
+        """Whether any message about a group has arrived, so that more may follow."""
         with self._database.read() as connection:
             found = select(exists().where(schema.events.c.job_group_id == job_group_id))
             return bool(connection.execute(found).scalar())
 
     def recording_url(self, task_id: str) -> str | None:
-        """Where the last notice says that a call's recording is; it may have expired. ``None``: none says."""
+        """The URL of a call's recording from the latest notice; it may have expired. ``None``: no notice has one."""
         notices = schema.recordings.c
         statement = select(notices.body).where(notices.task_id == task_id).order_by(notices.recorded_at.desc())
         with self._database.read() as connection:
@@ -97,7 +97,7 @@ class Details:
 
 
 def read_details(cipher: FieldCipher, body: bytes) -> JobDetails | None:
-    """Details as they were kept; ``None`` if no key fits, so that they are asked for again."""
+    """Stored details; ``None`` if no key fits, so that the API is asked again."""
     try:
         kept = cipher.decrypt_json(body)
     except LedgerKeyError:

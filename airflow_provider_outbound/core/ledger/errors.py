@@ -1,8 +1,8 @@
 """
-What an error of the ledger's database means: whether waiting may help, or a person has to change something.
+Translation of database errors: whether the error may pass by itself, or a person has to change something.
 
-PostgreSQL says so by its SQLSTATE. The class of the driver's exception says less: a server that is read-only during a
-failover raises the same class as a bug in a statement.
+PostgreSQL reports this by its SQLSTATE. The class of the driver's exception is not enough: a server that is read-only
+during a failover raises the same class as a bug in a statement.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotConfigError,
 )
 
-#: SQLSTATEs, or the classes they begin with, that may pass by themselves: connection lost, out of resources (disk,
-#: memory, connections), lock or transaction given up, shutting down or starting, read-only during a failover, I/O.
+#: SQLSTATEs, or their prefixes, that may pass by themselves: connection lost, out of resources (disk, memory,
+#: connections), lock or transaction aborted, shutting down or starting, read-only during a failover, I/O.
 _PASSING = ("08", "40", "53", "55", "57", "58", "25006", "25P03")
 #: What a person has to change, by SQLSTATE.
 _ACCESS = {
@@ -31,7 +31,7 @@ _ACCESS = {
     "42P01": "a table of the ledger is missing; this is not a ledger of this package, or it is damaged",
     "42703": "a column of the ledger is missing; this is not a ledger of this package, or it is damaged",
 }
-#: A connection that is refused has no SQLSTATE in the driver: what servers and PgBouncer write then.
+#: Texts of servers and PgBouncer for refused connections, which have no SQLSTATE in the driver.
 _REFUSED_CONNECTIONS = {
     "password authentication failed": "28",
     "SASL authentication failed": "28",
@@ -45,7 +45,7 @@ _REFUSED_CONNECTIONS = {
 }
 _SQLITE_HINTS = {
     "locked": "another process held its write lock too long",
-    "readonly": "give this user the right to write the file and its folder",
+    "readonly": "allow this user to write the file and its folder",
     "disk is full": "free some space",
     "No space left": "free some space",
     "disk I/O error": "free some space, unless its disk fails or its file was moved while it was open",
@@ -59,7 +59,7 @@ def ledger_error(shown_url: str, error: DBAPIError) -> LedgerError | OutboundBot
     Translate an error of the database.
 
     :param shown_url: The ledger's URL, without its password.
-    :return: ``None`` if it says something about a statement, not about the database.
+    :return: ``None`` if the error is about a statement, not about the database.
     """
     state = getattr(error.orig, "sqlstate", None)
     reason = _first_line(error)
@@ -79,7 +79,7 @@ def ledger_error(shown_url: str, error: DBAPIError) -> LedgerError | OutboundBot
 
 
 def _first_line(error: DBAPIError) -> str:
-    """The driver's own words; the lines behind the first may quote a statement's values."""
+    """The first line of the driver's message; later lines may quote a statement's values."""
     return next(iter(str(error.orig or "").strip().splitlines()), "no answer")
 
 

@@ -1,4 +1,4 @@
-"""The event log as its readers see it: in order, from a cursor of their own."""
+"""The event log as its readers see it: in order, each from its own cursor."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class EventLog:
 
     def open_cursor(self, name: str) -> int:
         """
-        Where a reader goes on; one that nobody knows yet begins with what is recorded from now on.
+        Return the position of a reader. A new reader begins with the events that are recorded from now on.
 
-        :return: The sequence number of the last event it is done with.
+        :return: The sequence number of the last event that it has processed.
         """
         with self._database.write() as connection:
             statement = insert(connection, schema.cursors).values(
@@ -40,7 +40,7 @@ class EventLog:
             return int(connection.execute(select(_cursors.sequence).where(_cursors.name == name)).scalar_one())
 
     def move_cursor(self, name: str, sequence: int) -> None:
-        """Remember that a reader is done with everything up to ``sequence``; a cursor never goes back."""
+        """Record that a reader has processed everything up to ``sequence``; a cursor never moves back."""
         with self._database.write() as connection:
             connection.execute(
                 update(schema.cursors)
@@ -50,17 +50,17 @@ class EventLog:
 
     def drop_cursor(self, name: str, *, dry_run: bool = False) -> int:
         """
-        Forget a reader that is gone for good: no event is kept for it any longer.
+        Delete the cursor of a reader that will not return, so that no event is kept for it.
 
-        :param dry_run: Only say what would be done.
-        :return: How many events it had yet to read.
+        :param dry_run: Only report what would be done.
+        :return: The number of events that it had not read.
         :raises LedgerError: there is no such cursor.
         """
-        # Counted before the write: millions of events take seconds, for which no writer should wait.
+        # Counted before the write: counting millions of events takes seconds, and writers should not wait for it.
         with self._database.read() as connection:
             sequence = connection.execute(select(_cursors.sequence).where(_cursors.name == name)).scalar()
             if sequence is None:
-                raise LedgerError(f"cursor {name!r}: the ledger has none of this name; see: outbound ledger status")
+                raise LedgerError(f"cursor {name!r}: the ledger has no such cursor; see: outbound ledger status")
             unread = select(func.count()).select_from(schema.events).where(_events.sequence > sequence)
             count = int(connection.execute(unread).scalar_one())
         if not dry_run:
@@ -72,12 +72,12 @@ class EventLog:
         self, after: int, limit: int, *, event_types: Collection[str] = (), job_group_id: str | None = None
     ) -> EventPage:
         """
-        Read on.
+        Read the next events.
 
         :param after: Sequence number up to which the reader has read.
-        :param limit: Most events.
-        :param event_types: Only these; none for all.
-        :param job_group_id: Only of this group.
+        :param limit: The maximum number of events.
+        :param event_types: Only these types; empty for all.
+        :param job_group_id: Only events of this group.
         """
         statement = (
             select(_events.sequence, _events.event_type, _events.job_group_id, _events.job_id, _events.occurred_at)
@@ -90,7 +90,7 @@ class EventLog:
         if job_group_id is not None:
             statement = statement.where(_events.job_group_id == job_group_id)
         with self._database.read() as connection:
-            # First: what is recorded between the two is read by the second and passed over by neither.
+            # First, so that an event recorded between the two reads is not skipped.
             newest = _newest(connection)
             rows = connection.execute(statement).all()
         events = tuple(

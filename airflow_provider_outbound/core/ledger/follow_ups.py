@@ -1,4 +1,4 @@
-"""Whom a follow-up has reached, and whom none may reach."""
+"""Which contacts a follow-up has processed, and which must not be contacted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from airflow_provider_outbound.core.models.enums import (
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
-#: Names that begin so are this package's own.
+#: Prefix of the follow-up names that this package uses itself.
 OWN_NAMES = "outbound:"
-#: Follow-up of those who were put on the block list; a bot instance follows.
+#: Follow-up of contacts that were put on the block list; a bot instance follows.
 BLOCK_LIST = f"{OWN_NAMES}block_list:"
-#: Follow-up of those whose refusal was taken back: it holds for what the job had told by then.
+#: Follow-up of contacts whose refusal was withdrawn. It applies up to the job's revision at that time.
 TAKEN_BACK = f"{OWN_NAMES}taken_back"
 #: Rows read at a time.
 _PAGE = 500
@@ -37,7 +37,7 @@ _taken_back = schema.handled.alias("taken_back")
 _REFUSED = or_(
     _jobs.failure_reason.in_(DO_NOT_CONTACT_FAILURE_REASONS), _jobs.call_status == CallStatus.CONTACT_BLOCK_LIST
 )
-#: That a number is not in service is no refusal of a person's.
+#: Refusals by a person. A number that is not in service is not one.
 _OF_A_PERSON = or_(
     _jobs.failure_reason.in_(DO_NOT_CONTACT_FAILURE_REASONS - {FailureReason.EMPTY_NUMBER}),
     _jobs.call_status == CallStatus.CONTACT_BLOCK_LIST,
@@ -60,7 +60,7 @@ class FollowUps:
         self._database = database
 
     def mark(self, name: str, results: Sequence[JobResult]) -> None:
-        """Remember that the follow-up is done with these jobs; a repeat changes nothing."""
+        """Record that the follow-up has processed these jobs; a repeat changes nothing."""
         with self._database.write() as connection:
             now = self._database.time(connection)
             for part in chunks(results):
@@ -81,7 +81,7 @@ class FollowUps:
                 self._refuse(connection, results)
 
     def _refuse(self, connection: Connection, results: Sequence[JobResult]) -> None:
-        """Remember whom we put on a block list; that an earlier refusal was taken back does not count any more."""
+        """Record which contacts were put on a block list; an earlier withdrawal of their refusal becomes void."""
         references: dict[str, list[str]] = defaultdict(list)
         for result in results:
             references[result.job_group_id].append(result.reference_id)
@@ -103,7 +103,7 @@ class FollowUps:
             connection.execute(insert(connection, schema.refusals).values(rows).on_conflict_do_nothing())
 
     def keep_refusals(self, job_group_id: str) -> None:
-        """Remember those of a group's persons who must not be contacted, before its rows are deleted."""
+        """Record which persons of a group must not be contacted, before its rows are deleted."""
         after = ""
         while True:
             statement = (
@@ -124,9 +124,9 @@ class FollowUps:
 
     def take_back(self, phone_keys: Sequence[str]) -> int:
         """
-        Let persons be contacted again, whatever the ledger has known against it until now.
+        Allow persons to be contacted again, whatever refusals the ledger holds.
 
-        :return: How many of them could not be contacted.
+        :return: The number of persons among them that had been blocked.
         """
         found: set[str] = set()
         with self._database.write() as connection:
@@ -149,7 +149,7 @@ class FollowUps:
         return len(found)
 
     def unhandled(self, name: str, job_group_id: str, results: Sequence[JobResult]) -> list[JobResult]:
-        """Those jobs of a group that the follow-up is not done with."""
+        """The jobs of a group that the follow-up has not processed."""
         done: set[str] = set()
         with self._database.read() as connection:
             for part in chunks([result.reference_id for result in results]):
@@ -161,11 +161,11 @@ class FollowUps:
 
     def without_blocked(self, job_group_id: str, results: Sequence[JobResult]) -> list[JobResult]:
         """
-        Those jobs of a group whose persons may be contacted, by all that the ledger knows of them.
+        The jobs of a group whose persons may be contacted, as far as the ledger knows.
 
-        Left out is whoever was refused for a reason that forbids to contact them, by whichever job of whichever group,
-        or was put on the block list by us, until :meth:`take_back`. A call that somebody got later takes nothing back:
-        another bot has a block list of its own, and the clocks of two machines cannot tell which came first.
+        It leaves out persons whom this package put on the block list, and persons of whom any job of any group was
+        refused for a reason that forbids further contact, until :meth:`take_back`. A later call does not withdraw a
+        refusal: another bot has its own block list, and the clocks of two machines do not show which came first.
         """
         references: dict[str, list[str]] = defaultdict(list)
         blocked: set[str] = set()
@@ -189,7 +189,7 @@ class FollowUps:
 
 
 def _with_taken_back(*columns: Any) -> Any:
-    """Jobs, each with its revision when a refusal was taken back, if one was."""
+    """Jobs, each with its revision when a refusal was withdrawn, if one was."""
     same_job = and_(
         _taken_back.c.job_group_id == _jobs.job_group_id,
         _taken_back.c.reference_id == _jobs.reference_id,
@@ -201,7 +201,7 @@ def _with_taken_back(*columns: Any) -> Any:
 
 
 def _refused_jobs(connection: Connection, phone_keys: Sequence[str]) -> Iterator[Any]:
-    """Jobs that forbid to contact one of these persons."""
+    """Jobs that forbid contacting one of these persons."""
     for index in (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE):
         statement = _with_taken_back(_jobs.job_group_id, _jobs.reference_id).where(
             index, _jobs.phone_key.in_(phone_keys), or_(_REFUSED, _SAVED)

@@ -1,4 +1,4 @@
-"""Job groups: which task made them, what comparing them with the API has shown, when the next comparison is due."""
+"""Job groups: their tasks, what comparing them with the API has shown, and when the API may be asked next."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
 _groups = schema.job_groups.c
-# The words of the partial indexes, literally: a planner does not see them through parameters.
+# The conditions of the partial indexes, literally: a planner does not recognise them with bound parameters.
 _DOUBT = exists().where(schema.jobs.c.job_group_id == _groups.job_group_id, schema.DOUBTFUL)
 _UNFINISHED = exists().where(schema.jobs.c.job_group_id == _groups.job_group_id, schema.UNFINISHED)
 _ASSIGNING = exists().where(
     schema.assignments.c.job_group_id == _groups.job_group_id, schema.assignments.c.state == OPEN
 )
-# Made once: to build a statement takes longer than to run it, and a thousand waiters ask.
+# Built once: building a statement takes longer than running it, and there may be a thousand waiting tasks.
 _STATE = select(
     _groups.changed, _groups.observed, _groups.purged_at, _DOUBT.label("doubt"), _UNFINISHED.label("unfinished")
 ).where(_groups.job_group_id == bindparam("group"))
@@ -55,15 +55,15 @@ class Groups:
         self._database = database
 
     def find(self, run_key: str) -> JobGroupRecord | None:
-        """The group that a task made, by :attr:`TaskKey.run_key`."""
+        """The group that a task created, by :attr:`TaskKey.run_key`."""
         return self._one_group(schema.job_groups.c.run_key == run_key)
 
     def get(self, job_group_id: str) -> JobGroupRecord | None:
-        """A group by the id the service gave it."""
+        """A group, by the id that the service gave it."""
         return self._one_group(schema.job_groups.c.job_group_id == job_group_id)
 
     def list_all(self) -> list[JobGroupRecord]:
-        """Groups that tasks of this ledger made or assigned to, the newest first; none that was purged."""
+        """Groups that tasks of this ledger created or assigned to, newest first, without purged ones."""
         groups, assignments = schema.job_groups, schema.assignments
         assigned = exists().where(assignments.c.job_group_id == groups.c.job_group_id)
         with self._database.read() as connection:
@@ -76,9 +76,9 @@ class Groups:
 
     def record(self, record: JobGroupRecord) -> JobGroupRecord:
         """
-        Keep a group; the first writer of a run key wins.
+        Store a group; the first writer of a run key wins.
 
-        :return: The group that stands for the run key from now on, perhaps another than the one given.
+        :return: The group with that run key, which may differ from the one given.
         """
         table = schema.job_groups
         key = record.task_key
@@ -107,7 +107,7 @@ class Groups:
             return _group(connection.execute(select(table).where(table.c.job_group_id == record.job_group_id)).one())
 
     def ensure_group(self, connection: Connection, job_group_id: str) -> None:
-        """Give a group its row, inside the caller's transaction."""
+        """Insert a group's row if it is missing, in the caller's transaction."""
         statement = insert(connection, schema.job_groups).values(
             job_group_id=job_group_id, created_at=self._database.time(connection), changed=0
         )
@@ -115,9 +115,9 @@ class Groups:
 
     def ensure_groups(self, connection: Connection, job_group_ids: Iterable[str]) -> dict[str, datetime]:
         """
-        Give groups their rows, inside the caller's transaction.
+        Insert the rows of groups that have none, in the caller's transaction.
 
-        :return: Those among them whose rows were purged, and when: nothing may be written for them.
+        :return: The purged groups among them, and when they were purged: nothing may be written for them.
         """
         wanted = sorted(set(job_group_ids))
         known: dict[str, datetime | None] = {}
@@ -131,15 +131,15 @@ class Groups:
 
     def ensure_unpurged(self, connection: Connection, job_group_id: str) -> None:
         """
-        Give a group its row, inside the caller's transaction, unless it is a tombstone.
+        Insert a group's row if it is missing, in the caller's transaction.
 
-        :raises JobGroupPurgedError: its rows were purged.
+        :raises JobGroupPurgedError: the row is a tombstone: the group was purged.
         """
         for purged_at in self.ensure_groups(connection, [job_group_id]).values():
             raise JobGroupPurgedError(job_group_id, purged_at)
 
     def count_late(self, connection: Connection, late: Mapping[str, int]) -> None:
-        """Count messages that came for purged groups, on their tombstones, inside the caller's transaction."""
+        """Count late messages on the tombstones of purged groups, in the caller's transaction."""
         table = schema.job_groups
         for job_group_id, messages in late.items():
             here = table.c.job_group_id == job_group_id
@@ -148,17 +148,17 @@ class Groups:
             connection.execute(update(table).where(here).values(observed=counted.to_json()))
 
     def touch(self, connection: Connection, job_group_id: str, sequence: int) -> None:
-        """Wake those who wait for the group, inside the caller's transaction."""
+        """Notify tasks that wait for the group, in the caller's transaction."""
         table = schema.job_groups
         connection.execute(update(table).where(table.c.job_group_id == job_group_id).values(changed=sequence))
 
     def touch_all(self, connection: Connection, job_group_ids: Sequence[str], sequence: int) -> None:
-        """Wake those who wait for any of the groups, inside the caller's transaction."""
+        """Notify tasks that wait for any of the groups, in the caller's transaction."""
         for part in chunks(job_group_ids):
             connection.execute(_TOUCH, {"groups": part, "at": sequence})
 
     def state(self, job_group_id: str) -> GroupState:
-        """What a waiter needs at every look: a handful of look-ups by index, however large the group is."""
+        """What a waiting task needs at every poll: a few look-ups by index, however large the group is."""
         with self._database.read() as connection:
             group = connection.execute(_STATE, {"group": job_group_id}).one_or_none()
             rows = connection.execute(_ASSIGNMENTS, {"group": job_group_id}).all()
@@ -186,10 +186,10 @@ class Groups:
 
     def claim_reconcile(self, job_group_id: str, interval: float) -> bool:
         """
-        Ask to be the one process that looks at the API for this group.
+        Claim the right to compare this group with the API.
 
-        :param interval: Seconds until the next one may.
-        :return: ``True`` for one caller an interval.
+        :param interval: Seconds until the next process may claim it.
+        :return: ``True`` for one caller per interval.
         """
         table = schema.job_groups
         with self._database.write() as connection:
@@ -200,7 +200,7 @@ class Groups:
                 update(table)
                 .where(
                     table.c.job_group_id == job_group_id,
-                    # One farther off than an interval was written by a clock that has been set back since.
+                    # A time later than one interval was written before the clock was set back.
                     or_(table.c.look_due_at.is_(None), table.c.look_due_at <= now, table.c.look_due_at > next_due),
                 )
                 .values(look_due_at=next_due)
@@ -208,15 +208,15 @@ class Groups:
             return claimed.rowcount == 1
 
     def next_look_at(self, job_group_id: str) -> datetime | None:
-        """When the next process may look at the API for this group, by the database's clock; ``None``: at once."""
+        """When this group may be compared with the API next, by the database's clock; ``None``: at once."""
         with self._database.read() as connection:
             return connection.execute(_LOOK_DUE_AT, {"group": job_group_id}).scalar_one_or_none()
 
     def save_reconcile_state(self, job_group_id: str, state: ReconcileState) -> None:
         """
-        Keep what comparing a group with the API showed, for the next process that does; nothing of a purged group.
+        Store the result of comparing a group with the API for the next comparison, unless the group was purged.
 
-        That one of us cancelled the group is kept, even if ``state`` was read before.
+        A cancellation by this package is preserved, even if ``state`` was read before it.
         """
         self._change_state(
             job_group_id,
@@ -229,9 +229,9 @@ class Groups:
 
     def note_cancelled(self, job_group_id: str) -> None:
         """
-        Remember that all jobs of a group were cancelled by one of us.
+        Record that this package cancelled all jobs of a group.
 
-        The service calls a group cancelled too, but not where some of its jobs had ended before, as far as is known.
+        As far as is known, the service does not report a group as cancelled if some of its jobs had already ended.
         """
         now = self._database.now()
         self._change_state(job_group_id, lambda before: attrs.evolve(before, cancelled=True, cancelled_at=now))
@@ -247,18 +247,18 @@ class Groups:
 
     def changed_since(self, sequence: int) -> tuple[int, dict[str, bool]]:
         """
-        Which groups something happened to.
+        Return the groups that have changed.
 
-        :param sequence: What an earlier call returned, or 0.
-        :return: The newest number seen, and of each group by its id whether that left nothing in it to wait for: no job
-            open or in doubt, nobody who assigns.
+        :param sequence: The number that an earlier call returned, or 0.
+        :return: The newest number, and for each changed group, by its id, whether nothing is left to wait for: no job
+            is open or in doubt, and no assignment is open.
         """
         with self._database.read() as connection:
             rows = connection.execute(_CHANGED_SINCE, {"sequence": sequence}).all()
         return max((row.changed for row in rows), default=sequence), {row.job_group_id: bool(row.quiet) for row in rows}
 
     def newest(self) -> int:
-        """The number of the last thing that happened to any group."""
+        """The number of the latest change to any group."""
         with self._database.read() as connection:
             return connection.execute(select(func.max(schema.job_groups.c.changed))).scalar() or 0
 

@@ -1,4 +1,4 @@
-"""How the ledger is: what is in it, how far its readers are, and what somebody should look at."""
+"""The state of the ledger: its contents, the positions of its readers, and what needs attention."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from airflow_provider_outbound.core.ledger.records import JobState
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
-#: Topics are looked for among so many of the newest events: no index leads to them.
+#: The number of newest events that are searched for topics, which have no index.
 RECENT_EVENTS = 100_000
-#: Groups that changed last, over which the share of results from the API is taken.
+#: The number of groups, latest change first, over which the share of results from the API is computed.
 RECENT_GROUPS = 20
-#: From this share of results that no message told, of at least so many results, another consumer is likely.
+#: Another consumer is likely from this share of results without a message, of at least this number of results.
 FOREIGN_SHARE, FOREIGN_RESULTS = 0.1, 20
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
@@ -34,10 +34,10 @@ _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
 
 @attrs.frozen(kw_only=True)
 class CursorLag:
-    """How far a reader of the events is behind."""
+    """The lag of a reader of the event log."""
 
     name: str
-    #: Events it has yet to read.
+    #: The number of events that it has not read.
     unread: int
     #: When the oldest of them was recorded.
     oldest_unread_at: datetime | None
@@ -46,7 +46,7 @@ class CursorLag:
 
 @attrs.frozen(kw_only=True)
 class TopicActivity:
-    """What came by a topic, among the newest :data:`RECENT_EVENTS` events."""
+    """The events of a topic among the newest :data:`RECENT_EVENTS`."""
 
     topic: str | None
     last_event_at: datetime
@@ -55,28 +55,28 @@ class TopicActivity:
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """How many final statuses no message told, in the :data:`RECENT_GROUPS` groups that changed last."""
+    """The number of final statuses without a message, in the :data:`RECENT_GROUPS` groups that changed last."""
 
-    #: Final statuses in those groups that messages come for.
+    #: Final statuses in the groups for which messages are expected.
     results: int
     #: Those of them that came from the API.
     from_api: int
-    #: Groups of which no message brought a result although messages are expected, the last to change first.
+    #: Groups for which messages are expected and no message brought a result, latest change first.
     silent_groups: tuple[str, ...]
     #: The results of those groups; all of them came from the API.
     silent_results: int
 
     @property
     def share(self) -> float:
-        """Of 1."""
+        """The part of the results that came from the API, from 0 to 1."""
         return self.from_api / self.results if self.results else 0.0
 
     @property
     def is_high(self) -> bool:
         """
-        Whether somebody else seems to take messages from this ledger's consumer group.
+        Whether another consumer seems to receive messages of this ledger's consumer group.
 
-        Another consumer takes a part of the messages, so silent groups say nothing about it.
+        Another consumer receives only some of the messages, so silent groups are not counted.
         """
         results, from_api = self.results - self.silent_results, self.from_api - self.silent_results
         return results >= FOREIGN_RESULTS and from_api >= FOREIGN_SHARE * results
@@ -84,17 +84,17 @@ class Recovery:
 
 @attrs.frozen(kw_only=True)
 class KeyUse:
-    """What rows are encrypted with a key, as far as a sample and the notes of writers tell."""
+    """The use of a key, as far as a sample of rows and the notes of writers show."""
 
-    #: Its identifier, which tells nothing about it; ``unknown``: of rows that no key opened.
+    #: Its identifier, which reveals nothing about the key; ``unknown``: rows that no key opened.
     key_id: str
     #: Whether it is among the keys given.
     is_given: bool
-    #: Whether it is the first of them, which encrypts.
+    #: Whether it is the first of them, which is used for encryption.
     is_first: bool
-    #: Whether rows may need it: somebody wrote with it, and no rekey has found it unused since.
+    #: Whether rows may need it: it was used for writing, and no rekey has found it unused since.
     is_needed: bool
-    #: Rows of the sample that it opens.
+    #: The number of rows in the sample that it opens.
     rows: int
 
 
@@ -113,26 +113,26 @@ class Health:
     instances: tuple[TopicInstance, ...]
     recovery: Recovery
     collecting: Collecting
-    #: What has kept messages from coming since the oldest of the :data:`RECENT_GROUPS` groups was made; empty if
-    #: nothing is known to.
+    #: Why messages did not arrive since the oldest of the :data:`RECENT_GROUPS` groups was created; empty if no cause
+    #: is known.
     why_from_api: str
     purged_groups: int
-    #: Messages that came for purged groups.
+    #: Messages that arrived for purged groups.
     late_messages: int
-    #: Keys given, and those that are needed and were not given.
+    #: The keys given, and keys that are needed but were not given.
     keys: tuple[KeyUse, ...]
-    #: Rows that no key at hand opens, of those tried: a sample, see :func:`~.keys.sample`.
+    #: Of the ``tried`` rows, those that no key given opens. The rows are a sample, see :func:`~.keys.sample`.
     undecryptable: int
     tried: int
 
     @property
     def missing_keys(self) -> list[str]:
-        """Keys that rows may need, and that were not given."""
+        """Keys that rows may need but that were not given."""
         return [key.key_id for key in self.keys if not key.is_given]
 
     @property
     def shared_topics(self) -> dict[str, list[str]]:
-        """The instances of each topic that several send to of late, while the connection names none of them."""
+        """The instances of each topic to which several have sent recently, if the connection names none of them."""
         found: dict[str, list[TopicInstance]] = defaultdict(list)
         for instance in self.instances:
             found[instance.topic].append(instance)
@@ -146,13 +146,13 @@ class Health:
 
     @property
     def oldest_unread_at(self) -> datetime | None:
-        """When the oldest event was recorded that some reader has yet to read."""
+        """When the oldest event was recorded that some reader has not read."""
         return min((lag.oldest_unread_at for lag in self.cursors if lag.oldest_unread_at), default=None)
 
 
 def examine(database: Database) -> Health:
     """
-    Look at a ledger. Counts rows, so it may take a minute where there are ten million; holds no lock meanwhile.
+    Examine a ledger. Counting ten million rows may take a minute; it holds no lock.
 
     :raises LedgerUnavailableError: the database cannot be reached.
     """
@@ -210,7 +210,7 @@ def _topics(connection: Connection) -> Iterable[TopicActivity]:
 
 
 def _recovery(connection: Connection) -> Recovery:
-    """A group without a message counts if a wait expected messages of it: who asks the API alone misses none."""
+    """Count results. A group without messages only counts if a wait expected some."""
     newest = (
         select(_groups.job_group_id, _groups.observed)
         .where(_groups.purged_at.is_(None))

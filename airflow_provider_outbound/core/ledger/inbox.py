@@ -1,4 +1,4 @@
-"""Messages taken in: read, folded and logged in one transaction, so that they may be acknowledged after it."""
+"""Recording messages: reading, applying and logging them in one transaction, after which they may be acknowledged."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Inbox:
 
     def record(self, messages: Sequence[Incoming], *, instance_ids: Collection[str] = ()) -> Recorded:
         """
-        Keep messages durably; a repeat changes nothing, an unreadable one is kept as it is.
+        Store messages durably. A repeat changes nothing; an unreadable message is quarantined.
 
         Once this returns, all of them may be acknowledged.
 
-        :param instance_ids: Bot instances of this ledger; events of others are counted only. Empty: all are its own.
-        :raises LedgerUnavailableError: the database cannot be reached or written now; nothing was kept.
-        :raises LedgerAccessError: it refuses this user, or is not a ledger; nothing was kept.
+        :param instance_ids: Bot instances of this ledger; events of others are only counted. Empty: every instance.
+        :raises LedgerUnavailableError: the database cannot be reached or written now; nothing was stored.
+        :raises LedgerAccessError: it refuses this user, or is not a ledger; nothing was stored.
         """
         try:
             with self._database.write() as connection:
                 return self._record(connection, messages, instance_ids)
         except LedgerError:
             raise
-        except Exception:  # noqa: BLE001 - something about one message: find it, keep the others
+        except Exception:  # noqa: BLE001 - caused by one message: store the others
             return self._record_singly(messages, instance_ids)
 
     def _record_singly(self, messages: Sequence[Incoming], instance_ids: Collection[str]) -> Recorded:
@@ -62,7 +62,7 @@ class Inbox:
         return total
 
     def record_within(self, connection: Connection, message: Incoming, instance_ids: Collection[str] = ()) -> Recorded:
-        """Keep one message inside the caller's transaction; one that cannot be stored is quarantined."""
+        """Store one message in the caller's transaction, or quarantine it if that fails."""
         try:
             with connection.begin_nested():
                 return self._record(connection, [message], instance_ids)
@@ -80,7 +80,7 @@ class Inbox:
         readable, skipped = self._count(connection, readable, instance_ids)
         if not readable:
             return Recorded(new=0, repeated=0, quarantined=quarantined, others=skipped)
-        # Taken first by every writer: it makes them wait for each other before they hold anything else.
+        # Every writer takes it first, so that writers wait for each other before they hold any other lock.
         first = self._database.take_sequence(connection, len(readable))
         last = first + len(readable) - 1
         late: Counter[str] = Counter()
@@ -89,7 +89,7 @@ class Inbox:
             late = Counter(event.job_group_id for event, _ in readable if event.job_group_id in tombstones)
             self._groups.count_late(connection, late)
             readable = [pair for pair in readable if pair[0].job_group_id not in tombstones]
-        # In the order of jobs, so that two writers never wait for each other crosswise.
+        # In the order of jobs, so that two writers cannot deadlock.
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first) if readable else []
         if fresh:
@@ -105,7 +105,7 @@ class Inbox:
         )
 
     def _read(self, connection: Connection, messages: Sequence[Incoming]) -> tuple[list[tuple[Event, Incoming]], int]:
-        """Read messages; quarantine those that cannot be read, and say how many."""
+        """Read messages and quarantine the unreadable ones. Also returns the number of unreadable messages."""
         readable: list[tuple[Event, Incoming]] = []
         for message in messages:
             try:
@@ -119,7 +119,7 @@ class Inbox:
     def _count(
         self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], instance_ids: Collection[str]
     ) -> tuple[list[tuple[Event, Incoming]], int]:
-        """Count events by topic and bot instance; give those of this ledger, and how many are of others."""
+        """Count events by topic and bot instance. Returns this ledger's events and the number of the others."""
         theirs = instances.others(connection, (event for event, _ in readable), instance_ids)
         ours = [pair for pair in readable if pair[0].hash not in theirs]
         instances.count(
@@ -132,7 +132,7 @@ class Inbox:
         return ours, len(readable) - len(ours)
 
     def _log(self, connection: Connection, readable: Sequence[tuple[Event, Incoming]], first: int) -> list[Event]:
-        """Log events, and say which of them were new."""
+        """Add events to the log, and return the new ones."""
         now = self._database.time(connection)
         rows = {
             event.hash: {
@@ -148,7 +148,7 @@ class Inbox:
             }
             for offset, (event, message) in enumerate(readable)
         }
-        # The rows as parameters: written into the statement, each lot would be compiled anew.
+        # The rows as parameters: with the rows in it, the statement would be compiled again for each batch.
         statement = _insert_events(connection.dialect.name)
         inserted = set(connection.execute(statement, list(rows.values())).scalars())
         return list({event.hash: event for event, _ in readable if event.hash in inserted}.values())

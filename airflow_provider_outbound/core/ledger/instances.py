@@ -1,4 +1,4 @@
-"""Which bot instances send messages to a topic: counted, so that a topic that several share shows as one."""
+"""Counts of messages by topic and bot instance, which show when several instances share a topic."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.event import Event
 
-#: Most instances that are counted by name; whatever comes beyond is counted as one without a name.
+#: The maximum number of instances that are counted by name; the others are counted together, without a name.
 MAX_NAMED = 200
-#: How long an instance counts as one of its topic's (days).
+#: How long after its last message an instance counts as a sender to its topic (days).
 RECENT_DAYS = 30
 
 _table = schema.topic_instances.c
@@ -24,25 +24,25 @@ _groups, _assignments = schema.job_groups.c, schema.assignments.c
 
 @attrs.frozen(kw_only=True)
 class TopicInstance:
-    """What came from one bot instance by one topic. Repeats count."""
+    """The number of messages from one bot instance in one topic, with repeats."""
 
     topic: str
-    #: Empty: messages that name none, and those of more than :data:`MAX_NAMED` instances.
+    #: Empty: messages that name no instance, and those of instances beyond :data:`MAX_NAMED`.
     instance_id: str
-    #: Whether the connection named it when its last message came.
+    #: Whether the connection named it when its last message arrived.
     is_named: bool
     stored: int
-    #: Messages acknowledged and not stored, for they are another ledger's.
+    #: Messages that were acknowledged and not stored, because they belong to another ledger.
     skipped: int
     last_at: datetime
 
 
 def others(connection: Connection, events: Iterable[Event], named: Collection[str]) -> set[str]:
     """
-    Hashes of the events of instances that are not this ledger's.
+    Hashes of the events that belong to instances of other ledgers.
 
-    One about a group that a task of this ledger created or assigned to is ours, whatever instance it names; so is one
-    that names none.
+    An event belongs to this ledger if it names no instance, or if a task of this ledger created its group or assigned
+    to it, whatever instance it names.
 
     :param named: The ledger's instances; empty: all.
     """
@@ -66,7 +66,7 @@ def count(
     named: Collection[str],
 ) -> None:
     """
-    Add to the counts. The caller holds the event sequence, so nobody else counts meanwhile.
+    Add to the counts. The caller has taken numbers of the event sequence, so no other process counts meanwhile.
 
     :param stored: Topic and instance of each message that was stored.
     :param skipped: The same of each that was not.
@@ -99,13 +99,13 @@ def count(
 
 
 def read_instances(connection: Connection) -> Sequence[TopicInstance]:
-    """Every topic's instances."""
+    """Read every topic's instances."""
     rows = connection.execute(select(schema.topic_instances).order_by(_table.topic, _table.instance_id))
     return [TopicInstance(**row) for row in rows.mappings()]
 
 
 def _name(instance_id: str | None, named: Collection[str]) -> str:
-    """What an instance is counted by. Whoever sends messages chooses its id: one that could be a number is not kept."""
+    """The name that an instance is counted by. The sender chooses its id, so one that may be a number is not stored."""
     if instance_id is None or (instance_id not in named and not any(map(str.isalpha, instance_id))):
         return ""
     return instance_id

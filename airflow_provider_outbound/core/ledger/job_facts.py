@@ -1,9 +1,10 @@
 """
-What a job's facts come to, whatever their order or number.
+The state of a job from its facts, whatever their order or number.
 
-A fact is a message or a listing's entry. Calls are a union; a final status beats a running one; of two final ones the
-later message wins, then the greater hash; what the API says fills gaps only. A listing has no time of its own: of two
-final statuses that the API told, the greater word wins (Succeeded, Failed, Cancelled), and of two others the last read.
+A fact is a message or an entry of a listing. Calls are a union. A final status beats a running one. Of two final
+statuses the later message wins, then the greater hash. The API only fills gaps. A listing has no time of its own: of
+two final statuses from the API the alphabetically last wins (Succeeded, then Failed, then Cancelled), and of two others
+the last one read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.core.models.job import Call, Job, last_call
 from airflow_provider_outbound.core.models.wire import to_milliseconds
 
-#: Task id of the one call that a listing tells of without naming it.
+#: Task id of the one call that a listing reports without an id.
 LATEST = "latest"
 _SAME_CALL = timedelta(seconds=60)
 _SAME_MOMENT = timedelta(seconds=1)
@@ -51,7 +52,7 @@ class JobFacts:
     contact: bytes | None = attrs.field(default=None, repr=False)
 
     def apply_event(self, event: Event) -> None:
-        """Take in what a message says of the job itself."""
+        """Apply what a message reports about the job itself."""
         time = 0 if event.occurred_at is None else to_milliseconds(event.occurred_at)
         later = (time, event.hash) > (self.status_time, self.status_hash)
         if event.completes_job:
@@ -65,21 +66,21 @@ class JobFacts:
         self.status_time, self.status_hash, self.source = time, event.hash, "message"
 
     def apply_job(self, job: Job) -> None:
-        """Take in what the API says, where no message has said more."""
+        """Apply what the API reports, unless a message has reported more."""
         if job.status is None or (self.source == "message" and (self.terminal or not job.status.is_terminal)):
             return
         if self.terminal and (
             not job.status.is_terminal
             or (job.status, job.failure_reason or "") < (self.status, self.failure_reason or "")
         ):
-            # An older listing, stored later.
+            # An older listing that is stored later.
             return
         self.status, self.failure_reason = job.status, job.failure_reason
         self.terminal = job.status.is_terminal
         self.status_time, self.status_hash, self.source = 0, "", "api"
 
     def apply_calls(self, calls: Iterable[Call]) -> None:
-        """Take in all calls known of the job."""
+        """Apply all known calls of the job."""
         known = tuple(calls)
         listed = next((call for call in known if call.task_id == LATEST), None)
         named = tuple(_closed(call, listed) for call in known if call.task_id != LATEST)
@@ -94,7 +95,7 @@ class JobFacts:
 
 
 def _closed(call: Call, listed: Call | None) -> Call:
-    """A call whose end no message told, ended as the listing says."""
+    """Complete a call from the listing if no message has reported its end."""
     if listed is None or call.status not in (None, CallStatus.EXECUTING):
         return call
     begun = call.started_at, listed.started_at
@@ -107,15 +108,15 @@ def _closed(call: Call, listed: Call | None) -> Call:
 
 
 def _is_among(unnamed: Call, named: tuple[Call, ...]) -> bool:
-    """Whether a call without a task id is one of those that have one, or older than the last of them."""
+    """Whether a call without a task id is one of the named calls, or older than the last of them."""
     if unnamed.started_at is None:
         return bool(named)
     for call in named:
         if call.started_at is None:
             continue
-        # The listing may tell another moment of the same call, so a call near it with its outcome is it.
+        # The listing may report a slightly different time, so a call at about that time with that status is the same.
         near = abs(call.started_at - unnamed.started_at) < _SAME_CALL and call.status == unnamed.status
-        # One that had ended before the other began is an earlier call, however near.
+        # A call that had ended before the other began is an earlier one, however close they are.
         is_earlier = call.ended_at is not None and call.ended_at <= unnamed.started_at
         if near or (not is_earlier and call.started_at > unnamed.started_at - _SAME_MOMENT):
             return True
@@ -123,7 +124,7 @@ def _is_among(unnamed: Call, named: tuple[Call, ...]) -> bool:
 
 
 def better(one: Call, other: Call) -> Call:
-    """Of two reports of one call, the one that knows more: an ended call, then the later end."""
+    """The more informative of two reports of one call: an ended call, then the later end."""
 
     def order(call: Call) -> tuple[Any, ...]:
         times = (call.ended_at, call.started_at, call.planned_at)
@@ -134,5 +135,5 @@ def better(one: Call, other: Call) -> Call:
 
 
 def named_calls(job: Job) -> list[Call]:
-    """A listing's calls; the one without an id is given :data:`LATEST`."""
+    """A listing's calls; a call without an id gets :data:`LATEST`."""
     return [call if call.task_id is not None else attrs.evolve(call, task_id=LATEST) for call in job.calls]

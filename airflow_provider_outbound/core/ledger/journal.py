@@ -1,4 +1,4 @@
-"""The journal: every job is written here, and committed, before its request is sent."""
+"""The journal: every job is written to the ledger, and committed, before its request is sent."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 
 DedupeBy = Literal["phone", "reference_id"]
-#: States of a row whose contact may be sent (again) by the assignment that owns it.
+#: States in which the assignment that owns a row may send its contact (again).
 _SENDABLE = (JobState.REFUSED, JobState.UNRESOLVED)
-#: States of a row whose request may have been acted on.
+#: States of a row on whose request the service may have acted.
 _UNKNOWN = (JobState.SENDING, JobState.IN_DOUBT)
 
 _jobs = schema.jobs.c
 
 
 class Journal:
-    """Reads and writes of the journal's half of ``jobs``."""
+    """Reads and writes of the columns of ``jobs`` that belong to the journal."""
 
     def __init__(self, database: Database, assignments: Assignments, takeovers: Takeovers) -> None:
         self._database = database
@@ -59,9 +59,9 @@ class Journal:
         cap: CallCap | None = None,
     ) -> list[CandidateStatus]:
         """
-        Say of each candidate whether it may be sent. Reads only: :meth:`begin` decides.
+        Report whether each candidate may be sent. This only reads; :meth:`begin` decides.
 
-        :return: One standing for each candidate, in their order.
+        :return: One status per candidate, in their order.
         """
         with self._database.read() as connection:
             known = self._known(connection, assignment, candidates)
@@ -70,7 +70,7 @@ class Journal:
                 return statuses
             since = self._database.time(connection) - cap.period
             calls = count_calls(connection, [candidate.phone_key for candidate in candidates], since)
-        # A row that was left counts for one call itself.
+        # A row that is LEFT is itself counted as a call.
         own = {CandidateStatus.FRESH: 0, CandidateStatus.LEFT: 1}
         return [
             CandidateStatus.CAPPED if status in own and calls[candidate.phone_key] - own[status] >= cap.most else status
@@ -87,13 +87,13 @@ class Journal:
         outcomes: Outcomes | None = None,
     ) -> Begun:
         """
-        Write candidates down as ``sending``, in one commit that also holds the lease.
+        Record candidates as ``sending``, in one commit that also checks the lease.
 
-        :param candidates: Fresh ones, or unresolved ones that are to be sent again.
-        :param outcomes: Of earlier requests, written in the same commit.
-        :return: Those that are this process's to send now, under the reference they must be sent with; the others
-            lost a race against another assignment.
-        :raises LeaseLostError: the lease ended; nothing was written.
+        :param candidates: Fresh candidates, or unresolved ones that are to be sent again.
+        :param outcomes: Outcomes of earlier requests, written in the same commit.
+        :return: The candidates that this process must send, each with the reference to send it with. The others lost
+            a race against another assignment.
+        :raises LeaseLostError: the lease expired; nothing was written.
         """
         with self._database.write() as connection:
             now = self._assignments.check_lease(connection, assignment)
@@ -101,7 +101,7 @@ class Journal:
                 self._write_outcomes(connection, assignment, outcomes)
             if cap is not None:
                 return self._begin_known(connection, assignment, candidates, now, dedupe_by, cap)
-            # Nearly always none of them has a row, and then nothing need be looked up.
+            # Usually none of them has a row, and then no look-up is needed.
             mine, others = self._insert(connection, assignment, candidates, now, dedupe_by)
             if others:
                 mine += self._begin_known(connection, assignment, others, now, dedupe_by, cap).candidates
@@ -116,7 +116,7 @@ class Journal:
         dedupe_by: DedupeBy,
     ) -> tuple[list[Candidate], list[Candidate]]:
         """
-        Write rows for those candidates whom none keeps from it.
+        Insert rows for candidates that conflict with no existing row.
 
         :return: Those candidates, and the others.
         """
@@ -133,15 +133,15 @@ class Journal:
             }
             for candidate in candidates
         ]
-        # The rows apart from the statement, which is compiled only once so, and is one step to the database: it works
-        # through all rows while other threads go on.
+        # The rows as parameters, so that the statement is compiled once and the database handles all rows in one step
+        # while other threads continue.
         statement = insert(connection, schema.jobs).on_conflict_do_nothing().returning(_jobs.reference_id)
         written = set(connection.execute(statement, rows).scalars())
         mine: list[Candidate] = []
         others: list[Candidate] = []
         for candidate in candidates:
             if candidate.reference_id in written:
-                # Should there be two of one reference, the first of them was written.
+                # Of two candidates with one reference, the first was written.
                 written.remove(candidate.reference_id)
                 mine.append(candidate)
             else:
@@ -163,7 +163,7 @@ class Journal:
         known = self._known(connection, assignment, candidates)
         calls: Counter[str] = Counter()
         if cap is not None:
-            # Counted under the writers' lock: two groups that meet on a person cannot both take the last call.
+            # Counted under the writers' lock, so that two groups cannot both take a person's last call.
             calls = count_calls(connection, [candidate.phone_key for candidate in candidates], now - cap.period)
         fresh: dict[str, Candidate] = {}
         phones: set[str] = set()
@@ -202,11 +202,11 @@ class Journal:
 
     def adopt(self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy) -> int:
         """
-        Take over contacts that other tasks left unresolved: from now on they are this assignment's unresolved ones.
+        Take over contacts that other tasks left unresolved. They become unresolved contacts of this assignment.
 
-        :param candidates: Contacts whose standing was ``LEFT``.
-        :return: How many of them were still there to be taken.
-        :raises LeaseLostError: the lease ended; nothing was written.
+        :param candidates: Contacts whose status was ``LEFT``.
+        :return: The number of contacts taken over; others may have been taken meanwhile.
+        :raises LeaseLostError: the lease expired; nothing was written.
         """
         adopted = 0
         with self._database.write() as connection:
@@ -230,9 +230,9 @@ class Journal:
 
     def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:
         """
-        Write down what became of requests.
+        Record the outcomes of requests.
 
-        Refused rows are freed only under the lease: whoever has it now may be sending them again.
+        Refused rows are only freed under the lease: another holder may already be sending them again.
         """
         if not outcomes:
             return
@@ -244,15 +244,15 @@ class Journal:
             self._write_outcomes(connection, assignment, outcomes)
 
     def mark_unresolved(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
-        """They are absent from the service long enough, and no message spoke of them."""
+        """Mark rows as unresolved: the service has not listed them for long enough, and no message mentioned them."""
         with self._database.write() as connection:
             self._move(connection, assignment, reference_ids, JobState.UNRESOLVED, _UNKNOWN)
 
     def in_doubt(self, assignment: Assignment) -> list[Doubt]:
         """
-        This assignment's rows whose fate is unknown; ask with nothing in flight.
+        This assignment's rows whose status is unknown. Call it while no request is in flight.
 
-        Rows that a dead process left as ``sending`` count too.
+        Includes rows that a dead process left as ``sending``.
         """
         with self._database.read() as connection:
             rows = connection.execute(
@@ -265,7 +265,7 @@ class Journal:
 
     def stored_candidates(self, assignment: Assignment, reference_ids: Iterable[str]) -> list[Candidate]:
         """
-        Contacts as they were journalled, to be sent again.
+        Contacts from the journal, to be sent again.
 
         :raises LedgerKeyError: a row cannot be decrypted, or was discarded with its key.
         """
@@ -296,7 +296,7 @@ class Journal:
         return _contact(self._database.cipher.decrypt_json(token))
 
     def unresolved(self, assignment: Assignment) -> list[str]:
-        """References of this assignment's rows whose fate will never be known."""
+        """References of this assignment's rows whose status stays unknown."""
         with self._database.read() as connection:
             return list(
                 connection.execute(
@@ -307,12 +307,12 @@ class Journal:
             )
 
     def has_jobs(self, job_group_id: str) -> bool:
-        """Whether the ledger has any row of the group."""
+        """Whether the ledger has any job of the group."""
         with self._database.read() as connection:
             return bool(connection.execute(select(exists().where(_jobs.job_group_id == job_group_id))).scalar_one())
 
     def has_nameless_jobs(self, job_group_id: str) -> bool:
-        """Whether others assigned jobs to the group whose numbers are not known."""
+        """Whether the group has jobs that others assigned and whose numbers are unknown."""
         nameless = exists().where(
             _jobs.job_group_id == job_group_id, _jobs.assignment_id.is_(None), _jobs.phone_key.is_(None)
         )
@@ -320,7 +320,7 @@ class Journal:
             return bool(connection.execute(select(nameless)).scalar_one())
 
     def count_held(self, assignment: Assignment) -> int:
-        """Jobs that this assignment has in the group, or may have there."""
+        """The number of jobs that this assignment has, or may have, in the group."""
         with self._database.read() as connection:
             return connection.execute(
                 select(func.count())
@@ -329,7 +329,7 @@ class Journal:
             ).scalar_one()
 
     def count_settled(self, assignment: Assignment) -> tuple[int, int]:
-        """Jobs that this assignment has in the group, and its unresolved ones, at one moment."""
+        """The numbers of accepted and of unresolved jobs of this assignment, at one moment."""
         with self._database.read() as connection:
             rows = connection.execute(
                 select(_jobs.state, func.count().label("jobs"))
@@ -356,7 +356,7 @@ class Journal:
         state: JobState,
         come_from: tuple[JobState, ...],
     ) -> None:
-        """Conditional on the state, so that nothing a message or a listing established is ever undone."""
+        """Change states that are among ``come_from``, so that nothing from a message or listing is undone."""
         for part in chunks(reference_ids):
             connection.execute(
                 update(schema.jobs)
@@ -389,21 +389,21 @@ class Journal:
                 connection, job_group_id, _jobs.reference_id.in_([item.reference_id for item in part])
             )
             known = {row.reference_id for row in found}
-            # A row found by its reference says all, and in a group that is assigned already all are.
+            # A row found by its reference is enough. In a group that was assigned before, every row is found this way.
             phones = [item.phone_key for item in part if item.reference_id not in known]
             if phones:
-                # The index holds, as standing() looks at, only those that are unique by their number.
+                # Like status(), this index only covers rows that are unique by their number.
                 found += self._look_up(connection, job_group_id, UNIQUE_PHONE, _jobs.phone_key.in_(phones))
         return found
 
     def _look_up(self, connection: Connection, job_group_id: str, *conditions: Any) -> Sequence[Any]:
-        # One column at a time, by its index; two with OR would be a scan of the group.
+        # One column at a time, by its index: an OR of two columns would scan the group.
         wanted = (_jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state)
         return connection.execute(select(*wanted).where(_jobs.job_group_id == job_group_id, *conditions)).all()
 
 
 class _Known:
-    """Rows that a batch of candidates could meet."""
+    """Rows that may conflict with a batch of candidates."""
 
     def __init__(self, rows: Iterable[Row[Any]], idle: frozenset[str]) -> None:
         self._idle = idle
@@ -417,7 +417,7 @@ class _Known:
     def status(
         self, assignment: Assignment, candidate: Candidate, dedupe_by: DedupeBy
     ) -> tuple[CandidateStatus, Row[Any] | None]:
-        """The standing of a candidate, and the row that tells it."""
+        """The status of a candidate, and the row that it follows from."""
         row = self._by_reference.get(candidate.reference_id)
         if row is not None and row.phone_key not in (None, candidate.phone_key):
             return CandidateStatus.CONFLICT, row

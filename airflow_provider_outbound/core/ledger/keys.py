@@ -1,8 +1,9 @@
 """
 Which keys the ledger needs.
 
-Only trying tells which key a row was encrypted with, and nothing names a key that is not there. So every writer notes
-the identifier of its key in the transaction that uses it, and whoever opens the ledger compares.
+A row does not name its key, so keys can only be tried, and nothing identifies a missing one. Therefore every writer
+notes the identifier of its key in the transaction that uses it. Opening the ledger compares the notes with the keys
+given.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from airflow_provider_outbound.exceptions import LedgerKeyError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 
-#: Stands for the keys of rows that none of the keys opened, and whose own identifier nobody noted.
+#: Stands for keys whose identifiers were not noted, of rows that none of the keys opened.
 UNKNOWN = "unknown"
-#: Rows of each encrypted column that are decrypted on trial, at either end of its table.
+#: The number of rows tried at either end of each encrypted column's table.
 TRIALS = 5_000
 
 _keys = schema.ledger_keys.c
-# Made once: to build a statement takes longer than to run it.
+# Built once: building a statement takes longer than running it.
 _IS_NOTED = select(_keys.key_id).where(_keys.key_id == bindparam("key_id"), _keys.rekey_id.is_(None))
 
 
@@ -37,23 +38,23 @@ def noted(connection: Connection) -> set[str]:
 
 
 def note(connection: Connection, key_ids: Iterable[str], now: datetime) -> None:
-    """Remember, in a writing transaction, that rows may be encrypted with these keys."""
+    """Note, in a writing transaction, that rows may be encrypted with these keys."""
     for key_id in key_ids:
         statement = insert(connection, schema.ledger_keys).values(key_id=key_id, noted_at=now, rekey_id=None)
         connection.execute(statement.on_conflict_do_update(index_elements=["key_id"], set_={"rekey_id": None}))
 
 
 def is_noted(connection: Connection, key_id: str) -> bool:
-    """Whether a writer may use this key without noting it again."""
+    """Whether this key is noted, so that a writer may use it."""
     return connection.execute(_IS_NOTED, {"key_id": key_id}).first() is not None
 
 
 def check_keys(needed: Collection[str], cipher: FieldCipher, shown_url: str) -> None:
     """
-    Refuse to work with keys that cannot read what is there.
+    Refuse keys that cannot decrypt every row.
 
     :param needed: Identifiers of the keys that rows may be encrypted with.
-    :raises LedgerKeyError: some of them are not at hand.
+    :raises LedgerKeyError: some of them were not given.
     """
     missing = sorted(set(needed) - set(cipher.key_ids))
     if not missing:
@@ -62,7 +63,7 @@ def check_keys(needed: Collection[str], cipher: FieldCipher, shown_url: str) -> 
     which = f"key {', '.join(named)}" if named else "a key whose identifier is not known"
     raise LedgerKeyError(
         f"ledger_key: rows of the ledger {shown_url} are encrypted with {which}, which is not among the keys given"
-        f" ({', '.join(cipher.key_ids)}); add it behind the others, in [outbound] ledger_key or, where that is not set,"
+        f" ({', '.join(cipher.key_ids)}); add it after the others, in [outbound] ledger_key or, where that is not set,"
         " in [core] fernet_key, and keep it until 'outbound ledger rekey' reports that it may be dropped. If no row"
         " needs it, or it is lost for good, see: outbound ledger rekey --help. Nobody was called"
     )
@@ -70,13 +71,13 @@ def check_keys(needed: Collection[str], cipher: FieldCipher, shown_url: str) -> 
 
 def sample(connection: Connection, cipher: FieldCipher) -> Counter[str | None]:
     """
-    Try the keys on the first and the last :data:`TRIALS` rows of each encrypted column, by its table's key.
+    Try the keys on the first and the last :data:`TRIALS` rows of each encrypted column, in primary key order.
 
     :return: The number of rows by the identifier of the key that opens them; ``None``: no key does.
     """
     found: Counter[str | None] = Counter()
     for column in schema.ENCRYPTED:
-        if column.table is schema.ledger:  # which is open
+        if column.table is schema.ledger:  # its key was found when it was opened
             continue
         for token in _ends(connection, column):
             opened = cipher.find(token)
@@ -85,7 +86,7 @@ def sample(connection: Connection, cipher: FieldCipher) -> Counter[str | None]:
 
 
 def _ends(connection: Connection, column: Column[bytes]) -> Iterable[bytes]:
-    """Values at both ends of a column, without reading what lies between."""
+    """Values at both ends of a column, without reading those between."""
     keys = [*column.table.primary_key.columns]
     rows: Any = select(*keys, column).where(column.is_not(None)).limit(TRIALS)
     last: list[Any] = []

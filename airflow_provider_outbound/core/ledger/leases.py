@@ -1,4 +1,4 @@
-"""Leases that a clock, set back since, would keep for longer than they are."""
+"""Leases that last too long because the clock was set back."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from airflow_provider_outbound.core.ledger import schema
 
 log = logging.getLogger(__name__)
 
-#: No lease was longer in versions that did not note its length, seconds.
+#: The longest lease in versions that did not store its length, seconds.
 _LONGEST = 600.0
 
 
 def is_too_long(row: Row[Any], now: datetime) -> bool:
-    """Whether a lease ends later than it can: the clock has been set back since it was written."""
+    """Whether a lease ends later than its length allows: the clock was set back after it was written."""
     return bool(row.lease_until > now + _length(row))
 
 
 def bound_lease(connection: Connection, row: Row[Any], now: datetime) -> datetime:
     """
-    Shorten a lease to its whole length from now, if the clock has been set back since it was written.
+    Shorten a lease to its full length from now if the clock was set back after it was written.
 
-    Whoever holds it counts its length by clocks of its own, and from an earlier moment.
+    The holder measures the length by its own clocks and from an earlier moment, so it ends the lease first.
 
-    :return: When it ends.
+    :return: When the lease ends.
     """
     until: datetime = row.lease_until
     if not is_too_long(row, now):
@@ -36,7 +36,7 @@ def bound_lease(connection: Connection, row: Row[Any], now: datetime) -> datetim
     table = schema.assignments
     connection.execute(update(table).where(table.c.assignment_id == row.assignment_id).values(lease_until=until))
     log.warning(
-        "Job group %s: the clock was set back: the lease of an assignment, which ended at %s, ends at %s",
+        "Job group %s: the clock was set back: the lease of an assignment is shortened from %s to %s",
         row.job_group_id,
         row.lease_until.isoformat(timespec="seconds"),
         until.isoformat(timespec="seconds"),

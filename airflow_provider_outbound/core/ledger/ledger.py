@@ -1,4 +1,4 @@
-"""The ledger whole: its database, and the rooms that read and write it."""
+"""The ledger: its database, and the objects that read and write it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 
 class Ledger(Database):
     """
-    Who was sent to which job group, and what came of it. See :class:`Database` for parameters and errors.
+    Who was assigned to which job group, and the results. See :class:`Database` for parameters and errors.
 
-    ``groups`` are the job groups, ``assignments`` the tasks that assign to them, and ``takeovers`` what such tasks left
-    undecided. ``journal`` has each job before its request is sent, ``results`` what messages and listings say of it.
-    ``inbox`` stores messages, ``events`` gives them to later readers, ``quarantine`` has messages that could not be
-    read. ``details`` keeps what else the API reports of ended jobs, ``follow_ups`` whom a follow-up has reached.
-    ``retention`` purges groups that finished long ago, ``turns`` spaces out requests, ``collectors`` knows which
-    collectors run and what keeps messages from coming.
+    ``groups`` are the job groups, ``assignments`` the tasks that assign to them, ``takeovers`` the assignments that
+    such tasks left unfinished. ``journal`` has each job before its request is sent, ``results`` what messages and
+    listings report of it. ``inbox`` records messages, and ``events`` is their log for later readers. ``details`` stores
+    what the API reports about ended jobs beyond their outcome. ``follow_ups`` stores which contacts a follow-up has
+    processed. ``quarantine`` holds messages that could not be read. ``retention`` purges what finished long ago.
+    ``turns`` spaces out requests. ``collectors`` stores which collectors run, and their problems.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
@@ -51,7 +51,7 @@ class Ledger(Database):
 
 def open_ledger(url: str, keys: Sequence[str], *, require_keys: bool = True) -> Ledger:
     """
-    Open a ledger, made or migrated if need be. See :class:`Database` for parameters and errors.
+    Open a ledger, and create or migrate it if necessary. See :class:`Database` for parameters and errors.
 
     :return: The ledger; close it, or use it in a ``with`` statement.
     """

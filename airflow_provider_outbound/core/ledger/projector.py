@@ -1,4 +1,4 @@
-"""Take facts into the ledger: find the row each speaks of, fold it, write what changed. Inside one transaction."""
+"""Apply facts to the rows of jobs: find the row of each fact, apply it, write the changes, in one transaction."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _jobs = schema.jobs.c
 _COLUMNS = [attribute.name for attribute in attrs.fields(JobFacts)]
-#: Never rewritten by a fact: whose the row is, and under which key.
+#: Columns that a fact never changes: the owner of the row and its keys.
 _FIXED = {"job_group_id", "reference_id", "unique_phone", "assignment_id"}
 _SETTABLE = [name for name in _COLUMNS if name not in _FIXED]
 _values = attrgetter(*_COLUMNS)
 
-# Made once: to build a statement takes longer than to run it for a few rows.
+# Built once: for a few rows, building a statement takes longer than running it.
 _ROWS = select(*(_jobs[name] for name in _COLUMNS)).with_for_update()
-# Without the group, which a planner without statistics would take for the narrower.
+# Without the group, which a planner without statistics would consider more selective.
 _ROWS_OF_JOBS = _ROWS.where(_jobs.job_id.in_(bindparam("job_ids", expanding=True)))
 _ROWS_OF_NUMBERS = _ROWS.where(
     _jobs.job_group_id == bindparam("group"),
@@ -63,10 +63,10 @@ def _upsert_calls(dialect: str) -> Any:
 
 class JobProjector:
     """
-    Folds facts into rows, once. The caller holds the event sequence, so no other writer of facts runs.
+    Applies facts to rows. Use it once. The caller has taken numbers of the event sequence, so no other writer runs.
 
-    :param database: Whose vault and identity are used.
-    :param connection: A writing transaction of it.
+    :param database: The ledger, for its cipher and identity.
+    :param connection: A writing transaction of that database.
     """
 
     def __init__(self, database: Database, connection: Connection) -> None:
@@ -82,15 +82,15 @@ class JobProjector:
 
     def take(self, group_id: str, facts: Sequence[Event | Job]) -> tuple[int, int]:
         """
-        Fold the facts of one group.
+        Apply the facts of one group.
 
-        :return: How many were about rows of ours, and how many about jobs that others assigned.
+        :return: The number of facts about jobs of this ledger, and about jobs that others assigned.
         """
         return self.take_all([(group_id, fact) for fact in facts])
 
     def take_all(self, facts: Sequence[tuple[str, Event | Job]]) -> tuple[int, int]:
         """
-        Fold facts of many groups, with as few statements as those of one.
+        Apply facts of many groups, with as few statements as for one group.
 
         :param facts: Each with the id of its group.
         :return: As :meth:`take`.
@@ -110,7 +110,7 @@ class JobProjector:
         return ours, len(touched) - ours
 
     def _phone_key(self, fact: Event | Job) -> str | None:
-        """``None`` if the fact does not tell whose number it is: no number, or a masked one."""
+        """The key of the fact's number; ``None`` if it has no number or a masked one."""
         text = fact.phone_number
         if not text:
             return None
@@ -120,7 +120,7 @@ class JobProjector:
         return self._phone_keys[text]
 
     def _load(self, facts: Sequence[tuple[str, Event | Job]], phones: Sequence[str | None]) -> None:
-        """Read the rows that the facts may be about: by job id, and the others' by reference, and then by number."""
+        """Read the rows that the facts may be about: by job id, then by reference, then by number."""
         job_ids = sorted({fact.job_id for _, fact in facts})
         for part in chunks(job_ids):
             self._read(_ROWS_OF_JOBS, job_ids=part)
@@ -132,7 +132,7 @@ class JobProjector:
             if name
         }
         for pairs in chunks(sorted(references)):
-            # Spelt out group by group: of pairs in one list, a planner finds no index.
+            # One condition per group: for a list of pairs, a planner uses no index.
             named = (
                 and_(_jobs.job_group_id == group_id, _jobs.reference_id.in_(names))
                 for group_id, names in _grouped(pairs)
@@ -171,11 +171,11 @@ class JobProjector:
             self._by_phone[row.job_group_id, row.phone_key] = row
 
     def _find(self, group_id: str, fact: Event | Job, phone_key: str | None) -> JobFacts | None:
-        """By job id, else by reference and number, else by number; never by position in an answer."""
+        """Find a row by job id, else by reference and number, else by number; never by position in an answer."""
         known = self._by_job_id.get((group_id, fact.job_id))
         if known is not None:
             return known
-        # A row that has another job already is another job, whoever made the second one.
+        # A row that already has another job id belongs to another job.
         row = self._by_reference.get((group_id, fact.reference_id or ""))
         if row is not None and row.job_id is None and self._can_be(row, fact, phone_key):
             return row
@@ -189,22 +189,22 @@ class JobProjector:
         if row.assignment_id is None:
             return False
         if row.contact is None:
-            # Discarded with a lost key. The reference is ours; to doubt it would call this person again.
+            # Discarded with a lost key. The reference is ours; not matching it would call this person again.
             return True
-        # The reference is ours, so the service may write the number as it likes, but not name another one. Without the
-        # key nobody can tell, and a guess would call somebody twice or count another person's job as ours.
+        # The reference is ours, so the number may be written in any form but must not be another one. Without the key
+        # this raises: a guess would call somebody twice, or count another person's job as ours.
         sent = self._database.cipher.decrypt_json(row.contact)["e164"]
         return is_same_number(fact.phone_number or "", sent)
 
     def _kept_reference(self, fact: Event | Job) -> str | None:
-        """The reference of a job that others assigned, as the ledger may hold it: without a number."""
+        """The reference of a job that others assigned, in the form that the ledger may store: without a number."""
         reference = fact.reference_id
         if reference and holds_number(reference):
             return self._database.identity.foreign_reference(reference)
         return reference
 
     def _adopt(self, group_id: str, fact: Event | Job, phone_key: str | None) -> JobFacts:
-        """Make a row for a job that others assigned; under its own reference where that is free."""
+        """Create a row for a job that others assigned, under its own reference if that is free."""
         reference = self._kept_reference(fact)
         if not reference or len(reference) > 256 or "\x00" in reference or (group_id, reference) in self._by_reference:
             reference = fact.job_id

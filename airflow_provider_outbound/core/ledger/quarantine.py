@@ -1,4 +1,4 @@
-"""Messages that could not be read: kept whole, looked at by a person, read again or dropped."""
+"""Messages that could not be read: stored unchanged, for a person to inspect, replay or drop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _table = schema.quarantine.c
 _HEX = frozenset("0123456789abcdef")
-#: Bodies may be megabytes: few at a time are held.
+#: Messages read at a time. Few, because a body may have megabytes.
 _PAGE = 20
 
 
@@ -30,16 +30,16 @@ _PAGE = 20
 class Quarantined:
     """A message that could not be read."""
 
-    #: Its name: SHA-256 of its bytes, hexadecimal; of a message whose head alone is kept, of that with size and id.
+    #: SHA-256 in hexadecimal: of its bytes, or of its head, size and message id if only the head is kept.
     hash: str
     topic: str | None
     message_id: str | None
     #: Why it could not be read.
     reason: str
     recorded_at: datetime
-    #: Its bytes as they came, with whatever numbers are in them; ``None``: no key at hand opens them.
+    #: Its bytes as delivered, which may contain phone numbers; ``None``: none of the keys opens them.
     body: bytes | None = attrs.field(repr=False)
-    #: If only its head is kept: how many bytes were delivered.
+    #: If only its head is kept: the number of bytes delivered.
     head_of: int | None = None
 
 
@@ -47,7 +47,7 @@ class Quarantine:
     """
     Reads and writes of ``quarantine``.
 
-    :param record: Takes a message in, inside the transaction that it is given.
+    :param record: Records a message in the transaction that it is given.
     """
 
     def __init__(self, database: Database, record: Callable[[Connection, Incoming], Recorded]) -> None:
@@ -55,7 +55,7 @@ class Quarantine:
         self._record = record
 
     def iter_messages(self) -> Iterator[Quarantined]:
-        """Every message kept here, ordered by hash, read a few at a time."""
+        """Iterate over all messages, ordered by hash; a few are read at a time."""
         after = ""
         while True:
             statement = select(schema.quarantine).where(_table.hash > after).order_by(_table.hash).limit(_PAGE)
@@ -68,21 +68,23 @@ class Quarantine:
 
     def get(self, name: str) -> Quarantined:
         """
-        One message.
+        Return one message.
 
-        :param name: Its hash, or so much of the beginning that no other has it.
-        :raises LedgerError: none or several begin so.
+        :param name: Its hash, or an unambiguous prefix of it.
+        :raises LedgerError: no hash or several hashes have this prefix.
         """
         with self._database.read() as connection:
             return self._opened(self._one(connection, name))
 
     def replay(self, name: str) -> Recorded:
         """
-        Read a message again, as a newer version of this package or another key may: what can be read is taken in as if
-        it had just come, and leaves the quarantine in the same commit; what cannot stays as it is.
+        Try to read a message again, for example with a newer version of this package or with another key.
+
+        A readable message is recorded as if it had just arrived, and leaves the quarantine in the same commit. An
+        unreadable one stays unchanged.
 
         :param name: As for :meth:`get`.
-        :raises LedgerError: none or several begin so.
+        :raises LedgerError: no hash or several hashes have this prefix.
         :raises LedgerKeyError: no key opens it.
         """
         with self._database.write() as connection:
@@ -91,7 +93,7 @@ class Quarantine:
                 body=self._database.cipher.decrypt(row.body),
                 message_id=row.message_id or "",
                 topic=row.topic or "",
-                # A head may look like a message; what stood behind it is not known.
+                # A head may look like a complete message, but the rest of it is unknown.
                 fault="" if row.head_of is None else row.reason,
                 head_of=row.head_of,
             )
@@ -102,11 +104,11 @@ class Quarantine:
 
     def drop(self, name: str) -> Quarantined:
         """
-        Forget a message for good.
+        Delete a message.
 
         :param name: As for :meth:`get`.
-        :return: What was dropped.
-        :raises LedgerError: none or several begin so.
+        :return: The deleted message.
+        :raises LedgerError: no hash or several hashes have this prefix.
         """
         with self._database.write() as connection:
             row = self._one(connection, name)
@@ -114,19 +116,19 @@ class Quarantine:
         return self._opened(row)
 
     def count(self) -> int:
-        """How many messages are kept here."""
+        """The number of messages."""
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(schema.quarantine)).scalar_one()
 
     def _one(self, connection: Connection, name: str) -> Row[Any]:
         wanted = name.strip().lower()
         if not wanted or not set(wanted) <= _HEX:
-            raise LedgerError(f"quarantine: {name!r} is no hash; `outbound ledger quarantine list` shows them")
+            raise LedgerError(f"quarantine: {name!r} is not a hash; `outbound ledger quarantine list` shows them")
         rows = connection.execute(select(schema.quarantine).where(_table.hash.startswith(wanted)).limit(2)).all()
         if not rows:
             raise LedgerError(f"quarantine: no message's hash begins with {wanted}")
         if len(rows) > 1:
-            raise LedgerError(f"quarantine: several hashes begin with {wanted}; give more of it")
+            raise LedgerError(f"quarantine: several hashes begin with {wanted}; give more digits")
         return rows[0]
 
     def _opened(self, row: Row[Any]) -> Quarantined:
@@ -146,10 +148,10 @@ class Quarantine:
 
 
 def quarantine(database: Database, connection: Connection, message: Incoming, reason: str) -> None:
-    """Keep a message as it is, inside the caller's transaction."""
+    """Store a message unchanged, in the caller's transaction."""
     name = hashlib.sha256(message.body)
     if message.head_of is not None:
-        # Others may begin so too.
+        # Other messages may have the same head.
         name.update(f"{message.head_of} {message.message_id}".encode("utf-8", "surrogatepass"))
     row = {
         "hash": name.hexdigest(),
@@ -164,5 +166,5 @@ def quarantine(database: Database, connection: Connection, message: Incoming, re
 
 
 def _cut(text: str) -> str:
-    """A producer's text, as a column can hold it."""
+    """A producer's text, in a form that a column can store."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()[:256]

@@ -1,4 +1,4 @@
-"""Turns to send a request, shared by all processes that open this ledger."""
+"""A rate limit of requests, shared by all processes that use this ledger."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class SharedRateLimiter:
 
     def take(self, name: str, count: int, per_second: float) -> float:
         """
-        Take turns in a row, after all that were taken before.
+        Reserve consecutive slots, after all slots that were reserved before.
 
         :param name: What is limited: the connection.
-        :param count: Turns to take; they are ``1 / per_second`` seconds apart.
-        :param per_second: Turns a second.
-        :return: Seconds until the first of them: one turn at most if the clock has been set back since the last.
-        :raises LedgerUnavailableError: the database cannot be reached or written; none were taken.
+        :param count: The number of slots; they are ``1 / per_second`` seconds apart.
+        :param per_second: Slots per second.
+        :return: Seconds until the first slot. If the clock was set back since the last call, at most one slot's length.
+        :raises LedgerUnavailableError: the database cannot be reached or written; no slot was reserved.
         """
         table = schema.request_turns
         with self._database.write() as connection:
@@ -47,5 +47,5 @@ class SharedRateLimiter:
             changed = {column: statement.excluded[column] for column in ("free_at", "taken_at")}
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
         if was_set_back:
-            log.warning("The clock was set back since the last request: requests go on at %g a second", per_second)
+            log.warning("The clock was set back since the last request: requests continue at %g per second", per_second)
         return (first - now).total_seconds()

@@ -1,4 +1,4 @@
-"""What comparing a job group with the API has shown so far: the JSON object in ``job_groups.observed``, typed."""
+"""What comparing a job group with the API has shown so far: the typed form of ``job_groups.observed``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import attrs
 @attrs.frozen(kw_only=True)
 class Confirmation:
     """
-    Every job of the group has ended, by the ledger and by the API.
+    Every job of the group has ended, according to the ledger and the API.
 
-    :param assignments: How many assignments had finished then, and the number of jobs they left in the group; a later
-        assignment makes the confirmation void.
+    :param assignments: The number of finished assignments at that time, and the number of their jobs in the group. A
+        later assignment makes the confirmation void.
     :param mismatch: Whether the two disagree on the number of jobs.
     """
 
@@ -26,9 +26,9 @@ class Confirmation:
 @attrs.frozen(kw_only=True)
 class Question:
     """
-    The ledger says that all jobs have ended, and the API was asked to confirm it.
+    According to the ledger all jobs have ended, and the API was asked to confirm it.
 
-    :param about: What the ledger said then.
+    :param about: The state of the ledger at that time.
     :param next_at: When the API is asked again, by the ledger's clock.
     :param delay: Seconds between the question and ``next_at``; the next delay is twice as long.
     """
@@ -41,11 +41,11 @@ class Question:
 @attrs.frozen(kw_only=True)
 class Gap:
     """
-    The API knew more than the ledger.
+    The API reported more than the ledger had.
 
-    :param ended: Jobs that had ended, by the API.
-    :param listed: Jobs in the group, by the API.
-    :param since: When that was first seen, by the ledger's clock.
+    :param ended: Jobs that had ended, according to the API.
+    :param listed: Jobs in the group, according to the API.
+    :param since: When this was first seen, by the ledger's clock.
     """
 
     ended: int
@@ -56,19 +56,19 @@ class Gap:
 @attrs.frozen(kw_only=True)
 class ReconcileState:
     """
-    What earlier comparisons of one group with the API have shown, kept in the ledger so that any process continues.
+    What earlier comparisons of a group with the API have shown. It is in the ledger, so that any process can continue.
 
-    :param listed: The number of jobs in the group, by the API; ``None``: it was not asked yet.
-    :param ends_at: When the group's window ends, by the API; ``None``: it has no end, if ``knows_end``.
+    :param listed: The number of jobs in the group, according to the API; ``None``: it was not asked yet.
+    :param ends_at: When the group's window ends, according to the API; ``None`` with ``knows_end``: it has no end.
     :param knows_end: Whether the API was asked for ``ends_at``.
     :param confirmed: Set once the group is complete.
     :param question: Set while the API lags behind the ledger.
     :param gap: Set while the ledger lags behind the API.
-    :param incomplete_since: Since when the service has been over with fewer jobs than were assigned.
-    :param empty_scans: Listings in a row that left jobs out and showed nothing new.
+    :param incomplete_since: Since when the service has been finished with fewer jobs than were assigned.
+    :param empty_scans: Consecutive listings that left jobs out and showed nothing new.
     :param expects_messages: Whether a wait expected messages about the group.
-    :param cancelled: Whether the group was cancelled, by one of us or by the API.
-    :param cancelled_at: When one of us cancelled it, by the ledger's clock.
+    :param cancelled: Whether the group was cancelled, by this package or according to the API.
+    :param cancelled_at: When this package cancelled it, by the ledger's clock.
     """
 
     listed: int | None = None
@@ -132,11 +132,11 @@ class ReconcileState:
 @attrs.frozen(kw_only=True)
 class Tombstone:
     """
-    What is left of a purged group, in the same column.
+    What remains of a purged group, in the same column.
 
-    :param last_at: When something last happened to the group; ``None``: not known.
+    :param last_at: When the group last changed; ``None``: not known.
     :param jobs: The number of its jobs.
-    :param late_messages: Messages about it that came after the purge.
+    :param late_messages: The number of messages about it that arrived after the purge.
     """
 
     last_at: datetime | None = None

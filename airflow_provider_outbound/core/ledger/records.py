@@ -1,4 +1,4 @@
-"""What the ledger is given and gives; nothing here needs a database."""
+"""Arguments and results of the ledger's methods. Nothing here needs a database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_outbound.core.models.enums import CallStatus, EventType, F
 
 @attrs.frozen
 class TaskKey:
-    """One task of one DAG run; a mapped task is one for each map index."""
+    """One task of one DAG run; each map index of a mapped task is a task of its own."""
 
     dag_id: str
     run_id: str
@@ -31,7 +31,7 @@ class TaskKey:
 
     @property
     def run_key(self) -> str:
-        """Identity of what this task makes: the same for every try and in every ledger. 32 hexadecimal digits."""
+        """Identity of what this task creates: 32 hexadecimal digits, the same for every try and in every ledger."""
         return _short_hash([self.dag_id, self.run_id, self.task_id, self.map_index])
 
     def assignment_id(self, job_group_id: str) -> str:
@@ -45,7 +45,7 @@ def _short_hash(parts: list[Any]) -> str:
 
 @attrs.frozen(kw_only=True)
 class JobGroupRecord:
-    """A job group that the ledger knows."""
+    """A job group in the ledger."""
 
     job_group_id: str
     run_key: str | None = None
@@ -63,38 +63,38 @@ OPEN, CLOSED, ABANDONED = "open", "sealed", "abandoned"
 
 
 class JobState(StrEnum):
-    """Where a row of the journal stands."""
+    """The state of a row of the journal."""
 
     #: Committed before its request.
     SENDING = "sending"
-    #: In the group: the service said so, or listed it, or sent a message about it.
+    #: In the group: the service accepted it, listed it, or sent a message about it.
     ACCEPTED = "accepted"
     #: The request was refused: the row is free again.
     REFUSED = "refused"
-    #: The request may have been acted on.
+    #: The service may have acted on the request.
     IN_DOUBT = "in_doubt"
-    #: Absent from the listings long enough; nobody knows.
+    #: Absent from the listings for long enough; its status is unknown.
     UNRESOLVED = "unresolved"
 
 
 class CandidateStatus(StrEnum):
-    """What the journal says of a contact that somebody wants to assign."""
+    """The status of a contact that a task wants to assign, according to the journal."""
 
-    #: Nothing, or a refusal: it may be sent.
+    #: No row, or a refused one: it may be sent.
     FRESH = "fresh"
-    #: In the group by this assignment.
+    #: In the group, by this assignment.
     ACCEPTED = "accepted"
-    #: Sent by this assignment, fate unknown.
+    #: Sent by this assignment, with unknown status.
     DOUBT = "doubt"
-    #: Sent by this assignment, fate never to be known.
+    #: Sent by this assignment; its status stays unknown.
     UNRESOLVED = "unresolved"
-    #: In the group, or on its way there, by another assignment or under another reference.
+    #: In the group, or being sent, by another assignment or under another reference.
     DUPLICATE = "duplicate"
-    #: Left unresolved by another task, which has not finished and does not work now: it may be taken over.
+    #: Left unresolved by another task, which has not finished and is not running: it may be taken over.
     LEFT = "left"
-    #: The reference is known with another number.
+    #: The reference already belongs to another number.
     CONFLICT = "conflict"
-    #: It may be sent, but for the number of calls its person has had; see :class:`CallCap`.
+    #: Not to be sent, only because its person has had enough calls; see :class:`CallCap`.
     CAPPED = "capped"
 
 
@@ -110,10 +110,10 @@ class Candidate:
 @attrs.frozen(kw_only=True)
 class CallCap:
     """
-    How often one person may be called, by whichever job group of this ledger.
+    How often one person may be called, over all job groups of this ledger.
 
-    :param most: Calls; a job counts for those that are known of it, and for one while none is.
-    :param period: How far back they count.
+    :param most: The maximum number of calls. A job counts for its known calls, or for one if none is known.
+    :param period: How far back calls count.
     """
 
     most: int
@@ -122,20 +122,20 @@ class CallCap:
 
 @attrs.define(kw_only=True)
 class Outcomes:
-    """What became of requests, as references of their rows."""
+    """The outcomes of requests, as references of their rows."""
 
-    #: The service took them.
+    #: The service accepted them.
     accepted: list[str] = attrs.field(factory=list)
-    #: The service refused their request, or it was never made: the rows are free again.
+    #: The service refused their request, or it was never sent: the rows are free again.
     refused: list[str] = attrs.field(factory=list)
-    #: Their request may have been acted on.
+    #: The service may have acted on their request.
     in_doubt: list[str] = attrs.field(factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.accepted or self.refused or self.in_doubt)
 
     def add(self, other: Outcomes) -> None:
-        """Take in others."""
+        """Add other outcomes to these."""
         self.accepted += other.accepted
         self.refused += other.refused
         self.in_doubt += other.in_doubt
@@ -143,17 +143,17 @@ class Outcomes:
 
 @attrs.frozen(kw_only=True)
 class Begun:
-    """Candidates that were written down as ``sending``."""
+    """Candidates that were recorded as ``sending``."""
 
-    #: This process's to send now.
+    #: To be sent by this process.
     candidates: list[Candidate]
-    #: How many may not be sent, because their persons have had their calls.
+    #: The number of candidates that must not be sent, because their persons have had enough calls.
     capped: int
 
 
 @attrs.frozen(kw_only=True)
 class Assignment:
-    """An assignment that this process holds the lease of."""
+    """An assignment whose lease this process holds."""
 
     assignment_id: str
     job_group_id: str
@@ -166,7 +166,7 @@ class Assignment:
 
 @attrs.frozen(kw_only=True)
 class OpenAssignment:
-    """An assignment that is not finished, as others see it."""
+    """An assignment that is not finished, as other processes see it."""
 
     assignment_id: str
     lease_until: datetime
@@ -175,16 +175,16 @@ class OpenAssignment:
 
 @attrs.frozen(kw_only=True)
 class UndecidedAssignment:
-    """Another task's assignment with requests in doubt, or under way."""
+    """Another task's assignment with requests in doubt or in flight."""
 
     assignment_id: str
     task_key: TaskKey
     owner: str
-    #: Whether the owner is a process that settles what the task left.
+    #: Whether the owner is a process that settles the requests that the task left in doubt.
     is_settling: bool
-    #: Whether the task gave it up.
+    #: Whether the task abandoned it.
     is_abandoned: bool
-    #: Whether nobody works on it: its lease has ended, or its task gave it up.
+    #: Whether no process works on it: its lease has expired, or its task abandoned it.
     is_over: bool
     lease_until: datetime
     settle_seconds: int
@@ -194,7 +194,7 @@ class UndecidedAssignment:
 
 @attrs.frozen(kw_only=True)
 class Doubt:
-    """A row whose request may have been acted on."""
+    """A row on whose request the service may have acted."""
 
     reference_id: str
     sent_at: datetime
@@ -202,9 +202,9 @@ class Doubt:
 
 @attrs.frozen(kw_only=True)
 class Listed:
-    """What a listing told."""
+    """The numbers of jobs in a recorded listing."""
 
-    #: Jobs that are rows of ours.
+    #: Jobs of this ledger.
     matched: int
     #: Jobs assigned by others.
     foreign: int
@@ -212,23 +212,23 @@ class Listed:
 
 @attrs.frozen(kw_only=True)
 class GroupState:
-    """What a waiter needs at every tick; cheap to read."""
+    """What a waiting task needs at every poll; cheap to read."""
 
-    #: Whether the ledger has heard of the group.
+    #: Whether the group is in the ledger.
     known: bool
     changed: int
     open_assignments: tuple[OpenAssignment, ...]
     closed_assignments: int
-    #: Those that ended without saying how many jobs they left.
+    #: Assignments that ended without reporting the number of their jobs.
     abandoned_assignments: int
-    #: Sum of the numbers of jobs that finished assignments left in the group.
+    #: The number of jobs of all finished assignments in the group.
     closed: int
     has_doubt: bool
     has_unfinished: bool
     reconcile_state: ReconcileState
-    #: When the group's rows were purged; ``None``: they are there.
+    #: When the group's rows were purged; ``None``: they were not.
     purged_at: datetime | None
-    #: What is left of it then.
+    #: What remains of a purged group.
     tombstone: Tombstone | None = None
 
     @property
@@ -238,19 +238,19 @@ class GroupState:
 
     @property
     def finished_assignments(self) -> tuple[int, int]:
-        """How many assignments have finished, and the number of jobs they left: what a confirmation is about."""
+        """The number of finished assignments, and the number of their jobs: see :class:`Confirmation`."""
         return self.closed_assignments, self.closed
 
     @property
     def confirmed(self) -> Confirmation | None:
-        """The confirmation that every job has ended, unless something was assigned since."""
+        """The confirmation that every job has ended, unless more was assigned since."""
         found = self.reconcile_state.confirmed
         return found if found is not None and found.assignments == self.finished_assignments else None
 
 
 @attrs.frozen(kw_only=True)
 class Counts:
-    """How many jobs stand where."""
+    """The numbers of a group's jobs, by state."""
 
     #: Jobs known to be in the group.
     total: int
@@ -270,16 +270,16 @@ class Unfinished:
 
 @attrs.frozen(kw_only=True)
 class JobDetails:
-    """What the API tells of an answered job beyond its outcome; of the answered call that began last. Seconds."""
+    """What the API reports about an answered job beyond its outcome, from the last answered call. Times in seconds."""
 
-    #: Tag or variable of the script, and what the conversation gave for it.
+    #: Tags or variables of the script, and their values from the conversation.
     tags: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     #: From dialling to the end.
     call_seconds: float | None = None
     ringing_seconds: float | None = None
-    #: After somebody took the call.
+    #: After the call was answered.
     talk_seconds: float | None = None
-    #: ``client`` or ``ivr``, as the service calls the person and the robot.
+    #: ``client`` or ``ivr``: the service's words for the person and the robot.
     hang_up_side: str | None = None
     #: How the conversation ended, e.g. ``FINISHED`` or ``CLIENT_HANGUP``.
     conversation_end: str | None = None
@@ -287,7 +287,7 @@ class JobDetails:
 
 @attrs.frozen(kw_only=True)
 class JobResult:
-    """What came of one job."""
+    """The result of one job."""
 
     job_group_id: str
     reference_id: str
@@ -297,33 +297,33 @@ class JobResult:
     call_status: CallStatus | None
     outcome: Outcome
     answered: bool
-    #: Calls we know of; the API tells of the latest only.
+    #: The number of known calls; the API only reports the latest.
     attempts: int
     started_at: datetime | None
     ended_at: datetime | None
     #: 1, and one more for each time the job completed again.
     revision: int
-    #: ``message`` or ``api``; ``None`` while nothing is known.
+    #: ``message`` or ``api``; ``None`` while the status is unknown.
     source: str | None
     is_foreign: bool
-    #: Whether the contact could be read with the keys at hand.
+    #: Whether the contact could be decrypted with the keys given.
     decrypted: bool
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)
     role: str | None = attrs.field(default=None, repr=False)
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    #: ``None``: not asked for since the job ended (again), or not readable with the keys at hand.
+    #: ``None``: not requested since the job ended (again), or not readable with the keys given.
     details: JobDetails | None = None
 
     @property
     def has_ended(self) -> bool:
-        """Whether the outcome is final: who is going to be dialled again is not unanswered yet."""
+        """Whether the outcome is final: a contact that will be dialled again is not unanswered yet."""
         return self.status is not None and (self.status.is_terminal or not self.status.is_known)
 
     @property
     def state(self) -> str:
-        """Names what is known of the job, so that a copy of details can be told to be out of date."""
+        """Identifies what is known about the job, so that outdated details can be recognised."""
         return f"{self.revision}/{self.attempts}"
 
 
@@ -332,21 +332,21 @@ class RecordedCall:
     """A call that has a recording, or will have one."""
 
     job_id: str
-    #: ``None`` where no message and no listing told it yet.
+    #: ``None`` if no message or listing has reported it yet.
     task_id: str | None
-    #: Whether a RecordingReady came.
+    #: Whether a RecordingReady message arrived.
     has_notice: bool
 
 
 @attrs.frozen(kw_only=True)
 class LoggedEvent:
-    """An entry of the event log: what happened to which job, without anything of the person."""
+    """An entry of the event log: what happened to which job, without personal data."""
 
     sequence: int
     event_type: EventType
     job_group_id: str
     job_id: str
-    #: As its message says; ``None`` if it does not.
+    #: From the message; ``None`` if it has no time.
     occurred_at: datetime | None
 
 
@@ -356,8 +356,8 @@ class EventPage:
     Part of the event log.
 
     :param events: In the order in which they were recorded.
-    :param upto: Where to read on: nothing that was asked for stands before it and is not in ``events``.
-    :param is_full: Whether there may be more already.
+    :param upto: Where to continue: ``events`` has every requested event up to this sequence number.
+    :param is_full: Whether more events may be available.
     """
 
     events: tuple[LoggedEvent, ...]
@@ -367,29 +367,29 @@ class EventPage:
 
 @attrs.frozen(kw_only=True)
 class Incoming:
-    """A message as the broker gave it."""
+    """A message as the broker delivered it."""
 
     body: bytes = attrs.field(repr=False)
     message_id: str
     topic: str
     #: Why ``body`` is not the message's text; empty if it is.
     fault: str = ""
-    #: If ``body`` is only the head of what was delivered: how many bytes that was.
+    #: If ``body`` is only the head of the message: the number of bytes delivered.
     head_of: int | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Recorded:
-    """What became of a batch of messages; all of it is committed."""
+    """The result of recording a batch of messages; all of it is committed."""
 
     new: int
     repeated: int
     quarantined: int
-    #: About groups that were purged: counted on their tombstones, and not kept.
+    #: About purged groups: counted on their tombstones, not stored.
     purged: int = 0
-    #: Of bot instances that are not this ledger's: counted, and not kept.
+    #: From bot instances that are not this ledger's: counted, not stored.
     others: int = 0
 
     def __add__(self, other: Recorded) -> Recorded:
-        """Two batches as one."""
+        """Add the numbers of two batches."""
         return Recorded(**{name: value + getattr(other, name) for name, value in attrs.asdict(self).items()})

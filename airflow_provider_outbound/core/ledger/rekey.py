@@ -1,11 +1,11 @@
 """
-Rotate the ledger's key: whatever is encrypted is encrypted again with the first key, while others go on working.
+Key rotation: everything encrypted is encrypted again with the first key, while other processes keep working.
 
-A row is replaced only if it is still what was read, in transactions of a few rows, so nothing that others write is
-lost. A rekey that is killed has done a part of the work, and the next one finds only the rest to do.
+A row is replaced only if it has not changed since it was read, in transactions of a few rows, so no other process's
+write is lost. A rekey that is killed has done a part of the work, and the next one does the rest.
 
-Names of phone numbers do not change: they are made with the ledger's identity, a key of its own, of which only the
-encryption changes. So nobody is called twice after it, and call caps and refusals hold.
+Phone keys do not change: they are computed with the ledger's identity, a separate key, of which only the encryption
+changes. So nobody is called twice after a rekey, and call caps and refusals stay in force.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from airflow_provider_outbound.core.ledger.keys import UNKNOWN, note, noted
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
 
-#: Rows encrypted in one transaction, for whose commit others wait.
+#: Rows encrypted in one transaction; other writers wait for its commit.
 BATCH = 500
 #: Bytes read at a time, unless a single row has more: quarantined messages may have megabytes.
 MAX_BYTES = 4_000_000
-#: Tables whose rows are worth nothing without what is encrypted in them.
+#: Tables whose rows are useless without their encrypted part.
 _DISPOSABLE = (schema.details, schema.quarantine)
 
 _keys = schema.ledger_keys.c
@@ -37,7 +37,7 @@ _keys = schema.ledger_keys.c
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a rekey is within a table."""
+    """The progress of a rekey within a table."""
 
     table: str
     done: int
@@ -48,7 +48,7 @@ class Progress:
 class Rekeyed:
     """What a rekey did, or would do."""
 
-    #: Identifier of the key that everything is encrypted with.
+    #: Identifier of the key that everything is encrypted with afterwards.
     first_key: str
     #: Rows by the identifier of the key that they were encrypted with; ``None``: none of the keys opens them.
     rows: dict[str | None, int]
@@ -56,14 +56,14 @@ class Rekeyed:
     encrypted: int
     #: Unreadable rows whose encrypted part was deleted.
     discarded: int
-    #: Keys that no row needs any more.
+    #: Keys that no row needs after it.
     dropped: tuple[str, ...]
     #: Keys other than the first that rows may still need.
     needed: tuple[str, ...]
 
     @property
     def unreadable(self) -> int:
-        """Rows that none of the keys opens, and that were kept."""
+        """The number of rows that none of the keys opens and that were kept."""
         return self.rows.get(None, 0) - self.discarded
 
 
@@ -71,10 +71,10 @@ class Rekey:
     """
     One pass over everything that is encrypted.
 
-    :param database: A ledger, which may have been opened with keys missing.
+    :param database: A ledger, which may have been opened without some of its keys.
     :param dry_run: Only count.
-    :param discard_unreadable: Delete what none of the keys opens: contacts and messages; who was called stays known.
-    :param report: Is told how far the pass is, after each batch.
+    :param discard_unreadable: Delete what none of the keys opens: contacts and messages. Who was called stays known.
+    :param report: Called with the progress after each batch.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class Rekey:
 
     def run(self) -> Rekeyed:
         """
-        Encrypt all rows with the first key, and forget the keys that nothing needs any more.
+        Encrypt all rows with the first key, and delete the notes of keys that no row needs afterwards.
 
-        :raises LedgerUnavailableError: the database cannot be reached; what was done stays done.
+        :raises LedgerUnavailableError: the database cannot be reached; the work until then is kept.
         """
         if not self._dry_run:
             self._mark()
@@ -117,15 +117,15 @@ class Rekey:
         )
 
     def _mark(self) -> None:
-        """Mark the other keys; a writer that uses one of them, whenever it does, takes the mark away."""
+        """Mark the other keys; a writer that uses one of them at any time removes its mark."""
         with self._database.write() as connection:
             connection.execute(update(schema.ledger_keys).where(_keys.key_id != self._first).values(rekey_id=self._id))
 
     def _drop(self) -> tuple[str, ...]:
         """
-        Forget the keys whose rows were all encrypted again and that nobody has used meanwhile.
+        Delete the notes of keys whose rows were all encrypted again and that no process has used meanwhile.
 
-        While there are unreadable rows, keys that are not at hand stay needed: the rows may be theirs.
+        While there are unreadable rows, keys that were not given stay needed, because the rows may be theirs.
         """
         unreadable = self._rows[None] - self._discarded
         with self._database.write() as connection:
@@ -140,7 +140,7 @@ class Rekey:
     def _needed(self) -> tuple[str, ...]:
         with self._database.read() as connection:
             needed = noted(connection)
-        if self._dry_run:  # an earlier version noted none
+        if self._dry_run:  # an earlier version noted no keys
             needed |= {key_id for key_id in self._rows if key_id is not None}
         return tuple(sorted(needed - {self._first}))
 
@@ -151,13 +151,13 @@ class Rekey:
         for page in self._pages(column):
             begun = time.monotonic()
             if self._work_through(column, page):
-                # Others get as much time as this took.
+                # Leave other writers as much time as this took.
                 time.sleep(time.monotonic() - begun)
             done += len(page)
             self._report(Progress(table=column.table.name, done=done, total=max(done, total)))
 
     def _pages(self, column: Column[bytes]) -> Iterator[list[Any]]:
-        """Rows as the columns of their key and the encrypted one, a bounded number of bytes at a time."""
+        """Pages of rows, of a limited number of bytes: the columns of the primary key, then the encrypted column."""
         keys = [*column.table.primary_key.columns]
         statement = select(*keys, column).where(column.is_not(None)).order_by(*keys).limit(BATCH)
         here = statement
@@ -180,7 +180,7 @@ class Rekey:
 
     def _work_through(self, column: Column[bytes], page: Sequence[Any]) -> bool:
         """
-        Encrypt those rows of a page again that another key opens.
+        Encrypt the rows of a page again that another key opens.
 
         :return: Whether anything was written.
         """
@@ -211,12 +211,12 @@ class Rekey:
             return _replace(column, None)
         if column.table in _DISPOSABLE:
             return delete(column.table).where(*_is_as_read(column))
-        # An event keeps its place in the log, and a message that comes again is known by it.
+        # An event keeps its row in the log, by which a repeated message is recognised.
         return _replace(column, self._cipher.encrypt(b""))
 
 
 def _is_as_read(column: Column[bytes]) -> list[Any]:
-    """Condition of a row that nobody has changed since it was read."""
+    """Conditions that a row has not changed since it was read."""
     keys = column.table.primary_key.columns
     at_key = [key == bindparam(f"at_{index}", type_=key.type) for index, key in enumerate(keys)]
     return [*at_key, column == bindparam("at_token", type_=column.type)]

@@ -1,4 +1,4 @@
-"""What came of a group's jobs: listings taken in, counts, the summary, the results."""
+"""The jobs of a group: recording listings, counts, the summary, the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
     from airflow_provider_outbound.core.ledger.groups import Groups
 
-#: Rows read or taken in per transaction.
+#: Rows read or recorded per transaction.
 PAGE = 500
 
 _jobs = schema.jobs.c
@@ -36,7 +36,7 @@ _KINDS = (
     _jobs.answered,
     _jobs.source,
 )
-# Made once: to build a statement takes longer than to run it for a small group.
+# Built once: for a small group, building the statement takes longer than running it.
 _SUMMARY = (
     select(
         *_KINDS,
@@ -59,12 +59,13 @@ class Results:
 
     def record_listing(self, job_group_id: str, jobs: Iterable[Job], *, includes_calls: bool = True) -> Listed:
         """
-        Take in what the API lists of a group: ours are found by reference and number, others become rows too.
+        Record a group's jobs as the API lists them. Jobs of this ledger are matched by reference and number; jobs that
+        others assigned get rows too.
 
-        :param jobs: Of ``ListJobs`` or ``QueryJobsWithResult``; of ``ListJobsByGroup``, which has no calls.
-        :param includes_calls: Whether the listing has the calls. If not, statuses are not recorded: a job that has
-            ended, with no call known, would look as if nobody had answered.
-        :raises JobGroupPurgedError: the group's rows were purged; nothing is made anew.
+        :param jobs: From ``ListJobs`` or ``QueryJobsWithResult``, or from ``ListJobsByGroup``, which has no calls.
+        :param includes_calls: Whether the listing has the calls. If not, statuses are not recorded, because an ended
+            job without a known call would look unanswered.
+        :raises JobGroupPurgedError: the group's rows were purged; nothing is recorded.
         """
         matched = foreign = 0
         iterator = iter(jobs) if includes_calls else (attrs.evolve(job, status=None) for job in jobs)
@@ -79,7 +80,7 @@ class Results:
         return Listed(matched=matched, foreign=foreign)
 
     def counts(self, job_group_id: str) -> Counts:
-        """Count a group's rows; reads them all, so not at every tick."""
+        """Count a group's rows. Reads them all, so do not call it at every poll."""
         accepted = _jobs.state == JobState.ACCEPTED
         with self._database.read() as connection:
             row = (
@@ -98,7 +99,7 @@ class Results:
         return Counts(**row)
 
     def unfinished(self, job_group_id: str, limit: int) -> list[Unfinished]:
-        """Some of the jobs in the group that have no final status."""
+        """Up to ``limit`` jobs in the group that have no final status."""
         with self._database.read() as connection:
             rows = connection.execute(
                 select(_jobs.reference_id, _jobs.job_id)
@@ -108,7 +109,7 @@ class Results:
             return [Unfinished(reference_id=row.reference_id, job_id=row.job_id) for row in rows]
 
     def job_ids(self, job_group_id: str, reference_ids: Iterable[str]) -> dict[str | None, str]:
-        """The service's id of each of these jobs, by reference; those whose id nobody has told yet are left out."""
+        """The service's id of each of these jobs, by reference; jobs whose id is not known yet are left out."""
         iterator = iter(reference_ids)
         found: dict[str | None, str] = {}
         with self._database.read() as connection:
@@ -123,13 +124,13 @@ class Results:
 
     def summary(self, job_group_id: str) -> dict[str, Any]:
         """
-        What a campaign came to, in counts.
+        The result of a campaign, in counts.
 
         :return: ``total``, ``completed``, ``succeeded``, ``failed``, ``cancelled``, ``answered``, ``unanswered``,
             ``not_dialled``, ``other`` (these four add up to ``completed``), ``by_status``, ``by_failure_reason``,
             ``by_call_status`` (of the last call), ``started_at``, ``ended_at`` (ISO 8601, UTC, or ``None``),
-            ``recovered``, ``unresolved``, and ``unlisted``: jobs that are not completed, whose last status is a word
-            that is not listed.
+            ``recovered``, ``unresolved``, and ``unlisted``: jobs that are not completed, with a status that this
+            package does not know.
         """
         with self._database.read() as connection:
             found = connection.execute(_SUMMARY, {"group": job_group_id}).all()
@@ -169,9 +170,9 @@ class Results:
 
     def iter_results(self, job_group_id: str) -> Iterator[JobResult]:
         """
-        Each job in the group once, ordered by reference id.
+        Iterate over the jobs in the group, ordered by reference id.
 
-        Read page by page: a job that changes meanwhile is given as it is when its page is read.
+        The rows are read page by page: a job that changes meanwhile is returned as it is when its page is read.
 
         :raises JobGroupPurgedError: the group's rows were purged.
         """
@@ -207,7 +208,7 @@ class Results:
             try:
                 contact = self._database.cipher.decrypt_json(row.contact)
             except LedgerKeyError:
-                # One row under a lost key must not keep the others from being read.
+                # A row whose key is lost must not prevent reading the others.
                 decrypted = False
         result = JobResult(
             job_group_id=row.job_group_id,

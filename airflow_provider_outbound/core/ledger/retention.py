@@ -1,9 +1,9 @@
 """
-Retention: what is over for long is purged, in small transactions, while others go on writing.
+Retention: what finished long ago is purged, in small transactions, while other processes keep writing.
 
-A purged group leaves a tombstone, its row in ``job_groups``: its task finds the group again and makes no second one,
-its late messages are counted and not kept, and whoever wants to call or wait by it is refused. That somebody must not
-be contacted is remembered for longer than the rows that say so.
+A purged group leaves a tombstone, its row in ``job_groups``. So its task finds the group and creates no second one,
+late messages are counted and not stored, and tasks that would assign to it or wait for it are refused. Refusals outlive
+the rows that they follow from.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
     from airflow_provider_outbound.core.ledger.groups import Groups
 
-#: Rows deleted in one transaction: others wait for its commit.
+#: Rows deleted in one transaction; other writers wait for its commit.
 BATCH = 500
-#: Somebody may still wait for a group that was looked at so recently and is not known to be complete: a waiter looks
-#: once in ``reconcile_interval``, a day at most, unless its triggerer is down.
+#: A task may still wait for a group that is not known to be complete if the API was asked about it this recently. A
+#: waiting task asks once per ``reconcile_interval``, at most a day, unless its triggerer is down.
 WAITED_FOR = timedelta(days=1)
-#: Calls on the line are over so long after the end of a group's window, or after it was cancelled.
+#: How long after the end of a group's window, or its cancellation, all its calls are taken to have ended.
 ON_THE_LINE = timedelta(days=1)
 
 _groups, _jobs, _events = schema.job_groups.c, schema.jobs.c, schema.events.c
-#: Whatever is about one group; in this order, so that no row points to one that is gone. What was taken back goes last:
-#: a purge that is killed must not leave a refusal without it.
+#: Tables with rows of one group, in an order in which no row refers to a deleted one. Withdrawals of refusals are
+#: deleted last, so that a purge that is killed leaves no refusal without its withdrawal.
 _OF_GROUP = (
     *(
         table
@@ -50,7 +50,7 @@ _OF_GROUP = (
 
 _STILL_DIALLED = (
     "has jobs that are not finished and may still be dialled{until}: cancel them (outbound cancel) and wait for the"
-    " group with a sensor; a day after its window ended or it was cancelled, it is purged without that"
+    " group with a sensor; or purge it a day after its window ends or it is cancelled"
 )
 
 
@@ -60,7 +60,7 @@ class PurgedGroup:
 
     job_group_id: str
     dag_id: str | None
-    #: When the last thing happened to it that the ledger knows of.
+    #: When it last changed, as far as the ledger knows.
     last_at: datetime
     jobs: int
 
@@ -71,16 +71,16 @@ class PassedOver:
 
     job_group_id: str
     dag_id: str | None
-    #: Why, as words that follow the group's name.
+    #: Why, as a predicate that follows the group's name.
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class FinishedGroup:
-    """A group whose purge had been interrupted, and was finished."""
+    """A group whose interrupted purge was finished."""
 
     job_group_id: str
-    #: Rows that were left.
+    #: The number of rows that had been left.
     rows: int
 
 
@@ -90,9 +90,9 @@ class Purge:
 
     purged: tuple[PurgedGroup, ...]
     passed_over: tuple[PassedOver, ...]
-    #: What an earlier purge had begun.
+    #: Groups that an earlier purge had begun.
     finished: tuple[FinishedGroup, ...] = ()
-    #: Rows of ``events`` that every cursor has passed, of groups that stay.
+    #: Rows of ``events`` that every cursor has passed, of groups that are kept.
     events: int
 
 
@@ -106,17 +106,18 @@ class Retention:
 
     def purge(self, older_than: timedelta, *, job_group_id: str | None = None, dry_run: bool = False) -> Purge:
         """
-        Purge groups to which nothing happened for so long, and events that came before and every cursor has passed.
+        Purge groups that have not changed for a time, and events that are older and that every cursor has passed.
 
-        Others may write all the while, and this process may be killed: the next purge goes on where it stopped. A group
-        is passed over while somebody may wait for it, assigns to it, or has yet to read its events, and while its jobs
-        may still be dialled: whoever stops all groups would not find it. Given up jobs of unknown fate are purged too
-        once nothing has happened for a day: nobody can send them again, for the group is a tombstone.
+        Other processes may write meanwhile, and this one may be killed: the next purge continues where it stopped. A
+        group is passed over while a task may wait for it or assigns to it, while a reader has not read its events, and
+        while its jobs may still be dialled, because a command that stops all groups would not find it. Abandoned jobs
+        of unknown status are purged too if nothing has changed for a day. They cannot be sent again, because the group
+        is a tombstone.
 
-        :param older_than: How long ago the last thing happened.
-        :param job_group_id: Purge this group alone, and no events of others.
-        :param dry_run: Only say what would be done.
-        :raises JobGroupUnknownError: the ledger does not know the group.
+        :param older_than: How long ago the last change must be.
+        :param job_group_id: Purge only this group, and no events of others.
+        :param dry_run: Only report what would be done.
+        :raises JobGroupUnknownError: the group is not in the ledger.
         """
         before = self._database.now() - older_than
         finished = tuple(self._finish(group_id, dry_run=dry_run) for group_id in self._left_over(job_group_id))
@@ -145,10 +146,10 @@ class Retention:
         return Purge(purged=tuple(purged), passed_over=tuple(passed_over), finished=finished, events=events)
 
     def forgotten_since(self, since: datetime) -> int:
-        """How many purged groups may have called people after ``since``: those calls are not counted any more."""
+        """The number of purged groups that may have called people after ``since``; their calls cannot be counted."""
         with self._database.read() as connection:
             rows = connection.execute(select(_groups.observed).where(_groups.purged_at >= since)).scalars()
-            # An older version may have written over a tombstone's notes: then nobody knows, and it may have.
+            # An older version may have overwritten a tombstone. Such a group may have called people.
             last = [Tombstone.from_json(row).last_at for row in rows]
         return sum(moment is None or moment >= since for moment in last)
 
@@ -167,9 +168,9 @@ class Retention:
         return rows
 
     def _examine(self, group: Row[Any], before: datetime) -> PurgedGroup | _Kept:
-        """Whether a group may be purged; reads all its jobs, so outside of any writing transaction."""
+        """Check whether a group may be purged. Reads all its jobs, so not in a writing transaction."""
         if group.purged_at is not None:
-            return _Kept(f"was purged at {_moment(group.purged_at)} already")
+            return _Kept(f"was already purged at {_moment(group.purged_at)}")
         with self._database.read() as connection:
             reasons = self._obstacles(connection, group)
             assigned = connection.execute(
@@ -188,27 +189,27 @@ class Retention:
                     _jobs.job_group_id == group.job_group_id
                 )
             ).one()
-        # Of a group that is complete the window says nothing.
+        # The window of a complete group does not matter.
         ends_at = None if self._is_complete(group) else group.ends_at
         moments = (group.created_at, ends_at, assigned, last_event, last_call)
         last_at = max(moment for moment in moments if moment is not None)
         is_young = last_at > before
         if is_young:
-            what = "its window ends" if last_at == group.ends_at else "something happened to it"
-            reasons.insert(0, f"is too young: {what} at {_moment(last_at)}")
+            what = "its window ends" if last_at == group.ends_at else "it last changed"
+            reasons.insert(0, f"is too recent: {what} at {_moment(last_at)}")
         if (still_dialled := self._why_still_dialled(group, last_at)) is not None:
             reasons.append(still_dialled)
         if reasons:
-            # All of them, so that nobody comes back to find the next.
+            # All of them, so that the next attempt does not reveal another.
             return _Kept("; it ".join(reasons), young=is_young)
         return PurgedGroup(job_group_id=group.job_group_id, dag_id=group.dag_id, last_at=last_at, jobs=jobs)
 
     def _is_complete(self, group: Row[Any]) -> bool:
-        """Whether all its jobs are known to have ended, and nothing was assigned since."""
+        """Whether all jobs of a group are known to have ended, and nothing was assigned since."""
         return self._groups.state(group.job_group_id).confirmed is not None
 
     def _why_still_dialled(self, group: Row[Any], last_at: datetime) -> str | None:
-        """Whether jobs of the group are unfinished, as far as is known, and nothing says that they are over."""
+        """Why jobs of the group may still be dialled; ``None`` if they cannot be."""
         here = _jobs.job_group_id == group.job_group_id
         with self._database.read() as connection:
             now = self._database.time(connection)
@@ -223,7 +224,7 @@ class Retention:
         ends = [] if group.ends_at is None else [group.ends_at]
         cancelled_at = state.reconcile_state.cancelled_at
         if cancelled_at is not None:
-            # Of what was assigned after that, nobody has cancelled anything.
+            # Jobs that were assigned after the cancellation are not cancelled.
             ends += [cancelled_at] if sent_at is None or sent_at <= cancelled_at else []
         if not ends:
             return _STILL_DIALLED.format(until="")
@@ -231,14 +232,14 @@ class Retention:
         return None if over_at <= now else _STILL_DIALLED.format(until=f" until {_moment(over_at)}")
 
     def _obstacles(self, connection: Connection, group: Row[Any]) -> list[str]:
-        """Why a group must stay for now, by a handful of look-ups."""
+        """Why a group must not be purged now, by a few look-ups."""
         group_id, reasons = group.job_group_id, []
         due_at: datetime | None = group.look_due_at
         if due_at is not None:
-            # Of a complete group every waiter is told at its next look; none asks for a look any more.
+            # Tasks that wait for a complete group learn it at their next poll, without another request.
             grace = timedelta(0) if ReconcileState.from_json(group.observed).confirmed else WAITED_FOR
             if due_at + grace > self._database.time(connection):
-                reasons.append(f"may be waited for until {_moment(due_at + grace)}")
+                reasons.append(f"may have a waiting task until {_moment(due_at + grace)}")
         assignments = schema.assignments.c
         if connection.execute(
             select(exists().where(assignments.job_group_id == group_id, assignments.state == OPEN))
@@ -251,17 +252,17 @@ class Retention:
         ).one_or_none()
         if cursor is not None:
             moved_at = _moment(cursor.moved_at)
-            reasons.append(f"has events that cursor {cursor.name} (last moved at {moved_at}) has yet to read")
+            reasons.append(f"has events that cursor {cursor.name} (last moved at {moved_at}) has not read")
         return reasons
 
     def _leave_tombstone(self, group: Row[Any], found: PurgedGroup) -> PurgedGroup | _Kept:
-        """Make the tombstone, unless something happened to the group since it was examined."""
+        """Create the tombstone, unless the group has changed since it was examined."""
         here = _groups.job_group_id == group.job_group_id
         with self._database.write() as connection:
             now = connection.execute(select(schema.job_groups).where(here)).one()
             reasons = self._obstacles(connection, now)
             if now.purged_at is not None or now.changed != group.changed:
-                reasons = ["is in use just now"]
+                reasons = ["is in use"]
             if reasons:
                 return _Kept("; it ".join(reasons))
             connection.execute(
@@ -276,7 +277,7 @@ class Retention:
         return found
 
     def _left_over(self, job_group_id: str | None) -> list[str]:
-        """Purged groups of which rows are left, because a purge was killed, or an older version wrote them since."""
+        """Purged groups with remaining rows, because a purge was killed or an older version wrote them since."""
         rows_left = or_(*(exists().where(table.c.job_group_id == _groups.job_group_id) for table in _OF_GROUP))
         statement = select(_groups.job_group_id).where(_groups.purged_at.is_not(None), rows_left)
         if job_group_id is not None:
@@ -285,7 +286,7 @@ class Retention:
             return list(connection.execute(statement).scalars())
 
     def _finish(self, job_group_id: str, *, dry_run: bool) -> FinishedGroup:
-        """Delete what is left of a purged group; if it is a dry run, only count it."""
+        """Delete the remaining rows of a purged group; in a dry run, only count them."""
         if not dry_run:
             return FinishedGroup(job_group_id=job_group_id, rows=self._empty(job_group_id))
         counts = [
@@ -301,13 +302,13 @@ class Retention:
 
     def _forget_events(self, before: datetime, but: Sequence[str], *, dry_run: bool) -> int:
         """
-        Events are numbered in the order they came, so the old ones are found without reading the others.
+        Delete old events. They are numbered in the order of arrival, so old ones are found without reading the others.
 
         :param but: Groups whose events are counted elsewhere.
         """
         first_young = select(_events.sequence).where(_events.recorded_at > before).order_by(_events.sequence).limit(1)
         with self._database.read() as connection:
-            # Those that come from now on are above this in any case.
+            # Events that arrive from now on have greater numbers.
             newest = connection.execute(select(func.max(_events.sequence))).scalar() or 0
             young = connection.execute(first_young).scalar()
             read = connection.execute(select(func.min(schema.cursors.c.sequence))).scalar()
@@ -323,9 +324,9 @@ class Retention:
 
     def _delete(self, table: Table, *conditions: Any, order: Any = None) -> int:
         """
-        Delete rows batch by batch, and leave others as much time as each takes.
+        Delete rows in batches, and leave other writers as much time as each batch takes.
 
-        :param order: The column whose index leads to the rows, where a planner might read the table instead.
+        :param order: The column whose index finds the rows, where a planner might scan the table instead.
         """
         key = tuple_(*table.primary_key.columns)
         batch = select(*table.primary_key.columns).where(*conditions).order_by(order).limit(BATCH)
@@ -340,11 +341,11 @@ class Retention:
             time.sleep(time.monotonic() - begun)
 
     def _empty_log(self) -> None:
-        """SQLite's write-ahead log holds what was deleted until it begins anew: now, if no reader is in the way."""
+        """Reset SQLite's write-ahead log, which still holds what was deleted, unless a reader prevents it."""
         with self._database.engine.connect() as connection:
             cursor = connection.connection.cursor()
             try:
-                # Others wait meanwhile, so not for long.
+                # Short, because other processes wait meanwhile.
                 cursor.execute("PRAGMA busy_timeout=500")
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
@@ -354,7 +355,7 @@ class Retention:
 
 @attrs.frozen
 class _Kept:
-    """Why a group stays."""
+    """Why a group is not purged."""
 
     reason: str
     young: bool = False

@@ -1,7 +1,7 @@
 """
 The ledger's tables.
 
-A change here is a new file in ``migrations/versions``: additive, so that an older process can go on beside a newer.
+A change here needs a new file in ``migrations/versions``. It is additive, so that older processes can keep running.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REVISION = "0009"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC in Python; SQLite keeps no zone, so it is put back."""
+    """Aware UTC in Python. SQLite stores no time zone, so it is added again."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -52,15 +52,15 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-#: Conditions of the two indexes of numbers, literally: a planner does not see them through parameters.
+#: Conditions of the two indexes of numbers, literally: a planner does not recognise them with bound parameters.
 UNIQUE_PHONE: ColumnElement[bool] = literal_column("unique_phone")
 NOT_UNIQUE_PHONE: ColumnElement[bool] = literal_column("NOT unique_phone")
-#: Those of the two small ones, for the same reason.
+#: Conditions of the two small indexes, literally for the same reason.
 DOUBTFUL: ColumnElement[bool] = literal_column("state IN ('sending', 'in_doubt')")
 UNFINISHED: ColumnElement[bool] = literal_column("state = 'accepted' AND NOT terminal")
 
-#: One row: who this ledger is, and the event sequence. The counter is taken in the writer's own transaction, so that
-#: no reader can pass a number that is committed later.
+#: One row: the ledger's identity and the event sequence. Numbers are taken in the writer's own transaction, so that no
+#: reader can skip a number that is committed later.
 ledger = Table(
     "ledger",
     metadata,
@@ -86,13 +86,13 @@ job_groups = Table(
     Column("starts_at", UtcDateTime),
     Column("ends_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
-    #: The sequence of the last thing that happened to the group: what waiters look for.
+    #: The sequence number of the group's last change, which waiting tasks poll.
     Column("changed", BigInteger, nullable=False, index=True),
     #: When the next process may ask the API about the group.
     Column("look_due_at", UtcDateTime),
-    #: What the last look saw; small.
+    #: The result of the last comparison with the API; small. See :class:`~.reconcile_state.ReconcileState`.
     Column("observed", JSON),
-    #: When its rows were purged; the group stays known so that nobody recreates it.
+    #: When its rows were purged; this row stays, so that the group is not created again.
     Column("purged_at", UtcDateTime),
 )
 
@@ -117,7 +117,7 @@ assignments = Table(
     UniqueConstraint("dag_id", "run_id", "task_id", "map_index", "job_group_id"),
 )
 
-#: Journal and result in one row: what we sent, and what came of it.
+#: Journal and result in one row: what was sent, and its result.
 jobs = Table(
     "jobs",
     metadata,
@@ -139,7 +139,7 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
-    #: Epoch milliseconds and hash of the message that the status comes from: their order decides between two.
+    #: Epoch milliseconds and hash of the message that the status comes from: the greater pair wins.
     Column("status_time", BigInteger, nullable=False, server_default=text("0")),
     Column("status_hash", String(64), nullable=False, server_default=text("''")),
     #: message or api.
@@ -147,8 +147,8 @@ jobs = Table(
     #: Identities of the completions seen; their number is the revision.
     Column("completions", JSON),
     Column("contact", LargeBinary),
-    # The narrower column first: a planner without statistics takes the group alone for narrow enough, and reads it all.
-    # A person's rows stand in one of two indexes: each one more would be a page more to write for every contact.
+    # The more selective column first: a planner without statistics would search by the group alone, and read it all.
+    # A person's rows are in one of two indexes, because each further index means another page to write per contact.
     Index(
         "uq_jobs_phone",
         "phone_key",
@@ -190,7 +190,7 @@ calls = Table(
     Column("planned_at", UtcDateTime),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
-    #: The task as it was published, encrypted: it holds both numbers.
+    #: The task as published, encrypted because it holds both numbers.
     Column("body", LargeBinary),
 )
 
@@ -205,20 +205,20 @@ recordings = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
 )
 
-#: What the API told of an ended job beyond its outcome: a copy, asked for again where it is missing or out of date.
+#: What the API reported about an ended job beyond its outcome: a copy, requested again if it is missing or outdated.
 details = Table(
     "details",
     metadata,
     Column("job_group_id", String(128), primary_key=True),
     Column("reference_id", String(256), primary_key=True),
-    #: What was known of the job then; another job's state makes the row void.
+    #: Identifies what was known about the job at that time; if that has changed, the row is void.
     Column("state", String(64), nullable=False),
-    #: Encrypted: a tag may hold what somebody said.
+    #: Encrypted, because a tag may hold what the person said.
     Column("body", LargeBinary, nullable=False),
     Column("fetched_at", UtcDateTime, nullable=False),
 )
 
-#: The log that event triggers read. Results never count its rows: a message may come twice under two times.
+#: The log that event triggers read. Its rows are not counted as results: a message may come twice with different times.
 events = Table(
     "events",
     metadata,
@@ -234,14 +234,14 @@ events = Table(
     Index("ix_events_group", "job_group_id", "sequence"),
 )
 
-#: How many messages came from which bot instance, by topic: what shows that several share one. Bounded.
+#: The number of messages by topic and bot instance, which shows whether several share a topic. Bounded.
 topic_instances = Table(
     "topic_instances",
     metadata,
     Column("topic", String(256), primary_key=True),
-    #: Empty: of messages that name none, and of instances beyond the bound.
+    #: Empty: messages that name no instance, and those of instances beyond the bound.
     Column("instance_id", String(128), primary_key=True),
-    #: Whether the connection named it when its last message came.
+    #: Whether the connection named it when its last message arrived.
     Column("is_named", Boolean, nullable=False),
     #: Messages stored, and messages acknowledged and not stored; repeats count.
     Column("stored", BigInteger, nullable=False),
@@ -259,11 +259,11 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    #: If the body is only the head of what was delivered: how many bytes that was.
+    #: If the body is only the head of the message: the number of bytes delivered.
     Column("head_of", BigInteger),
 )
 
-#: How far each reader of the events has come.
+#: The position of each reader of the event log.
 cursors = Table(
     "cursors",
     metadata,
@@ -272,18 +272,18 @@ cursors = Table(
     Column("moved_at", UtcDateTime, nullable=False),
 )
 
-#: Who may send the next request, for each connection with a limit.
+#: When the next request may be sent, for each connection with a rate limit.
 request_turns = Table(
     "request_turns",
     metadata,
     Column("name", String(256), primary_key=True),
-    #: When the first turn begins that nobody has taken.
+    #: When the first free slot begins.
     Column("free_at", UtcDateTime, nullable=False),
-    #: When the last turns were taken: a clock that shows less has been set back since.
+    #: When the last slots were reserved. A clock with an earlier time was set back since.
     Column("taken_at", UtcDateTime),
 )
 
-#: Which jobs a follow-up is done with, by the follow-up's name.
+#: The jobs that a follow-up has processed, by the follow-up's name.
 handled = Table(
     "handled",
     metadata,
@@ -295,7 +295,7 @@ handled = Table(
     Column("handled_at", UtcDateTime, nullable=False),
 )
 
-#: Who must not be contacted, whatever became of the rows that say why; until it is taken back by name.
+#: Persons who must not be contacted, kept even if the rows that they follow from are deleted, until withdrawn by name.
 refusals = Table(
     "refusals",
     metadata,
@@ -303,11 +303,11 @@ refusals = Table(
     Column("refused_at", UtcDateTime, nullable=False),
 )
 
-#: Processes that collect messages, each by a row that it keeps up to date while it runs. All times are the ledger's.
+#: Processes that collect messages. Each updates its row while it runs. All times are by the ledger's clock.
 collectors = Table(
     "collectors",
     metadata,
-    #: Random, and new for each process.
+    #: Random, different for each process.
     Column("collector_id", String(32), primary_key=True),
     #: The subscription: transport and addresses as ``grpc://HOST:PORT;HOST:PORT``, topic and consumer group.
     Column("endpoints", Text, nullable=False),
@@ -321,22 +321,22 @@ collectors = Table(
     #: When the broker last answered, with messages or without.
     Column("last_contact_at", UtcDateTime),
     Column("last_message_at", UtcDateTime),
-    #: What kept messages from coming, in the collector's own words, and when that was last so.
+    #: Why messages did not arrive, as the collector reported it, and when that was last so.
     Column("last_trouble", Text),
     Column("last_trouble_at", UtcDateTime),
 )
 
-#: Keys that rows may be encrypted with, by their identifiers: those of every writer, until a rekey finds them unused.
+#: Identifiers of keys that rows may be encrypted with: those of every writer, until a rekey finds them unused.
 ledger_keys = Table(
     "ledger_keys",
     metadata,
     Column("key_id", String(16), primary_key=True),
     Column("noted_at", UtcDateTime, nullable=False),
-    #: The rekey that looks whether the key is still in use; a writer that uses it empties this.
+    #: The rekey that checks whether the key is still in use; a writer that uses the key clears this.
     Column("rekey_id", String(32)),
 )
 
-#: Everything that is encrypted. Encryption gives bytes, and nothing else is kept as bytes.
+#: All encrypted columns. Encryption returns bytes, and nothing else is stored as bytes.
 ENCRYPTED: tuple[Column[bytes], ...] = tuple(
     column for table in metadata.sorted_tables for column in table.c if isinstance(column.type, LargeBinary)
 )

@@ -1,4 +1,4 @@
-"""What statements for SQLite and PostgreSQL alike need: INSERT … ON CONFLICT, and look-ups of many keys in parts."""
+"""Helpers for statements on both SQLite and PostgreSQL: INSERT … ON CONFLICT, and look-ups of many keys in parts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-#: Databases bound the number of parameters of a statement.
+#: Keys per statement: databases limit the number of its parameters.
 CHUNK = 400
 
 
 def insert(connection: Connection, table: Table) -> Any:
-    """The dialect's own insert, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+    """The dialect's insert, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
     return insert_of(connection.dialect.name, table)
 
 
 def insert_of(dialect: str, table: Table) -> Any:
-    """As :func:`insert`, by the dialect's name: for a statement that is made once."""
+    """Like :func:`insert`, by the dialect's name, for a statement that is built once."""
     return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 def chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    """Cut a sequence into parts small enough for one statement."""
+    """Split a sequence into parts small enough for one statement."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]

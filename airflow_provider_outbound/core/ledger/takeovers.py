@@ -1,4 +1,4 @@
-"""Assignments that their own task does not finish: others take their leases, and decide what was left undecided."""
+"""Assignments that their own task does not finish: other processes take their leases, and settle what is in doubt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.assignments import Assignments
     from airflow_provider_outbound.core.ledger.database import Database
 
-#: How the names of owners begin that settle what others left.
+#: Prefix of the names of owners that settle what other tasks left in doubt.
 SETTLER = "settler:"
 
 _table, _jobs = schema.assignments.c, schema.jobs.c
@@ -37,7 +37,7 @@ _UNFINISHED = select(
 
 
 class Takeovers:
-    """Reads and writes of ``assignments`` by others than their own tasks."""
+    """Reads and writes of ``assignments`` by processes other than their own tasks."""
 
     def __init__(self, database: Database, assignments: Assignments) -> None:
         self._database = database
@@ -45,13 +45,14 @@ class Takeovers:
 
     def take_over(self, job_group_id: str, *, dead_for: float, lease_seconds: float) -> list[Assignment]:
         """
-        Take the leases of dead assignments, so that no late try of their task sends while its doubts are settled.
+        Take the leases of dead assignments, so that no late try of their task sends while their jobs in doubt are
+        settled.
 
-        Those whose last request could still appear in a listing are left to a later look.
+        An assignment whose last request may still appear in a listing is left for a later call.
 
-        :param dead_for: Seconds since the end of the lease of an open assignment that make it a dead one. One that its
-            own task gave up, with jobs in doubt, is dead as soon as its lease is over.
-        :param lease_seconds: How long the leases live unless they are renewed.
+        :param dead_for: Seconds after the end of its lease at which an open assignment counts as dead. An assignment
+            that its own task abandoned with jobs in doubt counts as dead as soon as its lease has expired.
+        :param lease_seconds: How long the leases last unless they are renewed.
         """
         unfinished = _UNFINISHED.where(_table.job_group_id == job_group_id)
 
@@ -81,7 +82,7 @@ class Takeovers:
         ]
 
     def undecided(self, assignment: Assignment) -> list[UndecidedAssignment]:
-        """Other assignments to the same group that left requests in doubt, or have some under way."""
+        """Other assignments to the same group with requests in doubt or in flight."""
         self._bound_leases(assignment.job_group_id)
         with self._database.read() as connection:
             now = self._database.time(connection)
@@ -111,7 +112,7 @@ class Takeovers:
         """
         Take the lease of another task's assignment, so that no late try of it sends while its doubts are settled.
 
-        :return: ``None`` if somebody else has it by now.
+        :return: ``None`` if another process has taken it meanwhile.
         """
         owner = f"{SETTLER}{uuid.uuid4().hex}"
         with self._database.write() as connection:
@@ -142,7 +143,7 @@ class Takeovers:
 
     def hand_back(self, borrowed: Assignment, other: UndecidedAssignment) -> None:
         """
-        End a borrowed lease, and leave the assignment as it was found: its own task may still go on with it.
+        End a borrowed lease, and restore the assignment: its own task may still continue it.
 
         :raises LeaseLostError: another process owns it.
         """
@@ -150,7 +151,7 @@ class Takeovers:
         self._assignments.end(borrowed, state=state, owner=other.owner, lease_until=other.lease_until)
 
     def has_left(self, assignment: Assignment) -> bool:
-        """Whether other tasks, which have not finished and do not work now, left contacts unresolved in the group."""
+        """Whether tasks that have not finished and are not running left contacts unresolved in the group."""
         with self._database.read() as connection:
             now = self._database.time(connection)
             left = exists().where(
@@ -177,7 +178,7 @@ class Takeovers:
         return [TaskKey(row.dag_id, row.run_id, row.task_id, row.map_index) for row in rows]
 
     def _bound_leases(self, job_group_id: str) -> None:
-        """See :func:`bound_lease`: a dead task does not shorten its lease itself."""
+        """Apply :func:`bound_lease` to a group's leases: a dead task does not shorten its own."""
         held = select(schema.assignments).where(_table.job_group_id == job_group_id, _table.state == OPEN)
         with self._database.read() as connection:
             now = self._database.time(connection)
@@ -189,7 +190,7 @@ class Takeovers:
                 bound_lease(connection, row, now)
 
     def idle(self, connection: Connection, assignment_ids: set[str], *, for_update: bool = False) -> frozenset[str]:
-        """Those assignments that are not finished, and that nobody works on."""
+        """The assignments that are not finished and that no process works on."""
         if not assignment_ids:
             return frozenset()
         wanted = select(_table.assignment_id).where(
@@ -199,14 +200,14 @@ class Takeovers:
 
 
 def _is_idle(now: datetime) -> Any:
-    """Not finished, and nobody works on it; whoever gave it up had nothing in flight any more."""
+    """Not finished, and no process works on it. A task that abandoned it had no request in flight."""
     return or_(_table.state == ABANDONED, and_(_table.state == OPEN, _table.lease_until <= now))
 
 
 def _is_dead(row: Row[Any], now: datetime, dead_for: float) -> bool:
     if row.state == ABANDONED and not row.has_doubt:
         return False
-    # A task that gave up, and a settler that died itself, leave nobody to wait for.
+    # After a task that abandoned it, or a settler that died, there is no process to wait for.
     patience = 0.0 if row.state == ABANDONED or row.owner.startswith(SETTLER) else dead_for
     if row.lease_until + timedelta(seconds=patience) > now:
         return False

@@ -1,3 +1,3 @@
-"""Values of the API and its messages. Names are loaded on first use, so that importing one costs only that one."""
+"""Values of the API and its messages, one module for each kind."""
 
 from __future__ import annotations

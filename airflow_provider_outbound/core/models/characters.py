@@ -1,31 +1,31 @@
-"""What a character stands for in a phone number: the one definition for reading, masking and redacting."""
+"""The meaning of characters in a phone number: one definition for reading, masking and redacting."""
 
 from __future__ import annotations
 
 import unicodedata
 
-#: Full-width and small forms, and the minus sign, which is no dash by its category.
+#: Full-width and small forms, and the minus sign, whose category is not that of dashes.
 _ASCII_OF = {"＋": "+", "﹢": "+", "．": ".", "（": "(", "）": ")", "／": "/", "−": "-"}
-#: What people also put between digits. The reader refuses it; the redaction sees through it.
+#: Further characters that people put between digits. The reader refuses them; the redaction ignores them.
 _ALSO_BETWEEN = frozenset("·•∙⋅・･‧●｡。＼＿～〜∼⁓ー－＊［］【】⁄∕¦")
 
 
 class _Forms(dict[int, str]):
-    """For ``str.translate``: found out once for each character."""
+    """A table for ``str.translate`` that computes the form of each character once."""
 
     def __missing__(self, code: int) -> str:
         self[code] = form = self.form(chr(code))
         return form
 
     def form(self, character: str) -> str:
-        """Digits of any script, and separators of any kind, in ASCII; nothing for what is invisible; else the same."""
+        """Return digits of any script, and separators, in ASCII; empty for invisible characters; others unchanged."""
         if character.isascii():
             return character
         category = unicodedata.category(character)
         if category == "Nd":
             return str(unicodedata.decimal(character))
         if category == "Cf":
-            # Marks of writing direction and the like come along when a number is copied from a phone.
+            # Invisible marks, such as those of writing direction, are copied along with a number from a phone.
             return ""
         if category == "Zs":
             return " "
@@ -34,7 +34,7 @@ class _Forms(dict[int, str]):
 
 class _Shapes(_Forms):
     def form(self, character: str) -> str:
-        """As above, one for one, with a blank for whatever may stand between digits."""
+        """As above, but always one character, with a space for whatever may be between digits."""
         if character.isascii():
             return character
         form = super().form(character)
@@ -43,11 +43,11 @@ class _Shapes(_Forms):
         return form if form.isascii() else "x"
 
 
-#: What the reader sees of a number.
+#: How the reader sees the characters of a number.
 FORMS = _Forms()
 _SHAPES = _Shapes()
 
 
 def shape(text: str) -> str:
-    """``text`` as somebody sees it who looks for numbers: as long as it is, all ASCII."""
+    """Return ``text`` as a search for numbers sees it: of the same length, all ASCII."""
     return text if text.isascii() else text.translate(_SHAPES)

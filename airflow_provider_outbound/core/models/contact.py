@@ -14,7 +14,7 @@ from airflow_provider_outbound.core.models.wire import compact_json
 @attrs.frozen(kw_only=True)
 class Contact:
     """
-    One contact, checked.
+    One valid contact.
 
     Source: ``AssignJobs`` (2019-12-26), JobsJson; guide, "批量下发任务".
     """
@@ -23,19 +23,19 @@ class Contact:
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)
     role: str | None = attrs.field(default=None, repr=False)
-    #: The caller's own id of this contact; ``None``: derived from the number.
+    #: The author's own id of this contact; ``None``: derived from the number.
     reference_id: str | None = None
-    #: What the script's variables are filled from, and what comes back in every event.
+    #: Values for the script's variables, which every event returns.
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    #: Where it stood in its source, for error messages: 1 is the first contact.
+    #: Its position in its source, for error messages: 1 is the first contact.
     row: int = attrs.field(default=0, eq=False)
     #: The line of its text file where it begins.
     line: int | None = attrs.field(default=None, eq=False)
-    #: Its file's name.
+    #: Name of its file.
     file: str = attrs.field(default="", eq=False)
 
     def job_json(self, reference_id: str) -> str:
-        """Write one JobsJson item; compact, because all of it travels in the URL."""
+        """Return one item of JobsJson; compact, because it travels in the URL."""
         contact = {"phoneNumber": self.phone.wire, "referenceId": reference_id}
         details = (("name", self.name), ("honorific", self.honorific), ("role", self.role))
         contact |= {key: value for key, value in details if value}
@@ -44,12 +44,12 @@ class Contact:
 
     @property
     def url_bytes(self) -> int:
-        """How many bytes of a request's URL it may take: percent-encoded UTF-8 has up to nine for a character."""
+        """Maximum bytes in a request's URL: percent-encoded UTF-8 takes up to nine for a character."""
         texts = (self.name or "", self.honorific or "", self.role or "", *self.extras, *self.extras.values())
         return 300 + sum(len(text) * (3 if text.isascii() else 9) + 40 for text in texts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Form kept, encrypted, in the ledger."""
+        """Return the form that the ledger stores encrypted."""
         return {
             "phone_number": self.phone.wire,
             "name": self.name,

@@ -1,5 +1,5 @@
 """
-The API's enumerations: closed sets to our code, open ones to the cloud.
+The API's enumerations. Values that are not listed are kept, because the service may add some.
 
 Source: the vendor's quick-integration guide ("枚举值") and the models of the API, version 2019-12-26.
 """
@@ -16,14 +16,14 @@ from airflow_provider_outbound.core.models.wire import text
 
 T = TypeVar("T", bound="OpenEnum")
 
-#: A number that stands for a word; a JSON writer may give it a fraction.
+#: A number that stands for a word; a JSON writer may add a fraction.
 _CODE = re.compile(r"[0-9]{1,3}(\.0)?")
 
 
 class OpenEnum(StrEnum):
-    """A value that is not listed parses too and keeps its text; :attr:`is_known` tells the two apart."""
+    """An enumeration that also parses unlisted values and keeps their text; :attr:`is_known` is false for those."""
 
-    # A flag and not a special name marks the unlisted: FailureReason has a real member Unknown.
+    # Unlisted values have a flag instead of a special name: FailureReason has a real member Unknown.
     _unlisted: bool
 
     @classmethod
@@ -38,10 +38,10 @@ class OpenEnum(StrEnum):
     @classmethod
     def parse(cls, value: Any) -> Self | None:
         """
-        Read a wire value: a word, or the number that the service gives to it.
+        Read a value of the API or of a message: a word, or the service's number for it.
 
-        :return: ``None`` for an absent or empty one, and for what is neither a word nor a number; a word or a number
-            that is not listed keeps its text.
+        :return: ``None`` for an absent or empty one, and for one that is neither a word nor a number. An unlisted word
+            or number keeps its text.
         """
         word = text(value)
         if word is None or len(word) > _LONGEST:
@@ -54,11 +54,11 @@ class OpenEnum(StrEnum):
         return not getattr(self, "_unlisted", False)
 
 
-#: Characters of the longest word that is kept: the ledger's columns hold no longer one.
+#: Maximum length of a word that is kept, as in the ledger's columns.
 _LONGEST = 64
 
 
-# Every message has some, nearly always the same few; an enumeration looks up its members a good deal slower.
+# Every message has such words, nearly always the same few, and an enumeration's own lookup is slower.
 @lru_cache(1024)
 def _read(kind: type[T], word: str) -> T | None:
     word = word.strip()
@@ -70,7 +70,7 @@ def _read(kind: type[T], word: str) -> T | None:
 
 
 class EventType(OpenEnum):
-    """What a message tells. Source: guide, "EventType"."""
+    """What a message reports. Source: guide, "EventType"."""
 
     JOB_COMPLETE = "JobComplete"
     DIALING = "Dialing"
@@ -92,7 +92,7 @@ class JobStatus(OpenEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the service will not dial for this job again by itself. An unknown status is not terminal."""
+        """Whether the service will not dial for this job again of its own accord. An unknown status is not terminal."""
         return self in _TERMINAL_JOB_STATUSES
 
 
@@ -154,7 +154,7 @@ class CallStatus(OpenEnum):
     """
     Outcome of one call (the API's Task.Status). Source: guide, "TaskStatus"; from OutOfServiceNoCall on: API models.
 
-    "NoAnswer" inside a Succeeded… value means an utterance that the robot did not get, not an unanswered phone.
+    "NoAnswer" inside a Succeeded… value means an utterance that the robot did not understand, not an unanswered phone.
     """
 
     EXECUTING = "Executing"
@@ -193,17 +193,17 @@ class CallStatus(OpenEnum):
 
     @property
     def is_answered(self) -> bool:
-        """Whether somebody took the call; future Succeeded… values count too."""
+        """Whether somebody answered the call; unlisted Succeeded… values count too."""
         return self.startswith("Succeeded")
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the phone was dialled and nobody took the call."""
+        """Whether the phone was dialled and nobody answered."""
         return self in _UNANSWERED
 
 
 _UNANSWERED = frozenset({CallStatus.NO_ANSWER, CallStatus.BUSY, CallStatus.NOT_CONNECTED, CallStatus.POWERED_OFF})
-#: Call statuses that say that nothing was dialled.
+#: Call statuses that mean that nothing was dialled.
 NOT_DIALLED_CALL_STATUSES = frozenset(
     {
         CallStatus.EMPTY_NUMBER,
@@ -218,7 +218,7 @@ NOT_DIALLED_CALL_STATUSES = frozenset(
         CallStatus.HIGH_RISK_SIP_CODE,
     }
 )
-#: Failure reasons that say that the job ended before the phone could ring.
+#: Failure reasons that mean that the job ended before the phone could ring.
 NOT_DIALLED_FAILURE_REASONS = frozenset(
     {
         FailureReason.INVALID_STRATEGY,
@@ -229,7 +229,7 @@ NOT_DIALLED_FAILURE_REASONS = frozenset(
         FailureReason.NONE_REPEATABLE_JOB_MAX_ATTEMPT_COUNT_LIMIT,
     }
 )
-#: Failure reasons that forbid to contact the person, whatever an earlier call came to.
+#: Failure reasons that forbid contacting the person, whatever the result of an earlier call.
 DO_NOT_CONTACT_FAILURE_REASONS = frozenset(
     {
         FailureReason.CONTACT_BLOCK_LIST,
@@ -240,7 +240,7 @@ DO_NOT_CONTACT_FAILURE_REASONS = frozenset(
 )
 
 
-#: Members by the numbers that the service gives to them. Source: guide, "枚举值" (0 to 5, 11 and 16); API models;
+#: Members by the service's numbers. Source: guide, "枚举值" (0 to 5, 11 and 16); API models;
 #: groups: the older list in the product's FAQ.
 _CODED: Mapping[type[OpenEnum], Sequence[OpenEnum]] = {
     JobStatus: tuple(JobStatus),
@@ -263,7 +263,7 @@ class Outcome(StrEnum):
     ANSWERED = "answered"
     UNANSWERED = "unanswered"
     NOT_DIALLED = "not_dialled"
-    #: Dialled without a ring that somebody could have taken: a dead line, a call that failed, an unknown status.
+    #: Dialled, but the phone may not have rung: an unreachable number, a failed call, an unknown status.
     OTHER = "other"
 
 
@@ -271,15 +271,15 @@ def outcome(
     status: JobStatus | None, failure_reason: FailureReason | None, call_status: CallStatus | None, *, answered: bool
 ) -> Outcome:
     """
-    Tell what a job's last facts mean.
+    Return the outcome of a job from its latest facts.
 
-    A reason that forbids to contact the person wins over an earlier call that nobody took: texting the unanswered
-    must never reach somebody on a block list. Limits and the strategy's end do not win: after a call that nobody
-    took they only say why there was no redial.
+    A reason that forbids contacting the person overrides an earlier unanswered call: a text message to the unanswered
+    must never reach somebody on a block list. Limits and the strategy's end do not override it: after an unanswered
+    call they only explain why there was no redial.
 
     :param status: Status of the job.
     :param failure_reason: Reason, if the job failed.
-    :param call_status: Outcome of the last call, ``None`` without one.
+    :param call_status: Outcome of the last call; ``None`` without one.
     :param answered: Whether any call of the job was answered.
     """
     if answered or (call_status is not None and call_status.is_answered):

@@ -15,25 +15,25 @@ from airflow_provider_outbound.core.models.enums import EventType, FailureReason
 from airflow_provider_outbound.core.models.job import Call
 from airflow_provider_outbound.core.models.wire import milliseconds, pairs, parse_seconds, read_json, storable, text
 
-#: Made once, for it takes longer than to write a short value.
+#: Created once, because that takes longer than encoding a short value.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 @attrs.frozen(kw_only=True)
 class Recording:
-    """Where a call's recording can be fetched; the URLs expire. Source: guide, "录音级别消息体"."""
+    """A call's recording and its URL, which expires. Source: guide, "录音级别消息体"."""
 
     task_id: str
     file_name: str
     call_id: str | None = None
-    #: Length in seconds, as the guide's sample suggests; the wire does not name a unit.
+    #: Length in seconds, as the guide's sample suggests; the message does not name a unit.
     duration: float | None = None
     url: str | None = attrs.field(default=None, repr=False)
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
     @classmethod
     def from_message(cls, raw: Mapping[str, Any]) -> Recording | None:
-        """Read ``recording``; ``None`` unless it names task and file."""
+        """Read ``recording``; ``None`` unless it names a task and a file."""
         task_id, file_name = storable(raw.get("taskId"), 128), storable(raw.get("fileName"), 512)
         if task_id is None or file_name is None:
             return None
@@ -49,17 +49,17 @@ class Recording:
 
 @attrs.frozen(kw_only=True, slots=False)
 class Event:
-    """One message: a job, a call or a recording changed. Types, statuses and fields we do not know are kept."""
+    """One message: a job, a call or a recording changed. Unknown types, statuses and fields are kept."""
 
     event_type: EventType
     job_group_id: str
     job_id: str
-    #: When it happened, UTC; the wire carries epoch milliseconds.
+    #: When it happened, UTC; the message holds epoch milliseconds.
     occurred_at: datetime | None
     instance_id: str | None = None
     status: JobStatus | None = None
     failure_reason: FailureReason | None = None
-    #: Others may have put a number there.
+    #: Not shown in reprs: another program may have put a number there.
     reference_id: str | None = attrs.field(default=None, repr=False)
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
@@ -67,16 +67,16 @@ class Event:
     extras: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     calls: tuple[Call, ...] = ()
     recording: Recording | None = None
-    #: The payload, whole, so that a field ignored today can be read tomorrow.
+    #: The complete payload, so that fields that are ignored today can be read later.
     raw: Mapping[str, Any] = attrs.field(repr=False, eq=False)
 
     @property
     def completes_job(self) -> bool:
         """
-        Whether this message tells the final status of its job.
+        Whether this message reports the final status of its job.
 
-        A JobComplete with a status that is not listed does: complete is what it says. One without a status, or with
-        that of a job under way, does not: the job stays open until the API is asked for it.
+        A JobComplete with an unknown status does, because it says that the job is complete. One without a status, or
+        with that of an unfinished job, does not: the job stays open until the API reports its status.
         """
         if self.event_type is not EventType.JOB_COMPLETE or self.status is None:
             return False
@@ -84,15 +84,15 @@ class Event:
 
     @cached_property
     def hash(self) -> str:
-        """Identity of the body: the same for every redelivery and for a producer's repeat."""
+        """Identity of the body: the same for every redelivery and for a repeat by the producer."""
         return _digest(self.raw)
 
     @cached_property
     def completion(self) -> str:
         """
-        Identity of what a JobComplete tells, without the time it was written.
+        Identity of what a JobComplete reports, without its time.
 
-        A producer's repeat under a new time is the same completion; a job that ran again has other calls.
+        A repeat by the producer with a new time is the same completion; a job that ran again has other calls.
         """
         calls = sorted((call.task_id or "", str(call.status)) for call in self.calls)
         return _digest([self.job_id, self.status, self.failure_reason, calls])[:16]
@@ -103,7 +103,7 @@ class Event:
         Read one message body. Source: guide, "消息类型".
 
         :param body: UTF-8 JSON.
-        :raises ValueError: not such a message; the text says why and quotes nothing of the body.
+        :raises ValueError: this is not such a message; the text says why and quotes nothing of the body.
         """
         raw = read_json(body)
         if not isinstance(raw, dict):

@@ -16,7 +16,7 @@ from airflow_provider_outbound.core.models.wire import milliseconds, pairs, pars
 class Call:
     """One call of a job (the API's Task)."""
 
-    #: ``None`` where the API does not tell (QueryJobsWithResult).
+    #: ``None`` if the API does not report it (QueryJobsWithResult).
     task_id: str | None
     status: CallStatus | None
     call_id: str | None = None
@@ -48,7 +48,7 @@ class Call:
 
     @classmethod
     def from_message(cls, raw: Mapping[str, Any]) -> Call:
-        """Read an item of ``tasks``. Source: guide, message body; its "planedTime" is spelt so."""
+        """Read an item of ``tasks``. Source: guide, message body, which spells "planedTime" so."""
         return cls(
             task_id=storable(raw.get("id"), 128),
             status=CallStatus.parse(raw.get("status")),
@@ -70,7 +70,7 @@ class Job:
     job_group_id: str | None
     status: JobStatus | None
     failure_reason: FailureReason | None = None
-    #: Others may have put a number there.
+    #: Not shown in reprs: another program may have put a number there.
     reference_id: str | None = attrs.field(default=None, repr=False)
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
@@ -81,7 +81,7 @@ class Job:
 
     @property
     def last_call(self) -> Call | None:
-        """The call that tells the outcome."""
+        """The call that decides the outcome."""
         return last_call(self.calls)
 
     @classmethod
@@ -109,7 +109,7 @@ class Job:
     @classmethod
     def from_query(cls, raw: Mapping[str, Any], job_group_id: str) -> Job:
         """
-        Read a job with the outcome of its latest call, which has no task id here.
+        Read a job with the outcome of its latest call, which has no task id in this answer.
 
         Source: ``QueryJobsWithResult`` (2019-12-26).
 
@@ -144,7 +144,7 @@ class Job:
 
 
 def last_call(calls: tuple[Call, ...]) -> Call | None:
-    """The call that began last; one that never began stands where it was planned."""
+    """Return the call that began last; one that never began is sorted by its planned time."""
 
     def order(call: Call) -> tuple[float, float, str]:
         return _seconds(call.started_at or call.planned_at), _seconds(call.ended_at), call.task_id or ""
@@ -158,7 +158,7 @@ def _seconds(moment: datetime | None) -> float:
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a job group is, in jobs. The API's count of completed jobs leaves open which statuses it adds up."""
+    """Progress of a job group, in jobs. The API's documents do not say which statuses count as completed."""
 
     total: int = 0
     completed: int = 0
@@ -170,7 +170,7 @@ class Progress:
 
     @property
     def unfinished(self) -> int:
-        """Jobs the service may still dial for."""
+        """The number of jobs for which the service may still dial."""
         return self.scheduling + self.executing + self.paused
 
     @classmethod
@@ -211,7 +211,7 @@ class JobGroup:
         """
         Read a group.
 
-        :raises ValueError: it has no JobGroupId, or a number in it that matters is not one.
+        :raises ValueError: it has no JobGroupId, or a count or a time of its strategy is invalid.
         """
         strategy = raw.get("Strategy")
         strategy = strategy if isinstance(strategy, Mapping) else {}

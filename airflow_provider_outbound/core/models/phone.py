@@ -1,8 +1,8 @@
 """
 Phone numbers: one normal form, one masked form, and one definition of what could be a number.
 
-Every character of a number is accounted for before the library reads it: the library skips text, turns letters into
-digits and drops carrier codes, and each of these would call somebody else.
+Every character of a number is checked before the library reads it: the library skips text, turns letters into digits
+and drops carrier codes, and each of these would call somebody else.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ from airflow_provider_outbound.core.models.characters import FORMS, shape
 @attrs.frozen
 class PhoneNumber:
     """
-    A possible number in its two forms.
+    A valid number in its two forms.
 
     :param e164: ``+8613800000000``: identifies the person in the ledger.
-    :param wire: What the API is sent: national digits in mainland China (``13800000000``), E.164 elsewhere.
+    :param wire: The form sent to the API: national digits in mainland China (``13800000000``), E.164 elsewhere.
     """
 
     e164: str = attrs.field(repr=lambda value: mask(value))
     wire: str = attrs.field(repr=False)
 
 
-#: One leading plus, and separators between digits; what else a text holds makes it something else.
+#: One leading plus, digits, and separators between them; a text with anything else is not a number.
 _NUMBER = re.compile(r"\(?\+?[ (]*[0-9](?:[ \t().-]*[0-9])*[ )]*")
 _STRANGE = re.compile(r"[^0-9+ \t().-]")
-#: A float of a spreadsheet or frame written out. Its dot is no separator.
+#: A float of a spreadsheet or frame as text. Its dot is not a separator.
 _DECIMAL = re.compile(r"(\+?[0-9]{7,})\.([0-9]+)")
 _ROUNDED = re.compile(r"[0-9]+(\.[0-9]+)?[eE]\+?[0-9]+")
 
-#: Seven digits or more with what people put between them, the reader's separators and others; also in groups by commas.
+#: Seven digits or more with separators, including some that the reader refuses; also in groups separated by commas.
 _RUN = re.compile(
     r"[0-9](?:[0-9]{0,2}(?:,[0-9]{3}){3,}|[0-9]{2}(?:,[0-9]{4}){2}"
     r"|(?:[\x00-\x20\x7f().\-/\\_~*\[\]]{0,5}[0-9]){6,})"
 )
-#: A run that is a date, perhaps with its hour, is none. That hour is followed by a colon.
+#: A run that is a date is not a number. It may include an hour, if a colon follows.
 _DATE = re.compile(
     r"(?:(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
     r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d)(?:([ /])(?:[01]\d|2[0-3]))?"
 )
-#: Digits of a number that a mask leaves at its end, and at most at its beginning.
+#: The number of digits that a mask shows at the end of a number, and the maximum at its beginning.
 _TAIL, _HEAD = 2, 5
 _LONGEST_MASK = 60
 
-#: Identifiers made by programs: by chance they hold digits that could be dialled.
+#: Identifiers made by programs: by chance they contain digits that could be dialled.
 _MADE = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     r"|(?=[0-9]*[a-fA-F])(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}|[0-9a-fA-F]{24}))(?![0-9A-Za-z])"
 )
-#: How the digest begins that stands for somebody else's identifier of a job, where that holds a number.
+#: Prefix of the digest that replaces another program's identifier of a job, if that contains a number.
 DIGEST = "hmac:"
-#: In mainland China, what shows that digits inside a text are a number: a trunk 0, the country code, or a service's.
+#: In mainland China, digits inside a text are a number if they begin with a trunk 0, the country code, 400 or 800.
 _DIALLED = re.compile(r"0[0-9]{9,}|86[0-9]{9,}|[48]00[0-9]{7}")
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
 def mask(number: object) -> str:
     """
-    Show a number so that a person who knows it recognises it and nobody else can dial it: ``+86138******00``.
+    Mask a number so that a person who knows it recognises it and nobody else can dial it: ``+86138******00``.
 
-    :param number: A number, or whatever stood in its place: then each run of digits is masked, and all words.
+    :param number: A number, or any other content of its cell, of which all runs of digits and all words are masked.
     """
     text = str(number).strip()
     form = shape(text)
@@ -76,7 +76,7 @@ def mask(number: object) -> str:
         head = 3
         if form[: run.start()].rstrip(" (").endswith("+"):
             head = min(max(2, _count(run.group()) - 8), _HEAD)
-        # The end of one number and the beginning of the next may be neighbours.
+        # The end of one number may be next to the beginning of another.
         head = head if len(runs) == 1 else min(head, 3)
         shown[run.start() : run.end()] = _hidden(text[run.start() : run.end()], run.group(), head)
     masked = "".join(shown)
@@ -101,7 +101,7 @@ def _count(form: str) -> int:
 
 
 def _hidden(text: str, form: str, head: int) -> str:
-    """A run of digits of which only the first ``head`` and the last two are shown."""
+    """Mask a run of digits except for the first ``head`` and the last two."""
     digits = [place for place, character in enumerate(form) if character.isdigit()]
     begin, end = digits[head - 1] + 1, digits[-_TAIL]
     return f"{text[:begin]}{'*' * (end - begin)}{text[end:]}"
@@ -114,9 +114,9 @@ def _is_date(run: re.Match[str]) -> bool:
 
 def looks_like_number(text: str, default_region: str = "CN") -> bool:
     """
-    Whether ``text`` could be dialled, and so must not be used as an identifier.
+    Whether ``text`` could be dialled, so that it must not be used as an identifier.
 
-    A customer's id of digits alone passes unless it is a valid number of some country.
+    A customer id of digits is allowed unless it is a valid number of some country.
     """
     form = shape(text.strip())
     run = _RUN.search(form)
@@ -127,10 +127,10 @@ def looks_like_number(text: str, default_region: str = "CN") -> bool:
 
 def holds_number(text: str, default_region: str = "CN") -> bool:
     """
-    Whether ``text`` is or contains a number that somebody could dial: ``u13877665546``.
+    Whether ``text`` is or contains a number that could be dialled: ``u13877665546``.
 
     Only digits that are a valid number by themselves count; those of UUIDs and digests do not. Inside a text, digits of
-    mainland China must look dialled, as a mobile's or with a trunk 0: otherwise many order numbers would be somebody's.
+    mainland China must be a mobile number or have a prefix such as a trunk 0: otherwise many order numbers would count.
     """
     if _RUN.search(shape(text)) is None:
         return False
@@ -148,7 +148,7 @@ def _holds(form: str, run: re.Match[str], default_region: str) -> bool:
         for group in groups[first:]:
             digits += group
             if len(digits) > 17:
-                # 00 and the longest number there is.
+                # 00 and the longest possible number.
                 break
             if len(digits) < 7:
                 continue
@@ -173,7 +173,7 @@ def _is_valid(digits: str, default_region: str) -> bool:
 
 
 def _digits(form: str) -> str:
-    """Digits alone, with the plus that stands before them."""
+    """Return only the digits, with the plus if one precedes them."""
     return ("+" if form.lstrip(" (").startswith("+") else "") + re.sub(r"[^0-9]", "", form)
 
 
@@ -181,10 +181,10 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
     """
     Read a number as people write it.
 
-    :param number: ``13800000000``, ``+86 138 0000 0000``, ``0086-…``, ``010-12345678``; an integer too. Digits, one
-        leading plus, spaces, hyphens and dashes, dots and parentheses, also in full width. Anything else refuses it.
+    :param number: ``13800000000``, ``+86 138 0000 0000``, ``0086-…``, ``010-12345678``, or an integer. It may have
+        digits, one leading plus, spaces, hyphens and dashes, dots and parentheses, also in full width; nothing else.
     :param default_region: ISO 3166 country of numbers written without a country code.
-    :raises ValueError: not a valid number; the message says why and holds no digit of it.
+    :raises ValueError: not a valid number; the message says why and contains no digit of it.
     """
     if isinstance(number, float):
         if not number.is_integer():
@@ -199,7 +199,7 @@ def normalise(number: object, default_region: str = "CN") -> PhoneNumber:
 
 
 def _mobile(text: str, default_region: str) -> PhoneNumber | None:
-    """What nearly all contacts are: the library's own pattern answers a hundred times sooner than its parser."""
+    """Read a mainland mobile number, as nearly all are: the library's pattern is 100 times faster than its parser."""
     plain = text.removeprefix("+86") if default_region == "CN" or text.startswith("+86") else ""
     if plain.isascii() and _mainland_mobile().fullmatch(plain):
         return PhoneNumber(f"+86{plain}", plain)
@@ -208,9 +208,9 @@ def _mobile(text: str, default_region: str) -> PhoneNumber | None:
 
 def _cleaned(text: str) -> str:
     """
-    Digits, perhaps behind a plus, of a text that holds nothing but a number.
+    Return the digits, with a leading plus if there is one, of a text that contains only a number.
 
-    :raises ValueError: it holds something else.
+    :raises ValueError: it contains something else.
     """
     form = (text if text.isascii() else text.translate(FORMS)).strip()
     if not form:
@@ -230,16 +230,16 @@ def _cleaned(text: str) -> str:
     if strange is not None:
         character = strange.group()
         shown = repr(character) if character.isprintable() and not character.isnumeric() else "a special character"
-        raise ValueError(f"holds {shown}; a number is digits, perhaps with a leading +, spaces, hyphens, dots or ( )")
+        raise ValueError(f"contains {shown}; a number may have digits, a leading +, spaces, hyphens, dots and ( )")
     if "+" in form:
-        raise ValueError("has a + that does not lead the number")
+        raise ValueError("has a + that is not at its beginning")
     raise ValueError("begins or ends with a hyphen or a dot")
 
 
 def _read(text: str, default_region: str) -> PhoneNumber:
     readings = [text]
     if text.startswith("00"):
-        # Not every region dials abroad with 00; people who write it mean it.
+        # Not every region dials abroad with 00, but people who write 00 mean that.
         readings = [f"+{text[2:]}", text]
     found: dict[str, PhoneNumber] = {}
     failure: ValueError | None = None
@@ -267,7 +267,7 @@ def _parsed(text: str, default_region: str) -> PhoneNumber:
         raise ValueError(f"not a valid number of country code {parsed.country_code}")
     _check_accounted(text, parsed, default_region)
     if parsed.country_code == 86 and _is_landline(parsed) and text == phonenumbers.national_significant_number(parsed):
-        # Ten digits may as well be a mobile's that lost one, or a number of another country.
+        # Ten digits may also be a mobile number that lost one, or a number of another country.
         raise ValueError("a landline without the 0 of its area code, which spreadsheets drop; write the 0")
     e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if parsed.country_code != 86:
@@ -285,9 +285,9 @@ def _is_landline(parsed: Any) -> bool:
 
 def _check_accounted(text: str, parsed: Any, default_region: str) -> None:
     """
-    Refuse a number before which the library dropped more than a country code and what is dialled before one.
+    Refuse a number if the library dropped more than its country code and the prefixes that are dialled before one.
 
-    It takes ``12345 13800000000`` for a call through a carrier, and rewrites numbers of some countries.
+    It reads ``12345 13800000000`` as a call through a carrier, and rewrites numbers of some countries.
     """
     import phonenumbers
 
@@ -299,7 +299,7 @@ def _check_accounted(text: str, parsed: Any, default_region: str) -> None:
     national = phonenumbers.national_significant_number(parsed)
     digits = text.removeprefix("+")
     dropped = digits.removesuffix(national)
-    # "+44 (0)20" is usual; what other trunk prefixes behind a country code mean is not.
+    # "+44 (0)20" is usual. The meaning of other trunk prefixes after a country code is unclear.
     expected = {code, f"{code}0"} if trunk == "0" else {code}
     if not text.startswith("+"):
         expected |= {"", trunk}
@@ -307,7 +307,7 @@ def _check_accounted(text: str, parsed: Any, default_region: str) -> None:
         if dropped.startswith("0") and re.fullmatch(here.international_prefix or "", dropped.removesuffix(code)):
             expected.add(dropped)
     if not digits.endswith(national) or dropped not in expected:
-        raise ValueError("has digits that are no part of the number; write it with + and its country code")
+        raise ValueError("has digits that are not part of the number; write it with + and its country code")
 
 
 @cache
@@ -323,9 +323,9 @@ _PARSE_ERRORS = {0: "unknown country code", 1: "not a phone number", 2: "too sho
 
 def normalise_or_digits(number: str) -> str:
     """
-    The normal form of a number that the service reports, whatever it wrote.
+    Return the normal form of a number that the service reports.
 
-    :return: E.164, or the bare digits of what is no valid number, so that equal texts stay equal.
+    :return: E.164; if the number is not valid, only its digits, so that equal texts stay equal.
     """
     try:
         return normalise(number).e164

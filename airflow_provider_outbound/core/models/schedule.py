@@ -1,4 +1,4 @@
-"""When a strategy dials: days and times in its own zone, instants, and days and times as the service reads them."""
+"""When a strategy dials: in its own zone, as instants, and in the service's zone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from airflow_provider_outbound.core.models.windows import (
 )
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
-#: Each day until the end is checked, so the number of days has a limit.
+#: Maximum length of a schedule, because each of its days is checked.
 LONGEST = timedelta(days=3660)
 _DAY = timedelta(days=1)
 
 
 class RepeatBy(OpenEnum):
-    """How often the window of a strategy returns. Source: ``CreateJobGroup``, StrategyJson."""
+    """How often the windows of a strategy recur. Source: ``CreateJobGroup``, StrategyJson."""
 
     ONCE = "Once"
     DAY = "Day"
@@ -43,11 +43,11 @@ class Schedule:
     """
     Windows of days, in one zone, between two instants.
 
-    What the service does with ``Once`` if start and end are days apart is not documented. This class assumes that it
-    dials on each of these days. If it dials on the first day only, it dials at fewer of the instants that were checked.
+    The service's documents do not say what ``Once`` means if start and end are days apart. This class assumes that the
+    service dials on each of these days. If it dials only on the first, it dials at fewer of the checked instants.
 
     :param windows: In order.
-    :param repeat_days: With ``Week`` and ``Month``; empty: every day.
+    :param repeat_days: Only with ``Week`` and ``Month``; empty: every day.
     :param starts_at: UTC.
     :param ends_at: UTC.
     """
@@ -69,29 +69,29 @@ class Schedule:
 
     def spans(self) -> Iterator[Span]:
         """
-        The instants at which the robot may dial, in order, as few spans as possible.
+        Yield when the robot may dial, in order, in as few spans as possible.
 
-        :raises OutboundBotConfigError: a window begins or ends at a time that a change of clocks skips or repeats, or
-            the schedule is longer than :data:`LONGEST`.
+        :raises OutboundBotConfigError: a window begins or ends at a time that a clock change skips or repeats, or the
+            schedule is longer than :data:`LONGEST`.
         """
         opened = (window.span(day, self.zone) for day, window in self._open())
         return merge((max(begin, self.starts_at), min(end, self.ends_at)) for begin, end in opened)
 
     def in_service_zone(self) -> Schedule:
         """
-        The schedule in the service's zone that dials at the same instants.
+        Return the schedule in the service's zone that dials at the same instants.
 
-        Times and days move together. The result is compared with this schedule over its whole length.
+        Times and days are converted together. The result is compared with this schedule over its full length.
 
         :raises OutboundBotConfigError: there is none, because the zone changes its clocks in between, or because
-            windows and days do not move as a whole.
+            part of a window falls on another day there.
         """
         if self.zone.key == SERVICE_ZONE.key:
             return self
         opened = (window.span(day, self.zone) for day, window in self._open())
         pieces = [piece for span in opened for piece in _cut_at_midnight(span) if self._touches(piece)]
         found = attrs.evolve(self, zone=SERVICE_ZONE, windows=_times_of_day(pieces), repeat_days=self._days_of(pieces))
-        # Every part of every window is in it. It may dial at other instants as well.
+        # It covers every part of every window, but it may also dial at other instants.
         extra = first_uncovered(found.spans(), self.spans())
         if extra is not None:
             self._refuse(extra)
@@ -101,13 +101,13 @@ class Schedule:
         return max(span[0], self.starts_at) < min(span[1], self.ends_at)
 
     def _open(self) -> Iterator[tuple[date, Window]]:
-        """The windows of each day that touch this schedule's time."""
+        """Yield each day's windows that overlap the time of this schedule."""
         if self.ends_at - self.starts_at > LONGEST:
             raise OutboundBotConfigError(
                 f"end: {self.ends_at:%Y-%m-%d} is more than ten years after the start; give an earlier end. "
                 "Nobody was called"
             )
-        # A day more on each side, for clocks that are set back across midnight.
+        # One more day on each side, for clocks that are set back across midnight.
         day = self.starts_at.astimezone(self.zone).date() - _DAY
         last = self.ends_at.astimezone(self.zone).date() + _DAY
         while day <= last:
@@ -119,7 +119,7 @@ class Schedule:
             day += _DAY
 
     def _days_of(self, spans: list[Span]) -> frozenset[int]:
-        """``repeat_days`` of the days on which spans lie, as the service counts them."""
+        """Return ``repeat_days`` for the days on which spans lie, as the service counts them."""
         days = {begin.astimezone(SERVICE_ZONE).date() for begin, _ in spans}
         if self.repeat_by == RepeatBy.WEEK:
             return frozenset(day.isoweekday() % 7 for day in days)
@@ -130,8 +130,8 @@ class Schedule:
         begin, end = (moment.astimezone(SERVICE_ZONE) for moment in extra)
         reason = self._change_of_clocks() or (
             f"the nearest one would dial from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} as well, which is "
-            f"{begin.astimezone(self.zone):%Y-%m-%d %H:%M} in {self.zone.key}; write the windows and days as they are "
-            f"in {SERVICE_ZONE.key}, or give one strategy for each part"
+            f"{begin.astimezone(self.zone):%Y-%m-%d %H:%M} in {self.zone.key}; give the windows and days in "
+            f"{SERVICE_ZONE.key}, or give one strategy for each part"
         )
         raise OutboundBotConfigError(
             f"working_time: the service reads times and days in {SERVICE_ZONE.key}, where no single strategy dials at "
@@ -139,7 +139,7 @@ class Schedule:
         )
 
     def _change_of_clocks(self) -> str | None:
-        """The first day on which a window is at another time in the service's zone than on the day before."""
+        """Describe the first day on which a window changes its time in the service's zone; ``None`` if none does."""
         before: dict[Window, tuple[date, datetime]] = {}
         for day, window in self._open():
             there = window.span(day, self.zone)[0].astimezone(SERVICE_ZONE)
@@ -155,7 +155,7 @@ class Schedule:
 
 
 def _cut_at_midnight(span: Span) -> Iterator[Span]:
-    """Parts of a span, each within one day of the service."""
+    """Split a span into parts that each lie within one day of the service."""
     begin, end = (moment.astimezone(SERVICE_ZONE) for moment in span)
     while begin < end:
         midnight = datetime.combine(begin.date() + _DAY, MIDNIGHT, SERVICE_ZONE)
@@ -165,8 +165,8 @@ def _cut_at_midnight(span: Span) -> Iterator[Span]:
 
 
 def _times_of_day(spans: list[Span]) -> tuple[Window, ...]:
-    """Windows of the service's day that cover the given spans, each within one day; joined where they overlap."""
-    # One day stands for all of them: the service's zone does not change its clocks.
+    """Return windows in the service's zone that cover spans, each within one day; overlapping windows are joined."""
+    # Any day will do, because the service's zone does not change its clocks.
     any_day = date(2020, 1, 1)
     there = sorted(
         Window.between(begin.astimezone(SERVICE_ZONE), end.astimezone(SERVICE_ZONE)).span(any_day, SERVICE_ZONE)

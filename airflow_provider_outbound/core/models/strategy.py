@@ -1,4 +1,4 @@
-"""When the robot may dial: a strategy as an author writes it, resolved when the task runs."""
+"""When the robot may dial: a strategy as the author writes it, resolved when the task runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from airflow_provider_outbound.core.models.windows import (
 from airflow_provider_outbound.core.models.wire import to_milliseconds
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 
-#: What to do about a strategy that is over.
-LATER_END = "Run the DAG before that, or give a later end"
+#: How to fix a strategy that is over.
+LATER_END = "run the DAG before that, or give a later end"
 
 
 class Routing(OpenEnum):
@@ -40,7 +40,7 @@ class Routing(OpenEnum):
 class ResolvedStrategy:
     """A strategy with its days filled in, ready to be sent."""
 
-    #: StrategyJson, as sent.
+    #: StrategyJson as it is sent.
     wire: Mapping[str, Any]
     starts_at: datetime
     ends_at: datetime
@@ -53,7 +53,7 @@ class ResolvedStrategy:
         return json.dumps(self.wire, ensure_ascii=False, separators=(",", ":"))
 
 
-#: First and last year of a time; nearer to the limits of ``datetime``, a conversion to another zone may overflow.
+#: First and last year of a time. Closer to the limits of ``datetime``, a conversion to another zone may overflow.
 _CALENDAR = (1970, 9000)
 
 
@@ -66,13 +66,13 @@ def _aware(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> N
         raise OutboundBotConfigError(f"{attribute.name}: {value.isoformat()} is too far away; give a nearer time")
     if _utc(value).astimezone(value.tzinfo).replace(tzinfo=None) != value.replace(tzinfo=None):
         raise OutboundBotConfigError(
-            f"{attribute.name}: {value.isoformat()} does not exist: the clocks of {value.tzinfo} skip it. "
-            "Choose a time outside that hour"
+            f"{attribute.name}: {value.isoformat()} does not exist, because the clocks of {value.tzinfo} skip it; "
+            "choose a time outside that hour"
         )
 
 
 def _utc(moment: datetime) -> datetime:
-    # Python compares two times of one zone by the clock on the wall, even where it was set back between them.
+    # Python compares two times of one zone as local times, even if the clocks were set back between them.
     return moment.astimezone(UTC)
 
 
@@ -97,7 +97,7 @@ def _repeat_days(value: Any) -> tuple[int, ...]:
         raise OutboundBotConfigError(f"repeat_days: {value!r} is not a list of numbers such as [1, 2, 3, 4, 5]")
     days = tuple(value)
     for day in days:
-        # A bool and a calendar.Day are integers too. The first is a mistake, and the second counts from Monday.
+        # bool and calendar.Day are integers too, but a bool is a mistake, and calendar.Day counts from Monday.
         if type(day) is not int:
             raise OutboundBotConfigError(f"repeat_days: {day!r} is not a plain whole number; 0 is Sunday, 1 Monday")
     return days
@@ -112,24 +112,24 @@ class Strategy:
     """
     When, how often and from which number the robot may dial.
 
-    The service reads times of day, weekdays and days of the month in Asia/Shanghai alone. A strategy in another zone is
-    converted whole, for every date that it covers; if no strategy of the service dials at the same instants, because
-    the zone changes its clocks or because part of a window falls on another day there, it is refused.
+    The service reads times of day, weekdays and days of the month in Asia/Shanghai. A strategy in another zone is
+    converted for every date that it covers. It is refused if no strategy of the service dials at the same instants,
+    because the zone changes its clocks or because part of a window falls on another day there.
 
     Source: ``CreateJobGroup`` and ``AssignJobs`` (2019-12-26), StrategyJson; guide, "创建任务组".
 
-    :param working_time: Windows of each day, times of day in ``timezone``: ``[("09:00", "12:00")]``. ``24:00`` ends a
-        day; the service stops at 23:59:59 of its own day. A time that a change of clocks skips or repeats is refused.
+    :param working_time: Windows of each day in ``timezone``: ``[("09:00", "12:00")]``. ``24:00`` is the end of a day;
+        the service stops at 23:59:59 of its own day. A time that a clock change skips or repeats is refused.
     :param timezone: Name of the zone of those times, of ``repeat_days`` and of "the run's day".
     :param start: First moment; default: the first window of the run's day.
     :param end: Last moment, within ten years; default: the end of the last window of the run's day.
-    :param max_attempts_per_day: Calls a day for one number. The service's day is that of Asia/Shanghai.
-    :param min_attempt_interval: Time between two calls to one number, whole minutes.
+    :param max_attempts_per_day: Calls per day to one number. The service's day is that of Asia/Shanghai.
+    :param min_attempt_interval: Time between two calls to one number, in whole minutes.
     :param repeat_by: :class:`RepeatBy` or its text. Without it, and with ``Once`` and ``Day``, every day from start to
-        end; the service's documents do not say whether it takes ``Once`` for the first of these days alone.
+        end; the service's documents do not say whether ``Once`` means only the first of these days.
     :param repeat_days: With ``Week`` 0 (Sunday) to 6, with ``Month`` 1 to 31.
     :param routing: :class:`Routing` or its text.
-    :raises OutboundBotConfigError: a value is out of range, or a window is none.
+    :raises OutboundBotConfigError: a value is out of range, or a window is invalid.
     """
 
     working_time: tuple[Window, ...] = attrs.field(converter=parse_windows)
@@ -146,14 +146,14 @@ class Strategy:
         allowed = REPEAT_DAYS.get(self.repeat_by) if self.repeat_by is not None else None
         if self.repeat_by is not None and not self.repeat_by.is_known:
             raise OutboundBotConfigError(
-                f"repeat_by: {str(self.repeat_by)!r} is none of {', '.join(member.value for member in RepeatBy)}"
+                f"repeat_by: {str(self.repeat_by)!r} is not one of {', '.join(member.value for member in RepeatBy)}"
             )
         if self.routing is not None and not self.routing.is_known:
             raise OutboundBotConfigError(
-                f"routing: {str(self.routing)!r} is none of {', '.join(member.value for member in Routing)}"
+                f"routing: {str(self.routing)!r} is not one of {', '.join(member.value for member in Routing)}"
             )
         if self.repeat_days and allowed is None:
-            raise OutboundBotConfigError('repeat_days: only with repeat_by="Week" or "Month"')
+            raise OutboundBotConfigError('repeat_days: allowed only with repeat_by="Week" or "Month"')
         if allowed is not None and (not self.repeat_days or any(day not in allowed for day in self.repeat_days)):
             raise OutboundBotConfigError(
                 f"repeat_days: {list(self.repeat_days)} must hold numbers from {allowed[0]} to {allowed[-1]}"
@@ -161,7 +161,7 @@ class Strategy:
         if self.start is not None and self.end is not None and _utc(self.start) >= _utc(self.end):
             raise OutboundBotConfigError(f"end: {self.end.isoformat()} is not after start {self.start.isoformat()}")
         if self.repeat_by not in (None, RepeatBy.ONCE) and self.end is None:
-            raise OutboundBotConfigError("end: a strategy that repeats needs one")
+            raise OutboundBotConfigError("end: a strategy that repeats needs an end")
 
     def resolve(self, *, run_at: datetime, now: datetime) -> ResolvedStrategy:
         """
@@ -192,7 +192,7 @@ class Strategy:
         return ResolvedStrategy(wire=wire, starts_at=there.starts_at, ends_at=there.ends_at, schedule=there)
 
     def _schedule(self, run_at: datetime, now: datetime) -> Schedule:
-        """When to dial, from now on."""
+        """Return when to dial from now on."""
         day = run_at.astimezone(self.timezone).date()
         first, last = self.working_time[0], self.working_time[-1]
         if self.start is None:
@@ -220,7 +220,7 @@ class Strategy:
 @attrs.frozen(kw_only=True)
 class RecallStrategy:
     """
-    Which dead lines are not dialled again. Source: ``CreateJobGroup`` (2019-12-26), RecallStrategyJson.
+    Which unreachable numbers are not redialled. Source: ``CreateJobGroup`` (2019-12-26), RecallStrategyJson.
 
     :param empty_number_ignore: Numbers that do not exist.
     :param in_arrears_ignore: Numbers whose bill is unpaid.
@@ -255,11 +255,11 @@ def _refuse_idle(schedule: Schedule) -> None:
 
 def _wire_windows(windows: Iterable[Window]) -> list[dict[str, str]]:
     """
-    Write windows of the service's day.
+    Write windows in the service's zone.
 
-    Whether the service reads 24:00:00 is not documented, so a day ends at its last second.
+    The service's documents do not say whether it reads 24:00:00, so a day ends at its last second.
     """
-    # A window of that second alone would begin where it ends.
+    # A window of only that second would be empty.
     items = [{"beginTime": f"{window.begin:%H:%M:%S}", "endTime": _wire_end(window)} for window in windows]
     found = [item for item in items if item["beginTime"] != item["endTime"]]
     if not found:
@@ -275,7 +275,7 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
     """
     Fill in a strategy's days, or check one in the API's own form.
 
-    A dictionary passes through after its window was checked; only its times of day are written as the service does.
+    A dictionary is passed on after its window is checked; only its times of day are written in the service's form.
 
     :param strategy: :class:`Strategy`, or a dictionary with ``workingTime``, ``startTime``, ``endTime`` (ms) …
     :param run_at: Moment the DAG run stands for, aware.
@@ -323,7 +323,7 @@ def _refuse_misspelt(strategy: Mapping[str, Any]) -> None:
     """
     Refuse fields that the service would ignore: misspelt ones, and arguments of :class:`Strategy`.
 
-    Others pass: the service may know fields that this package does not.
+    Other fields pass: the service may have fields that this package does not know.
     """
     known = {_plain(name): name for name in (*(field.name for field in attrs.fields(Strategy)), *_API_FIELDS)}
     for key in map(str, strategy):
@@ -332,8 +332,8 @@ def _refuse_misspelt(strategy: Mapping[str, Any]) -> None:
         meant = get_close_matches(_plain(key), known, n=1, cutoff=0.8)
         if meant:
             raise OutboundBotConfigError(
-                f"strategy: {key!r} is not a field of the API, which would ignore it; a dictionary has the API's form,"
-                f" with {', '.join(_API_FIELDS)}, and times of day of {SERVICE_ZONE.key}"
+                f"strategy: {key!r} is not a field of the API, which would ignore it; a dictionary needs the API's"
+                f" form, with {', '.join(_API_FIELDS)}, and times of day in {SERVICE_ZONE.key}"
             )
 
 
@@ -344,7 +344,7 @@ def _plain(name: str) -> str:
 def _api_window(item: Any) -> tuple[str, str]:
     if not isinstance(item, Mapping) or set(item) != {"beginTime", "endTime"}:
         raise OutboundBotConfigError(
-            f'strategy: workingTime: {item!r} is not {{"beginTime": "09:00:00", "endTime": "12:00:00"}}'
+            f'strategy: workingTime: {item!r} does not look like {{"beginTime": "09:00:00", "endTime": "12:00:00"}}'
         )
     return item["beginTime"], item["endTime"]
 
@@ -363,12 +363,12 @@ def _api_moment(strategy: Mapping[str, Any], key: str) -> datetime:
 
 
 def _api_repeats(strategy: Mapping[str, Any]) -> tuple[RepeatBy, frozenset[int]]:
-    """``repeatBy`` and ``repeatDays``; the service's own documents write the words in lower case as well."""
+    """Read ``repeatBy`` and ``repeatDays``; the service's documents also write the words in lower case."""
     given = strategy.get("repeatBy", RepeatBy.ONCE)
     repeat_by = RepeatBy.parse(str(given).capitalize()) if isinstance(given, str) else None
     if repeat_by is None or not repeat_by.is_known:
         raise OutboundBotConfigError(
-            f"strategy: repeatBy: {given!r} is none of {', '.join(member.value for member in RepeatBy)}"
+            f"strategy: repeatBy: {given!r} is not one of {', '.join(member.value for member in RepeatBy)}"
         )
     if repeat_by not in REPEAT_DAYS:
         return repeat_by, frozenset()
@@ -384,9 +384,9 @@ def _api_repeats(strategy: Mapping[str, Any]) -> tuple[RepeatBy, frozenset[int]]
 
 def parse_repeat_days(value: Any, repeat_by: RepeatBy) -> frozenset[int]:
     """
-    Read ``repeatDays`` as the API has them, numbers or text.
+    Read ``repeatDays`` in the API's form, numbers or text.
 
-    :return: Empty if they are not all days of ``repeat_by``.
+    :return: The days; none if one of them is not a day of ``repeat_by``.
     """
     items = value if isinstance(value, list | tuple) else ()
     days = {_day_number(item) for item in items}

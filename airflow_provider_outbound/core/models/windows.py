@@ -1,4 +1,4 @@
-"""Times of day, the zones they are read in, and the instants they stand for."""
+"""Times of day, their time zones, and the instants that they stand for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 
-#: The service reads times of day in this zone; its documents name no other.
+#: The service reads times of day in this zone; its documents mention no other.
 SERVICE_ZONE = ZoneInfo("Asia/Shanghai")
 MIDNIGHT = time(0)
 _DAY = timedelta(days=1)
@@ -26,7 +26,7 @@ Span = tuple[datetime, datetime]
 
 @attrs.frozen(kw_only=True)
 class Window:
-    """Times of one day between which phones may ring. An ``end`` of midnight means the end of the day, ``24:00``."""
+    """Times of day between which phones may ring. An ``end`` of midnight means the end of the day, ``24:00``."""
 
     begin: time
     end: time
@@ -37,7 +37,7 @@ class Window:
         Read ``("09:00", "12:00")``; seconds are optional, and ``24:00`` ends a day.
 
         :param field: Name of the argument, for the error.
-        :raises OutboundBotConfigError: not two times of day, or they are not in order.
+        :raises OutboundBotConfigError: these are not two times of day, or they are not in order.
         """
         if isinstance(value, Window):
             return cls(begin=value.begin, end=value.end)
@@ -56,27 +56,27 @@ class Window:
 
     @classmethod
     def between(cls, begin: datetime, end: datetime) -> Self:
-        """The window of two instants of one day, as their zone reads them; ``end`` may be the next midnight."""
+        """Return the window between two instants of one day in their zone; ``end`` may be the next midnight."""
         return cls(begin=begin.time(), end=end.time())
 
     def span(self, day: date, zone: tzinfo) -> Span:
-        """The instants between which this window is open on a day."""
+        """Return the instants between which this window is open on a day."""
         begin, end = self._edges(day)
         return _instant(begin, zone), _instant(end, zone)
 
     def certain_span(self, day: date, zone: tzinfo) -> Span:
-        """As :meth:`span`; where clocks change, what every reading of the window has in common (perhaps nothing)."""
+        """As :meth:`span`; at a clock change, only the part that every reading covers, which may be empty."""
         begin, end = self._edges(day)
         return max(_readings(begin, zone)), min(_readings(end, zone))
 
     def possible_span(self, day: date, zone: tzinfo) -> Span:
-        """As :meth:`span`; where clocks change, what any reading of the window covers."""
+        """As :meth:`span`; at a clock change, everything that any reading covers."""
         begin, end = self._edges(day)
         return min(_readings(begin, zone)), max(_readings(end, zone))
 
     def check_edges(self, day: date, zone: ZoneInfo, field: str) -> None:
         """
-        Refuse a time of day that does not exist on a day, or exists twice, because clocks change.
+        Refuse a time of day that a clock change skips or repeats on a day.
 
         :raises OutboundBotConfigError: names the time, the day and the zone.
         """
@@ -85,12 +85,12 @@ class Window:
             if latest and earliest != latest[0]:
                 is_gap = _instant(edge, zone).astimezone(zone).replace(tzinfo=None) != edge
                 raise OutboundBotConfigError(
-                    f"{field}: {edge:%H:%M} {'does not exist' if is_gap else 'comes twice'} on {edge:%Y-%m-%d} in "
-                    f"{zone.key}, which changes its clocks then; choose a time outside that hour. Nobody was called"
+                    f"{field}: {edge:%H:%M} {'does not exist' if is_gap else 'occurs twice'} on {edge:%Y-%m-%d} in "
+                    f"{zone.key}, because the clocks change; choose a time outside that hour. Nobody was called"
                 )
 
     def _edges(self, day: date) -> tuple[datetime, datetime]:
-        # Without a zone: what a clock on the wall shows.
+        # Without a zone: local time.
         last_day = day + _DAY if self.end == MIDNIGHT else day
         return datetime.combine(day, self.begin), datetime.combine(last_day, self.end)
 
@@ -103,7 +103,7 @@ def _instant(wall: datetime, zone: tzinfo, fold: int = 0) -> datetime:
 
 
 def _readings(wall: datetime, zone: tzinfo) -> tuple[datetime, ...]:
-    """The instants that a time on the wall may mean. A midnight is where its day begins, and so means only one."""
+    """Return the instants that a local time may stand for. Midnight is the start of its day, so it has only one."""
     if wall.time() == MIDNIGHT:
         return (_instant(wall, zone),)
     return _instant(wall, zone), _instant(wall, zone, fold=1)
@@ -115,7 +115,7 @@ def _is_end_of_day(value: Any) -> bool:
 
 def _time_of_day(value: Any, field: str) -> time:
     hint = f'{field}: {value!r} is not a time of day such as "09:00"'
-    # A number is refused: YAML reads 20:00 as the number 1200, and Python reads the text 1200 as noon.
+    # Refuse numbers: YAML reads 20:00 as the number 1200, and Python reads the text 1200 as noon.
     if _is_end_of_day(value) or not isinstance(value, time | str):
         raise OutboundBotConfigError(hint)
     if isinstance(value, str) and _FRACTION.match(value.strip()):
@@ -126,7 +126,7 @@ def _time_of_day(value: Any, field: str) -> time:
     except ValueError:
         raise OutboundBotConfigError(hint) from None
     if parsed.tzinfo is not None:
-        raise OutboundBotConfigError(f"{field}: {value!r} has a zone; say it once, as timezone=")
+        raise OutboundBotConfigError(f"{field}: {value!r} has a zone; omit it, and pass timezone")
     return parsed
 
 
@@ -134,14 +134,14 @@ def refuse_past(ends_at: datetime, now: datetime, whose: str, hint: str) -> None
     """
     Refuse to dial in a window that is over.
 
-    :param ends_at: When it ends, aware.
-    :param whose: Whose window, for the error: ``the strategy's``.
+    :param ends_at: When the window ends, aware.
+    :param whose: Whose window it is, for the error: ``the strategy's``.
     :param hint: What to do instead.
     :raises OutboundBotWrongTimeError: ``now`` is not before ``ends_at``.
     """
     if ends_at <= now:
         raise OutboundBotWrongTimeError(
-            f"{whose} window was over at {ends_at.isoformat(timespec='minutes')}; nobody was called. {hint}"
+            f"{whose} window was over at {ends_at.isoformat(timespec='minutes')}; {hint}. Nobody was called"
         )
 
 
@@ -168,7 +168,7 @@ def parse_zone(value: Any, field: str = "timezone") -> ZoneInfo:
     """
     Read the name of a time zone.
 
-    :raises OutboundBotConfigError: there is no such zone here.
+    :raises OutboundBotConfigError: this machine has no such zone.
     """
     if isinstance(value, ZoneInfo):
         return value
@@ -182,9 +182,9 @@ def parse_zone(value: Any, field: str = "timezone") -> ZoneInfo:
 
 def merge(spans: Iterable[Span]) -> Iterator[Span]:
     """
-    Join spans that overlap or touch, and leave out empty ones.
+    Join spans that overlap or touch, and omit empty ones.
 
-    :param spans: In the order of their begins.
+    :param spans: Sorted by their beginnings.
     """
     current: Span | None = None
     for begin, end in spans:
@@ -203,9 +203,9 @@ def merge(spans: Iterable[Span]) -> Iterator[Span]:
 
 def first_uncovered(spans: Iterable[Span], allowed: Iterable[Span]) -> Span | None:
     """
-    The first part of ``spans`` that ``allowed`` does not cover; ``None`` if it covers all.
+    Return the first part of ``spans`` that ``allowed`` does not cover; ``None`` if it covers all.
 
-    Both as :func:`merge` returns them.
+    Both must be as :func:`merge` returns them.
     """
     rest = iter(allowed)
     current = next(rest, None)

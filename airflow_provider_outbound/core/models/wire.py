@@ -1,4 +1,4 @@
-"""How the wire writes JSON, times, counts and lists of pairs. Nothing here trusts what it reads."""
+"""Read and write JSON, times, counts and lists of pairs as the API and its messages do. Input is not trusted."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-#: Deepest nesting of JSON that is read. The service's own is six deep. A bound of our own, because the parser's depends
-#: on the interpreter and on how deep its caller stands.
+#: Maximum nesting of JSON; the service's own has six levels. The parser's limit depends on the interpreter and on the
+#: depth of the call stack.
 MAX_DEPTH = 64
-#: Largest number that is taken for a count.
+#: Largest valid count.
 MAX_COUNT = 2**31 - 1
-#: Latest time that is taken for one, 1 January 2100 in milliseconds: later ones are sentinels or mistakes, and
-#: arithmetic with them overflows.
+#: Latest valid time, 1 January 2100 in milliseconds: later ones are sentinels or mistakes, and overflow in arithmetic.
 MAX_MILLISECONDS = 4_102_444_800_000
-#: The end of the year 9999.
+#: The end of the year 9999 in milliseconds.
 _LAST_MILLISECONDS = 253_402_300_799_999
 
-#: Made once: ``json.dumps`` makes one anew for each call that is not in its default form.
+#: Created once: ``json.dumps`` creates an encoder for each call with other than default options.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _DECODER = json.JSONDecoder()
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -28,7 +27,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 def read_json(data: bytes) -> Any:
     """
-    Read JSON of a stranger.
+    Read untrusted JSON.
 
     :param data: UTF-8, with or without a byte order mark.
     :raises ValueError: It is not JSON, or nested deeper than :data:`MAX_DEPTH`. The text says which and quotes nothing.
@@ -43,7 +42,7 @@ def read_json(data: bytes) -> Any:
         raise ValueError(_TOO_DEEP) from None
     except ValueError:
         raise ValueError("not JSON" if text.strip() else "empty") from None
-    # As many brackets as that cannot be nested deeper; nearly every message has fewer.
+    # JSON with fewer brackets cannot be nested more deeply, and nearly every message has fewer.
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return value
@@ -53,7 +52,7 @@ _TOO_DEEP = f"JSON nested more than {MAX_DEPTH} deep"
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects stand more than so many levels inside each other."""
+    """Whether lists and objects are nested in more than ``levels`` levels."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         level = [
@@ -69,7 +68,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 def milliseconds(value: Any) -> datetime | None:
     """
-    Read epoch milliseconds, number or text.
+    Read epoch milliseconds, a number or text.
 
     :return: Aware UTC time; ``None`` for an absent, zero or unreadable one, and for one after 2099.
     """
@@ -102,7 +101,7 @@ def to_milliseconds(moment: datetime) -> int:
 
 def parse_count(value: Any) -> int:
     """
-    Read an optional count, number or text: 0 for an absent one.
+    Read an optional count, a number or text: 0 for an absent one.
 
     :raises ValueError: It is there, and is not a count.
     """
@@ -115,7 +114,7 @@ def parse_count(value: Any) -> int:
 
 
 def parse_seconds(value: Any) -> float | None:
-    """Read an optional duration in seconds, number or text: ``None`` for an absent or unreadable one."""
+    """Read an optional duration in seconds, a number or text: ``None`` for an absent or unreadable one."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -140,7 +139,7 @@ def pairs(items: Any) -> dict[str, str]:
 
 
 def text(value: Any) -> str | None:
-    """Read an optional text, or a number as one: ``None`` for an absent or empty one, and for anything else."""
+    """Read an optional text, or a number as text: ``None`` for an absent or empty one, and for anything else."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -149,28 +148,28 @@ def text(value: Any) -> str | None:
 
 
 def written(value: Any) -> str:
-    """A text as it is, nothing as an empty one, anything else as JSON writes it."""
+    """Return text unchanged, ``None`` as an empty text, and anything else as JSON."""
     if isinstance(value, str):
         return value
     return "" if value is None else compact_json(value)
 
 
 def storable(value: Any, longest: int) -> str | None:
-    """Read an optional text that a database's column can hold: ``None`` for one that it cannot."""
+    """Read an optional text for a database column: ``None`` if the column cannot store it."""
     found = text(value)
     if found is None or len(found) > longest or "\x00" in found:
         return None
-    # JSON can write half a character, which no encoding can.
+    # JSON can contain lone surrogates, which no encoding can represent.
     return found if found.isascii() or found.encode("utf-8", "ignore").decode() == found else None
 
 
 def compact_json(value: Any) -> str:
-    """Write JSON without blanks, other scripts than Latin as they are."""
+    """Write JSON without spaces, and without escaping non-ASCII characters."""
     return _ENCODER.encode(value)
 
 
 def _integer(value: Any) -> int | None:
-    """A whole number, what is left of a broken one without its fraction, or a text that is one."""
+    """Return a whole number, a float without its fraction, or the number in a text; ``None`` for anything else."""
     if type(value) is int:
         return value
     if isinstance(value, float):

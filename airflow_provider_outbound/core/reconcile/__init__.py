@@ -1,4 +1,4 @@
-"""The ledger brought up to what the API lists, and settled with it: by whoever assigns and by whoever waits."""
+"""Reconciling the ledger with what the API lists, for tasks that assign and for tasks that wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting distinct ids in constant memory."""
+"""Count distinct ids in constant memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Self
 
 class DistinctIds:
     """
-    Ids met so far: a private temporary database, which SQLite keeps in a file once they are many.
+    The ids seen so far, in a private temporary database that SQLite moves to a file when it grows.
 
-    Belongs to the thread that made it, and is gone at the end of the ``with`` block, or with the process.
+    Only the thread that created it may use it. It is deleted at the end of the ``with`` block, or with the process.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class DistinctIds:
         self._db.close()
 
     def add(self, ids: Iterable[str]) -> None:
-        """Add ids, each once."""
+        """Add ids; repeats are ignored."""
         self._db.executemany("INSERT OR IGNORE INTO met VALUES (?)", ((item,) for item in ids))
 
     def count(self) -> int:

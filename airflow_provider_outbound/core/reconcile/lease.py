@@ -1,4 +1,4 @@
-"""Holding an assignment: renewed by a thread, checked before every request."""
+"""The lease of an assignment: renewed by a thread, checked before every request."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Self
 from airflow_provider_outbound.core.ledger import Assignment, Ledger, TaskKey, UndecidedAssignment
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError, LedgerUnavailableError
 
-#: Seconds an assignment stays taken after the process that holds it has died.
+#: Seconds that an assignment stays locked after the process that holds it has died.
 LEASE_SECONDS = 60.0
-#: How often to say that we wait for somebody else's lease, seconds.
+#: Seconds between two log lines about waiting for another process's lease.
 _SAY_EVERY = 60.0
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 class Lease:
     """
-    The lease of an assignment, renewed until the ``with`` block ends, and then given back.
+    The lease of an assignment, renewed until the ``with`` block ends.
 
-    :param request_seconds: How long a request can take; none is begun that the lease might not outlive.
+    :param request_seconds: How long a request can take. No request is begun that may last longer than the lease.
     """
 
     def __init__(self, ledger: Ledger, assignment: Assignment, *, seconds: float, request_seconds: float) -> None:
@@ -51,7 +51,7 @@ class Lease:
         seconds: float,
         request_seconds: float,
     ) -> Lease:
-        """Open the task's assignment; wait if another process, such as the task's killed try, still holds it."""
+        """Open the task's assignment. Waits while another process, such as the task's killed try, holds the lease."""
         owner = own_name()
         said_at = -_SAY_EVERY
         while True:
@@ -72,9 +72,9 @@ class Lease:
 
     def borrow(self, other: UndecidedAssignment) -> Lease | None:
         """
-        The lease of another task's assignment, as long as this one.
+        Take the lease of another task's assignment, for the same length as this one.
 
-        :return: ``None`` if somebody else has it by now.
+        :return: ``None`` if another process has taken it meanwhile.
         """
         moment = _Moment()
         borrowed = self._ledger.takeovers.borrow(other, self.assignment.job_group_id, self._seconds)
@@ -95,7 +95,7 @@ class Lease:
         self._thread.join()
 
     def give_back(self) -> None:
-        """End the lease now, with the assignment left open, so that a next try need not wait for it."""
+        """End the lease now and leave the assignment open, so that the next try need not wait for it."""
         self._stop.set()
         self._thread.join()
         try:
@@ -108,7 +108,7 @@ class Lease:
         Make sure that a request begun now ends before the lease does.
 
         :raises LeaseLostError: another process has the lease.
-        :raises LedgerUnavailableError: it is about to end and cannot be renewed.
+        :raises LedgerUnavailableError: it is about to expire and cannot be renewed.
         """
         with self._lock:
             if self._lost is not None:
@@ -119,8 +119,8 @@ class Lease:
         with self._lock:
             if self._renewed_at.elapsed + self._request_seconds >= self._seconds:
                 raise LeaseLostError(
-                    f"job group {self.assignment.job_group_id}: the ledger is too slow to hold the lease of "
-                    f"{self._seconds:g} s; nothing more was sent"
+                    f"job group {self.assignment.job_group_id}: the ledger is too slow to renew the lease of "
+                    f"{self._seconds:g} s; no further request was sent"
                 )
 
     def _keep(self) -> None:
@@ -130,7 +130,7 @@ class Lease:
             except LeaseLostError:
                 return
             except LedgerUnavailableError as error:
-                # Those who send check the lease; until it ends there is hope.
+                # Senders check the lease; until it expires, a later renewal may succeed.
                 log.warning("Job group %s: the lease was not renewed: %s", self.assignment.job_group_id, error)
 
     def _renew(self) -> None:
@@ -146,23 +146,23 @@ class Lease:
 
 
 def own_name() -> str:
-    """A name for this holder of a lease, unlike any other's."""
+    """A unique name for this holder of a lease."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 class _Moment:
-    """A moment, by clocks that go on while this process, or the machine, is stopped."""
+    """A moment, by clocks that keep running while this process or the machine is suspended."""
 
     def __init__(self) -> None:
         self._ticks, self._time = _ticks(), time.time()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since: the longer of two clocks, since a paused virtual machine stops one of them."""
+        """Seconds since that moment, by the faster of two clocks: pausing a virtual machine stops one of them."""
         return max(_ticks() - self._ticks, time.time() - self._time)
 
 
 def _ticks() -> float:
-    # The usual monotonic clock of Linux stands still while the machine sleeps.
+    # Linux's usual monotonic clock stops while the machine sleeps.
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

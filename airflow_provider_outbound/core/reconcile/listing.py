@@ -1,4 +1,4 @@
-"""Reading a whole job group from the API into the ledger, in constant memory."""
+"""Read a complete job group from the API into the ledger, in constant memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.core.reconcile.distinct import DistinctIds
 
-#: A listing whose pages are drawn from a changing order is read again until all its jobs were met.
+#: How often a listing is read at most: if its order changes between pages, it is read again until it is complete.
 MAX_PASSES = 20
 
 
 @attrs.frozen(kw_only=True)
 class GroupReader:
     """
-    The jobs of one group, as the API lists them.
+    Reads the jobs of one group from the API.
 
-    :param instance_id: The group's instance; ``None`` leaves it to the client.
+    :param instance_id: The group's instance; ``None``: the client's.
     :param max_passes: How often :meth:`scan` may read the listing.
     """
 
@@ -31,14 +31,14 @@ class GroupReader:
     max_passes: int = MAX_PASSES
 
     def describe(self) -> JobGroup:
-        """The group and its progress."""
+        """Return the group and its progress."""
         return self.client.describe_job_group(job_group_id=self.job_group_id, instance_id=self.instance_id)
 
     def scan(self) -> bool:
         """
-        Read which jobs the group has into the ledger. Their statuses are left out: this listing has no calls.
+        Record which jobs the group has, without their statuses, because this listing has no calls.
 
-        :return: Whether the listing was complete: as many distinct jobs as its total, which stayed the same.
+        :return: Whether the listing was complete: its total did not change, and it had that number of distinct jobs.
         """
         total: int | None = None
         with DistinctIds() as met:
@@ -58,15 +58,15 @@ class GroupReader:
                 if steady and met.count() == total:
                     return True
                 if steady and met.count() > total:
-                    # The service lists more jobs than it counts; reading again does not change that.
+                    # The service lists more jobs than its total; reading again does not change that.
                     return False
         return False
 
     def read_results(self) -> int:
         """
-        Read every job of the group into the ledger, with the outcome of its latest call.
+        Record every job of the group, with the outcome of its latest call.
 
-        :return: The number of distinct jobs listed; a listing whose order changes between its pages leaves some out.
+        :return: The number of distinct jobs listed. A listing whose order changes between pages leaves some out.
         """
         with DistinctIds() as met:
             self.ledger.results.record_listing(self.job_group_id, self._results(met))
@@ -80,7 +80,7 @@ class GroupReader:
             if job.reference_id or job.phone_number:
                 yield job
                 continue
-            # The contact is part of the latest call: nothing here identifies the contact of a job without any call.
+            # The contact is part of the latest call, so a job without any call has no contact here.
             nameless.append(job.job_id)
             if len(nameless) == MAX_JOBS_PER_REQUEST:
                 yield from self.client.list_jobs(job_ids=nameless, instance_id=self.instance_id)

@@ -1,4 +1,4 @@
-"""Settling requests whose answer was lost: does the service list their jobs?"""
+"""Settle requests whose answer was lost, by whether the service lists their jobs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import attrs
 from airflow_provider_outbound.core.reconcile.lease import Lease
 from airflow_provider_outbound.core.reconcile.listing import GroupReader
 
-#: Complete scans in which a job must be absent.
+#: The number of complete scans from which a job must be absent.
 _SCANS = 2
-#: Scans that may fail to be complete before what is in doubt stays so.
+#: The number of incomplete scans after which jobs in doubt stay in doubt.
 _INCOMPLETE_SCANS = 5
-#: Pauses between two scans, seconds; they double.
+#: First and longest pause between two scans, seconds; each is twice as long as the one before.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 @attrs.frozen
 class Settled:
     """
-    What scans could not show.
+    The result of settling.
 
-    :param absent: References of the jobs that are still in doubt.
-    :param is_certain: Whether their absence is certain; if not, the service never listed the whole group.
+    :param absent: References of the jobs that are still in doubt, because no scan showed them.
+    :param is_certain: Whether their absence is certain. If not, the service never listed the complete group.
     """
 
     absent: list[str]
@@ -36,14 +36,14 @@ class Settled:
 
 def settle(reader: GroupReader, lease: Lease, *, since: datetime, settle_seconds: float) -> Settled:
     """
-    Find out whether the service has the jobs of requests without a usable answer. None may be under way.
+    Find out whether the service has the jobs of requests without a usable answer. No request may be in flight.
 
-    Rows that the listing shows, or that a message tells of meanwhile, are accepted. A row is absent if two complete
-    scans do not show it, both begun ``settle_seconds`` after the last such request.
+    A job becomes accepted if the listing shows it, or if a message about it arrives. A job is absent if two complete
+    scans do not show it, both begun at least ``settle_seconds`` after the last of these requests.
 
-    :param lease: Of the assignment that made the requests.
-    :param since: When the last of them ended, by the ledger's clock.
-    :raises LeaseLostError: another process settles now.
+    :param lease: The lease of the assignment that made the requests.
+    :param since: When the last of these requests ended, by the ledger's clock.
+    :raises LeaseLostError: another process has taken the lease.
     """
     ledger, assignment = reader.ledger, lease.assignment
     due = since + timedelta(seconds=settle_seconds)

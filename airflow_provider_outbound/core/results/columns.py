@@ -1,4 +1,4 @@
-"""A result as a row: which columns, in which order, of which type. Their meaning: the package's docstring."""
+"""The columns of a result row, their order and their types. The package's docstring describes their meaning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a column holds; ``None`` is allowed in all of them but those of the key."""
+    """The type of a column. All columns except those of the key may be ``None``."""
 
     TEXT = "text"
     BOOLEAN = "boolean"
@@ -22,11 +22,11 @@ class Kind(StrEnum):
     NUMBER = "number"
     #: Aware datetime, UTC.
     TIMESTAMP = "timestamp"
-    #: Dictionary of texts.
+    #: Dictionary of strings.
     OBJECT = "object"
 
 
-#: What names a row.
+#: The columns that identify a row.
 KEY = ("job_group_id", "reference_id")
 KINDS: Mapping[str, Kind] = {
     "job_group_id": Kind.TEXT,
@@ -59,7 +59,7 @@ _DETAILS = ("call_seconds", "ringing_seconds", "talk_seconds", "hang_up_side", "
 
 
 def to_row(result: JobResult, *, include_phone_number: bool) -> dict[str, Any]:
-    """A result under its column names; without numbers also what could be one is masked."""
+    """Return a result as a row. Unless phone numbers are included, anything that could be one is masked."""
     details = result.details
     row: dict[str, Any] = {
         "job_group_id": result.job_group_id,
@@ -81,7 +81,8 @@ def to_row(result: JobResult, *, include_phone_number: bool) -> dict[str, Any]:
     }
     if include_phone_number:
         return row | {"phone_number": result.phone_number, "name": result.name}
-    # Ours are checked when they are assigned, and those of others when they are kept; older rows of these were not.
+    # Our reference ids are checked when they are assigned, those of other programs when they are stored. Older rows of
+    # the latter were not checked.
     if result.is_foreign and result.job_id is not None and holds_number(result.reference_id):
         row["reference_id"] = result.job_id
     for name in ("extras", "tags"):

@@ -1,4 +1,4 @@
-"""What the API tells of answered jobs beyond their outcome: fetched once, and kept in the ledger."""
+"""Details of answered jobs beyond their outcome, fetched once from the API and stored in the ledger."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_PARALLEL_REQUESTS = 8
-#: How long a throttled request is tried again before the task fails; what was fetched until then is kept.
+#: How long a throttled request is retried before the task fails (seconds); what was fetched until then is stored.
 PATIENCE_SECONDS = 600.0
-#: So many answers, or what came in so many seconds, are kept in one commit.
+#: Number of answers in one commit, and the longest time between two commits (seconds).
 _BATCH, _BATCH_SECONDS = 50, 2.0
 
-#: EndReason of DescribeJob, a number as text. Source: the newer SDK's documentation.
+#: EndReason of DescribeJob, a number as text. Source: documentation of the newer SDK.
 _END_REASONS = {
     "1": "FINISHED",
     "2": "CHATBOT_HANGUP_AFTER_NOANSWER",
@@ -50,17 +50,17 @@ def enrich(
     max_parallel_requests: int = MAX_PARALLEL_REQUESTS,
 ) -> int:
     """
-    Ask the API for tags, durations, hang-up side and end of the conversation of jobs that were answered.
+    Fetch tags, durations, hang-up side and end of the conversation of answered jobs from the API.
 
-    One ``DescribeJob`` for each job that has ended since it was last asked about; the client's own pace holds.
-    An answer is kept soon after it came, so whoever is stopped goes on where it stopped.
+    Sends one ``DescribeJob`` for each job that has ended since its details were last fetched, at the client's rate
+    limit. Answers are stored soon after they arrive, so an interrupted call continues where it stopped.
 
-    :param only: Only of jobs that are meant, see :func:`iter_results`; a tag means all.
-    :param instance_id: The group's; ``None`` leaves it to the client.
-    :return: How many jobs were asked about.
+    :param only: Select jobs, see :func:`iter_results`; a tag selects all.
+    :param instance_id: The group's bot instance; ``None`` for the client's.
+    :return: The number of jobs whose details were fetched.
     :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used.
     :raises LedgerError: the ledger does not know the group, or its rows were purged.
-    :raises OutboundBotError: the API does not answer, or refuses; what came until then is kept.
+    :raises OutboundBotError: the API does not answer, or refuses; what was fetched until then is stored.
     """
     check_limit(max_parallel_requests)
     matches = result_filter(None if needs_details(only) else only)
@@ -92,7 +92,7 @@ def enrich(
 
 
 class _Keeper:
-    """Keeps answers, some at a time; whatever is left at the end, too, however it ends."""
+    """Stores answers in batches, and the remaining ones on exit, even after an error."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -141,13 +141,13 @@ def _ask(
     except OutboundBotNotFoundError as error:
         if error.code.startswith("NotExist.Instance"):
             raise
-        # The service does not keep jobs for ever; asking again would not help.
+        # The service does not keep jobs forever; asking again would not help.
         return result, JobDetails()
     return result, details_of(job)
 
 
 def details_of(job: Job) -> JobDetails:
-    """Read what ``DescribeJob`` tells of a job."""
+    """Read the details of a job from the answer of ``DescribeJob``."""
     from airflow_provider_outbound.core.ledger import JobDetails
 
     tags = _tags(job.raw.get("Summary"))
@@ -182,7 +182,7 @@ def _whole_seconds(call: Call) -> float | None:
 
 
 def _seconds(value: Any, most: float | None) -> float | None:
-    """A part of a call. The API names no unit; a part that would be longer than the whole is milliseconds."""
+    """Read the duration of a part of a call. The API names no unit: if it exceeds the call's, it is milliseconds."""
     if isinstance(value, bool) or not isinstance(value, int | float) or most is None or not 0 <= value <= MAX_COUNT:
         return None
     return round(value if value <= most else min(value / 1000, most), 3)

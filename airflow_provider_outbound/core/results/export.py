@@ -1,4 +1,4 @@
-"""A group's results into a file or a table."""
+"""Exports a group's results to a file or a table."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ def export(
     include_phone_number: bool = False,
 ) -> dict[str, Any]:
     """
-    Write a group's results; the file appears when it is whole, and replaces an older one, whose mode, owner and link it
-    keeps. A new file with numbers is readable by its owner alone.
+    Write a group's results to a file.
 
-    :param path: Where to write. Missing folders are made.
-    :param file_format: ``jsonl``, ``csv`` or ``parquet``; ``None``: by the suffix of ``path``.
+    The file appears when it is complete. It replaces an older one and keeps its mode, owner and link. Only the owner
+    can read a new file with phone numbers.
+
+    :param path: The file to write. Missing folders are created.
+    :param file_format: ``jsonl``, ``csv`` or ``parquet``; ``None`` to use the suffix of ``path``.
     :param only: See :func:`iter_results`.
-    :param include_phone_number: Write numbers and names too.
+    :param include_phone_number: Write phone numbers and names too.
     :return: ``path``, ``rows``, and ``counts`` of the rows by outcome.
-    :raises OutboundBotConfigError: the format or ``only`` is unknown, or nothing can be written there.
+    :raises OutboundBotConfigError: the format or ``only`` is unknown, or the file cannot be written.
     :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     chosen = format_of(path.name, file_format)
@@ -65,15 +67,15 @@ def export_to_table(
     include_phone_number: bool = False,
 ) -> dict[str, Any]:
     """
-    Write a group's results into a table of any database: all of them in one transaction, or none.
+    Write a group's results to a table of any database: all of them in one transaction, or none.
 
-    A row that is there already is replaced; rows of jobs that ``only`` leaves out stay as they are. The table is made
-    where there is none.
+    Existing rows are replaced; rows of jobs that ``only`` leaves out stay unchanged. The table is created if it does
+    not exist.
 
-    :param connection: To the database, nothing begun. It is committed.
-    :param table: Its name, with a schema and a dot before it if it is in one.
+    :param connection: Connection to the database, without a transaction in progress. It is committed.
+    :param table: ``table`` or ``schema.table``.
     :param only: See :func:`iter_results`.
-    :param include_phone_number: Write numbers and names too.
+    :param include_phone_number: Write phone numbers and names too.
     :return: ``table``, ``rows``, and ``counts`` of the rows by outcome.
     :raises OutboundBotConfigError: ``only`` is unknown, or the table lacks a column or the key.
     :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
@@ -90,12 +92,12 @@ def export_to_table(
 
 
 def columns_of(*, personal: bool) -> tuple[str, ...]:
-    """The columns of an export."""
+    """Return the columns of an export."""
     return (*COLUMNS, *PERSONAL_COLUMNS) if personal else COLUMNS
 
 
 class _Counted:
-    """Results on their way out."""
+    """Counts results while they are exported."""
 
     def __init__(self, results: Iterator[JobResult]) -> None:
         self._results = results

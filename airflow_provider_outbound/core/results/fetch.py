@@ -1,8 +1,8 @@
 """
-One recording over HTTP: its link checked, its size and type checked, its file whole or not there.
+Downloads one recording over HTTP, with its link, size and type checked. The file is complete or does not exist.
 
-A link is signed: whoever has it hears the call. So neither links nor the errors of the HTTP library, which quote them,
-are logged or raised.
+A link is signed: anybody who has it can listen to the call. So neither links nor the errors of the HTTP library, which
+quote them, are logged or raised.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from airflow_provider_outbound.core.files import atomic_write
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings
 
-#: The largest recording taken: 256 MiB, more than four hours of uncompressed telephone sound.
+#: The largest recording accepted: 256 MiB, more than four hours of uncompressed telephone audio.
 MAX_BYTES = 1 << 28
-#: Why a download was given up.
-TOO_SLOW = "it comes too slowly"
+#: The reason when a download is abandoned.
+TOO_SLOW = "the download is too slow"
 _CHUNK = 1 << 16
-#: How sound begins, and the suffix that it gets.
+#: Offset and magic number of each audio format, and its suffix.
 _KINDS = (
     (0, b"RIFF", ".wav"),
     (0, b"ID3", ".mp3"),
@@ -44,16 +44,16 @@ _KINDS = (
     (4, b"ftyp", ".mp4"),
 )
 _HEAD = 12
-#: The service's own storage; its internal addresses are private ones.
+#: The service's own storage; its internal addresses are private.
 _STORAGE = ".aliyuncs.com"
-#: Names that mean something within one network only: without a dot, or under a domain that is kept for that.
+#: Names that are valid only within one network: without a dot, or under a domain reserved for that.
 _LOCAL_NAME = re.compile(r"[^.]*\.?|.*\.(localhost|local|localdomain|internal|intranet|lan|home|corp|home\.arpa)\.?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class RecordingUnavailableError(Exception):
     """
-    There is no recording to be had now.
+    The recording is not available.
 
     :param reason: Why, without the link.
     """
@@ -65,11 +65,11 @@ class RecordingUnavailableError(Exception):
 
 class Fetcher:
     """
-    Fetches recordings, from any number of threads.
+    Downloads recordings. Threads may share it.
 
-    :param settings: Of the client that was given the links: its patience, and whether it speaks TLS.
-    :param connections: Kept open at a time.
-    :param go_on: Called now and then, and before a file is put into place; raises to stop.
+    :param settings: Settings of the client that returned the links: its timeouts, and whether it uses TLS.
+    :param connections: The number of connections kept open.
+    :param go_on: Called after each chunk and before a file is put into place; raises to stop the download.
     """
 
     def __init__(self, settings: ClientSettings, *, connections: int, go_on: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class Fetcher:
         self._go_on = go_on
         self._session = requests.Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # Else an entry of a netrc file would be sent along.
+        # Otherwise credentials of a netrc file would be sent.
         self._session.auth = lambda request: request
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
@@ -92,13 +92,14 @@ class Fetcher:
 
     def fetch(self, url: str, folder: Any, stem: str, *, until: float = math.inf) -> int:
         """
-        Fetch one recording into ``folder``, as ``stem`` with the suffix of what it is; readable by its owner alone.
+        Download one recording to ``folder``, named ``stem`` with the suffix of its format. Only the owner can read it.
 
-        A server that sends a byte now and then may keep the calling thread for longer, but no file appears then.
+        A server that sends a byte now and then may block the calling thread after ``until``, but no file appears then.
 
         :param until: When to give up, on the monotonic clock.
         :return: Its size in bytes.
-        :raises RecordingUnavailableError: it is not there, not whole, or no sound; or the link leads elsewhere.
+        :raises RecordingUnavailableError: it does not exist, is incomplete, is not audio, or its link must not be
+            followed.
         :raises OutboundBotConfigError: the file cannot be written.
         """
         link = safe_link(url, self._settings.url)
@@ -116,7 +117,7 @@ class Fetcher:
                         file.write(chunk)
                         size += len(chunk)
                     _check_riff(head, size)
-                    # Who has been given up puts nothing into place.
+                    # An abandoned download must not put its file into place.
                     self._check(until)
         finally:
             _fetching.reset(token)
@@ -128,7 +129,7 @@ class Fetcher:
             raise RecordingUnavailableError(TOO_SLOW)
 
     def _chunks(self, link: str, until: float) -> Generator[bytes, None, None]:
-        """The body. Errors of the library are ``OSError`` and quote the link: neither leaves this method."""
+        """Yield the body. Errors of the library quote the link, so they do not leave this method."""
         import requests
 
         failure = ""
@@ -152,35 +153,35 @@ class Fetcher:
                         raise RecordingUnavailableError(f"it is larger than {MAX_BYTES} bytes")
                     yield chunk
                 if declared.isdigit() and "Content-Encoding" not in response.headers and int(declared) != got:
-                    failure = f"{got} of {declared} bytes came"
+                    failure = f"only {got} of {declared} bytes arrived"
         except (requests.RequestException, OSError, ValueError) as error:
-            # ValueError: an address that the library below cannot take apart.
-            failure = f"its link cannot be followed to the end ({type(error).__name__})"
+            # ValueError: a URL that the library below cannot parse.
+            failure = f"its download failed ({type(error).__name__})"
         if failure:
             raise RecordingUnavailableError(failure)
 
 
 def safe_link(url: str, api: str) -> str:
     """
-    A link as it may be followed; messages name links too, and whoever can write messages must not choose what this
-    machine connects to.
+    Return the URL at which a link may be followed.
 
-    The host is the API's own, the service's storage, or one with public addresses only, whether a proxy is set or not.
-    A link without TLS is followed with TLS, unless the API's own address is without.
+    Messages contain links too, and anybody who can write messages must not choose what this machine connects to. The
+    host must be the API's own, the service's storage, or one with only public addresses, whether a proxy is set or not.
+    An HTTP link is followed with HTTPS, unless the API's own URL is HTTP.
 
-    :raises RecordingUnavailableError: it leads elsewhere.
+    :raises RecordingUnavailableError: the link leads to another host.
     """
     try:
         parts, own = urlsplit(url), urlsplit(api)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
-        raise RecordingUnavailableError("its link is no address") from None
+        raise RecordingUnavailableError("its link is not a URL") from None
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
         raise RecordingUnavailableError("its link is not http or https")
     if (parts.scheme, parts.netloc.lower()) == (own.scheme, own.netloc.lower()):
         return url
     if "[" in parts.netloc:
-        # The service names hosts. No library of ours takes all forms of these for what they are.
+        # The service uses host names. No library used here recognises all forms of IPv6 addresses.
         raise RecordingUnavailableError("its link leads to a bare IPv6 address, which may be a private address")
     if parts.scheme == "http" and own.scheme == "https":
         parts = parts._replace(scheme="https", netloc=host if port in (None, 80) else parts.netloc)
@@ -190,12 +191,12 @@ def safe_link(url: str, api: str) -> str:
 
 
 def _check_host(parts: SplitResult, host: str) -> None:
-    """Refuse a host that this machine finds at an address that is not public."""
+    """Refuse a host that resolves to an address that is not public."""
     try:
         found = socket.getaddrinfo(host, parts.port or 443, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError):
         if _has_proxy(parts) and not _LOCAL_NAME.fullmatch(host):
-            # Behind a proxy a machine may know no names: the proxy resolves this one, and decides.
+            # Behind a proxy a machine may be unable to resolve names: the proxy resolves this one, and decides.
             return
         raise RecordingUnavailableError("the host of its link is unknown") from None
     if not all(_is_public(ipaddress.ip_address(address[0])) for *_, address in found):
@@ -209,7 +210,7 @@ def _has_proxy(parts: SplitResult) -> bool:
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an address, and the IPv4 address that it may carry inside, is reachable from anywhere."""
+    """Return whether an address, and any IPv4 address embedded in it, is public."""
     if isinstance(address, ipaddress.IPv6Address):
         inside = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if inside is None and address in _NAT64:
@@ -221,7 +222,7 @@ def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 def is_sound(path: Any) -> bool:
     """
-    Whether a file, local or in a store, is a whole recording as :meth:`Fetcher.fetch` writes them.
+    Return whether a file, local or in an object store, is a complete recording as written by :meth:`Fetcher.fetch`.
 
     :raises OSError: it cannot be read.
     """
@@ -239,25 +240,25 @@ def _suffix(head: bytes) -> str:
     for offset, magic, suffix in _KINDS:
         if head[offset:].startswith(magic):
             return suffix
-    raise RecordingUnavailableError("it is no sound" if head else "it is empty")
+    raise RecordingUnavailableError("it is not audio" if head else "it is empty")
 
 
 def _check_riff(head: bytes, size: int) -> None:
-    """A WAV file says how long it is; one written as it was recorded says nothing: 0 or the largest number."""
+    """Check the length in the header of a WAV file; a file streamed while recording has 0 or the maximum there."""
     if not head.startswith(b"RIFF"):
         return
     if len(head) < 8:
-        raise RecordingUnavailableError("it is no sound")
+        raise RecordingUnavailableError("it is not audio")
     (declared,) = struct.unpack("<I", head[4:8])
     if declared not in (0, 0xFFFFFFFF) and size < declared + 8:
-        raise RecordingUnavailableError(f"{size} of {declared + 8} bytes came")
+        raise RecordingUnavailableError(f"only {size} of {declared + 8} bytes arrived")
 
 
 _fetching: ContextVar[bool] = ContextVar("fetching", default=False)
 
 
 class _NoLinks(logging.Filter):
-    """Drops what the HTTP library logs of our requests: it holds whole links."""
+    """Drops what the HTTP library logs about these requests, because it contains complete links."""
 
     def filter(self, _record: logging.LogRecord) -> bool:
         return not _fetching.get()

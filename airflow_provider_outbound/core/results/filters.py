@@ -1,4 +1,4 @@
-"""Which results are meant: ``only``."""
+"""Selects results by the argument ``only``."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _TAG = "tag:"
 
 def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
     """
-    Each job of a group once, ordered by reference id, in constant memory.
+    Yield each job of a group once, ordered by reference id, in constant memory.
 
     :param only: One of
 
         * ``answered``, ``unanswered``, ``not_dialled``, ``other``: ended jobs with that outcome;
         * ``failed``: the same as ``Failed``;
         * a status, failure reason or call status of the service, e.g. ``Busy``: jobs that have it;
-        * ``tag:NAME=VALUE``: answered jobs whose conversation gave that tag that value, letter by letter;
-          ``tag:NAME``: any value. Their details must have been fetched, see :func:`enrich`.
-    :raises OutboundBotConfigError: ``only`` is none of these, or details are missing; raised at once, before anything
-        is given: somebody who asked not to be called must not be left out unnoticed.
-    :raises JobGroupUnknownError: the ledger does not know the group; at once.
-    :raises JobGroupPurgedError: the group's rows were purged; at once.
+        * ``tag:NAME=VALUE``: answered jobs whose conversation set that tag to exactly that value; ``tag:NAME``: to any
+          value. Their details must have been fetched, see :func:`enrich`.
+    :raises OutboundBotConfigError: ``only`` is unknown, or details are missing. Raised by the call itself, before
+        anything is yielded: somebody who asked not to be called must not be missed silently.
+    :raises JobGroupUnknownError: the ledger does not know the group. Raised by the call itself.
+    :raises JobGroupPurgedError: the group's rows were purged. Raised by the call itself.
     """
     matches = result_filter(only)
     check_group(ledger, job_group_id)
@@ -44,9 +44,9 @@ def iter_results(ledger: Ledger, job_group_id: str, only: str | None = None) -> 
 
 def check_group(ledger: Ledger, job_group_id: str) -> None:
     """
-    Make sure that the ledger has a group's results.
+    Check that the ledger has a group's results.
 
-    :raises JobGroupUnknownError: it does not know the group.
+    :raises JobGroupUnknownError: the ledger does not know the group.
     :raises JobGroupPurgedError: the group's rows were purged.
     """
     if not check_not_purged(ledger, job_group_id):
@@ -55,10 +55,10 @@ def check_group(ledger: Ledger, job_group_id: str) -> None:
 
 def check_not_purged(ledger: Ledger, job_group_id: str) -> bool:
     """
-    Make sure that nothing was forgotten of a group.
+    Check that a group's rows were not purged.
 
     :return: Whether the ledger knows the group.
-    :raises JobGroupPurgedError: its rows were purged.
+    :raises JobGroupPurgedError: the group's rows were purged.
     """
     record = ledger.groups.get(job_group_id)
     if record is not None and record.purged_at is not None:
@@ -67,18 +67,18 @@ def check_not_purged(ledger: Ledger, job_group_id: str) -> bool:
 
 
 def needs_details(only: str | None) -> bool:
-    """Whether ``only`` asks for what is known once the API was asked for details."""
+    """Return whether ``only`` needs details fetched from the API."""
     return only is not None and only.startswith(_TAG)
 
 
 def lacks_details(result: JobResult) -> bool:
-    """Whether the API has more to tell of a job than is known: it ended, and somebody took a call."""
+    """Return whether a job has ended and was answered, but its details were not fetched."""
     return result.details is None and result.answered and result.has_ended and result.job_id is not None
 
 
 def result_filter(only: str | None) -> Callable[[JobResult], bool]:
     """
-    Whether a result is meant.
+    Return a function that tells whether ``only`` selects a result.
 
     :raises OutboundBotConfigError: ``only`` is unknown.
     """

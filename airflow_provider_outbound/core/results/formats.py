@@ -1,4 +1,4 @@
-"""Rows into the bytes of a file: CSV, JSON Lines, Parquet."""
+"""Writes rows to a file: CSV, JSON Lines, Parquet."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 FORMATS = ("csv", "jsonl", "parquet")
 _ALIASES = {"ndjson": "jsonl"}
-#: Rows of a Parquet row group: what is held at a time.
+#: Rows of a Parquet row group, which is held in memory.
 _GROUP = 5000
 
-#: What a spreadsheet would take for a formula, also in the wide letters of Chinese and Japanese ones; a plain number,
-#: with or without a sign, is none.
+#: Start of a text that a spreadsheet would evaluate as a formula, including full-width characters. A plain number, with
+#: or without a sign, is not a formula.
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 class Write(Protocol):
-    """Takes one row after the other."""
+    """Writes one row."""
 
     def __call__(self, row: dict[str, Any], /) -> object: ...
 
 
 def format_of(name: str, file_format: str | None) -> str:
     """
-    The format that a file is meant to have.
+    Return the format of a file.
 
-    :param name: The file's name; ``.gz`` behind its suffix packs text.
-    :raises OutboundBotConfigError: neither the suffix nor ``file_format`` names one.
+    :param name: The file's name; ``.gz`` after its suffix compresses text.
+    :raises OutboundBotConfigError: neither the suffix nor ``file_format`` names a known format.
     """
     stem = name.lower().removesuffix(".gz")
     suffix = stem.rpartition(".")[2]
@@ -48,17 +48,17 @@ def format_of(name: str, file_format: str | None) -> str:
             f" file_format to {', '.join(FORMATS)}"
         )
     if chosen == "parquet" and stem != name.lower():
-        raise OutboundBotConfigError(f"path {name!r}: Parquet is packed already; leave .gz away")
+        raise OutboundBotConfigError(f"path {name!r}: Parquet is already compressed; omit .gz")
     return chosen
 
 
 def open_writer(file: IO[bytes], name: str, chosen: str, columns: Sequence[str]) -> AbstractContextManager[Write]:
     """
-    Write rows into an open file.
+    Open a writer of rows to an open file.
 
     :param name: The file's name.
-    :param chosen: What :func:`format_of` made of it.
-    :param columns: Of a row, those that are written.
+    :param chosen: The format, as :func:`format_of` returned it.
+    :param columns: The columns to write.
     """
     if chosen == "parquet":
         return _parquet(file, columns)
@@ -67,12 +67,12 @@ def open_writer(file: IO[bytes], name: str, chosen: str, columns: Sequence[str])
 
 @contextmanager
 def _text(file: IO[bytes], chosen: str, columns: Sequence[str], *, packed: bool) -> Iterator[Write]:
-    # No name and no time inside, so that equal results are equal files.
+    # Without a name and a time, so that equal results give identical files.
     raw: Any = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) if packed else file
     text = io.TextIOWrapper(raw, encoding="utf-8-sig" if chosen == "csv" else "utf-8", newline="")
     yield _csv(text, columns) if chosen == "csv" else _json_lines(text, columns)
     text.flush()
-    # The file is the caller's: it still has to reach the disk before it is put into place.
+    # Leave the file open: the caller syncs it to disk before putting it into place.
     text.detach()
     if packed:
         raw.close()
@@ -97,7 +97,7 @@ def _csv(text: IO[str], columns: Sequence[str]) -> Write:
 
 
 def _cell(value: Any) -> Any:
-    """A value as a spreadsheet shows it and does not run it."""
+    """Convert a value so that a spreadsheet shows it and does not evaluate it."""
     if isinstance(value, dict):
         value = json_text(value) if value else ""
     if isinstance(value, bool):
@@ -144,10 +144,10 @@ def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON."""
+    """Return a value as JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
-    """A value as text formats have it."""
+    """Convert a value for text formats."""
     return value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value

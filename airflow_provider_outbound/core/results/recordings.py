@@ -1,4 +1,4 @@
-"""The recordings of a group's answered calls, as they become ready."""
+"""Downloads the recordings of a group's answered calls as they become ready."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How long a notice may be under way before the API is asked instead, where messages come at all, seconds.
+#: How long to wait for the notice of a recording before asking the API, if messages arrive at all (seconds).
 NOTICE_PATIENCE = 60.0
-#: For one recording, from the first byte sent to the last one received: 256 MiB at 7 Mbit/s.
+#: Longest duration of one download (seconds): 256 MiB at 7 Mbit/s.
 DOWNLOAD_SECONDS = 300.0
-#: For those that end just when the time is up.
+#: Grace period for downloads that are just ending when the time is up (seconds).
 _LAST_SECONDS = 0.5
 
 
@@ -44,22 +44,22 @@ def download_recordings(
     notice_patience: float = NOTICE_PATIENCE,
 ) -> dict[str, Any]:
     """
-    Fetch the recording of every answered call of a group into a folder.
+    Download the recording of every answered call of a group to a folder.
 
-    Waits until each has its own and no job of the group is open, or until ``timeout``. A recording that is in the
-    folder already is not fetched again. The link comes from the notice, or from the API where none came or it has
-    expired.
+    Waits until each call has its recording and no job of the group is open, or until ``timeout``. A recording that
+    already exists in the folder is not downloaded again. The link comes from the notice, or from the API if there was
+    no notice or its link has expired.
 
-    :param folder: Where to write, local or in a store. Missing folders are made.
-    :param instance_id: The group's; ``None`` leaves it to the client.
-    :param timeout: Seconds.
-    :param poll_interval: Seconds between two looks at the ledger.
-    :param notice_patience: Seconds from here, or from when a call is known, until the API is asked for want of a
-        notice; at once where no message about the group ever came.
+    :param folder: The folder to write to, local or in an object store. Missing folders are created.
+    :param instance_id: The group's bot instance; ``None`` for the client's.
+    :param timeout: Longest duration (seconds).
+    :param poll_interval: Interval between two polls of the ledger (seconds).
+    :param notice_patience: How long to wait for the notice of a call before asking the API (seconds). If no message
+        about the group ever arrived, the API is asked at once.
     :return: ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``, ``bytes``.
     :raises OutboundBotConfigError: a file cannot be written.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged.
-    :raises OutboundBotError: the API refuses; files fetched until then stay.
+    :raises OutboundBotError: the API refuses; files downloaded until then stay.
     """
     check_limit(max_parallel_requests)
     check_not_purged(ledger, job_group_id)
@@ -83,7 +83,7 @@ def download_recordings(
     get = _getter(ledger, client, fetcher, folder, instance_id, go_on)
     reasons: dict[str, str] = {}
     try:
-        # Leaving it waits for no download, also when the task is to end at once.
+        # Leaving the block does not wait for downloads, so that the task can end at once.
         with BoundedMap(get, limit=max_parallel_requests, stop=stop, name="outbound-download") as downloads:
             size = _follow(tracker, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
             for download, future in downloads.drain(_LAST_SECONDS):
@@ -101,7 +101,7 @@ def download_recordings(
             len(missing),
             "; ".join(f"{count} × {reason}" for reason, count in why.most_common(5)),
         )
-    log.info("Job group %s: %d recordings fetched into %s", job_group_id, tracker.downloaded, folder)
+    log.info("Job group %s: %d recordings downloaded to %s", job_group_id, tracker.downloaded, folder)
     return {
         "path": str(folder),
         "answered": tracker.answered,
@@ -114,7 +114,7 @@ def download_recordings(
 
 @attrs.frozen(kw_only=True)
 class _Download:
-    """A recording that is being fetched, and until when, on the monotonic clock."""
+    """A download in progress, and its deadline on the monotonic clock."""
 
     pending: PendingRecording
     until: float
@@ -129,13 +129,13 @@ def _follow(
     poll_interval: float,
 ) -> int:
     """
-    Fetch what becomes ready, until nothing is missing or the time is up.
+    Download recordings as they become ready, until none is missing or the time is up.
 
-    A server that sends a byte now and then keeps whoever reads from it, and no timeout of a socket notices. So a
-    download that has had its time is given up here.
+    A server that sends a byte now and then blocks its reader without a socket timeout. So a download is abandoned here
+    when its deadline has passed.
 
-    :param reasons: Gets why a recording is not there, by its stem.
-    :return: Bytes that were fetched.
+    :param reasons: Filled with why recordings are missing, by their stems.
+    :return: The number of bytes downloaded.
     """
     size = 0
     while time.monotonic() < deadline:
@@ -165,7 +165,7 @@ def _follow(
 
 
 def _note(reasons: dict[str, str], pending: PendingRecording, reason: str) -> None:
-    """Keep why a recording is not there; that its time was up says less than what was met before."""
+    """Record why a recording is missing; an earlier reason says more than a download that was too slow."""
     if reason == TOO_SLOW:
         reasons.setdefault(pending.stem, reason)
     else:
@@ -185,7 +185,7 @@ def _getter(
         try:
             return None if url is None else fetcher.fetch(url, folder, pending.stem, until=until)
         except RecordingUnavailableError:
-            # Its link may have expired.
+            # The link may have expired.
             return None
 
     def get(download: _Download) -> int:

@@ -1,4 +1,4 @@
-"""Rows into a table of any database that SQLAlchemy knows. Imports SQLAlchemy: load it when a table is written."""
+"""Writes rows to a table through SQLAlchemy. Import it only when a table is written, because it imports SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -33,48 +33,48 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-#: Rows sent at a time.
+#: Number of rows in one statement.
 _BATCH = 500
-#: How long SQLite waits for another writer.
+#: How long SQLite waits for another writer (seconds).
 _BUSY_SECONDS = 60
-#: As in the ledger: some databases index no text without a bound.
+#: As in the ledger: some databases cannot index text of unlimited length.
 _KEY_TYPES = {"job_group_id": String(128), "reference_id": String(256)}
 
 
 class Target:
     """
-    A table with one row a job.
+    A table with one row per job.
 
-    :param connection: Whose database it is in.
+    :param connection: Connection to its database.
     :param name: ``table`` or ``schema.table``.
-    :param columns: What rows hold. Numbers and names that the table has beside them are cleared.
+    :param columns: The columns of the rows. If the table also has phone numbers and names, they are cleared.
     """
 
     def __init__(self, connection: Connection, name: str, columns: Sequence[str]) -> None:
         schema, _, plain = name.strip().rpartition(".")
         if not plain:
-            raise OutboundBotConfigError(f"table: {name!r} names none")
+            raise OutboundBotConfigError(f"table: {name!r} does not name a table")
         self._name = name
         self._connection = connection
         self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None)
-        #: Columns of times without a zone: UTC is written there.
+        #: Timestamp columns without a time zone: UTC is written there.
         self._naive: set[str] = set()
-        #: Columns of numbers and names that rows do not have.
+        #: Columns of phone numbers and names that the rows do not have.
         self._cleared: list[str] = []
 
     def prepare(self) -> None:
         """
-        Make the table, or see that it fits; committed.
+        Create the table, or check an existing one; committed.
 
-        :raises OutboundBotConfigError: it lacks a column, nothing in it makes rows of one job one row, a column of
-            times would not keep them in UTC, or numbers in it cannot be cleared.
+        :raises OutboundBotConfigError: the table lacks a column or the unique key, a column does not store times in
+            UTC, or phone numbers in it cannot be cleared.
         """
         if not self._exists():
             try:
                 with self._connection.begin():
                     self._table.create(self._connection)
             except DBAPIError:
-                # Another export may have made it meanwhile.
+                # Another export may have created it at the same time.
                 if not self._exists():
                     raise
         with self._connection.begin():
@@ -83,7 +83,7 @@ class Target:
     def _exists(self) -> bool:
         with self._connection.begin():
             if self._connection.dialect.name == "sqlite":
-                # Its driver gives up on another writer soon; two exports take turns.
+                # The driver's default is short; with this timeout two concurrent exports wait for each other.
                 self._connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
             return inspect(self._connection).has_table(self._table.name, schema=self._table.schema)
 
@@ -103,7 +103,7 @@ class Target:
             keys += [index["column_names"]] if index["unique"] else []
         if not any({str(column).lower() for column in key} == set(KEY) for key in keys):
             raise OutboundBotConfigError(
-                f"table {self._name!r} has no unique key of {' and '.join(KEY)}; make one, or name a table that does"
+                f"table {self._name!r} has no unique key of {' and '.join(KEY)}; add one, or name a table that does"
                 " not exist yet"
             )
 
@@ -111,21 +111,21 @@ class Target:
         self._clear({name: column["nullable"] for name, column in present.items()})
 
     def _check_times(self, types: Mapping[str, Any]) -> None:
-        """See that a time is written as what it is: UTC, whatever the session's zone."""
+        """Check that timestamp columns store UTC, whatever the session's time zone."""
         dialect = self._connection.dialect.name
         if dialect == "sqlite":
-            # It has no type for times: ours writes text without a zone.
+            # SQLite has no timestamp type: SQLAlchemy writes text without a time zone.
             self._naive = {name for name in types if KINDS[name] is Kind.TIMESTAMP}
             return
         for name, found in types.items():
             if KINDS[name] is not Kind.TIMESTAMP:
                 continue
-            # MySQL moves what it keeps as TIMESTAMP by the session's zone.
+            # MySQL converts TIMESTAMP values from and to the session's time zone.
             moves = dialect in ("mysql", "mariadb") and found.__visit_name__ == "TIMESTAMP"
             if moves or isinstance(found, (Date, Time)):
                 wanted = "DATETIME(3)" if dialect in ("mysql", "mariadb") else "TIMESTAMP WITH TIME ZONE"
                 raise OutboundBotConfigError(
-                    f"table {self._name!r}: column {name} is a {found}, which does not keep the time in UTC; make it"
+                    f"table {self._name!r}: column {name} is a {found}, which does not store UTC; change it to"
                     f" {wanted}. Nothing was written"
                 )
             if isinstance(found, DateTime) and not found.timezone:
@@ -133,18 +133,18 @@ class Target:
                 self._table.c[name].type = DateTime()
 
     def _clear(self, nullable: Mapping[str, bool]) -> None:
-        """Numbers and names of an earlier export must not stay in rows that are written without them."""
+        """Clear phone numbers and names of an earlier export in rows that are written without them."""
         self._cleared = [name for name in PERSONAL_COLUMNS if name in nullable and name not in self._table.c]
         for name in self._cleared:
             if not nullable[name]:
                 raise OutboundBotConfigError(
-                    f"table {self._name!r}: column {name} is NOT NULL, so that it cannot be cleared; allow NULL, or"
+                    f"table {self._name!r}: column {name} is NOT NULL, so it cannot be cleared; allow NULL, or"
                     " export with include_phone_number=True. Nothing was written"
                 )
             self._table.append_column(_column(name))
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Insert rows, or put them in the place of those with the same key."""
+        """Insert rows, replacing those with the same key."""
         iterator = iter(rows)
         while part := list(islice(iterator, _BATCH)):
             self._upsert([self._values(row) for row in part])
@@ -166,7 +166,7 @@ class Target:
         self._connection.execute(statement, rows)
 
     def _insert_or_update(self) -> Any:
-        """The dialect's own statement; ``None`` if it is none of those that have one."""
+        """Return the dialect's upsert statement; ``None`` if it has none."""
         name = self._connection.dialect.name
         others = [column.name for column in self._table.columns if column.name not in KEY]
         if name in ("postgresql", "sqlite"):
@@ -176,7 +176,7 @@ class Target:
             statement = statement.on_conflict_do_update(
                 index_elements=list(KEY), set_={other: statement.excluded[other] for other in others}
             )
-            # Airflow's usual driver sends row after row unless something is to be returned.
+            # psycopg2 sends one statement per row unless the statement returns something.
             is_slow = self._connection.dialect.driver == "psycopg2"
             return statement.returning(self._table.c.reference_id) if is_slow else statement
         if name in ("mysql", "mariadb"):
@@ -199,7 +199,7 @@ def _column(name: str) -> Column[Any]:
         Kind.INTEGER: BigInteger(),
         Kind.NUMBER: Double(),
         Kind.TIMESTAMP: DateTime(timezone=True),
-        # Else an unknown object would be the JSON value null, which is not NULL.
+        # Otherwise a missing object would be the JSON value null, which is not NULL.
         Kind.OBJECT: JSON(none_as_null=True),
     }
     is_key = name in KEY

@@ -1,4 +1,4 @@
-"""Which recordings a group lacks, as the ledger and the API get to know its calls."""
+"""Tracks which recordings of a group are missing while the ledger and the API report its calls."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Most job ids in one ListJobs.
+#: The maximum number of job ids in one ListJobs.
 _JOBS = 99
-#: How often the API is asked for what no message told, seconds.
+#: How often the API is asked for what no message reported (seconds).
 _REFRESH = 60.0
-#: And after it gave no answer.
+#: How soon it is asked again after it did not answer (seconds).
 _AGAIN = 5.0
-#: A recording that was not to be had is asked for again after so many poll intervals, then twice that, …
+#: First pause before an unavailable recording is tried again, in poll intervals. Each further pause is twice as long, …
 _FIRST_PAUSE = 5
-#: … up to so many seconds.
+#: … up to this one (seconds).
 _LONGEST_PAUSE = 60.0
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @attrs.define(kw_only=True, eq=False)
 class PendingRecording:
-    """A recording that is not there yet."""
+    """A recording that is still missing."""
 
     task_id: str
     stem: str
     has_notice: bool
     #: When to try, on the monotonic clock.
     at: float
-    #: Seconds until it is tried again if it is not to be had.
+    #: Pause before it is tried again if it is not available (seconds).
     pause: float
     running: bool = False
 
 
 class Present:
     """
-    Recordings that are in a folder already; anything else of the same name is not one.
+    Recordings that already exist in a folder. Files of the same name that are not recordings do not count.
 
     :raises OutboundBotConfigError: the folder cannot be read.
     """
@@ -65,7 +65,7 @@ class Present:
         self._unseen: dict[str, list[Any]] = defaultdict(list)
         self._sounds: set[str] = set()
         with self._errors():
-            # In a store there is no folder before there is a file in it.
+            # In an object store a folder does not exist before a file in it.
             for path in folder.iterdir() if folder.exists() else ():
                 if not path.name.startswith("."):
                     self._unseen[path.name.rpartition(".")[0]].append(path)
@@ -78,7 +78,7 @@ class Present:
         return stem in self._sounds
 
     def add(self, stem: str) -> None:
-        """One that has been fetched."""
+        """Add a downloaded recording."""
         self._sounds.add(stem)
 
     @contextmanager
@@ -93,7 +93,7 @@ class Present:
 
 
 class RecordingTracker:
-    """The answered calls of a group as the ledger gets to know them, and which of them lack a file."""
+    """The answered calls of a group that the ledger knows, and which of them have no recording yet."""
 
     def __init__(
         self,
@@ -122,26 +122,26 @@ class RecordingTracker:
 
     @property
     def answered(self) -> int:
-        """Calls that have or will have a recording."""
+        """The number of calls that have or will have a recording."""
         return len(self._calls)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is missing and nothing is to come."""
+        """Whether no recording is missing and no job is open."""
         return not (self._pending or self._unnamed or self._has_unfinished)
 
     @property
     def missing(self) -> list[str]:
-        """Those that lack a file, as the files would be called."""
+        """The missing recordings, by the names of their files."""
         return [*self._pending, *self._unnamed]
 
     @property
     def _unnamed(self) -> list[str]:
-        """Jobs of which the API told that a call was answered, but not which."""
+        """Jobs of which the API reported that a call was answered, but not which one."""
         return [call.job_id for call in self._calls if call.task_id is None]
 
     def look(self) -> None:
-        """Read the ledger if it is time, and ask the API now and then for what it lacks."""
+        """Poll the ledger if it is due, and ask the API at intervals for what the ledger lacks."""
         now = time.monotonic()
         if now < self._look_at:
             return
@@ -165,7 +165,7 @@ class RecordingTracker:
                 self._want(call, call.task_id, now, patience)
 
     def due(self, most: int) -> list[PendingRecording]:
-        """Some of those that may be tried now."""
+        """Return up to ``most`` recordings that may be tried now."""
         now = time.monotonic()
         found: list[PendingRecording] = []
         for pending in self._pending.values():
@@ -182,7 +182,7 @@ class RecordingTracker:
         pending.pause = min(pending.pause * 2, _LONGEST_PAUSE)
 
     def has(self, pending: PendingRecording) -> None:
-        """Its file is there now."""
+        """Record that a recording was downloaded."""
         del self._pending[pending.stem]
         self._present.add(pending.stem)
         self.downloaded += 1
@@ -204,7 +204,7 @@ class RecordingTracker:
             pending.has_notice, pending.at = True, now
 
     def _refresh(self, *, known: bool) -> None:
-        """Take in what the API says of jobs whose end, or whose call, no message told."""
+        """Record what the API reports of jobs whose end, or whose call, no message reported."""
         ledger, group_id = self._ledger, self._job_group_id
         try:
             if not known:
@@ -221,10 +221,10 @@ class RecordingTracker:
         except OutboundBotError as error:
             if not error.is_transient:
                 raise
-            log.warning("Job group %s: %s; will ask again", group_id, error)
+            log.warning("Job group %s: %s; will try again", group_id, error)
             self._refresh_at = time.monotonic() + _AGAIN
 
 
 def _name(identifier: str) -> str:
-    """An id as part of a file's name: itself where that is harmless."""
+    """Return an id as part of a file name: itself if it is safe, otherwise a digest."""
     return identifier if _ID.fullmatch(identifier) else hashlib.sha256(identifier.encode()).hexdigest()[:32]

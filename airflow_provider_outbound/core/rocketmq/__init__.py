@@ -1,4 +1,4 @@
-"""RocketMQ: one subscription, read by whichever client library its transport names."""
+"""RocketMQ: consumes one subscription through the client library of its transport."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["open_consumer"]
 
 def open_consumer(settings: RocketMQSettings) -> Consumer:
     """
-    Join the subscription's consumer group. The broker may be down: :meth:`Consumer.receive` says so.
+    Join the subscription's consumer group. The broker may be unavailable: :meth:`Consumer.receive` raises then.
 
     :raises RocketMQClientError: The client library is missing or unusable.
     """

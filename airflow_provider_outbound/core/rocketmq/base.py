@@ -1,4 +1,4 @@
-"""What the collector needs of RocketMQ, whichever client library speaks to the broker."""
+"""What the collector needs from RocketMQ, independent of the client library."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import attrs
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, RocketMQClientError
 
-#: Transports by the name that a connection gives, and the package that speaks each.
+#: Transports as connections name them, with the package that implements each.
 TRANSPORTS = {"grpc": "rocketmq-python-client", "remoting": "rocketmq-client-python"}
 
-#: How a machine comes by the native library of transport ``remoting``.
+#: How to install the native library of transport ``remoting``.
 WAYS_TO_LIBROCKETMQ = (
-    "name librocketmq.so in the connection's extra 'librocketmq', or put it on the machine's library path;"
-    " or pip install rocketmq-client-python==0.5.0rc2, whose wheel brings one (Linux, x86-64)"
+    "give the path of librocketmq.so in the connection's extra 'librocketmq', or put it on the machine's library path;"
+    " or pip install rocketmq-client-python==0.5.0rc2, whose wheel contains one (Linux, x86-64)"
 )
 
-#: How long a received message stays hidden from the group's other consumers (seconds). An unacknowledged message comes
-#: back about two seconds after that, so this is also how late the messages of a killed collector arrive.
+#: How long a received message stays hidden from the group's other consumers (seconds). An unacknowledged message is
+#: redelivered about two seconds after that, so this is also how late the messages of a killed collector arrive.
 LEASE_SECONDS = 60
 
-#: Names of topics and groups, as the clients check them.
+#: Names of topics and groups, as the clients validate them.
 _NAME = re.compile(r"[%a-zA-Z0-9_-]+")
 _ENDPOINT = re.compile(r"[a-zA-Z0-9._-]+:[0-9]{1,5}")
 
@@ -39,7 +39,7 @@ def _transport(_: RocketMQSettings, _attribute: attrs.Attribute[str], value: str
 def _name(_: RocketMQSettings, attribute: attrs.Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise OutboundBotConfigError(
-            f"RocketMQ {attribute.name} {value!r} is not a name: give the one shown in the console"
+            f"RocketMQ {attribute.name} {value!r} is not a valid name: give the one shown in the console"
             " (letters, digits, '_', '-' and '%')"
         )
 
@@ -73,16 +73,16 @@ class RocketMQSettings:
     :param endpoints: ``HOST:PORT`` each: proxies with ``grpc``, name servers with ``remoting``. They are alternatives:
         when one fails, the next is tried.
     :param topic: Topic that the service publishes to.
-    :param consumer_group: Group that belongs to this ledger alone; it must exist on the broker.
-    :param namespace: Instance id, where the broker wants one.
+    :param consumer_group: Consumer group that only this ledger uses; it must exist on the broker.
+    :param namespace: Instance id, if the broker needs one.
     :param tag: Tag expression, ``*`` for every message.
-    :param tls: Encrypt the connection. ``remoting`` has no encryption, so it must be switched off there by name.
-    :param username: The instance's user name, empty where the broker asks for none.
+    :param tls: Encrypt the connection. ``remoting`` has no encryption, so it must be set to ``False`` explicitly there.
+    :param username: The instance's user name; empty if the broker needs none.
     :param password: Its password.
     :param librocketmq: Path of librocketmq.so, for ``remoting`` only.
     :param lease_seconds: How long a received message stays hidden from the group's other consumers (seconds).
-    :param instance_ids: Bot instances whose events are stored; those of others on the same topic are acknowledged and
-        counted only. Empty: whichever come.
+    :param instance_ids: Bot instances whose events are stored; events of others on the same topic are only
+        acknowledged and counted. Empty for all.
     :raises OutboundBotConfigError: A field is missing or unusable; the message names it.
     """
 
@@ -107,16 +107,16 @@ class RocketMQSettings:
 
     @property
     def subscription(self) -> tuple[tuple[str, ...], str, str]:
-        """Where the messages come from: collectors with the same subscription share its messages."""
+        """The source of the messages: collectors with the same subscription share its messages."""
         return self.endpoints, self.topic, self.consumer_group
 
     def qualified(self, name: str) -> str:
-        """A topic or group as the remoting protocol names it, which has no other place for the namespace."""
+        """Prefix a topic or group with the namespace, as the remoting protocol requires."""
         prefix = f"{self.namespace}%"
         return name if not self.namespace or name.startswith(prefix) else prefix + name
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON for the collector's standard input. Holds the password: never log it."""
+        """Return the values as JSON for the collector's standard input. They include the password: never log them."""
         return attrs.asdict(self)
 
     @classmethod
@@ -135,7 +135,7 @@ class Message:
     topic: str
     #: Why ``body`` is not the message's text; empty if it is.
     fault: str = ""
-    #: If ``body`` is only the head of what was delivered: how many bytes that was.
+    #: The number of bytes delivered, if ``body`` is only their head.
     head_of: int | None = None
     #: 1 for the first delivery.
     delivery_attempt: int = 1
@@ -144,11 +144,11 @@ class Message:
 
 
 class Consumer(ABC):
-    """A subscription being read, by one thread; another one may acknowledge meanwhile."""
+    """Consumes a subscription. One thread receives; another one may acknowledge at the same time."""
 
-    #: Most messages that one :meth:`receive` is worth asking for.
+    #: The number of messages to request with one :meth:`receive`.
     batch_size = 32
-    #: Whether what can be received is in this process already: leaving it there leaves it to nobody else.
+    #: Whether the client prefetches messages into this process, so that no other consumer gets them.
     prefetches = False
 
     @abstractmethod
@@ -156,34 +156,34 @@ class Consumer(ABC):
         """
         Wait for messages.
 
-        :param max_messages: Most messages to return.
-        :param wait_seconds: How long to wait for the first; the broker's shortest poll is the floor.
-        :return: Messages, leased for the settings' ``lease_seconds``; empty if none came.
-        :raises RocketMQError: The broker is in trouble, said in words. Calling again, after a pause, goes on.
+        :param max_messages: The maximum number of messages to return.
+        :param wait_seconds: How long to wait for the first (seconds); at least the broker's shortest poll.
+        :return: Messages, leased for the settings' ``lease_seconds``; empty if none arrived.
+        :raises RocketMQError: The broker cannot be used; the message says why. Call again after a pause.
         """
 
     @abstractmethod
     def acknowledge(self, messages: Sequence[Message]) -> int:
         """
-        Tell the broker that the messages are stored. One that cannot be told comes again, which does no harm.
+        Acknowledge stored messages. Those that cannot be acknowledged are redelivered, which does no harm.
 
-        :return: How many could not be acknowledged.
+        :return: The number of messages that could not be acknowledged.
         """
 
     @abstractmethod
     def interrupt(self) -> None:
-        """End a waiting :meth:`receive`, from another thread; it and every later one return nothing at once."""
+        """End a waiting :meth:`receive` from another thread; it and all later calls return an empty list at once."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave the group, within five seconds even if the broker does not answer."""
+        """Leave the consumer group, within five seconds even if the broker does not answer."""
 
 
 def check_transport(settings: RocketMQSettings) -> None:
     """
     Refuse a transport whose client library is not installed, without importing it.
 
-    :raises RocketMQClientError: The package or the file of its native library is missing; the message says the mend.
+    :raises RocketMQClientError: The package or its native library is missing; the message says how to install it.
     """
     package = TRANSPORTS[settings.transport]
     try:
@@ -195,7 +195,7 @@ def check_transport(settings: RocketMQSettings) -> None:
 
 
 def missing_client(transport: str) -> str:
-    """What to do when the client of a transport is not installed."""
+    """Return the error message for a transport whose client is not installed."""
     hint = {
         "grpc": 'pip install "airflow-provider-outbound[grpc]"',
         "remoting": "pip install --force-reinstall rocketmq-client-python",
@@ -206,4 +206,4 @@ def missing_client(transport: str) -> str:
 def check_library(path: str | None) -> None:
     """:raises RocketMQClientError: There is no such file."""
     if path and not Path(path).is_file():
-        raise RocketMQClientError(f"librocketmq {path!r} is no file: {WAYS_TO_LIBROCKETMQ}")
+        raise RocketMQClientError(f"librocketmq {path!r} is not a file: {WAYS_TO_LIBROCKETMQ}")

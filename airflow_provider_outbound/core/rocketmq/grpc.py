@@ -1,8 +1,8 @@
 """
-RocketMQ 5 over gRPC: the one file that imports rocketmq-python-client.
+RocketMQ 5 over gRPC: the only file that imports rocketmq-python-client.
 
-That library is a bad guest (threads that outlive it, hangs after a fork, log files in the home folder), so the consumer
-belongs in a process of its own: :mod:`airflow_provider_outbound.core.collect.worker`.
+That library leaves threads running, hangs after a fork and writes log files to the home folder, so the consumer should
+run in its own process: :mod:`airflow_provider_outbound.core.collect.worker`.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from airflow_provider_outbound.exceptions import RocketMQClientError, RocketMQEr
 
 #: Deadline of one request (seconds).
 REQUEST_TIMEOUT = 3
-#: Shortest poll (seconds). Poll and request deadline together must leave the server its own minimum of five seconds.
+#: Shortest poll (seconds). Poll and request deadline must add up to at least five seconds, the server's minimum.
 MIN_POLL_SECONDS = 3
-#: Messages acknowledged by one request, and requests at a time.
+#: Messages acknowledged by one request, and concurrent requests.
 ACKNOWLEDGE_SIZE, ACKNOWLEDGE_THREADS = 32, 4
-#: A broker that has not yet taken in a new consumer answers 50001 for a moment, so a refusal is tried again this often…
+#: A broker that has not registered a new consumer yet answers 50001 for a moment, so a poll is attempted this often…
 BRIEF_ATTEMPTS = 3
 #: …this long apart (seconds), before the consumer is replaced.
 BRIEF_PAUSE = 0.5
-#: From this replacement on the likely causes of an unexplained refusal are named.
+#: After this many replacements, the error message lists the likely causes of an unexplained refusal.
 EXPLAIN_AFTER = 3
 #: How long to wait for a client's own shutdown (seconds).
 SHUTDOWN_SECONDS = 3.5
 
-#: The protocol's code for "done", and for a body that is not packed.
+#: The protocol's codes for success, and for a body that is not compressed.
 _OK, _IDENTITY = 20000, 1
 
 _CLIENT_LOGGER = "rocketmq-python-client"
@@ -57,7 +57,7 @@ _import_lock = threading.Lock()
 
 @attrs.frozen(kw_only=True)
 class Client:
-    """The names used of rocketmq-python-client."""
+    """The names of rocketmq-python-client that are used here."""
 
     AckMessageRequest: Any
     ClientConfiguration: Any
@@ -70,9 +70,9 @@ class Client:
 
 class _Notes(logging.Handler):
     """
-    Keeps the last complaints of the client, the only place where it says why it fails.
+    Keeps the latest warnings of the client, the only place where it reports why it fails.
 
-    They are read for known words and never shown: their text is not ours to vouch for.
+    They are searched for known words and never shown, because their text may hold private data.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ _notes = _Notes()
 
 @contextlib.contextmanager
 def temporary_home() -> Iterator[None]:
-    """Clients open a log file in the home folder when they are loaded, and fail where they cannot: lend them one."""
+    """Set a temporary home folder: clients open a log file there when they are imported, and fail if they cannot."""
     home = os.environ.get("HOME")
     with tempfile.TemporaryDirectory(prefix="outbound-rocketmq-", ignore_cleanup_errors=True) as folder:
         os.environ["HOME"] = folder
@@ -107,12 +107,12 @@ def temporary_home() -> Iterator[None]:
 @functools.cache
 def load_client() -> Client:
     """
-    Import rocketmq-python-client beside rocketmq-client-python, whichever of them was installed last.
+    Import rocketmq-python-client even if rocketmq-client-python is installed too.
 
-    Both own the folder ``rocketmq`` and overwrite each other's ``__init__.py``. The one name that the gRPC client wants
-    from there is put in place before it is asked for. Nothing is written to the home folder.
+    Both install into the folder ``rocketmq`` and overwrite each other's ``__init__.py``. The one name that the gRPC
+    client imports from there is set beforehand. Nothing is written to the home folder.
 
-    :raises RocketMQClientError: The library is missing or cannot be imported; the message says the mend.
+    :raises RocketMQClientError: The library is missing or cannot be imported; the message says how to fix that.
     """
     with _import_lock, temporary_home():
         try:
@@ -128,7 +128,7 @@ def load_client() -> Client:
             if (error.name or "").partition(".")[0] == "rocketmq":
                 raise RocketMQClientError(missing_client("grpc")) from None
             raise RocketMQClientError(_unusable(error)) from None
-        except Exception as error:  # noqa: BLE001 - protobuf and grpc refuse with types of their own
+        except Exception as error:  # noqa: BLE001 - protobuf and grpc raise their own types
             raise RocketMQClientError(_unusable(error)) from None
         _bound_bodies(model.Message)
         logger = logging.getLogger(_CLIENT_LOGGER)
@@ -153,17 +153,17 @@ def load_client() -> Client:
 
 def _bound_bodies(message_type: Any) -> None:
     """
-    Unpack bodies here, in place of the library; a received message's ``body`` is a :class:`Body` then.
+    Replace the library's decompression; the ``body`` of a received message is a :class:`Body` then.
 
-    The library unpacks whatever size comes of it. On a body that it cannot unpack it raises, and loses all messages of
-    that answer; again and again, as the bad one comes again.
+    The library decompresses bodies without a size limit. If it cannot decompress one it raises and loses all messages
+    of that response, repeatedly, because the bad one is redelivered.
     """
 
     def body(message: Any) -> Body:
         data, encoding = bytes(message.body), message.system_properties.body_encoding
         return plain(data) if encoding == _IDENTITY else unpack(data)
 
-    message_type._Message__uncompress_body = staticmethod(body)  # noqa: SLF001 - there is no public place for this
+    message_type._Message__uncompress_body = staticmethod(body)  # noqa: SLF001 - there is no public hook for this
 
 
 def _unusable(error: Exception) -> str:
@@ -176,11 +176,11 @@ def _unusable(error: Exception) -> str:
 
 class GrpcConsumer(Consumer):
     """
-    A SimpleConsumer that comes back after its broker did.
+    A SimpleConsumer that recovers after its broker did.
 
     The library's consumer does not: once the proxy has lost its settings, it is refused until it is replaced. The same
-    code means three things (a moment's race, lost settings, a group that does not exist), so a refusal is tried again
-    briefly, then the consumer is replaced, and after some replacements the likely causes are said.
+    code means three things (a brief race, lost settings, a group that does not exist). So the poll is repeated briefly,
+    then the consumer is replaced, and after some replacements the error names the likely causes.
     """
 
     def __init__(self, settings: RocketMQSettings) -> None:
@@ -192,8 +192,8 @@ class GrpcConsumer(Consumer):
         self._started_at = 0.0
         self._replacements = 0
         self._polling = False
-        #: Messages asked for at once. The library writes out each one it receives, for a log that nobody keeps: very
-        #: long ones would take longer than a request may, and come again together.
+        #: Messages requested at once. The library formats each one it receives for a log that is discarded: very long
+        #: ones would exceed the request deadline, and all of them would be redelivered.
         self._at_once = self.batch_size
         self._interrupted = threading.Event()
         self._lock = threading.Lock()
@@ -205,7 +205,7 @@ class GrpcConsumer(Consumer):
                 break
             try:
                 received = self._poll(min(max_messages, self._at_once), wait_seconds)
-            except Exception as error:  # noqa: BLE001 - the library raises whatever it met; judged by its words below
+            except Exception as error:  # noqa: BLE001 - the library raises any type; diagnosed by its text below
                 trouble = error
                 self._at_once = 1
             else:
@@ -266,9 +266,9 @@ class GrpcConsumer(Consumer):
 
     def _acknowledge(self, client: Any, handles: Sequence[Any]) -> int:
         """
-        Acknowledge several messages in one request, which the library does not offer; how many are.
+        Acknowledge several messages in one request, which the library does not offer; return how many succeeded.
 
-        What is refused so is told once more by the library's own way, each message by itself.
+        Messages refused in this request are acknowledged once more through the library, one by one.
         """
         library, configuration = self._library, client.client_configuration
         request = library.AckMessageRequest()
@@ -295,7 +295,7 @@ class GrpcConsumer(Consumer):
         with self._lock:
             self._interrupted.set()
             polling = self._polling
-        # Shutting down ends a waiting poll; the broker hands what it had reserved for it to others within seconds.
+        # Shutting down ends a waiting poll; the broker gives the messages reserved for it to others within seconds.
         if polling:
             _shut_down(self._client)
 
@@ -305,7 +305,7 @@ class GrpcConsumer(Consumer):
         self._acknowledgers.shutdown(wait=False, cancel_futures=True)
 
     def _start_client(self) -> None:
-        # One endpoint a client: the library takes several only where all are addresses, never host names.
+        # One endpoint per client: the library accepts several only if all are IP addresses, not host names.
         self._endpoint = next(self._endpoints)
         self._started_at = time.monotonic()
         configuration = self._library.ClientConfiguration(
@@ -329,7 +329,7 @@ class GrpcConsumer(Consumer):
             _shut_down(client)
 
     def _diagnose(self, error: Exception) -> str:
-        """Our own words for what the client raised and noted."""
+        """Describe what the client raised and logged, without quoting it."""
         settings, broker = self._settings, f"RocketMQ broker at {self._endpoint}"
         group = settings.consumer_group
         code = getattr(error, "code", None)
@@ -350,22 +350,22 @@ class GrpcConsumer(Consumer):
             return f"{broker} cannot be reached: correct host and port, or tls (now {encryption}), or start the broker"
         said = f"{type(error).__name__}{f' {code}' if code else ''}"
         if self._replacements < EXPLAIN_AFTER:
-            return f"{broker} does not serve this consumer ({said}): connecting anew"
+            return f"{broker} does not serve this consumer ({said}): reconnecting"
         return (
             f"{broker} still does not serve this consumer ({said}) after {EXPLAIN_AFTER} new connections. Likely"
-            f" causes: consumer group {group!r} does not exist, the credentials are wrong, or the proxy is not well"
+            f" causes: consumer group {group!r} does not exist, the credentials are wrong, or the proxy is unhealthy"
         )
 
 
 def _shut_down(client: Any) -> None:
-    """End a client's threads and connection; one that hangs is left behind, as its threads end with the process."""
+    """Stop a client's threads and connection; if it hangs it is abandoned, as its threads end with the process."""
 
     def end() -> None:
         with contextlib.suppress(Exception):
             client.shutdown()
         with contextlib.suppress(Exception):
             client.rpc_client.stop()
-        # The library forgets this pool: without it every replaced consumer would leave its threads behind.
+        # The library does not shut down this pool, so every replaced consumer would leave its threads behind.
         decoders = getattr(client, "_Consumer__message_decode_executor", None)
         if decoders is not None:
             decoders.shutdown(wait=False)

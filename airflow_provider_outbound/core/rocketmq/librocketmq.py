@@ -1,8 +1,8 @@
 """
 Loads librocketmq through rocketmq-client-python.
 
-Only the package's declarations of the native functions are used, in which all its versions agree; the classes that it
-builds on them differ from version to version.
+Only the package's declarations of the native functions are used, which are the same in all its versions; the classes
+built on them differ from version to version.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from airflow_provider_outbound.core.rocketmq.base import WAYS_TO_LIBROCKETMQ, ch
 from airflow_provider_outbound.core.rocketmq.bodies import HEAD, MAX_BODY, Body, head
 from airflow_provider_outbound.exceptions import RocketMQClientError
 
-#: The library's only level at which it writes nothing.
+#: The library's only log level at which it writes nothing.
 _FATAL = 1
-#: ``MQMessage::setBody(std::string const&)``, in a library that was built with GNU's older string…
+#: ``MQMessage::setBody(std::string const&)`` in a library that was built with GNU's older string…
 _OLDER_STRING = "_ZN8rocketmq9MQMessage7setBodyERKSs"
-#: …whose length stands this many bytes before its text.
+#: …whose length is stored this many bytes before its text.
 _LENGTH_BEFORE_TEXT = 24
 
 _import_lock = threading.Lock()
@@ -40,23 +40,23 @@ class Library:
 
     #: The native functions, each named as in the library.
     functions: Any
-    #: Raises what the status that a function returned means.
+    #: Raises an error if the status returned by a function means one.
     check: Callable[[int], None]
     #: Makes ``function(consumer, message) -> status`` callable by the library.
     callback_type: Callable[[Callable[[int, int], int]], Any]
-    #: Makes the structure into which ``SendMessageSync`` writes.
+    #: Creates the structure that ``SendMessageSync`` fills.
     send_result: Callable[[], Any]
-    #: Text of a message's body, as an address. These three keep the interpreter's lock, for they take no time.
+    #: Address of a message's body. These three functions hold the GIL, because they return immediately.
     body_address: Callable[[int], int | None]
     message_id: Callable[[int], bytes | None]
     reconsume_times: Callable[[int], int]
-    #: Sets how many messages of a queue a consumer fetches ahead; ``None``: the library cannot be told.
+    #: Sets how many messages of a queue a consumer prefetches; ``None`` if the library has no such function.
     set_fetched_ahead: Callable[[int, int], int] | None
-    #: Whether a body's length is known. Else a body ends at its first NUL byte.
+    #: Whether a body's length is known. Otherwise a body ends at its first NUL byte.
     knows_length: bool
 
     def body(self, message: int) -> Body:
-        """A message's body, which the library has unpacked; of one that is too long, only the head is copied."""
+        """Return a message's body, decompressed by the library; if it is too long, only the head is copied."""
         address = self.body_address(message)
         if not address:
             return Body()
@@ -71,10 +71,10 @@ class Library:
 
 def load_library(path: str | None = None) -> Library:
     """
-    Load librocketmq beside rocketmq-python-client, whichever of the two packages was installed last.
+    Load librocketmq even if rocketmq-python-client is installed too.
 
-    :param path: The file; without it the package's own is used, or the machine's.
-    :raises RocketMQClientError: It is missing or cannot be used; the message says the ways out.
+    :param path: The file; ``None`` for the one that the package contains, or the machine's.
+    :raises RocketMQClientError: It is missing or cannot be used; the message says how to install it.
     """
     check_library(path)
     with _import_lock:
@@ -83,7 +83,7 @@ def load_library(path: str | None = None) -> Library:
 
 @functools.cache
 def _load(path: str | None) -> Library:
-    # The folder's __init__.py may be the gRPC client's, which is imported with care or not at all.
+    # The folder's __init__.py may be the gRPC client's, which only load_client can import safely.
     with contextlib.suppress(RocketMQClientError):
         grpc.load_client()
     with grpc.temporary_home(), _found_at(path):
@@ -98,14 +98,14 @@ def _load(path: str | None) -> Library:
             raise RocketMQClientError(
                 f"RocketMQ transport 'remoting' found no usable librocketmq ({reason}): {WAYS_TO_LIBROCKETMQ}"
             ) from None
-    loaded = ffi.dll._name  # noqa: SLF001 - ctypes has no other name for it
+    loaded = ffi.dll._name  # noqa: SLF001 - ctypes has no public name for it
     if path and loaded != path:
         raise RocketMQClientError(f"librocketmq {path!r} cannot be used: this process has loaded {loaded!r}")
     return Library(
         functions=ffi.dll,
         check=check,
         callback_type=ffi.MSG_CALLBACK_FUNC,
-        send_result=ffi._CSendResult,  # noqa: SLF001 - there is no public one
+        send_result=ffi._CSendResult,  # noqa: SLF001 - there is no public name for it
         body_address=ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(("GetMessageBody", ffi.dll)),
         message_id=ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)(("GetMessageId", ffi.dll)),
         reconsume_times=ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(("GetMessageReconsumeTimes", ffi.dll)),
@@ -115,14 +115,14 @@ def _load(path: str | None) -> Library:
 
 
 def _text_length(address: int, most: int) -> int:
-    """Bytes before the first NUL, or ``most``."""
+    """Return the number of bytes before the first NUL, ``most`` at most."""
     measure = ctypes.CDLL(None).strnlen
     measure.argtypes, measure.restype = (ctypes.c_void_p, ctypes.c_size_t), ctypes.c_size_t
     return int(measure(address, most))
 
 
 def _optional(functions: Any, name: str) -> Callable[[int, int], int] | None:
-    """A function ``(consumer, number) -> status`` that not every library has, and that the package does not declare."""
+    """Return a function ``(consumer, number) -> status`` that the package does not declare; ``None`` if missing."""
     if not hasattr(functions, name):
         return None
     declare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
@@ -131,13 +131,13 @@ def _optional(functions: Any, name: str) -> Callable[[int, int], int] | None:
 
 
 def _silence(functions: Any) -> None:
-    """The library opens its one log with the first object it makes: a producer, as that starts no threads."""
+    """Turn off the log, which the library opens with its first object. A producer is used, as it starts no threads."""
     functions.SetProducerLogLevel(functions.CreateProducer(b"outbound"), _FATAL)
 
 
 @contextlib.contextmanager
 def _found_at(path: str | None) -> Iterator[None]:
-    """The package looks for a library when it is imported, and takes no path: look for it."""
+    """Make the package find the library at ``path``: it searches for one on import and accepts no path."""
     if path is None:
         yield
         return

@@ -1,8 +1,8 @@
 """
-Asks name servers and brokers of the remoting protocol why nothing comes.
+Asks name servers and brokers of the remoting protocol why no messages arrive.
 
-librocketmq keeps what goes wrong to its log. So the same questions are asked here, in a few requests of the protocol's
-own: where the topic is, and whether this group may read it. No message is read and no offset moves.
+librocketmq reports errors only to its log. So this module sends the same requests itself: where the topic is, and
+whether this group may read it. No message is consumed and no offset moves.
 
 Source: RemotingCommand, RequestCode and ResponseCode of RocketMQ 5.5.0.
 """
@@ -22,14 +22,14 @@ from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
 #: Deadline of a connection and of an answer (seconds).
 TIMEOUT = 3.0
-#: Longest answer taken (bytes); a route is a few hundred.
+#: Longest answer accepted (bytes); a route is a few hundred.
 _MAX_ANSWER = 4 * 1024 * 1024
 
 _GET_ROUTE, _PULL = 105, 11
 _NO_PERMISSION, _TOPIC_MISSING, _GROUP_MISSING = 16, 17, 26
-#: A pull that begins behind every message finds none.
+#: A pull from an offset beyond every message finds none.
 _BEHIND_ALL = 2**62
-#: The pull brings its own tag expression.
+#: Flag: the pull contains its own tag expression.
 _HAS_SUBSCRIPTION = 4
 
 _ADDRESS = re.compile(rb'"([^"\s:]+):(\d{1,5})"')
@@ -37,7 +37,7 @@ _ADDRESS = re.compile(rb'"([^"\s:]+):(\d{1,5})"')
 
 def diagnose(settings: RocketMQSettings) -> str:
     """
-    What keeps messages from coming, in words with the mend; empty if nothing was found.
+    Return why no messages arrive and how to fix that; empty if no problem was found.
 
     :param settings: A subscription of transport ``remoting``.
     """
@@ -56,7 +56,7 @@ def diagnose(settings: RocketMQSettings) -> str:
                 " or correct topic (and namespace)"
             )
         if code:
-            return f"{server} refuses to say where topic {topic!r} is (code {code}): correct login and password"
+            return f"{server} refuses the route of topic {topic!r} (code {code}): correct login and password"
         brokers = sorted({f"{host.decode()}:{port.decode()}" for host, port in _ADDRESS.findall(body)})
         return next(filter(None, (_trouble_at(broker, settings, topic, group) for broker in brokers)), "")
     return f"RocketMQ name server at {', '.join(unreachable)} cannot be reached: correct host and port, or start it"
@@ -78,7 +78,7 @@ def _trouble_at(broker: str, settings: RocketMQSettings, topic: str, group: str)
     try:
         code, _ = _ask(broker, settings, _PULL, fields)
     except (OSError, ValueError):
-        return f"RocketMQ broker at {broker} cannot be reached from here: start it, or open the way to it"
+        return f"RocketMQ broker at {broker} cannot be reached from here: start it, or allow connections to it"
     if code == _GROUP_MISSING:
         return (
             f"RocketMQ broker at {broker} has no consumer group {group!r}: create it there, or correct consumer_group"
@@ -90,10 +90,10 @@ def _trouble_at(broker: str, settings: RocketMQSettings, topic: str, group: str)
 
 def _ask(endpoint: str, settings: RocketMQSettings, code: int, fields: Mapping[str, Any]) -> tuple[int, bytes]:
     """
-    Send one request; the answer's code and body.
+    Send one request; return the answer's code and body.
 
-    :raises OSError: No answer came.
-    :raises ValueError: What came is none.
+    :raises OSError: There was no answer.
+    :raises ValueError: The answer is not valid.
     """
     host, _, port = endpoint.rpartition(":")
     texts = {name: str(value) for name, value in fields.items()}

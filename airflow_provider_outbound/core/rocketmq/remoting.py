@@ -1,13 +1,14 @@
 """
 RocketMQ's remoting protocol, through rocketmq-client-python's librocketmq.
 
-That library pushes: it calls a function for each message, on threads of its own, and the message is acknowledged when
-the function returns. So each call waits here until its message is acknowledged.
+That library pushes: it calls a function for each message, on its own threads, and acknowledges the message when the
+function returns. So each call blocks here until its message is acknowledged.
 
-What is fetched at once, up to 32 messages, is called for one after the other on one thread, and is one thing to the
-broker: it is consumed when the last call has returned, and if one call answers "later", all go back to the broker, come
-again 10 seconds later (the next time after 30, and so on; after 16 times to the dead letters), and meanwhile count as
-consumed even if the way back failed. So "later" is the last resort, and never used while the broker is in trouble.
+The library delivers up to 32 messages fetched at once one after the other on one thread, and they are one unit to the
+broker: they are consumed when the last call has returned. If one call returns "later", all of them go back to the
+broker and are redelivered 10 seconds later (the next time after 30, and so on; after 16 times they become dead
+letters). Until then they count as consumed, even if sending them back failed. So "later" is the last resort, and is
+never used while the broker has a problem.
 """
 
 from __future__ import annotations
@@ -26,38 +27,38 @@ from airflow_provider_outbound.core.rocketmq.librocketmq import Library, load_li
 from airflow_provider_outbound.core.rocketmq.probe import diagnose
 from airflow_provider_outbound.exceptions import RocketMQError
 
-#: Messages that can be in hand at once; each holds a thread of the library, which costs little but address space.
+#: Messages held at once; each blocks a thread of the library, which costs little but address space.
 THREADS = 256
-#: Messages of one queue that the library fetches ahead: enough for every thread, of a topic with four queues. It calls
-#: for what it fetched at once on one thread, and fetches 32 at most.
+#: Messages of one queue that the library prefetches: enough for every thread if the topic has four queues. It delivers
+#: messages fetched at once on one thread, and fetches 32 at most.
 FETCHED_AHEAD = 32 * THREADS // 4
-#: How long to wait for one message more, and for all that come so (seconds): a lot of one costs a commit of its own.
+#: How long to wait for one more message, and in total (seconds): every batch, however small, costs a commit.
 NEXT_SECONDS, GATHER_SECONDS = 0.002, 0.01
-#: So often a message is handed out before it goes back to the broker, so that those fetched with it can go on. Only
-#: where others are acknowledged meanwhile: else it is not the message that is at fault.
+#: How often a message is handed out before it goes back to the broker, so that those fetched with it are not blocked.
+#: Only if other messages were acknowledged since: otherwise the message is not the cause.
 HAND_OUTS = 3
-#: When nothing came for so long (seconds), the broker is asked what is wrong, since the library does not say.
+#: After this time without a message (seconds), the broker is asked what is wrong, since the library does not report it.
 PROBE_SECONDS = 15.0
 #: How long to wait for the library's own shutdown (seconds).
 SHUTDOWN_SECONDS = 3.5
 
-#: How long the library needs at most to stop taking messages once told to shut down (seconds).
+#: The longest time that the library needs to stop delivering messages after a shutdown began (seconds).
 _STOP_TAKING_SECONDS = 0.5
-#: Where a user name comes from, as the library wants to know; Alibaba Cloud's own value, which others do not look at.
+#: The channel of a user name, which the library requires. This is Alibaba Cloud's value; other brokers ignore it.
 _CHANNEL = b"ALIYUN"
 
 _SUCCESS, _LATER = 0, 1
 
 
 class _Held:
-    """A message whose call waits for an answer."""
+    """A message whose callback is waiting for an answer."""
 
     __slots__ = ("_answer", "_answered", "body", "earlier_attempts", "hand_outs", "handed_out_at", "message_id")
 
     def __init__(self, *, body: Body, message_id: str, earlier_attempts: int) -> None:
         self.body = body
         self.message_id = message_id
-        #: How often the broker had it back.
+        #: How often it went back to the broker.
         self.earlier_attempts = earlier_attempts
         self.hand_outs = 0
         self.handed_out_at = 0.0
@@ -70,7 +71,7 @@ class _Held:
         return _LATER if self._answer is None else self._answer
 
     def end(self, answer: int) -> None:
-        """Answer the call, unless it was answered."""
+        """Answer the callback, unless it was answered."""
         if self._answer is None:
             self._answer = answer
             self._answered.release()
@@ -78,9 +79,9 @@ class _Held:
 
 class RemotingConsumer(Consumer):
     """
-    A push consumer whose calls wait to be acknowledged.
+    A push consumer whose callbacks block until their message is acknowledged.
 
-    A message that was received and not acknowledged in time is handed out again from here; the broker does not know.
+    A message that was received and not acknowledged in time is handed out again from this process, without the broker.
     """
 
     batch_size = 128
@@ -90,12 +91,12 @@ class RemotingConsumer(Consumer):
         self._settings = settings
         self._library = load_library(settings.librocketmq)
         self._client: _PushConsumer | None = None
-        #: What can be received. ``None`` wakes up a receiver.
+        #: Messages that can be received. ``None`` wakes up a receiver.
         self._arrived: queue.SimpleQueue[_Held | None] = queue.SimpleQueue()
-        #: What was received and not acknowledged, by the end of its lease. One thread receives, another acknowledges.
+        #: Messages received and not acknowledged, by the end of their lease. One thread receives, another acknowledges.
         self._leased: dict[_Held, None] = {}
         self._lock = threading.Lock()
-        #: All whose calls wait.
+        #: All messages whose callbacks are waiting.
         self._held: set[_Held] = set()
         self._heard_at = self._acknowledged_at = 0.0
         self._interrupted = threading.Event()
@@ -164,7 +165,7 @@ class RemotingConsumer(Consumer):
         self._heard_at = time.monotonic()
 
     def _hold(self, body: Body, message_id: str, earlier_attempts: int) -> int:
-        """Called by the library, on one of its threads, for each message: keep it until it is acknowledged."""
+        """Hold a message until it is acknowledged. The library calls this for each message, on one of its threads."""
         held = _Held(body=body, message_id=message_id, earlier_attempts=earlier_attempts)
         self._held.add(held)
         if self._closing:
@@ -175,7 +176,7 @@ class RemotingConsumer(Consumer):
         return answer
 
     def _expired(self, max_messages: int) -> list[_Held]:
-        """Messages whose lease has ended, to be handed out again."""
+        """Return messages whose lease has ended, to be handed out again."""
         latest = time.monotonic() - self._settings.lease_seconds
         expired = []
         with self._lock:
@@ -207,17 +208,18 @@ class RemotingConsumer(Consumer):
 
     def _leave(self, client: _PushConsumer) -> None:
         """
-        Leave the group; what is held goes back to the broker.
+        Leave the consumer group; messages held here go back to the broker.
 
-        Where the broker does not answer nothing is given back, so nothing is lost: the messages come again once the
-        broker sees that this process, or its connection, has ended.
+        If the broker does not answer they are not sent back, so that none is lost: they are redelivered once the broker
+        notices that this process or its connection has ended.
         """
         if self._held and diagnose(self._settings):
             return
         ending = threading.Thread(target=client.shut_down, name="rocketmq-shutdown", daemon=True)
         ending.start()
         if self._held:
-            # The shutdown stops the threads first and then waits for those in a call: so none takes the next message.
+            # The shutdown first stops the threads, then waits for those in a callback, so that none takes another
+            # message.
             ending.join(_STOP_TAKING_SECONDS)
             for held in list(self._held):
                 held.end(_LATER)
@@ -232,13 +234,13 @@ class _PushConsumer:
     ) -> None:
         self._library = library
         self._on_message = on_message
-        # Kept, for the library holds no reference to it.
+        # Kept here, because the library holds no reference to it.
         self._callback = library.callback_type(self._called)
         functions, check = library.functions, library.check
         self._handle = functions.CreatePushConsumer(settings.qualified(settings.consumer_group).encode())
         options = [
             (functions.SetPushConsumerNameServerAddress, ";".join(settings.endpoints).encode()),
-            # Consumers of one name in one process would be one consumer.
+            # Consumers with the same instance name in one process would be one consumer.
             (functions.SetPushConsumerInstanceName, f"outbound-{uuid.uuid4().hex}".encode()),
             (functions.SetPushConsumerThreadCount, THREADS),
             (functions.RegisterMessageCallback, self._callback),
@@ -253,12 +255,12 @@ class _PushConsumer:
         check(functions.Subscribe(self._handle, settings.qualified(settings.topic).encode(), settings.tag.encode()))
         try:
             check(functions.StartPushConsumer(self._handle))
-        except Exception as error:  # noqa: BLE001 - whatever the package makes of the library's refusal
+        except Exception as error:  # noqa: BLE001 - the package's errors have various types
             reason = " ".join(str(error).split())
             raise RocketMQError(f"RocketMQ client cannot start ({reason})") from None
 
     def _called(self, _: int, message: int) -> int:
-        # An exception would leave the answer to chance.
+        # After an exception the answer to the library would be undefined.
         try:
             library = self._library
             message_id = (library.message_id(message) or b"").decode(errors="replace")

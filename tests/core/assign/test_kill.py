@@ -43,7 +43,15 @@ def processes() -> Iterator[Any]:
 class Round:
     """One campaign and the tries of its task."""
 
-    def __init__(self, simulator, processes, folder: Path, rng: random.Random, first_number: int) -> None:
+    def __init__(
+        self,
+        simulator,
+        processes,
+        folder: Path,
+        rng: random.Random,
+        first_number: int,
+        read_timeout: float = 0.5,
+    ) -> None:
         self._processes = processes
         self._rng = rng
         self._url = f"sqlite:///{folder}/ledger.db"
@@ -53,7 +61,7 @@ class Round:
             "endpoint": simulator.api,
             "instance_id": simulator.instance_id,
             "connect_timeout": 0.3,
-            "read_timeout": 0.5,
+            "read_timeout": read_timeout,
         }
         self.job_group_id = simulator.run(
             lambda cloud: cloud.create_group(name="killed", script_id=simulator.script_id).group_id
@@ -172,8 +180,8 @@ def test_two_tries_of_one_task_wait_for_each_other(simulator_factory, processes,
 
 def test_a_stopped_process_sends_nothing_after_its_lease(simulator_factory, processes, tmp_path):
     """SIGSTOP, not a kill: the process wakes up later and believes it may go on."""
-    simulator = simulator_factory(latency=0.15)
-    item = Round(simulator, processes, tmp_path, random.Random(1), 0)
+    simulator = simulator_factory(latency=1.5)
+    item = Round(simulator, processes, tmp_path, random.Random(1), 0, read_timeout=10)
     stopped = item.start()
     until = time.monotonic() + 20
     # All it may send at once has gone out: what is just being sent at the stop would go out when it goes on.

@@ -138,7 +138,7 @@ def test_a_million_duplicates_are_one_job(campaign, numbers):
 def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(campaign, numbers, caplog):
     rows = [*numbers(7), "nonsense", *numbers(12)[7:]]
 
-    with pytest.raises(OutboundBotContactsError, match=r"row 8 .*can be read only once. Mend it and run again"):
+    with pytest.raises(OutboundBotContactsError, match=r"row 8 .*can be read only once. Fix it and run the task again"):
         campaign.assign(from_items(iter(rows)))
 
     assert "they are not checked before the first is assigned" in caplog.text

@@ -91,7 +91,7 @@ def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(campaign, nu
 
     campaign.simulator.run(hide_one)
 
-    with pytest.raises(OutboundBotAnswerError, match=r"does not list the whole job group .* Nobody was called"):
+    with pytest.raises(OutboundBotAnswerError, match=r"does not list the complete job group .* Nobody was called"):
         assign_with(numbers(12), campaign=campaign, path=tmp_path / "new.db", settle_seconds=0)
 
     assert campaign.simulator.state()["requests"]["AssignJobs"] == requests

@@ -105,7 +105,7 @@ SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "
         ),
         pytest.param(["--endpoint", "grpc://nowhere", "--topic", "t", "--group", "g"], "'nowhere'", id="no-port"),
         pytest.param(
-            [*_REMOTING, "--no-tls", "--librocketmq", "/nowhere.so"], "'/nowhere.so' is no file", id="librocketmq"
+            [*_REMOTING, "--no-tls", "--librocketmq", "/nowhere.so"], "'/nowhere.so' is not a file", id="librocketmq"
         ),
         pytest.param(_REMOTING, "set tls to false", id="remoting-with-tls"),
         pytest.param(["--rocketmq-conn-id", "no_such_connection"], "no_such_connection", id="no-connection"),

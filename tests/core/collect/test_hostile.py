@@ -68,5 +68,5 @@ def test_bombs_nests_and_other_bots_are_acknowledged_and_ours_are_stored(
     ]
     assert health.size_bytes < 8 << 20
     assert peak(worker.process.pid) < 400 << 20
-    assert worker.said("messages of other bot instances than instance-1 are not stored") == 1
-    assert worker.said("will come again") == 0
+    assert worker.said("messages of bot instances other than instance-1 are not stored") == 1
+    assert worker.said("will be redelivered") == 0

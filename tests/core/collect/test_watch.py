@@ -262,7 +262,7 @@ def test_a_transport_whose_library_is_missing_is_refused_before_anything_starts(
         async with subscribe(remoting, "group-1"):
             pass
 
-    with pytest.raises(RocketMQClientError, match="is no file"):
+    with pytest.raises(RocketMQClientError, match="is not a file"):
         asyncio.run(scenario())
     assert not _threads()
 

@@ -53,7 +53,7 @@ def test_a_message_is_stored_announced_and_acknowledged(
     simulator.publish(completed("after"))
     simulator.publish(b"what is this?")
 
-    worker.wait_for("1 messages cannot be read: they are kept in the ledger's quarantine")
+    worker.wait_for("1 messages cannot be read: they are in the ledger's quarantine")
     tools.until(lambda: _delivered(simulator) == 3 and not _unacknowledged(simulator), "all acknowledged")
 
     assert ledger.groups.changed_since(0)[1].keys() == {"before", "after"}

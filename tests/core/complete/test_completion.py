@@ -400,7 +400,7 @@ def test_a_wait_says_when_the_api_is_asked_again(campaign: Any, caplog: pytest.L
         for _ in range(3):
             assert completion.check() is None
 
-    (told,) = [message for message in caplog.messages if "asked again" in message]
+    (told,) = [message for message in caplog.messages if "next request to the API" in message]
     assert told.endswith(" UTC")
     at = datetime.combine(before, time_of_day.fromisoformat(told.split()[-2]), UTC)
     wait = (at - before) % timedelta(days=1)

@@ -58,7 +58,7 @@ def test_bytes_that_are_no_text_refuse_the_row_and_name_the_column(column):
     item = read(**{column: "李宁".encode("gb18030")})
 
     assert isinstance(item, Reject)
-    assert item.reason == f"column {column!r} holds bytes that are no UTF-8 text; decode them at their source"
+    assert item.reason == f"column {column!r} holds bytes that are not UTF-8; decode them at their source"
 
 
 def test_a_binary_column_of_parquet_and_of_frames_is_text(tmp_path):
@@ -153,7 +153,7 @@ def test_what_holds_itself_is_refused():
     value: list[object] = []
     value.append(value)
 
-    assert read(note=value).reason == "column 'note' is nested too deep"
+    assert read(note=value).reason == "column 'note' is nested too deeply"
 
 
 @pytest.mark.parametrize("marker", [r"\N", "NULL", "null", "nan", "NaN", "NaT", "<NA>", "None"])

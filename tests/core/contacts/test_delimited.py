@@ -144,7 +144,7 @@ def test_quotes_put_anywhere_never_swallow_a_number(count, line_end, data):
         ('phone,name\n13800000001,"Tony\n138OOO13800,Ann"\n', 2, "rows of their own"),
         ('phone,name\n\n13800000001,To"ny\n', 3, "inside a cell that does not begin with one"),
         ('phone,name\n13800000001, "Tony"\n', 2, "inside a cell that does not begin with one"),
-        ('phone,name\n1,"x\ny"\n13800000001,"Tony" x\n', 4, "text stands behind the quote"),
+        ('phone,name\n1,"x\ny"\n13800000001,"Tony" x\n', 4, "text follows the quote"),
         ('phone,name\n1,"x\ny","never\n', 3, "never closed"),
         ('phone,"name\n13800000001,Tony\n', 1, "never closed"),
         ('phone,"name\n13800000001,Tony"\n', 1, "rows of their own"),

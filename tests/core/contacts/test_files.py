@@ -74,8 +74,8 @@ def test_lines_that_cannot_be_read_are_rejected_and_the_others_kept(tmp_path):
     ("content", "words"),
     [
         (f"{NUMBER},Li\n", "its first line is a contact; put a line of column names"),
-        ("name,city\nLi,x\n", "has no column for the phone number among name, city; name the one"),
-        ("phone,mobile\n1,2\n", "'phone' and 'mobile' both look like the phone; say which"),
+        ("name,city\nLi,x\n", "has no column for the phone number among name, city; name the right one"),
+        ("phone,mobile\n1,2\n", "'phone' and 'mobile' both look like the phone; choose one"),
         ("phone,x,x\n1,2,3\n", "column 'x' appears twice"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_folder_with_other_files_is_refused_until_a_pattern_names_those_that_a
     write(tmp_path, "people.csv", f"phone\n{NUMBER}\n")
     write(tmp_path, "readme.txt", "")
 
-    with pytest.raises(OutboundBotContactsError, match=r"'readme.txt' has none of the suffixes .* name those"):
+    with pytest.raises(OutboundBotContactsError, match=r"'readme.txt' has none of the suffixes .* give a pattern"):
         from_path(tmp_path)
     assert numbers(from_path(tmp_path / "*.csv")) == [NUMBER]
 

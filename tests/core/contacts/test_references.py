@@ -48,7 +48,7 @@ def test_one_that_holds_a_number_is_a_reject_with_better_advice(reference, regio
     item = read(reference, region)
 
     assert isinstance(item, Reject)
-    assert item.reason.endswith("use an id without one, or leave reference_id out: it is then derived from the number")
+    assert item.reason.endswith("use an id without one, or omit reference_id: it is then derived from the number")
     assert "5546" not in str(item)
 
 

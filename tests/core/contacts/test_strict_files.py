@@ -67,7 +67,7 @@ def test_surplus_cells_that_are_empty_are_ignored_and_others_are_not(tmp_path):
         ("a.jsonl", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "is a workbook of an old Excel"),
         ("a.csv", gzip.compress(b"phone\n1\n"), "is compressed with gzip; add .gz to its name"),
         ("a.csv.gz", gzip.compress(gzip.compress(b"phone\n1\n")), "is compressed with gzip"),
-        ("a.csv.gz", b"phone\n1\n", "is not compressed with gzip; take .gz off its name"),
+        ("a.csv.gz", b"phone\n1\n", "is not compressed with gzip; remove .gz from its name"),
         ("a.csv.gz", zipped("people.csv"), "is a ZIP archive"),
         ("a.csv", b"\x28\xb5\x2f\xfd\x00", "is compressed with Zstandard; unpack it"),
         ("a.csv", b"PAR1" + b"\0" * 50, "is a Parquet file; name it .parquet"),
@@ -107,11 +107,11 @@ def test_text_is_read_in_the_encoding_that_is_named(tmp_path, encoding):
     ("written", "named", "words"),
     [
         ("gb18030", "utf-8-sig", "pass the right one: encoding='gb18030'"),
-        ("utf-8-sig", "gb18030", "is UTF-8 text, not 'gb18030'; leave encoding out"),
-        ("utf-8", "utf-16", "not in encoding 'utf-16'; leave encoding out"),
+        ("utf-8-sig", "gb18030", "is UTF-8 text, not 'gb18030'; omit encoding"),
+        ("utf-8", "utf-16", "not in encoding 'utf-16'; omit encoding"),
         ("utf-16", "gb18030", "pass encoding='utf-16'"),
         ("utf-16-be", "utf-16", "pass encoding='utf-16-be'"),
-        ("big5", "gb18030", "save it as 'CSV UTF-8' and leave encoding out"),
+        ("big5", "gb18030", "save it as 'CSV UTF-8' and omit encoding"),
     ],
 )
 def test_advice_about_an_encoding_does_not_lead_back_to_itself(tmp_path, written, named, words):
@@ -141,7 +141,7 @@ def test_a_row_that_cannot_be_decoded_is_a_reject_and_hides_no_other(tmp_path):
     [
         (f'{{"phone": "{NUMBER}", "phone": "13800000001"}}', "has a key twice in one object"),
         (f'{{"phone": "{NUMBER}", "extras": {{"a": 1, "a": 2}}}}', "has a key twice in one object"),
-        (f'{{"phone": "{NUMBER}", "n": Infinity}}', "holds Infinity, which is not a value of JSON"),
+        (f'{{"phone": "{NUMBER}", "n": Infinity}}', "holds Infinity, which is not a JSON value"),
         (f'{{"phone": "{NUMBER}"}} {{"phone": "1"}}', "is not a JSON object on one line"),
         ("[" * 100_000, "is not a JSON object on one line"),
         ('"13800000000"', "is not a JSON object on one line"),
@@ -178,7 +178,7 @@ def test_columns_that_are_the_same_or_differ_in_blanks_only_are_refused(tmp_path
         write(tmp_path, "people.jsonl", json.dumps({"phone": NUMBER, "city": 1, twin: 2}) + "\n")
 
     for path in tmp_path.iterdir():
-        with pytest.raises(OutboundBotContactsError, match=r"appears twice; rename one|differ only in blanks; rename"):
+        with pytest.raises(OutboundBotContactsError, match=r"appears twice; rename one|differ only in spaces; rename"):
             list(from_path(path))
 
 
@@ -191,7 +191,7 @@ def test_a_do_not_call_list_without_a_header_is_refused_and_contacts_are_none(tm
     path = write(tmp_path, name, gzip.compress(data) if "gz" in name else data)
 
     assert from_path(path).is_empty()
-    with pytest.raises(OutboundBotContactsError, match="is empty; a list of nobody is a CSV file that has a header"):
+    with pytest.raises(OutboundBotContactsError, match="is empty; to list nobody, give a CSV file with only a header"):
         read_excluded(from_path(path), "exclude_path")
 
 

@@ -40,7 +40,7 @@ def test_requests_wait_one_turn_and_it_is_logged(ledger: Ledger, caplog: pytest.
     assert first <= 10
     assert first < second <= 20
     assert [record.message for record in caplog.records] == [
-        "The clock was set back since the last request: requests go on at 0.1 a second"
+        "The clock was set back since the last request: requests continue at 0.1 per second"
     ]
 
 

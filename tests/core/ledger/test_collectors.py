@@ -99,7 +99,7 @@ def test_why_a_groups_messages_did_not_come(ledger: Ledger) -> None:
     from airflow_provider_outbound.core.ledger import JobGroupRecord
 
     ledger.groups.record(JobGroupRecord(job_group_id="g1"))
-    assert "no collector has had an answer" in ledger.collectors.cause_for("g1")
+    assert "no collector has received an answer" in ledger.collectors.cause_for("g1")
 
     # Before the group was made: no cause.
     ledger.collectors.report(attrs.evolve(REPORT, contact_ago=0.0, trouble="away", trouble_ago=3600.0))

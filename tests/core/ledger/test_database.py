@@ -39,7 +39,7 @@ def test_two_ledgers_know_a_number_by_different_names(tmp_path: Path, key: str) 
 def test_a_wrong_key_is_refused_with_the_mend(url: str, key: str) -> None:
     open_ledger(url, [key]).close()
 
-    with pytest.raises(LedgerKeyError, match="set the key it was made with"):
+    with pytest.raises(LedgerKeyError, match="set the key it was created with"):
         open_ledger(url, [Fernet.generate_key().decode()])
 
 

@@ -185,7 +185,7 @@ def test_a_body_that_unpacks_to_very_much_is_kept_by_its_head_and_size_in_bounde
 
     assert (recorded.new, recorded.quarantined) == (1, 1)
     (kept,) = ledger.quarantine.iter_messages()
-    assert kept.reason == f"unpacks to more than 4 MiB from {len(bomb)} bytes; only the head is kept"
+    assert kept.reason == f"decompresses to more than 4 MiB from {len(bomb)} bytes; only the head is kept"
     assert (kept.head_of, len(kept.body or b"")) == (len(bomb), HEAD)
     assert (kept.body or b"").startswith(event()[:-1])
     assert peak < 20 << 20
@@ -229,10 +229,10 @@ def test_a_longer_message_that_was_not_packed_is_kept_by_its_head(ledger: Ledger
 @pytest.mark.parametrize(
     ("delivered", "words"),
     [
-        pytest.param(b"\x28\xb5\x2f\xfd and so on", "packed with zstd", id="zstd"),
-        pytest.param(b"\x04\x22\x4d\x18 and so on", "packed with lz4", id="lz4"),
+        pytest.param(b"\x28\xb5\x2f\xfd and so on", "compressed with zstd", id="zstd"),
+        pytest.param(b"\x04\x22\x4d\x18 and so on", "compressed with lz4", id="lz4"),
         pytest.param(zlib.compress(event())[:-9], "end is missing", id="cut"),
-        pytest.param(zlib.compress(event()) + b"more", "followed by something else", id="behind"),
+        pytest.param(zlib.compress(event()) + b"more", "followed by other data", id="behind"),
         pytest.param(b"\x78\x9cnothing", "not UTF-8", id="broken"),
     ],
 )

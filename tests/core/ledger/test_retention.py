@@ -251,12 +251,12 @@ def _have_an_open_window(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        pytest.param(_wait, "may be waited for", id="waiter"),
-        pytest.param(_wait_in_a_triggerer_that_is_down, "may be waited for", id="waiter-without-triggerer"),
+        pytest.param(_wait, "may have a waiting task", id="waiter"),
+        pytest.param(_wait_in_a_triggerer_that_is_down, "may have a waiting task", id="waiter-without-triggerer"),
         pytest.param(_assign, "assignment that is not finished", id="open-assignment"),
-        pytest.param(_lag, r"cursor crm .* has yet to read", id="lagging-cursor"),
-        pytest.param(_speak, "too young: something happened to it", id="recent-event"),
-        pytest.param(_have_an_open_window, "too young: its window ends at", id="window"),
+        pytest.param(_lag, r"cursor crm .* has not read", id="lagging-cursor"),
+        pytest.param(_speak, "too recent: it last changed", id="recent-event"),
+        pytest.param(_have_an_open_window, "too recent: its window ends at", id="window"),
     ],
 )
 def test_a_group_in_use_is_passed_over_and_said_so(ledger: Ledger, act: Callable[[Ledger], None], reason: str) -> None:
@@ -283,7 +283,7 @@ def test_all_that_keeps_a_group_is_said_at_once_and_until_when(ledger: Ledger) -
 
     (kept,) = purge.passed_over
     window, over = (moment.isoformat(timespec="seconds") for moment in (ends_at, ends_at + timedelta(days=1)))
-    assert kept.reason.startswith(f"is too young: its window ends at {window}; it may be waited for until ")
+    assert kept.reason.startswith(f"is too recent: its window ends at {window}; it may have a waiting task until ")
     assert "; it has events that cursor crm" in kept.reason
     assert f"; it has jobs that are not finished and may still be dialled until {over}: cancel them" in kept.reason
 
@@ -337,7 +337,7 @@ def test_what_happens_while_a_group_is_examined_saves_it(ledger: Ledger, monkeyp
     purge = ledger.retention.purge(LIMIT)
 
     assert purge.purged == ()
-    assert purge.passed_over[0].reason == "is in use just now"
+    assert purge.passed_over[0].reason == "is in use"
     assert rows(ledger, "g1")["jobs"] == 4
 
 

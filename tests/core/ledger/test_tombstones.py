@@ -120,7 +120,7 @@ def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: Cam
 def test_a_cleared_sensor_ends_with_a_clear_error(campaign: Campaign, purged: str) -> None:
     completion = Completion(campaign.ledger, campaign.client, purged)
 
-    with pytest.raises(JobGroupPurgedError, match="nothing is known of its results"):
+    with pytest.raises(JobGroupPurgedError, match="its results are unknown"):
         completion.check()
 
 

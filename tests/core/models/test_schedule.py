@@ -289,7 +289,7 @@ def test_weekdays_move_with_the_times() -> None:
         pytest.param(
             {"timezone": NEW_YORK, "working_time": [("01:30", "03:30")]},
             "2026-11-01T00:00-04:00",
-            "01:30 comes twice on 2026-11-01",
+            "01:30 occurs twice on 2026-11-01",
             id="hour-that-comes-twice",
         ),
         pytest.param(
@@ -379,7 +379,7 @@ def test_the_apis_own_form_is_read_with_its_days() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"repeatBy": "Fortnight"}, "repeatBy: 'Fortnight' is none of Once", id="repeat-by"),
+        pytest.param({"repeatBy": "Fortnight"}, "repeatBy: 'Fortnight' is not one of Once", id="repeat-by"),
         pytest.param({"repeatDays": []}, "repeatDays: .* is not a list of days from 0 to 6", id="no-days"),
         pytest.param({"repeatDays": ["7"]}, "repeatDays: .* is not a list of days", id="no-such-day"),
         pytest.param({"repeatDays": [True]}, "repeatDays: .* is not a list of days", id="bool"),

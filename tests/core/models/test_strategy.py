@@ -71,9 +71,9 @@ def test_a_run_after_its_window_calls_nobody() -> None:
         pytest.param(
             {"working_time": WINDOWS, "min_attempt_interval": timedelta(seconds=90)}, "minutes", id="interval"
         ),
-        pytest.param({"working_time": WINDOWS, "repeat_by": "Yearly"}, "none of Once", id="repeat"),
+        pytest.param({"working_time": WINDOWS, "repeat_by": "Yearly"}, "not one of Once", id="repeat"),
         pytest.param({"working_time": WINDOWS, "repeat_by": "Week", "end": MORNING}, "repeat_days", id="days"),
-        pytest.param({"working_time": WINDOWS, "repeat_by": "Day"}, "needs one", id="endless"),
+        pytest.param({"working_time": WINDOWS, "repeat_by": "Day"}, "needs an end", id="endless"),
         pytest.param({"working_time": WINDOWS, "routing": "Nearest"}, "routing", id="routing"),
         pytest.param({"working_time": WINDOWS, "start": MORNING, "end": MORNING}, "not after", id="no-time-at-all"),
     ],
@@ -119,8 +119,8 @@ def test_a_recall_strategy_has_the_wires_names() -> None:
 @pytest.mark.parametrize(
     ("windows", "words"),
     [
-        pytest.param([("08:00", "10:00")], "leaves the connection's calling_hours", id="too-early"),
-        pytest.param([("18:00", "21:00")], "leaves the connection's calling_hours", id="too-late"),
+        pytest.param([("08:00", "10:00")], "is outside the connection's calling_hours", id="too-early"),
+        pytest.param([("18:00", "21:00")], "is outside the connection's calling_hours", id="too-late"),
     ],
 )
 def test_a_window_outside_calling_hours_is_refused(windows: list[tuple[str, str]], words: str) -> None:

@@ -89,7 +89,7 @@ def test_a_name_without_suffix_goes_by_the_format_said(
     export(ledger, GROUP, tmp_path / "results", file_format="parquet")
 
     assert len(parquet.read_table(tmp_path / "results").to_pylist()) == 1
-    with pytest.raises(OutboundBotConfigError, match="Parquet is packed already; leave"):
+    with pytest.raises(OutboundBotConfigError, match="Parquet is already compressed; omit"):
         export(ledger, GROUP, tmp_path / "r.parquet.gz")
 
 

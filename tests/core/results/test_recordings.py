@@ -127,8 +127,8 @@ def test_a_recording_that_is_not_whole_at_first_comes_later(campaign: Any, tmp_p
     ("fault", "reason"),
     [
         pytest.param("recording_missing", "its link answers HTTP 404", id="missing"),
-        pytest.param("recording_wrong_type", "it is no sound", id="wrong-type"),
-        pytest.param("recording_truncated", "its link cannot be followed to the end", id="truncated"),
+        pytest.param("recording_wrong_type", "it is not audio", id="wrong-type"),
+        pytest.param("recording_truncated", "its download failed", id="truncated"),
     ],
 )
 def test_what_is_missing_at_the_end_is_counted_with_its_reason_and_no_link(
@@ -286,7 +286,7 @@ def test_a_download_that_is_given_up_makes_room_for_others(
     result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", **options)
 
     assert result["missing"] == 1
-    assert "1 recordings are missing: 1 × it comes too slowly" in caplog.text
+    assert "1 recordings are missing: 1 × the download is too slow" in caplog.text
 
 
 def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
@@ -384,7 +384,7 @@ def test_an_address_is_followed_only_if_it_is_public(monkeypatch: pytest.MonkeyP
         pytest.param("ftp://a.aliyuncs.com/x", "not http or https", id="ftp"),
         pytest.param("https://user@a.aliyuncs.com/x", "not http or https", id="user"),
         pytest.param("https:///x", "not http or https", id="no-host"),
-        pytest.param("https://[::1", "no address", id="broken"),
+        pytest.param("https://[::1", "not a URL", id="broken"),
         pytest.param("https://127.0.0.1/x", "private address", id="loopback"),
         pytest.param("https://[::1]/x", "private address", id="loopback-6"),
         pytest.param("https://[::ffff:127.0.0.1]/x", "private address", id="mapped"),

@@ -140,7 +140,7 @@ def test_a_schema_may_be_named(ledger: Ledger, tell: Callable[..., None], wareho
     write(ledger, warehouse, f"{schema}.results")
 
     assert len(rows_of(warehouse)) == 1
-    with pytest.raises(OutboundBotConfigError, match="names none"):
+    with pytest.raises(OutboundBotConfigError, match="does not name a table"):
         write(ledger, warehouse, f"{schema}.")
 
 

@@ -52,7 +52,7 @@ def test_a_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        pytest.param(None, "is no file", id="missing"),
+        pytest.param(None, "is not a file", id="missing"),
         pytest.param(b"not a library", "no usable librocketmq", id="not-a-library"),
     ],
 )

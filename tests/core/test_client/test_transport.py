@@ -207,14 +207,16 @@ def test_a_proxy_tunnels_to_a_server_that_chooses_its_certificate_by_name(
 
 
 def test_nothing_is_sent_to_a_server_nobody_vouches_for(service: Service) -> None:
-    with pytest.raises(OutboundBotTransportError, match=r"no TLS connection \(self.signed.*is the certificate trusted"):
+    with pytest.raises(
+        OutboundBotTransportError, match=r"the TLS connection failed \(self.signed.*is the certificate trusted"
+    ):
         _assign(_client(f"localhost:{service.port}"))
 
 
 def test_nothing_is_sent_to_a_server_of_another_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(service.bundle))
 
-    with pytest.raises(OutboundBotTransportError, match="no TLS connection"):
+    with pytest.raises(OutboundBotTransportError, match="the TLS connection failed"):
         _assign(_client(f"127.0.0.1:{service.port}"))
 
 

@@ -1,7 +1,7 @@
 """
-A person's jobs are found whatever their group, to count calls.
+Find a person's jobs in all groups, to count calls.
 
-A job of a group is found without reading the group, and fewer pages are written for a contact.
+A job of a group is found without reading the whole group, and fewer pages are written per contact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Processes that share a limit of requests a second take turns."""
+"""Processes share a limit of requests per second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API tells of ended jobs beyond their outcome is kept, so that it is asked for once."""
+"""Store what the API reports about ended jobs beyond their outcome, so that it is requested once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a follow-up has reached is remembered."""
+"""Store which contacts a follow-up has processed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages are counted by topic and bot instance, and of a message that is too long only the head is kept."""
+"""Count messages by topic and bot instance, and store only the head of a message that is too long."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-Refusals outlive the rows of their groups, and an assignment's own strategy is known when its jobs are resumed.
+Keep refusals longer than the rows of their groups, and store an assignment's own strategy for when jobs are resumed.
 
-Turns and leases can be told from those of a clock that was set back.
+Request slots and leases that were written before the clock was set back are recognised.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    # A ledger that was put together from a backup may have some of it.
+    # A ledger that was restored from parts of a backup may have some of it.
     found = sa.inspect(op.get_bind())
     if not found.has_table("refusals"):
         op.create_table(

@@ -1,4 +1,4 @@
-"""Collectors report to the ledger when the broker last answered them, and what went wrong last."""
+"""Store when the broker last answered each collector, and its last problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    # A ledger that was put together from a backup may have it.
+    # A ledger that was restored from parts of a backup may have it.
     if sa.inspect(op.get_bind()).has_table("collectors"):
         return
     op.create_table(

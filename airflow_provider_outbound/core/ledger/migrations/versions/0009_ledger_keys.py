@@ -1,4 +1,4 @@
-"""Keys that rows may be encrypted with are known by name, so that none of them is dropped while it is needed."""
+"""Store identifiers of the keys that rows may be encrypted with, so that none is dropped while it is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    # A ledger that was put together from a backup may have it.
+    # A ledger that was restored from parts of a backup may have it.
     if not sa.inspect(op.get_bind()).has_table("ledger_keys"):
         op.create_table(
             "ledger_keys",
