@@ -122,7 +122,7 @@ def _check(rekeyed: Rekeyed, given: tuple[str, ...], *, dry_run: bool) -> None:
         which = ", ".join(missing) or "one whose identifier is unknown"
         raise LedgerKeyError(
             f"ledger_key: none of the keys given ({', '.join(given)}) opens {rekeyed.unreadable} rows; add the key they"
-            f" were encrypted with ({which}) behind the others and run this again, or, if it is lost for good, see"
+            f" were encrypted with ({which}) after the others and run this again, or, if it is lost for good, see"
             " --discard-unreadable"
         )
     if rekeyed.needed and not dry_run:

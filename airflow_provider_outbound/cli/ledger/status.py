@@ -110,7 +110,7 @@ def errors_of(health: Health) -> list[str]:
     which = f"; key {', '.join(health.missing_keys)} may be needed" if health.missing_keys else ""
     error = (
         f"ledger_key: none of the keys given opens {health.undecryptable} of {health.tried} rows tried{which}; add the"
-        " key they were encrypted with behind the others. If no row needs it, or it is lost for good, see: outbound"
+        " key they were encrypted with after the others. If no row needs it, or it is lost for good, see: outbound"
         " ledger rekey --help"
     )
     return [error]

@@ -180,7 +180,7 @@ def test_two_tries_of_one_task_wait_for_each_other(simulator_factory, processes,
 
 def test_a_stopped_process_sends_nothing_after_its_lease(simulator_factory, processes, tmp_path):
     """SIGSTOP, not a kill: the process wakes up later and believes it may go on."""
-    simulator = simulator_factory(latency=1.5)
+    simulator = simulator_factory(latency=1.0)
     item = Round(simulator, processes, tmp_path, random.Random(1), 0, read_timeout=10)
     stopped = item.start()
     until = time.monotonic() + 20
