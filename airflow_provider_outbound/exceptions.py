@@ -1,31 +1,31 @@
 """
-The exceptions of this package.
+The exceptions of this package::
 
-* OutboundBotError
-  * OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
-    * OutboundBotContactsError        the contacts cannot be used; nothing was sent
-      * ContactsNotFoundError         the given file, folder or pattern does not exist, or contains no data file
-    * OutboundBotWrongTimeError       dialling now would break a time rule; nothing was sent
-  * OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
-    * OutboundBotThrottlingError      refused for now; a retry may succeed
-    * OutboundBotNotFoundError        the named instance, job group, script or job does not exist
-    * OutboundBotAuthenticationError  the access key, signature, token or permission was refused
-    * OutboundBotAnswerError          the answer cannot be used (HTML, missing fields, a wrong count): in doubt
-  * OutboundBotTransportError         no answer: whether the API acted is unknown
-  * LedgerError                       the ledger cannot be used
-    * LedgerUnavailableError          its database cannot be reached or written now; a retry may succeed
-    * LedgerAccessError               its database refuses this user, or is not a ledger
-    * LedgerVersionError              its schema is newer than this package
-    * LedgerKeyError                  a row cannot be decrypted with the given keys
-    * JobGroupUnknownError            the ledger does not know the group
-    * JobGroupPurgedError             the group's rows were purged
-    * LeaseHeldError                  another process holds the lease of this assignment
-    * LeaseLostError                  another process has taken over this assignment
-  * RocketMQError                     the broker cannot be used
-    * RocketMQClientError             the RocketMQ client library is missing or unusable
-  * AssignmentUnresolvedError         the status of some contacts is still unknown
-  * JobGroupFailedError               a job group ended in a way that the author does not accept
-    * JobGroupTimeoutError            a job group did not end in time
+    OutboundBotError
+      OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
+        OutboundBotContactsError        the contacts cannot be used; nothing was sent
+          ContactsNotFoundError         the given file, folder or pattern does not exist, or contains no data file
+        OutboundBotWrongTimeError       dialling now would break a time rule; nothing was sent
+      OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
+        OutboundBotThrottlingError      refused for now; a retry may succeed
+        OutboundBotNotFoundError        the named instance, job group, script or job does not exist
+        OutboundBotAuthenticationError  the access key, signature, token or permission was refused
+        OutboundBotAnswerError          the answer cannot be used (HTML, missing fields, a wrong count): in doubt
+      OutboundBotTransportError         no answer: whether the API acted is unknown
+      LedgerError                       the ledger cannot be used
+        LedgerUnavailableError          its database cannot be reached or written now; a retry may succeed
+        LedgerAccessError               its database refuses this user, or is not a ledger
+        LedgerVersionError              its schema is newer than this package
+        LedgerKeyError                  a row cannot be decrypted with the given keys
+        JobGroupUnknownError            the ledger does not know the group
+        JobGroupPurgedError             the group's rows were purged
+        LeaseHeldError                  another process holds the lease of this assignment
+        LeaseLostError                  another process has taken over this assignment
+      RocketMQError                     the broker cannot be used
+        RocketMQClientError             the RocketMQ client library is missing or unusable
+      AssignmentUnresolvedError         the status of some contacts is still unknown
+      JobGroupFailedError               a job group ended in a way that the author does not accept
+        JobGroupTimeoutError            a job group did not end in time
 
 Every message may be shown and logged: none contains a phone number, a contact's name or a key.
 """

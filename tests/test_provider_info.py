@@ -19,6 +19,7 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 
 HOOKS = (OutboundBotHook, RocketMQHook)
+DOCS = Path(__file__).parents[1] / "docs"
 #: Extra fields without which there is no connection.
 NEEDED: dict[Any, dict[str, Any]] = {OutboundBotHook: {}, RocketMQHook: {"topic": "t", "consumer_group": "g"}}
 
@@ -98,11 +99,18 @@ def test_the_form_proposes_what_the_hook_assumes(hook: Any, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_the_readme_explains_every_field(hook: Any) -> None:
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Connections")[2].partition("\n## ")[0]
+def test_the_documentation_explains_every_field(hook: Any) -> None:
+    text = (DOCS / "connections.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {hook.conn_type}\n")[2].partition("\n## ")[0]
 
     assert [field for field in form_of(hook)["conn-fields"] if f"`{field}`" not in section] == []
+
+
+def test_the_documentation_explains_every_option() -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+    options = get_provider_info()["config"]["outbound"]["options"]
+    assert [option for option in options if f"\n| `{option}` |" not in text] == []
 
 
 @pytest.mark.parametrize("hook", HOOKS)

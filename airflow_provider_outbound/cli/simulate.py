@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -75,6 +76,11 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="start of the service's clock, with a time zone (default: now)",
     )
     parser.add_argument(
+        "--exports",
+        action="store_true",
+        help="when ready, print shell lines that export the connections, instead of JSON",
+    )
+    parser.add_argument(
         "--until-stdin-closes",
         action="store_true",
         help="end when standard input closes, so that it does not outlive its parent",
@@ -110,10 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
         clock_speed=arguments.clock_speed,
         start_at=arguments.start_at,
     )
-    return asyncio.run(_serve(settings, until_stdin_closes=arguments.until_stdin_closes))
+    return asyncio.run(_serve(settings, exports=arguments.exports, until_stdin_closes=arguments.until_stdin_closes))
 
 
-async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
+async def _serve(settings: Settings, *, exports: bool, until_stdin_closes: bool) -> int:
     from airflow_provider_outbound.simulator.ports import PortInUseError
     from airflow_provider_outbound.simulator.publisher import PublishError
     from airflow_provider_outbound.simulator.server import Server
@@ -131,7 +137,9 @@ async def _serve(settings: Settings, *, until_stdin_closes: bool) -> int:
     except (PortInUseError, PublishError, OSError) as error:
         print(error, file=sys.stderr, flush=True)
         return 1
-    print(json.dumps(server.ready()), flush=True)
+    ready = server.ready()
+    lines = (f"export {name}={shlex.quote(value)}" for name, value in ready["connections"].items())
+    print("\n".join(lines) if exports else json.dumps(ready), flush=True)
     await stop.wait()
     await server.stop()
     return 0

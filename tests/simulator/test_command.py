@@ -192,3 +192,17 @@ def test_the_home_folder_is_left_alone(start: Start, tmp_path: Any, monkeypatch:
     _ready(start("--api-port", "0", "--broker-port", "0"))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_exports_are_lines_that_a_shell_reads_as_the_connections(start: Start) -> None:
+    process = start("--api-port", "0", "--broker-port", "0", "--exports")
+    assert process.stdout is not None
+    lines = process.stdout.readline() + process.stdout.readline()
+
+    read = 'printf "%s\\n%s" "$AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT" "$AIRFLOW_CONN_ROCKETMQ_DEFAULT"'
+    output = subprocess.run(["sh", "-c", lines + read], capture_output=True, text=True, check=True).stdout
+
+    outboundbot, rocketmq = (json.loads(line) for line in output.splitlines())
+    assert (outboundbot["conn_type"], rocketmq["conn_type"]) == ("outboundbot", "rocketmq")
+    assert _is_open(outboundbot["host"])
+    assert _is_open(f"{rocketmq['host']}:{rocketmq['port']}")
