@@ -183,10 +183,7 @@ class _Run:
             ledger=ledger,
             lease=lease,
             request=request,
-            batch_size=options.batch_size,
-            max_parallel_requests=options.max_parallel_requests,
-            dedupe_by=options.dedupe_by,
-            cap=options.cap,
+            options=options,
             guard=self._guard,
             # The previous holder may have sent until its lease ended.
             since=ledger.now(),

@@ -78,17 +78,9 @@ def download_recordings(
     size = _download(
         tracker, source, reasons, limit=max_parallel_requests, deadline=deadline, poll_interval=poll_interval
     )
-    missing = tracker.missing
-    _report_missing(job_group_id, missing, reasons)
+    _report_missing(job_group_id, tracker.missing, reasons)
     log.info("Job group %s: %d recordings downloaded to %s", job_group_id, tracker.downloaded, folder)
-    return {
-        "path": str(folder),
-        "answered": tracker.answered,
-        "downloaded": tracker.downloaded,
-        "present": tracker.answered - tracker.downloaded - len(missing),
-        "missing": len(missing),
-        "bytes": size,
-    }
+    return _summary(tracker, folder, size)
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +99,18 @@ class _Download:
 
     pending: PendingRecording
     until: float
+
+
+def _summary(tracker: RecordingTracker, folder: Any, size: int) -> dict[str, Any]:
+    missing = len(tracker.missing)
+    return {
+        "path": str(folder),
+        "answered": tracker.answered,
+        "downloaded": tracker.downloaded,
+        "present": tracker.answered - tracker.downloaded - missing,
+        "missing": missing,
+        "bytes": size,
+    }
 
 
 def _report_missing(job_group_id: str, missing: Collection[str], reasons: Mapping[str, str]) -> None:
