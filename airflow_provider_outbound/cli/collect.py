@@ -12,7 +12,7 @@ from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, l
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.collect.worker import WorkerSettings
+    from airflow_provider_outbound.core.collect.settings import WorkerSettings
     from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
 _DESCRIPTION = """\
@@ -84,7 +84,7 @@ def _log_to_stderr(logger: logging.Logger) -> None:
 
 
 def _settings(args: argparse.Namespace) -> WorkerSettings:
-    from airflow_provider_outbound.core.collect.worker import WorkerSettings
+    from airflow_provider_outbound.core.collect.settings import WorkerSettings
 
     rocketmq = _connection(args.rocketmq_conn_id) if args.rocketmq_conn_id else _subscription(args)
     url, keys = ledger_location(args)

@@ -28,11 +28,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.cli.processes import ServiceError
 from airflow_provider_outbound.cli.services import (
     AIRFLOW_SERVICES,
     USER,
     AirflowStack,
-    ServiceError,
     example_dag,
 )
 

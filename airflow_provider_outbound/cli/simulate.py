@@ -27,6 +27,13 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "are ready, prints one line of JSON with their addresses, the access key, and the Airflow connections ready to "
         "export. The last two digits of a number determine its outcome.",
     )
+    _add_endpoints(parser)
+    _add_behaviour(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_endpoints(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the API's and the broker's addresses."""
     parser.add_argument(
         "--api-port", type=int, default=8180, help="port of the API; 0 picks one (default: %(default)s)"
     )
@@ -49,6 +56,10 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--consumer-group", default="outbound-collector", help="consumer group to create (default: %(default)s)"
     )
+
+
+def _add_behaviour(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what the service does, and when."""
     parser.add_argument(
         "--call-seconds",
         type=_positive,
@@ -85,7 +96,6 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="end when standard input closes, so that it does not outlive its parent",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from airflow_provider_outbound.core.client.api import MAX_JOBS_PER_REQUEST
+from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.exceptions import (

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: How late a DAG run may be and still call people.
 MAX_RUN_AGE = timedelta(hours=12)
+#: How long the service may take to list new job groups and jobs (seconds).
+SETTLE_SECONDS = 120.0
 #: Types of DAG runs that were triggered, with or without a logical date.
 _TRIGGERED = frozenset({"manual", "operator_triggered", "asset_materialization"})
 

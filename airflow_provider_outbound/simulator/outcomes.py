@@ -119,56 +119,61 @@ def job_result(last_call: str, outcome: Outcome) -> tuple[str, str | None]:
     return "Failed", outcome.failure_reason or _REASONS.get(last_call, "CallFailed")
 
 
+#: Statuses of answered calls other than SucceededFinish.
+_ANSWERED = (
+    "SucceededChatbotHangUpAfterNoAnswer",
+    "SucceededChatbotHangUpAfterSilence",
+    "SucceededClientHangUpAfterNoAnswer",
+    "SucceededClientHangUp",
+    "SucceededTransferByIntent",
+    "SucceededTransferAfterNoAnswer",
+    "SucceededInoInterAction",
+    "SucceededError",
+    "SucceededSpecialInterceptVoiceAssistant",
+    "SucceededSpecialInterceptExtensionNumberTransfer",
+    "SucceededSpecialInterceptCustomSpecialIntercept",
+    "Succeeded",
+)
+#: Failure reasons of jobs that end without a call.
+_WITHOUT_CALL = (
+    "TimeUp",
+    "InvalidStrategy",
+    "NoStrategy",
+    "JobPerDayCallCountLimit",
+    "NoneRepeatableJobMaxAttemptCountLimit",
+    "Unknown",
+)
+#: Statuses of calls that failed; the job ends with them.
+_FAILED = (
+    "Busy",
+    "NotConnected",
+    "PoweredOff",
+    "NotExist",
+    "Failed",
+    "OutOfService",
+    "InArrears",
+    "EmptyNumber",
+    "ContactBlockList",
+    "PerDayCallCountLimit",
+    "CallerNotRegistered",
+    "Terminated",
+    "VerificationCancelled",
+)
+
+
 def _table() -> tuple[Outcome, ...]:
     finish = Outcome(attempts=("SucceededFinish",), status="Succeeded")
     table = [finish] * 100
-    answered = (
-        "SucceededChatbotHangUpAfterNoAnswer",
-        "SucceededChatbotHangUpAfterSilence",
-        "SucceededClientHangUpAfterNoAnswer",
-        "SucceededClientHangUp",
-        "SucceededTransferByIntent",
-        "SucceededTransferAfterNoAnswer",
-        "SucceededInoInterAction",
-        "SucceededError",
-        "SucceededSpecialInterceptVoiceAssistant",
-        "SucceededSpecialInterceptExtensionNumberTransfer",
-        "SucceededSpecialInterceptCustomSpecialIntercept",
-        "Succeeded",
-    )
-    for digits, status in enumerate(answered, start=40):
+    for digits, status in enumerate(_ANSWERED, start=40):
         table[digits] = Outcome(attempts=(status,), status="Succeeded")
     table[52] = Outcome(attempts=("NoAnswer", "SucceededFinish"))
     table[53] = Outcome(attempts=("Busy", "SucceededFinish"))
     for digits in range(60, 73):
         table[digits] = Outcome(attempts=("NoAnswer",))
-    without_call = (
-        "TimeUp",
-        "InvalidStrategy",
-        "NoStrategy",
-        "JobPerDayCallCountLimit",
-        "NoneRepeatableJobMaxAttemptCountLimit",
-        "Unknown",
-    )
-    for digits, reason in enumerate(without_call, start=73):
+    for digits, reason in enumerate(_WITHOUT_CALL, start=73):
         table[digits] = Outcome(attempts=(), failure_reason=reason)
     table[79] = Outcome(attempts=(), status="Cancelled")
-    failed = (
-        "Busy",
-        "NotConnected",
-        "PoweredOff",
-        "NotExist",
-        "Failed",
-        "OutOfService",
-        "InArrears",
-        "EmptyNumber",
-        "ContactBlockList",
-        "PerDayCallCountLimit",
-        "CallerNotRegistered",
-        "Terminated",
-        "VerificationCancelled",
-    )
-    for digits, status in enumerate(failed, start=80):
+    for digits, status in enumerate(_FAILED, start=80):
         table[digits] = Outcome(attempts=(status,))
     table[93] = Outcome(attempts=("Cancelled",), failure_reason="ContactSuspended")
     for digits, status in enumerate(

@@ -102,7 +102,7 @@ class Connections(Generic[T]):
         return [await _look_up(conn_id, age) for conn_id in self._conn_ids]
 
     def _tell(self, error: Exception) -> None:
-        from airflow_provider_outbound.core.collect.worker import describe_exception
+        from airflow_provider_outbound.core.collect.outages import describe_exception
 
         # Not the text of another library's error, which may contain private data.
         words = str(error) if isinstance(error, OutboundBotError) else describe_exception(error)

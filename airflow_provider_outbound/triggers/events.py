@@ -157,7 +157,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
             except OutboundBotError as error:
                 log.error("Subscription %r: %s", self.subscription, error)  # noqa: TRY400 - one line
             except Exception as error:  # noqa: BLE001 - whatever it was, the next attempt may succeed
-                from airflow_provider_outbound.core.collect.worker import describe_exception
+                from airflow_provider_outbound.core.collect.outages import describe_exception
 
                 # Not the error's own text, which may contain private data.
                 log.error("Subscription %r: reading failed: %s", self.subscription, describe_exception(error))  # noqa: TRY400

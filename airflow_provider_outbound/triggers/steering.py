@@ -83,7 +83,7 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
         except OutboundBotError as error:
             event = {"status": "error", "message": str(error)}
         except Exception as error:  # noqa: BLE001 - the task gets every error in one line
-            from airflow_provider_outbound.core.collect.worker import describe_exception
+            from airflow_provider_outbound.core.collect.outages import describe_exception
 
             # Not the error's own text, which may contain private data.
             where = describe_exception(error)

@@ -110,7 +110,7 @@ def collector(race: Race) -> float:
     """Run a collector as a triggerer starts it; returns events per second, as counted in the ledger."""
     from sqlalchemy import select
 
-    from airflow_provider_outbound.core.collect.worker import WorkerSettings
+    from airflow_provider_outbound.core.collect.settings import WorkerSettings
     from airflow_provider_outbound.core.ledger import open_ledger
     from airflow_provider_outbound.core.ledger.schema import ledger as table
 

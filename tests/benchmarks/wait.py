@@ -173,7 +173,7 @@ class Stage:
 
     def start(self, groups: Sequence[str]) -> None:
         """Start a trigger for each group, and wait until all have sent their first request."""
-        from airflow_provider_outbound.cli.services import wait_until
+        from airflow_provider_outbound.cli.processes import wait_until
 
         before = self.looks()
         self.triggerer.wait_for(groups)

@@ -12,11 +12,11 @@ from itertools import islice
 
 import attrs
 
+from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.rate_limiter import AdaptiveRateLimiter
-from airflow_provider_outbound.core.assign.screening import DedupeBy
 from airflow_provider_outbound.core.assign.work_queue import Batch, WorkQueue
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.ledger import CallCap, Candidate, Ledger, Outcomes
+from airflow_provider_outbound.core.ledger import Candidate, Ledger, Outcomes
 from airflow_provider_outbound.core.reconcile import Lease
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
 
@@ -45,6 +45,11 @@ class BatchDispatcher:
     """
     Sends candidates to a job group.
 
+    It does not use :class:`~airflow_provider_outbound.core.parallel.BoundedMap`, which fits work that may be abandoned:
+    its threads are daemons, and closing it does not wait. Here every request must have ended before the task does, and
+    its outcome must be in the journal. Besides, a throttled batch goes back to the queue, and the limit changes while
+    batches are sent.
+
     :param guard: Called before batches are journalled, and by the sending thread before each batch; raises if calling
         is not allowed now.
     :param since: Until when earlier processes may have sent, by the ledger's clock.
@@ -57,10 +62,7 @@ class BatchDispatcher:
         ledger: Ledger,
         lease: Lease,
         request: Request,
-        batch_size: int,
-        max_parallel_requests: int,
-        dedupe_by: DedupeBy,
-        cap: CallCap | None,
+        options: AssignOptions,
         guard: Callable[[], None],
         since: datetime,
     ) -> None:
@@ -68,12 +70,9 @@ class BatchDispatcher:
         self._ledger = ledger
         self._lease = lease
         self._request = request
-        self._batch_size = batch_size
-        self._threads = max_parallel_requests
-        self._dedupe_by: DedupeBy = dedupe_by
-        self._cap = cap
+        self._options = options
         self._guard = guard
-        self._limiter = AdaptiveRateLimiter(max_parallel_requests)
+        self._limiter = AdaptiveRateLimiter(options.max_parallel_requests)
         self._lock = threading.Lock()
         self._queue = WorkQueue()
         #: Outcomes not journalled yet. If the process dies, their rows are in doubt, and the listing settles them.
@@ -99,9 +98,10 @@ class BatchDispatcher:
         self.lost_races = self.capped = 0
         try:
             # Leaving the pool waits for the requests in flight.
-            with ThreadPoolExecutor(self._threads, thread_name_prefix="outbound-assign") as pool:
+            threads = self._options.max_parallel_requests
+            with ThreadPoolExecutor(threads, thread_name_prefix="outbound-assign") as pool:
                 try:
-                    for _ in range(self._threads):
+                    for _ in range(threads):
                         pool.submit(self._send_from_queue)
                     self._journal(iter(candidates))
                     self._queue.finish()
@@ -122,7 +122,7 @@ class BatchDispatcher:
         is killed.
         """
         while self._queue.wait_for_room(self._limiter.pace):
-            ahead = list(islice(candidates, 2 * self._limiter.pace * self._batch_size))
+            ahead = list(islice(candidates, 2 * self._limiter.pace * self._options.batch_size))
             if not ahead:
                 break
             self._guard()
@@ -132,14 +132,18 @@ class BatchDispatcher:
         outcomes = self._take_outcomes()
         try:
             begun = self._ledger.journal.begin(
-                self._lease.assignment, ahead, dedupe_by=self._dedupe_by, cap=self._cap, outcomes=outcomes
+                self._lease.assignment,
+                ahead,
+                dedupe_by=self._options.dedupe_by,
+                cap=self._options.cap,
+                outcomes=outcomes,
             )
         except BaseException:
             self._note(outcomes)
             raise
         self.capped += begun.capped
         self.lost_races += len(ahead) - len(begun.candidates) - begun.capped
-        self._queue.add(_batched(begun.candidates, self._batch_size))
+        self._queue.add(_batched(begun.candidates, self._options.batch_size))
 
     def _note(self, outcomes: Outcomes) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 import attrs
@@ -12,13 +12,12 @@ import attrs
 from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
 from airflow_provider_outbound.core.assign.options import AssignOptions
+from airflow_provider_outbound.core.assign.reading import open_screening, stored_candidates
 from airflow_provider_outbound.core.assign.results import AssignResult, Preflight
-from airflow_provider_outbound.core.assign.screening import CHUNK, ContactScreening, Identify, RejectsFile
-from airflow_provider_outbound.core.assign.takeover import settle_others
-from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST, OutboundBotClient
+from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource
-from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger, TaskKey
-from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.ledger import Assignment, CandidateStatus, Ledger, TaskKey
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.reconcile import LEASE_SECONDS, GroupReader, Lease, own_name, settle
 from airflow_provider_outbound.exceptions import (
@@ -53,7 +52,7 @@ def preflight(
         was_closed=False,
     )
     with ExitStack() as stack:
-        screening = _screening(ledger, assignment, source, options, stack, strict=False)
+        screening = open_screening(ledger, assignment, source, options, stack, strict=False)
         try:
             statuses = Counter(status for _, status in screening)
         except OutboundBotContactsError as error:
@@ -93,16 +92,7 @@ def assign(
     :raises LeaseLostError: another process took over.
     """
     _tell_of_forgotten_calls(ledger, options)
-    checked: Preflight | None = None
-    if options.on_invalid == "fail":
-        if source.is_repeatable:
-            checked = preflight(ledger, key, request.job_group_id, source, options)
-        else:
-            log.warning(
-                "Job group %s: these contacts can be read only once, so they are not checked before the first is "
-                "assigned; a row that is not a contact will stop the task part-way",
-                request.job_group_id,
-            )
+    checked = _check_first(ledger, key, request.job_group_id, source, options)
     request_seconds = client.settings.connect_timeout + client.settings.read_timeout
     lease = Lease.take(
         ledger,
@@ -124,6 +114,22 @@ def assign(
             raise
         ledger.assignments.close(lease.assignment, result.assigned)
     return result
+
+
+def _check_first(
+    ledger: Ledger, key: TaskKey, job_group_id: str, source: ContactSource, options: AssignOptions
+) -> Preflight | None:
+    """Check the complete source before anything is sent, if its rejects are errors and it can be read twice."""
+    if options.on_invalid != "fail":
+        return None
+    if source.is_repeatable:
+        return preflight(ledger, key, job_group_id, source, options)
+    log.warning(
+        "Job group %s: these contacts can be read only once, so they are not checked before the first is assigned; a "
+        "row that is not a contact will stop the task part-way",
+        job_group_id,
+    )
+    return None
 
 
 def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
@@ -177,10 +183,7 @@ class _Run:
             ledger=ledger,
             lease=lease,
             request=request,
-            batch_size=options.batch_size,
-            max_parallel_requests=options.max_parallel_requests,
-            dedupe_by=options.dedupe_by,
-            cap=options.cap,
+            options=options,
             guard=self._guard,
             # The previous holder may have sent until its lease ended.
             since=ledger.now(),
@@ -269,9 +272,9 @@ class _Run:
     def _send(self) -> Preflight:
         """Read the source, send new contacts, and take over those that other tasks left."""
         strict = self._options.on_invalid == "fail"
-        left = _Left(self._ledger, self._lease.assignment, self._options)
+        left = LeftContacts(self._ledger, self._lease.assignment, self._options)
         with ExitStack() as stack:
-            screening = _screening(
+            screening = open_screening(
                 self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict
             )
             # If sending fails, reading must end here: its temporary file belongs to this thread.
@@ -316,7 +319,7 @@ class _Run:
             log.error("Job group %s: no listing of it was complete; nobody is sent again", assignment.job_group_id)
             return
         log.info("Job group %s: sending %d contacts again that never arrived", assignment.job_group_id, len(absent))
-        self._dispatcher.send(_stored(self._ledger, assignment, absent))
+        self._dispatcher.send(stored_candidates(self._ledger, assignment, absent))
         self._settle_once()
 
     def _settle_once(self) -> bool:
@@ -329,86 +332,3 @@ class _Run:
         if settled.absent:
             self._ledger.journal.mark_unresolved(self._lease.assignment, settled.absent)
         return settled.is_certain
-
-
-class _Left:
-    """Takes over the contacts of a source that other tasks left."""
-
-    def __init__(self, ledger: Ledger, assignment: Assignment, options: AssignOptions) -> None:
-        self._ledger = ledger
-        self._assignment = assignment
-        self._options = options
-        self._left: list[Candidate] = []
-        self.adopted = 0
-        #: The number of contacts that were gone when this task tried to take them over.
-        self.lost = 0
-
-    def without(self, contacts: Iterator[tuple[Candidate, CandidateStatus]]) -> Iterator[Candidate]:
-        """Yield the contacts to send; take over, in chunks, those that other tasks left."""
-        for candidate, status in contacts:
-            if status is CandidateStatus.FRESH:
-                yield candidate
-            elif status is CandidateStatus.LEFT:
-                self._left.append(candidate)
-                if len(self._left) == CHUNK:
-                    self._adopt()
-        self._adopt()
-
-    def _adopt(self) -> None:
-        if self._left:
-            adopted = self._ledger.journal.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
-            self.adopted += adopted
-            self.lost += len(self._left) - adopted
-            log.info(
-                "Job group %s: took over %d contacts that another task left", self._assignment.job_group_id, adopted
-            )
-            self._left = []
-
-
-def _stored(ledger: Ledger, assignment: Assignment, references: list[str]) -> Iterator[Candidate]:
-    for start in range(0, len(references), MAX_JOBS_PER_REQUEST):
-        yield from ledger.journal.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])
-
-
-def _screening(
-    ledger: Ledger,
-    assignment: Assignment,
-    source: ContactSource,
-    options: AssignOptions,
-    stack: ExitStack,
-    *,
-    strict: bool,
-) -> ContactScreening:
-    held = 0 if options.max_jobs is None else ledger.journal.count_held(assignment)
-    # In a group without rows all are fresh. If another task adds rows meanwhile, the journal detects it.
-    is_known = options.cap is not None or ledger.journal.has_jobs(assignment.job_group_id)
-
-    def classify(candidates: Sequence[Candidate]) -> list[CandidateStatus]:
-        return ledger.journal.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
-
-    rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
-    return ContactScreening(
-        source,
-        identify=_identify(ledger),
-        classify=classify if is_known else None,
-        dedupe_by=options.dedupe_by,
-        excluded=options.excluded,
-        allowed=options.allowed,
-        rejects=rejects,
-        most=None if options.max_jobs is None else max(0, options.max_jobs - held),
-        strict=strict,
-    )
-
-
-def _identify(ledger: Ledger) -> Identify:
-    identity = ledger.identity
-
-    def identify(contact: Contact) -> Candidate:
-        e164 = contact.phone.e164
-        return Candidate(
-            reference_id=contact.reference_id or identity.reference_id(e164),
-            phone_key=identity.phone_key(e164),
-            contact=contact,
-        )
-
-    return identify

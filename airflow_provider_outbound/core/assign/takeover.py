@@ -9,8 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 
-from airflow_provider_outbound.core.ledger import TaskKey, UndecidedAssignment
+from airflow_provider_outbound.core.assign.options import AssignOptions
+from airflow_provider_outbound.core.assign.screening import CHUNK
+from airflow_provider_outbound.core.ledger import (
+    Assignment,
+    Candidate,
+    CandidateStatus,
+    Ledger,
+    TaskKey,
+    UndecidedAssignment,
+)
 from airflow_provider_outbound.core.reconcile import GroupReader, Lease, settle
 from airflow_provider_outbound.exceptions import LeaseLostError
 
@@ -55,6 +65,40 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
             return list(dead.values())
         time.sleep(pause)
         pause = min(_LONGEST_PAUSE, pause * 2)
+
+
+class LeftContacts:
+    """Takes over the contacts of a source that other tasks left."""
+
+    def __init__(self, ledger: Ledger, assignment: Assignment, options: AssignOptions) -> None:
+        self._ledger = ledger
+        self._assignment = assignment
+        self._options = options
+        self._left: list[Candidate] = []
+        self.adopted = 0
+        #: The number of contacts that were gone when this task tried to take them over.
+        self.lost = 0
+
+    def without(self, contacts: Iterator[tuple[Candidate, CandidateStatus]]) -> Iterator[Candidate]:
+        """Yield the contacts to send; take over, in chunks, those that other tasks left."""
+        for candidate, status in contacts:
+            if status is CandidateStatus.FRESH:
+                yield candidate
+            elif status is CandidateStatus.LEFT:
+                self._left.append(candidate)
+                if len(self._left) == CHUNK:
+                    self._adopt()
+        self._adopt()
+
+    def _adopt(self) -> None:
+        if self._left:
+            adopted = self._ledger.journal.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
+            self.adopted += adopted
+            self.lost += len(self._left) - adopted
+            log.info(
+                "Job group %s: took over %d contacts that another task left", self._assignment.job_group_id, adopted
+            )
+            self._left = []
 
 
 def _has_moved(before: UndecidedAssignment, now: UndecidedAssignment) -> bool:

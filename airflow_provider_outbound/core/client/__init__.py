@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client.answers import Page
-    from airflow_provider_outbound.core.client.api import (
-        MAX_JOBS_PER_REQUEST,
-        BlockedNumber,
-        OutboundBotClient,
-        RecordingUrl,
-    )
+    from airflow_provider_outbound.core.client.api import BlockedNumber, OutboundBotClient, RecordingUrl
+    from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
     from airflow_provider_outbound.core.client.settings import ClientSettings
 
 __all__ = ["MAX_JOBS_PER_REQUEST", "BlockedNumber", "ClientSettings", "OutboundBotClient", "Page", "RecordingUrl"]
 
 _MODULES = {
-    "MAX_JOBS_PER_REQUEST": "api",
+    "MAX_JOBS_PER_REQUEST": "base",
     "BlockedNumber": "api",
     "ClientSettings": "settings",
     "OutboundBotClient": "api",

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from airflow_provider_outbound.core.client.answers import Page, paginate, parsed, read_page
+from airflow_provider_outbound.core.client.answers import parsed
+from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
+from airflow_provider_outbound.core.client.control import ControlActions
 from airflow_provider_outbound.core.client.errors import unusable
-from airflow_provider_outbound.core.client.sender import RequestSender
-from airflow_provider_outbound.core.client.settings import ClientSettings
+from airflow_provider_outbound.core.client.listings import ListingActions
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.core.models.wire import parse_count
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
-
-#: Maximum number of jobs in one AssignJobs, and of job ids in one ListJobs. Source: the newer SDK's documentation.
-MAX_JOBS_PER_REQUEST = 99
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +39,7 @@ class RecordingUrl:
     url: str = attrs.field(repr=False)
 
 
-class OutboundBotClient:
+class OutboundBotClient(ListingActions, ControlActions):
     """
     The API's actions, with a distinct error for each kind of failure.
 
@@ -56,10 +53,6 @@ class OutboundBotClient:
     :param take_slots: Takes slots of a rate limit that processes share: called with the number of slots and the rate
         per second, it returns the seconds until the first. Default: the limit holds for this client alone.
     """
-
-    def __init__(self, settings: ClientSettings, take_slots: Callable[[int, float], float] | None = None) -> None:
-        self.settings = settings
-        self._sender = RequestSender(settings, take_slots)
 
     def create_job_group(
         self,
@@ -160,151 +153,6 @@ class OutboundBotClient:
         )
         return parsed("DescribeJobGroup", answer.get("JobGroup"), JobGroup.from_api)
 
-    def list_job_groups(
-        self,
-        *,
-        search_text: str | None = None,
-        status: Sequence[str] = (),
-        page_number: int = 1,
-        page_size: int = 50,
-        instance_id: str | None = None,
-    ) -> Page[JobGroup]:
-        """
-        Return one page of the instance's groups.
-
-        :param search_text: Part of a group's name or id.
-        :param status: Only groups in one of these statuses.
-
-        Source: ``ListJobGroups`` (2019-12-26).
-        """
-        answer = self._sender.repeatable(
-            "ListJobGroups",
-            InstanceId=self._instance(instance_id),
-            SearchText=search_text or None,
-            JobGroupStatusFilter=",".join(status) or None,
-            PageNumber=page_number,
-            PageSize=page_size,
-        )
-        return read_page(
-            "ListJobGroups", answer.get("JobGroups"), "TotalCount", JobGroup.from_api, page_number, page_size
-        )
-
-    def iter_job_groups(
-        self,
-        *,
-        search_text: str | None = None,
-        status: Sequence[str] = (),
-        page_size: int = 50,
-        instance_id: str | None = None,
-    ) -> Iterator[JobGroup]:
-        """Yield every group of :meth:`list_job_groups`."""
-        return paginate(
-            partial(
-                self.list_job_groups,
-                search_text=search_text,
-                status=status,
-                page_size=page_size,
-                instance_id=instance_id,
-            )
-        )
-
-    def list_jobs_by_group(
-        self,
-        *,
-        job_group_id: str,
-        status: str | None = None,
-        page_number: int = 1,
-        page_size: int = 100,
-        instance_id: str | None = None,
-    ) -> Page[Job]:
-        """
-        Return one page of a group's jobs: status and reference id, without calls.
-
-        :param status: Only jobs in this status.
-
-        Source: ``ListJobsByGroup`` (2019-12-26).
-        """
-        answer = self._sender.repeatable(
-            "ListJobsByGroup",
-            InstanceId=self._instance(instance_id),
-            JobGroupId=self._need("job_group_id", job_group_id),
-            JobStatus=status,
-            PageNumber=page_number,
-            PageSize=page_size,
-        )
-        return read_page("ListJobsByGroup", answer.get("Jobs"), "TotalCount", Job.from_api, page_number, page_size)
-
-    def iter_jobs_by_group(
-        self, *, job_group_id: str, status: str | None = None, page_size: int = 100, instance_id: str | None = None
-    ) -> Iterator[Job]:
-        """Yield every job of :meth:`list_jobs_by_group`; if it changes meanwhile, some may be repeated or missing."""
-        return paginate(
-            partial(
-                self.list_jobs_by_group,
-                job_group_id=job_group_id,
-                status=status,
-                page_size=page_size,
-                instance_id=instance_id,
-            )
-        )
-
-    def query_jobs_with_result(
-        self,
-        *,
-        job_group_id: str,
-        status: str | None = None,
-        page_number: int = 1,
-        page_size: int = 100,
-        instance_id: str | None = None,
-    ) -> Page[Job]:
-        """
-        Return one page of a group's jobs, each with the outcome of its latest call.
-
-        :param status: Only jobs in this status.
-
-        Source: ``QueryJobsWithResult`` (2019-12-26).
-        """
-        answer = self._sender.repeatable(
-            "QueryJobsWithResult",
-            InstanceId=self._instance(instance_id),
-            JobGroupId=self._need("job_group_id", job_group_id),
-            JobStatusFilter=status,
-            PageNumber=page_number,
-            PageSize=page_size,
-        )
-        read = partial(Job.from_query, job_group_id=job_group_id)
-        return read_page("QueryJobsWithResult", answer.get("Jobs"), "RowCount", read, page_number, page_size)
-
-    def iter_jobs_with_result(
-        self, *, job_group_id: str, status: str | None = None, page_size: int = 100, instance_id: str | None = None
-    ) -> Iterator[Job]:
-        """Yield every job of :meth:`query_jobs_with_result`; if it changes, some may be repeated or missing."""
-        return paginate(
-            partial(
-                self.query_jobs_with_result,
-                job_group_id=job_group_id,
-                status=status,
-                page_size=page_size,
-                instance_id=instance_id,
-            )
-        )
-
-    def list_jobs(self, *, job_ids: Sequence[str], instance_id: str | None = None) -> tuple[Job, ...]:
-        """
-        Return up to 99 jobs with their calls. Jobs that the API does not know are left out.
-
-        Source: ``ListJobs`` (2019-12-26).
-        """
-        if len(job_ids) > MAX_JOBS_PER_REQUEST:
-            raise OutboundBotConfigError(f"ListJobs: {len(job_ids)} job ids; send at most {MAX_JOBS_PER_REQUEST}")
-        if not job_ids:
-            return ()
-        answer = self._sender.repeatable("ListJobs", InstanceId=self._instance(instance_id), JobId=job_ids)
-        jobs = answer.get("Jobs")
-        if not isinstance(jobs, list):
-            raise unusable("ListJobs", "Jobs is not a list")
-        return tuple(parsed("ListJobs", job, Job.from_api) for job in jobs)
-
     def describe_job(self, *, job_id: str, instance_id: str | None = None) -> Job:
         """
         Describe one job in full.
@@ -317,54 +165,6 @@ class OutboundBotClient:
             "DescribeJob", InstanceId=self._instance(instance_id), JobId=self._need("job_id", job_id)
         )
         return parsed("DescribeJob", answer.get("Job"), Job.from_api)
-
-    def suspend_jobs(
-        self,
-        *,
-        job_group_id: str,
-        job_ids: Sequence[str] = (),
-        reference_ids: Sequence[str] = (),
-        all_jobs: bool = False,
-        instance_id: str | None = None,
-    ) -> None:
-        """
-        Pause jobs of a group: those named, or all.
-
-        Source: ``SuspendJobs`` (2019-12-26).
-        """
-        self._control("SuspendJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
-
-    def resume_jobs(
-        self,
-        *,
-        job_group_id: str,
-        job_ids: Sequence[str] = (),
-        reference_ids: Sequence[str] = (),
-        all_jobs: bool = False,
-        instance_id: str | None = None,
-    ) -> None:
-        """
-        Resume paused jobs of a group: those named, or all.
-
-        Source: ``ResumeJobs`` (2019-12-26).
-        """
-        self._control("ResumeJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
-
-    def cancel_jobs(
-        self,
-        *,
-        job_group_id: str,
-        job_ids: Sequence[str] = (),
-        reference_ids: Sequence[str] = (),
-        all_jobs: bool = False,
-        instance_id: str | None = None,
-    ) -> None:
-        """
-        Cancel jobs of a group permanently: those named, or all.
-
-        Source: ``CancelJobs`` (2019-12-26).
-        """
-        self._control("CancelJobs", job_group_id, job_ids, reference_ids, all_jobs, instance_id)
 
     def download_recording(self, *, task_id: str, instance_id: str | None = None) -> RecordingUrl:
         """
@@ -417,39 +217,3 @@ class OutboundBotClient:
         if not isinstance(script, Mapping):
             raise unusable("DescribeScript", "Script is missing")
         return script
-
-    def _control(
-        self,
-        action: str,
-        job_group_id: str,
-        job_ids: Sequence[str],
-        reference_ids: Sequence[str],
-        all_jobs: bool,
-        instance_id: str | None,
-    ) -> None:
-        if all_jobs and (job_ids or reference_ids):
-            raise OutboundBotConfigError(f"{action}: give either all_jobs, or job_ids and reference_ids")
-        send = partial(
-            self._sender.repeatable,
-            action,
-            InstanceId=self._instance(instance_id),
-            JobGroupId=self._need("job_group_id", job_group_id),
-            All=all_jobs,
-        )
-        if all_jobs:
-            send()
-        for parameter, values in (("JobId", job_ids), ("JobReferenceId", reference_ids)):
-            for start in range(0, len(values), MAX_JOBS_PER_REQUEST):
-                send(**{parameter: values[start : start + MAX_JOBS_PER_REQUEST]})
-
-    def _instance(self, instance_id: str | None) -> str:
-        return self._need(
-            "instance_id",
-            instance_id or self.settings.instance_id,
-            "put the bot instance's id into the connection's extra, or pass instance_id",
-        )
-
-    def _need(self, name: str, value: str | None, hint: str = "pass it") -> str:
-        if not value or not isinstance(value, str):
-            raise self.settings.wrong(name, "is missing", hint)
-        return value

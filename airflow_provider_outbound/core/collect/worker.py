@@ -15,27 +15,25 @@ received and the previous one is acknowledged.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import gc
-import json
 import logging
 import os
-import select
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-import attrs
 import tenacity
 
+from airflow_provider_outbound.core.collect.in_flight import IN_HAND, InFlight
+from airflow_provider_outbound.core.collect.outages import OutageLogger, describe_exception
+from airflow_provider_outbound.core.collect.parent import LineHandler, read_settings, report_change, watch_parent
 from airflow_provider_outbound.core.collect.report import Reporter
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.rocketmq import open_consumer
-from airflow_provider_outbound.core.rocketmq.base import Consumer, Message, RocketMQSettings
+from airflow_provider_outbound.core.rocketmq.base import Consumer, Message
 from airflow_provider_outbound.exceptions import (
     LedgerError,
     LedgerUnavailableError,
@@ -46,13 +44,6 @@ from airflow_provider_outbound.exceptions import (
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Ledger, Recorded
 
-#: Written when something new is stored.
-CHANGED = b"changed\n"
-#: Maximum number of received messages that are not stored yet. Those that wait are stored in one transaction.
-IN_HAND = 512
-#: The same in bytes, and the bytes stored in one transaction, give or take a message: a parsed body takes thirty times
-#: the memory.
-IN_HAND_BYTES, AT_ONCE_BYTES = 32 * 1024**2, 8 * 1024**2
 #: How long one poll waits for a message (seconds).
 POLL_SECONDS = 3.0
 #: Longest pause between two attempts to reach a broker or a database (seconds).
@@ -75,139 +66,6 @@ logger = logging.getLogger("airflow_provider_outbound.collect")
 _Result = TypeVar("_Result")
 
 
-@attrs.frozen(kw_only=True)
-class WorkerSettings:
-    """
-    Settings of a collector.
-
-    :param ledger_url: SQLAlchemy URL of the ledger.
-    :param ledger_keys: Fernet keys of the ledger, newest first.
-    :param rocketmq: The subscription to read.
-    """
-
-    ledger_url: str = attrs.field(repr=False)
-    ledger_keys: tuple[str, ...] = attrs.field(repr=False)
-    rocketmq: RocketMQSettings
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the values as JSON for standard input. They include passwords and keys: never log them."""
-        return {
-            "ledger_url": self.ledger_url,
-            "ledger_keys": list(self.ledger_keys),
-            "rocketmq": self.rocketmq.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The reverse of :meth:`to_dict`."""
-        return cls(
-            ledger_url=values["ledger_url"],
-            ledger_keys=tuple(values["ledger_keys"]),
-            rocketmq=RocketMQSettings.from_dict(values["rocketmq"]),
-        )
-
-
-class OutageLogger:
-    """Logs once that something fails, and once that it works again."""
-
-    def __init__(self, restored: str, on_trouble: Callable[[str], None] = lambda _: None) -> None:
-        self._restored = restored
-        self._on_trouble = on_trouble
-        self._said = ""
-
-    @property
-    def lasts(self) -> bool:
-        return bool(self._said)
-
-    def say(self, words: str) -> None:
-        before, self._said = self._said, words
-        self._on_trouble(words)
-        if words != before:
-            logger.warning("%s", words)
-
-    def over(self) -> None:
-        if self._said:
-            logger.info("%s", self._restored)
-        self._said = ""
-
-
-class _InFlight:
-    """Messages received but not stored yet, and messages stored but not acknowledged yet."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._received: collections.deque[Message] = collections.deque()
-        self._kept: list[Message] = []
-        self._unkept = self._unkept_bytes = self._unacknowledged = 0
-        self._received_all = self._kept_all = False
-
-    def put(self, messages: Sequence[Message]) -> None:
-        """Add received messages."""
-        with self._changed:
-            self._received.extend(messages)
-            self._unkept += len(messages)
-            self._unkept_bytes += sum(len(message.body) for message in messages)
-            self._changed.notify_all()
-
-    def wait_until_kept(self, most: int, stop: threading.Event) -> None:
-        """Wait until at most ``most`` messages and :data:`IN_HAND_BYTES` are not stored yet, or until ``stop``."""
-        with self._changed:
-            while (self._unkept > most or self._unkept_bytes > IN_HAND_BYTES) and not stop.is_set():
-                self._changed.wait(0.5)
-
-    def take(self) -> list[Message]:
-        """Return the messages to store in one transaction; waits for the first. Empty when receiving has ended."""
-        with self._changed:
-            while not self._received and not self._received_all:
-                # With a timeout, because a signal that arrives just before the wait is handled only after it.
-                self._changed.wait(0.5)
-            taken: list[Message] = []
-            size = 0
-            while self._received and size < AT_ONCE_BYTES:
-                taken.append(self._received.popleft())
-                size += len(taken[-1].body)
-            return taken
-
-    def keep(self, taken: Sequence[Message], kept: Sequence[Message]) -> None:
-        """Of the ``taken`` messages, ``kept`` are stored and may be acknowledged; the others will be redelivered."""
-        with self._changed:
-            self._kept.extend(kept)
-            self._unkept -= len(taken)
-            self._unkept_bytes -= sum(len(message.body) for message in taken)
-            self._unacknowledged += len(kept)
-            self._changed.notify_all()
-
-    def take_kept(self) -> list[Message]:
-        """Return all messages to acknowledge; waits for the first. Empty when storing has ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._kept or self._kept_all)
-            taken, self._kept = self._kept, []
-            return taken
-
-    def acknowledge(self, count: int) -> None:
-        """Count ``count`` messages as acknowledged."""
-        with self._changed:
-            self._unacknowledged -= count
-            self._changed.notify_all()
-
-    def end_receiving(self) -> None:
-        """Note that no more messages will be received."""
-        with self._changed:
-            self._received_all = True
-            self._changed.notify_all()
-
-    def end_keeping(self) -> None:
-        """Note that no more messages will be stored."""
-        with self._changed:
-            self._kept_all = True
-            self._changed.notify_all()
-
-    def wait_until_done(self, seconds: float) -> None:
-        """Wait until all messages are stored and acknowledged, ``seconds`` at most."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._unkept == self._unacknowledged == 0, seconds)
-
-
 class Collector:
     """
     Moves messages from a consumer to a ledger.
@@ -227,7 +85,7 @@ class Collector:
         self._reporter = Reporter(settings.rocketmq)
         self._broker = OutageLogger("RocketMQ broker answers again", self._reporter.note_trouble)
         self._database = OutageLogger("the ledger answers again: collecting continues")
-        self._in_hand = _InFlight()
+        self._in_hand = InFlight()
         self._failure: BaseException | None = None
         self._told_of_others = False
 
@@ -387,13 +245,6 @@ class Collector:
         return result
 
 
-def describe_exception(error: BaseException) -> str:
-    """Return the type and location of an unexpected error, without its text, which may quote private data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
-
-
 def _words_of(error: Exception) -> str:
     return str(error) if isinstance(error, OutboundBotError) else f"the collector failed: {describe_exception(error)}"
 
@@ -438,52 +289,16 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-class _Lines(logging.Handler):
-    """Writes one line per record to a pipe; drops it if the pipe is full, because logging must not block the work."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        words = " ".join(record.getMessage().split())
-        with contextlib.suppress(OSError):
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{record.levelname} {words}\n".encode())
-
-
-def _report_change() -> None:
-    # A full pipe already reports a change.
-    with contextlib.suppress(OSError):
-        os.write(1, CHANGED)
-
-
-def _watch_parent(parent: int, stop: threading.Event) -> None:
-    """Stop when standard input closes, or when the parent is gone but another process inherited its end of the pipe."""
-    while not stop.is_set() and os.getppid() == parent:
-        readable, _, _ = select.select([0], [], [], 1.0)
-        if readable and not os.read(0, 4096):
-            break
-    stop.set()
-
-
-def _read_settings() -> dict[str, Any]:
-    """Read the first line of standard input, not through ``sys.stdin``, whose lock a waiting reader would hold."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        piece = os.read(0, 65536)
-        if not piece:
-            break
-        line += piece
-    values: dict[str, Any] = json.loads(line)
-    return values
-
-
 def main() -> int:
     """Run the collector as a child process."""
     # Both are pipes of this process alone, so no other process is affected.
     os.set_blocking(1, False)
     os.set_blocking(2, False)
-    logger.addHandler(_Lines())
+    logger.addHandler(LineHandler())
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        values = _read_settings()
+        values = read_settings()
         settings = WorkerSettings.from_dict(values)
     except (ValueError, KeyError, TypeError) as error:
         words = (
@@ -495,8 +310,8 @@ def main() -> int:
         return FAILED
     stop = threading.Event()
     parent = values.get("parent_pid", os.getppid())
-    threading.Thread(target=_watch_parent, args=(parent, stop), name="collect-parent", daemon=True).start()
-    return run(settings, stop=stop, on_change=_report_change)
+    threading.Thread(target=watch_parent, args=(parent, stop), name="collect-parent", daemon=True).start()
+    return run(settings, stop=stop, on_change=report_change)
 
 
 if __name__ == "__main__":

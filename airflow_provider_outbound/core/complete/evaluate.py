@@ -162,12 +162,7 @@ def evaluate_completion(
     is_old = _Age(now, _NEARLY * interval).is_old
     if reading is None and _should_read(verdict, state, counts, progress, is_old, has_messages=has_messages):
         return Decision(action=Action.READ, state=state)
-    # An incomplete listing proves nothing, unless later ones are incomplete too.
-    proven = True
-    if reading is not None:
-        told = reading.is_whole or reading.has_news
-        state = attrs.evolve(state, empty_scans=0 if told else state.empty_scans + 1)
-        proven = reading.is_whole or state.empty_scans >= _EMPTY_SCANS
+    state, proven = _note_reading(state, reading)
     state = attrs.evolve(state, gap=_next_gap(verdict, state.gap, counts, progress, now))
     finished, mismatch = verdict is Verdict.COMPLETE, counts.gave_up
     was_read = reading is not None
@@ -191,6 +186,16 @@ def evaluate_completion(
         return Decision(action=Action.FAIL, state=state)
     confirmed = Confirmation(assignments=counts.assignments, mismatch=mismatch)
     return Decision(action=Action.FINISH, state=attrs.evolve(state, confirmed=confirmed), mismatch=mismatch)
+
+
+def _note_reading(state: ReconcileState, reading: Reading | None) -> tuple[ReconcileState, bool]:
+    """Return the state after a reading, and whether jobs that the ledger lacks are proven absent."""
+    if reading is None:
+        return state, True
+    # An incomplete listing proves nothing, unless later ones are incomplete too.
+    told = reading.is_whole or reading.has_news
+    state = attrs.evolve(state, empty_scans=0 if told else state.empty_scans + 1)
+    return state, reading.is_whole or state.empty_scans >= _EMPTY_SCANS
 
 
 @attrs.frozen

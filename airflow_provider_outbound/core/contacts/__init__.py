@@ -2,22 +2,17 @@
 Read contacts from any source one by one, so that memory does not grow with their number.
 
 ``items`` reads lists and frames. ``files`` reads files, folders and patterns, with ``text``, ``delimited`` and
-``json_objects``. ``source`` turns their rows into contacts.
+``json_objects``. ``source`` turns their rows into contacts, by ``columns``; ``exclusions`` reads do-not-call lists.
 """
 
 from __future__ import annotations
 
 from airflow_provider_outbound.core.contacts.cells import narrow_columns, read_number
+from airflow_provider_outbound.core.contacts.columns import COLUMN_NAMES
+from airflow_provider_outbound.core.contacts.exclusions import read_excluded
 from airflow_provider_outbound.core.contacts.files import PathLike, from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
-from airflow_provider_outbound.core.contacts.source import (
-    COLUMN_NAMES,
-    ContactSource,
-    Header,
-    Reject,
-    Rows,
-    read_excluded,
-)
+from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows
 
 __all__ = [
     "COLUMN_NAMES",

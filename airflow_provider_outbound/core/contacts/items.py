@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_outbound.core.contacts.cells import narrow_float, no_number
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header, refuse_twins
+from airflow_provider_outbound.core.contacts.columns import refuse_twins
+from airflow_provider_outbound.core.contacts.source import ContactSource, Header
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 #: Rows of a frame converted to Python values at a time.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
@@ -21,29 +20,23 @@ from airflow_provider_outbound.core.contacts.cells import (
     shown,
     to_text,
 )
+from airflow_provider_outbound.core.contacts.columns import (
+    COLUMN_NAMES,
+    RowPlan,
+    check_columns,
+    column_name,
+    plain_name,
+    refuse_twins,
+)
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import holds_number, looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
-
-#: Column names that are recognised, ignoring case, spaces, hyphens and underscores.
-COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
-    "phone": (
-        *("phone", "phonenumber", "mobile", "mobilenumber", "mobilephone", "telephone", "tel"),
-        *("手机", "手机号", "手机号码", "电话", "电话号码", "联系电话", "号码"),
-    ),
-    "name": ("name", "contactname", "fullname", "姓名", "名字", "联系人", "客户姓名"),
-    "honorific": ("honorific", "称呼", "尊称"),
-    "role": ("role", "角色"),
-    "reference_id": ("referenceid",),
-}
 
 _UNRENDERED = (
     "its number is a template that was not rendered: Airflow renders values in the DAG file, not those from a task, a"
     " file or a query"
 )
 
-#: Words in the names of columns that hold numbers, beyond the names above.
-_PHONE_WORDS = re.compile("phone|mobile|tel|手机|电话|号码", re.IGNORECASE)
 
 #: Maximum length of a reference id, which is a key in the ledger.
 MAX_REFERENCE_LENGTH = 128
@@ -117,7 +110,7 @@ class ContactSource:
         self, parts: Sequence[Rows], *, columns: Mapping[str, str] | None = None, default_region: str = "CN"
     ) -> None:
         self._parts = parts
-        self._columns = _checked_columns(columns, "columns")
+        self._columns = check_columns(columns, "columns")
         self._optional_columns: dict[str, str] = {}
         self._columns_argument = "columns"
         self.default_region = _checked_region(default_region)
@@ -134,8 +127,8 @@ class ContactSource:
         :param exclude_columns: Columns of this list; they must exist.
         :raises OutboundBotContactsError: one of them names a field that contacts do not have.
         """
-        self._optional_columns = _checked_columns(columns, "columns")
-        self._columns = _checked_columns(exclude_columns, "exclude_columns")
+        self._optional_columns = check_columns(columns, "columns")
+        self._columns = check_columns(exclude_columns, "exclude_columns")
         self._columns_argument = "exclude_columns"
 
     @property
@@ -176,7 +169,7 @@ class ContactSource:
             yield from self._contacts(part, must_be_present=must_be_present)
 
     def _contacts(self, part: Rows, *, must_be_present: bool) -> Iterator[Contact | Reject]:
-        plans: dict[tuple[Any, ...], _Plan] = {}
+        plans: dict[tuple[Any, ...], RowPlan] = {}
         types: Mapping[str, str] = {}
         for row, line, raw in _numbered(part, must_be_present=must_be_present):
             # Nearly all are dictionaries; the check for other mappings takes ten times as long.
@@ -186,8 +179,8 @@ class ContactSource:
                 if plan is None:
                     # Rows of a list may have different keys, and any number of them if keys are data.
                     plans = {} if len(plans) >= 100 else plans
-                    names = tuple(map(_column_name, keys))
-                    plan = plans[keys] = _Plan.of(names, self._fields(names), types)
+                    names = tuple(map(column_name, keys))
+                    plan = plans[keys] = RowPlan.of(names, self._fields(names), types)
                 yield self._contact(part.name, row, line, [*raw.values()], plan)
             elif isinstance(raw, Header):
                 # Checked even if no row follows: a single contact must not be read as a header.
@@ -195,7 +188,7 @@ class ContactSource:
                 refuse_twins(raw.names, where)
                 fields, types = self._fields(raw.names), raw.types
                 self._check_header(where, raw, fields)
-                plans[raw.names] = _Plan.of(raw.names, fields, types)
+                plans[raw.names] = RowPlan.of(raw.names, fields, types)
             elif isinstance(raw, Reject):
                 yield attrs.evolve(raw, row=row, line=line, file=part.name)
             elif isinstance(raw, Contact):
@@ -216,7 +209,7 @@ class ContactSource:
         for field, known in COLUMN_NAMES.items():
             if field in columns:
                 continue
-            found = [name for name in names if _plain(name) in known and name not in taken]
+            found = [name for name in names if plain_name(name) in known and name not in taken]
             if len(found) > 1:
                 raise OutboundBotContactsError(
                     f"{self._columns_argument}: {found[0]!r} and {found[1]!r} both look like the {field}; "
@@ -246,7 +239,7 @@ class ContactSource:
             f"name the right one: {self._columns_argument}={{'phone': 'NAME OF THE COLUMN'}}"
         )
 
-    def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: _Plan) -> Contact | Reject:
+    def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: RowPlan) -> Contact | Reject:
         number = None if plan.phone is None else values[plan.phone]
         if isinstance(number, str) and "{" in number and ("{{" in number or "{%" in number):
             # Masked, it would show nothing useful.
@@ -285,100 +278,13 @@ def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int |
         raise absence()
 
 
-def refuse_twins(names: Sequence[str], where: str = "") -> None:
-    """
-    Refuse column names that are equal, or differ only in spaces: one of them would be lost.
-
-    :param where: The beginning of the error.
-    :raises OutboundBotContactsError: two names are equal.
-    """
-    met: dict[str, str] = {}
-    for name in names:
-        plain = "".join(clean(name).split())
-        if plain in met:
-            twins = sorted({met[plain], name})
-            what = f"column {redact(name)!r} appears twice"
-            if len(twins) > 1:
-                what = f"columns {redact(twins[0])!r} and {redact(twins[1])!r} differ only in spaces"
-            raise OutboundBotContactsError(f"{where}{': ' if where else ''}{what}; rename one")
-        if plain:
-            met[plain] = name
-
-
-@attrs.frozen(kw_only=True)
-class _Plan:
-    """The positions of a row's values, computed once for all rows that have the same columns."""
-
-    phone: int | None = None
-    name: int | None = None
-    honorific: int | None = None
-    role: int | None = None
-    reference_id: int | None = None
-    #: All columns under the source's names.
-    columns: Sequence[str] = ()
-    #: All other columns: the cleaned name of each, its position, and its float type if that is narrow.
-    extras: tuple[tuple[str, int, str | None], ...] = ()
-
-    @classmethod
-    def of(cls, names: Sequence[str], fields: Mapping[str, str], types: Mapping[str, str]) -> _Plan:
-        """
-        Find the positions of a row's values.
-
-        :param fields: Column by contact field.
-        :param types: As in :class:`Header`.
-        """
-        places = {name: place for place, name in enumerate(names)}
-        used = set(fields.values())
-        extras = [
-            (clean(name), place, narrow_float(types.get(name, "")))
-            for name, place in places.items()
-            if name not in used
-        ]
-        return cls(
-            columns=names,
-            extras=tuple(extra for extra in extras if extra[0]),
-            **{field: places[name] for field, name in fields.items()},
-        )
-
-
 #: Types of a list's item that is a plain number.
 _NUMBERS = (str, Real, Decimal, bytes, bytearray, memoryview)
 #: The plan for such an item.
-_LONE_NUMBER = _Plan(phone=0)
+_LONE_NUMBER = RowPlan(phone=0)
 
 
-def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
-    """
-    Read numbers that must not be called: those of the phone column, and those in other cells.
-
-    :return: Numbers in E.164.
-    :raises OutboundBotContactsError: a number cannot be read, so that its owner might be called; or a file is empty.
-    :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
-    """
-    numbers = set()
-    for item in source.read_present():
-        if isinstance(item, Reject):
-            raise OutboundBotContactsError(f"{label}: {item}; fix it, or the person it stands for might be called")
-        numbers.add(item.phone.e164)
-        if not source.names_phone_column:
-            numbers.update(_other_numbers(item, source.default_region, label))
-    return frozenset(numbers)
-
-
-def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterator[str]:
-    """Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``."""
-    for column, text in contact.extras.items():
-        if looks_like_number(text, default_region):
-            yield read_number(text, default_region).e164
-        elif text and _PHONE_WORDS.search(column) and holds_number(text, default_region):
-            place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
-            raise OutboundBotContactsError(
-                f"{label}: {contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} holds more"
-                " than a number; write one number into each cell, or the person it stands for might be called"
-            )
-
-
-def _detail(values: Sequence[Any], plan: _Plan, place: int | None) -> str:
+def _detail(values: Sequence[Any], plan: RowPlan, place: int | None) -> str:
     return "" if place is None else to_text(values[place], plan.columns[place])
 
 
@@ -400,26 +306,6 @@ def _reference(text: str, default_region: str) -> str | None:
     if text != clean(text):
         raise ValueError("its reference_id holds control characters")
     return text
-
-
-def _column_name(key: Any) -> str:
-    if isinstance(key, bytes):
-        return key.decode("utf-8", "replace")
-    return str(key)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
-
-
-def _checked_columns(columns: Mapping[str, str] | None, label: str) -> dict[str, str]:
-    checked = dict(columns or {})
-    unknown = set(checked) - set(COLUMN_NAMES)
-    if unknown:
-        raise OutboundBotContactsError(
-            f"{label}: {min(unknown)!r} is not one of {', '.join(COLUMN_NAMES)}; all other columns become extras"
-        )
-    return checked
 
 
 def _checked_region(region: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select, update
@@ -37,7 +38,6 @@ class Assignments:
         :raises LeaseHeldError: another owner holds the lease.
         :raises JobGroupPurgedError: the group's rows were purged, so who was called is unknown.
         """
-        table = schema.assignments
         assignment_id = key.assignment_id(job_group_id)
         with self._database.write() as connection:
             self._groups.ensure_unpurged(connection, job_group_id)
@@ -49,31 +49,10 @@ class Assignments:
                 "lease_seconds": lease_seconds,
                 "settle_seconds": round(settle_seconds),
             }
-            made = connection.execute(
-                insert(connection, table)
-                .values(
-                    assignment_id=assignment_id,
-                    dag_id=key.dag_id,
-                    run_id=key.run_id,
-                    task_id=key.task_id,
-                    map_index=key.map_index,
-                    job_group_id=job_group_id,
-                    opened_at=now,
-                    **lease,
-                )
-                .on_conflict_do_nothing()
-                .returning(table.c.assignment_id)
-            ).scalar_one_or_none()
+            is_new = _insert(connection, key, job_group_id, lease, now)
             was_closed, held_until = False, None
-            if made is None:
-                row = connection.execute(
-                    select(table).where(table.c.assignment_id == assignment_id).with_for_update()
-                ).one()
-                if row.state == OPEN and row.owner != owner and row.lease_until > now:
-                    held_until = bound_lease(connection, row, now)
-                else:
-                    was_closed = row.state == CLOSED
-                    connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
+            if not is_new:
+                was_closed, held_until = _reopen(connection, assignment_id, lease, now)
             if held_until is None:
                 self._groups.touch(connection, job_group_id, self._database.take_sequence(connection, 1))
         if held_until is not None:
@@ -82,7 +61,7 @@ class Assignments:
             assignment_id=assignment_id,
             job_group_id=job_group_id,
             owner=owner,
-            reopened=made is None,
+            reopened=not is_new,
             was_closed=was_closed,
         )
 
@@ -169,3 +148,41 @@ class Assignments:
             self.check_lease(connection, assignment)
             connection.execute(update(table).where(table.c.assignment_id == assignment.assignment_id).values(**values))
             self._groups.touch(connection, assignment.job_group_id, self._database.take_sequence(connection, 1))
+
+
+def _insert(connection: Connection, key: TaskKey, job_group_id: str, lease: Mapping[str, Any], now: datetime) -> bool:
+    """Insert an assignment with its lease; return ``False`` if it exists."""
+    table = schema.assignments
+    made = connection.execute(
+        insert(connection, table)
+        .values(
+            assignment_id=key.assignment_id(job_group_id),
+            dag_id=key.dag_id,
+            run_id=key.run_id,
+            task_id=key.task_id,
+            map_index=key.map_index,
+            job_group_id=job_group_id,
+            opened_at=now,
+            **lease,
+        )
+        .on_conflict_do_nothing()
+        .returning(table.c.assignment_id)
+    ).scalar_one_or_none()
+    return made is not None
+
+
+def _reopen(
+    connection: Connection, assignment_id: str, lease: Mapping[str, Any], now: datetime
+) -> tuple[bool, datetime | None]:
+    """
+    Take the lease of an assignment that exists, unless another owner holds it.
+
+    :param lease: The columns to write.
+    :return: Whether the assignment was closed, and until when another owner holds the lease.
+    """
+    table = schema.assignments
+    row = connection.execute(select(table).where(table.c.assignment_id == assignment_id).with_for_update()).one()
+    if row.state == OPEN and row.owner != lease["owner"] and row.lease_until > now:
+        return False, bound_lease(connection, row, now)
+    connection.execute(update(table).where(table.c.assignment_id == assignment_id).values(**lease))
+    return row.state == CLOSED, None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Connection, Row, exists, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.caps import count_calls
+from airflow_provider_outbound.core.ledger.known import DedupeBy, find_known
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
     Begun,
@@ -22,7 +23,6 @@ from airflow_provider_outbound.core.ledger.records import (
     JobState,
     Outcomes,
 )
-from airflow_provider_outbound.core.ledger.schema import UNIQUE_PHONE
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
     from airflow_provider_outbound.core.ledger.takeovers import Takeovers
 
-DedupeBy = Literal["phone", "reference_id"]
 #: States in which the assignment that owns a row may send its contact (again).
 _SENDABLE = (JobState.REFUSED, JobState.UNRESOLVED)
 #: States of a row on whose request the service may have acted.
@@ -64,7 +63,7 @@ class Journal:
         :return: One status per candidate, in their order.
         """
         with self._database.read() as connection:
-            known = self._known(connection, assignment, candidates)
+            known = find_known(connection, self._takeovers, assignment, candidates)
             statuses = [known.status(assignment, candidate, dedupe_by)[0] for candidate in candidates]
             if cap is None:
                 return statuses
@@ -157,10 +156,9 @@ class Journal:
         dedupe_by: DedupeBy,
         cap: CallCap | None,
     ) -> Begun:
-        group_id = assignment.job_group_id
         mine: dict[str, Candidate] = {}
         capped = 0
-        known = self._known(connection, assignment, candidates)
+        known = find_known(connection, self._takeovers, assignment, candidates)
         calls: Counter[str] = Counter()
         if cap is not None:
             # Counted under the writers' lock, so that two groups cannot both take a person's last call.
@@ -178,27 +176,36 @@ class Journal:
                 if candidate.reference_id not in fresh and (dedupe_by != "phone" or candidate.phone_key not in phones):
                     fresh[candidate.reference_id] = candidate
                     phones.add(candidate.phone_key)
-            elif row is not None and status in (CandidateStatus.FRESH, CandidateStatus.UNRESOLVED):
-                taken = connection.execute(
-                    update(schema.jobs)
-                    .where(
-                        _jobs.job_group_id == group_id,
-                        _jobs.reference_id == row.reference_id,
-                        _jobs.state.in_(_SENDABLE),
-                    )
-                    .values(
-                        state=JobState.SENDING,
-                        sent_at=now,
-                        assignment_id=assignment.assignment_id,
-                        contact=self._encrypt_contact(candidate),
-                    )
-                )
-                if taken.rowcount:
-                    mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
+            elif (
+                row is not None
+                and status in (CandidateStatus.FRESH, CandidateStatus.UNRESOLVED)
+                and self._resume_row(connection, assignment, candidate, row.reference_id, now)
+            ):
+                mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
         if fresh:
             written, _ = self._insert(connection, assignment, [*fresh.values()], now, dedupe_by)
             mine |= {candidate.reference_id: candidate for candidate in written}
         return Begun(candidates=list(mine.values()), capped=capped)
+
+    def _resume_row(
+        self, connection: Connection, assignment: Assignment, candidate: Candidate, reference_id: str, now: datetime
+    ) -> bool:
+        """Record a row that was refused or unresolved as ``sending`` again; return whether it still was either."""
+        taken = connection.execute(
+            update(schema.jobs)
+            .where(
+                _jobs.job_group_id == assignment.job_group_id,
+                _jobs.reference_id == reference_id,
+                _jobs.state.in_(_SENDABLE),
+            )
+            .values(
+                state=JobState.SENDING,
+                sent_at=now,
+                assignment_id=assignment.assignment_id,
+                contact=self._encrypt_contact(candidate),
+            )
+        )
+        return bool(taken.rowcount)
 
     def adopt(self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy) -> int:
         """
@@ -211,7 +218,7 @@ class Journal:
         adopted = 0
         with self._database.write() as connection:
             self._assignments.check_lease(connection, assignment)
-            known = self._known(connection, assignment, candidates, for_update=True)
+            known = find_known(connection, self._takeovers, assignment, candidates, for_update=True)
             for candidate in candidates:
                 status, row = known.status(assignment, candidate, dedupe_by)
                 if row is None or status is not CandidateStatus.LEFT:
@@ -368,75 +375,6 @@ class Journal:
                 )
                 .values(state=state)
             )
-
-    def _known(
-        self,
-        connection: Connection,
-        assignment: Assignment,
-        candidates: Sequence[Candidate],
-        *,
-        for_update: bool = False,
-    ) -> _Known:
-        rows = self._rows(connection, assignment.job_group_id, candidates)
-        others = {row.assignment_id for row in rows if row.state == JobState.UNRESOLVED and row.assignment_id}
-        others.discard(assignment.assignment_id)
-        return _Known(rows, self._takeovers.idle(connection, others, for_update=for_update))
-
-    def _rows(self, connection: Connection, job_group_id: str, candidates: Sequence[Candidate]) -> list[Row[Any]]:
-        found: list[Any] = []
-        for part in chunks(candidates):
-            found += self._look_up(
-                connection, job_group_id, _jobs.reference_id.in_([item.reference_id for item in part])
-            )
-            known = {row.reference_id for row in found}
-            # A row found by its reference is enough. In a group that was assigned before, every row is found this way.
-            phones = [item.phone_key for item in part if item.reference_id not in known]
-            if phones:
-                # Like status(), this index only covers rows that are unique by their number.
-                found += self._look_up(connection, job_group_id, UNIQUE_PHONE, _jobs.phone_key.in_(phones))
-        return found
-
-    def _look_up(self, connection: Connection, job_group_id: str, *conditions: Any) -> Sequence[Any]:
-        # One column at a time, by its index: an OR of two columns would scan the group.
-        wanted = (_jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state)
-        return connection.execute(select(*wanted).where(_jobs.job_group_id == job_group_id, *conditions)).all()
-
-
-class _Known:
-    """Rows that may conflict with a batch of candidates."""
-
-    def __init__(self, rows: Iterable[Row[Any]], idle: frozenset[str]) -> None:
-        self._idle = idle
-        self._by_reference: dict[str, Row[Any]] = {}
-        self._by_phone: dict[str, Row[Any]] = {}
-        for row in rows:
-            self._by_reference[row.reference_id] = row
-            if row.phone_key is not None and row.unique_phone:
-                self._by_phone[row.phone_key] = row
-
-    def status(
-        self, assignment: Assignment, candidate: Candidate, dedupe_by: DedupeBy
-    ) -> tuple[CandidateStatus, Row[Any] | None]:
-        """The status of a candidate, and the row that it follows from."""
-        row = self._by_reference.get(candidate.reference_id)
-        if row is not None and row.phone_key not in (None, candidate.phone_key):
-            return CandidateStatus.CONFLICT, row
-        if row is None and dedupe_by == "phone":
-            row = self._by_phone.get(candidate.phone_key)
-        if row is None or row.state == JobState.REFUSED:
-            return CandidateStatus.FRESH, row
-        if row.assignment_id != assignment.assignment_id:
-            is_left = row.state == JobState.UNRESOLVED and row.assignment_id in self._idle
-            return CandidateStatus.LEFT if is_left else CandidateStatus.DUPLICATE, row
-        return _OWN[row.state], row
-
-
-_OWN: Mapping[str, CandidateStatus] = {
-    JobState.ACCEPTED: CandidateStatus.ACCEPTED,
-    JobState.SENDING: CandidateStatus.DOUBT,
-    JobState.IN_DOUBT: CandidateStatus.DOUBT,
-    JobState.UNRESOLVED: CandidateStatus.UNRESOLVED,
-}
 
 
 def _contact(stored: Mapping[str, Any]) -> Contact:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -73,43 +73,24 @@ def download_recordings(
         poll_interval=poll_interval,
         notice_patience=notice_patience,
     )
-    stop = threading.Event()
-
-    def go_on() -> None:
-        if stop.is_set():
-            raise RecordingUnavailableError("time is up")
-
-    fetcher = Fetcher(client.settings, connections=max_parallel_requests, go_on=go_on)
-    get = _getter(ledger, client, fetcher, folder, instance_id, go_on)
     reasons: dict[str, str] = {}
-    try:
-        # Leaving the block does not wait for downloads, so that the task can end at once.
-        with BoundedMap(get, limit=max_parallel_requests, stop=stop, name="outbound-download") as downloads:
-            size = _follow(tracker, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
-            for download, future in downloads.drain(_LAST_SECONDS):
-                if future.exception() is None:
-                    size += future.result()
-                    tracker.has(download.pending)
-    finally:
-        fetcher.close()
-    missing = tracker.missing
-    if missing:
-        why = Counter(reasons.get(stem, "not ready") for stem in missing)
-        log.warning(
-            "Job group %s: %d recordings are missing: %s",
-            job_group_id,
-            len(missing),
-            "; ".join(f"{count} × {reason}" for reason, count in why.most_common(5)),
-        )
+    source = _Source(ledger=ledger, client=client, folder=folder, instance_id=instance_id)
+    size = _download(
+        tracker, source, reasons, limit=max_parallel_requests, deadline=deadline, poll_interval=poll_interval
+    )
+    _report_missing(job_group_id, tracker.missing, reasons)
     log.info("Job group %s: %d recordings downloaded to %s", job_group_id, tracker.downloaded, folder)
-    return {
-        "path": str(folder),
-        "answered": tracker.answered,
-        "downloaded": tracker.downloaded,
-        "present": tracker.answered - tracker.downloaded - len(missing),
-        "missing": len(missing),
-        "bytes": size,
-    }
+    return _summary(tracker, folder, size)
+
+
+@attrs.frozen(kw_only=True)
+class _Source:
+    """Where recordings come from, and the folder that they go to."""
+
+    ledger: Ledger
+    client: OutboundBotClient
+    folder: Any
+    instance_id: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +99,66 @@ class _Download:
 
     pending: PendingRecording
     until: float
+
+
+def _summary(tracker: RecordingTracker, folder: Any, size: int) -> dict[str, Any]:
+    missing = len(tracker.missing)
+    return {
+        "path": str(folder),
+        "answered": tracker.answered,
+        "downloaded": tracker.downloaded,
+        "present": tracker.answered - tracker.downloaded - missing,
+        "missing": missing,
+        "bytes": size,
+    }
+
+
+def _report_missing(job_group_id: str, missing: Collection[str], reasons: Mapping[str, str]) -> None:
+    if not missing:
+        return
+    why = Counter(reasons.get(stem, "not ready") for stem in missing)
+    log.warning(
+        "Job group %s: %d recordings are missing: %s",
+        job_group_id,
+        len(missing),
+        "; ".join(f"{count} × {reason}" for reason, count in why.most_common(5)),
+    )
+
+
+def _download(
+    tracker: RecordingTracker,
+    source: _Source,
+    reasons: dict[str, str],
+    *,
+    limit: int,
+    deadline: float,
+    poll_interval: float,
+) -> int:
+    """
+    Download in parallel, until none is missing or the time is up.
+
+    :param reasons: Filled with why recordings are missing, by their stems.
+    :return: The number of bytes downloaded.
+    """
+    stop = threading.Event()
+
+    def go_on() -> None:
+        if stop.is_set():
+            raise RecordingUnavailableError("time is up")
+
+    fetcher = Fetcher(source.client.settings, connections=limit, go_on=go_on)
+    get = _getter(source, fetcher, go_on)
+    try:
+        # Leaving the block does not wait for downloads, so that the task can end at once.
+        with BoundedMap(get, limit=limit, stop=stop, name="outbound-download") as downloads:
+            size = _follow(tracker, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
+            for download, future in downloads.drain(_LAST_SECONDS):
+                if future.exception() is None:
+                    size += future.result()
+                    tracker.has(download.pending)
+    finally:
+        fetcher.close()
+    return size
 
 
 def _follow(
@@ -172,18 +213,11 @@ def _note(reasons: dict[str, str], pending: PendingRecording, reason: str) -> No
         reasons[pending.stem] = reason
 
 
-def _getter(
-    ledger: Ledger,
-    client: OutboundBotClient,
-    fetcher: Fetcher,
-    folder: Any,
-    instance_id: str | None,
-    go_on: Callable[[], None],
-) -> Callable[[_Download], int]:
+def _getter(source: _Source, fetcher: Fetcher, go_on: Callable[[], None]) -> Callable[[_Download], int]:
     def by_notice(pending: PendingRecording, until: float) -> int | None:
-        url = ledger.details.recording_url(pending.task_id) if pending.has_notice else None
+        url = source.ledger.details.recording_url(pending.task_id) if pending.has_notice else None
         try:
-            return None if url is None else fetcher.fetch(url, folder, pending.stem, until=until)
+            return None if url is None else fetcher.fetch(url, source.folder, pending.stem, until=until)
         except RecordingUnavailableError:
             # The link may have expired.
             return None
@@ -195,7 +229,7 @@ def _getter(
             return size
         go_on()
         try:
-            found = client.download_recording(task_id=pending.task_id, instance_id=instance_id)
+            found = source.client.download_recording(task_id=pending.task_id, instance_id=source.instance_id)
         except OutboundBotNotFoundError as error:
             if error.code.startswith("NotExist.Instance"):
                 raise
@@ -204,6 +238,6 @@ def _getter(
             if not error.is_transient:
                 raise
             raise RecordingUnavailableError(f"the API does not answer ({type(error).__name__})") from None
-        return fetcher.fetch(found.url, folder, pending.stem, until=until)
+        return fetcher.fetch(found.url, source.folder, pending.stem, until=until)
 
     return get

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_outbound.core.ledger import TaskKey
+
+if TYPE_CHECKING:
+    from support.campaigns import Campaign
 
 DAY = timedelta(days=1)
 INTERVAL = 0.5
@@ -22,7 +25,7 @@ _steps = pytest.mark.parametrize(
 
 @_steps
 def test_results_that_only_the_api_knows_are_fetched(
-    campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
+    campaign: Campaign, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
 ) -> None:
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(10)
@@ -38,7 +41,7 @@ def test_results_that_only_the_api_knows_are_fetched(
 
 @_steps
 def test_a_finished_group_is_confirmed(
-    campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
+    campaign: Campaign, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
 ) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
@@ -56,7 +59,7 @@ def test_a_finished_group_is_confirmed(
 
 @_steps
 def test_a_group_that_ended_short_is_seen_twice(
-    campaign: Any, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
+    campaign: Campaign, set_clock: Callable[[timedelta], None], before: timedelta, after: timedelta
 ) -> None:
     campaign.assign(3)
     ledger = campaign.ledger

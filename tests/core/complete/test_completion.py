@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -17,11 +17,14 @@ from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import TaskKey, examine
 from airflow_provider_outbound.exceptions import JobGroupFailedError, OutboundBotAuthenticationError
 
+if TYPE_CHECKING:
+    from support.campaigns import Campaign
+
 #: Slack for a slow machine, seconds.
 PATIENCE = 60.0
 
 
-def test_without_any_message_the_api_fills_in(campaign: Any) -> None:
+def test_without_any_message_the_api_fills_in(campaign: Campaign) -> None:
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(100)
 
@@ -40,7 +43,7 @@ def test_without_any_message_the_api_fills_in(campaign: Any) -> None:
     assert not summary["mismatch"]
 
 
-def test_what_settled_a_doubt_does_not_hide_who_answered(campaign: Any) -> None:
+def test_what_settled_a_doubt_does_not_hide_who_answered(campaign: Campaign) -> None:
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(30)
     campaign.wait_for_service()
@@ -54,7 +57,7 @@ def test_what_settled_a_doubt_does_not_hide_who_answered(campaign: Any) -> None:
     assert (summary["completed"], summary["answered"]) == (40, len(answered))
 
 
-def test_where_no_messages_are_expected_one_look_is_enough(campaign: Any) -> None:
+def test_where_no_messages_are_expected_one_look_is_enough(campaign: Campaign) -> None:
     campaign.assign(20)
     campaign.wait_for_service()
 
@@ -64,7 +67,7 @@ def test_where_no_messages_are_expected_one_look_is_enough(campaign: Any) -> Non
     assert summary["completed"] == 20
 
 
-def test_messages_that_are_merely_late_are_waited_for(campaign: Any) -> None:
+def test_messages_that_are_merely_late_are_waited_for(campaign: Campaign) -> None:
     campaign.assign(5)
     campaign.wait_for_service()
     completion = campaign.completion(reconcile_interval=600)
@@ -79,7 +82,7 @@ def test_messages_that_are_merely_late_are_waited_for(campaign: Any) -> None:
     assert campaign.requests("QueryJobsWithResult") == campaign.requests("ListJobs") == 0
 
 
-def test_a_few_missing_messages_are_filled_one_by_one(campaign: Any) -> None:
+def test_a_few_missing_messages_are_filled_one_by_one(campaign: Campaign) -> None:
     campaign.assign(6)
     campaign.wait_for_service()
     jobs = campaign.jobs()
@@ -96,7 +99,7 @@ def test_a_few_missing_messages_are_filled_one_by_one(campaign: Any) -> None:
     assert campaign.requests("ListJobs") == 1
 
 
-def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Any) -> None:
+def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Campaign) -> None:
     campaign.simulator.run(lambda cloud: cloud.clock.set(speed=0))
     campaign.assign(3)
     before = campaign.requests("DescribeJobGroup")
@@ -108,7 +111,7 @@ def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Any) -> No
     assert campaign.requests("DescribeJobGroup") == before + 1
 
 
-def test_a_running_assignment_is_waited_for(campaign: Any) -> None:
+def test_a_running_assignment_is_waited_for(campaign: Campaign) -> None:
     key = TaskKey("dag", "run", "second")
     campaign.assign(3)
     open_one = campaign.ledger.assignments.open(
@@ -125,7 +128,7 @@ def test_a_running_assignment_is_waited_for(campaign: Any) -> None:
     assert campaign.wait(completion)["total"] == 3
 
 
-def test_no_job_at_all_is_no_completion(campaign: Any) -> None:
+def test_no_job_at_all_is_no_completion(campaign: Campaign) -> None:
     completion = campaign.completion(messages=False, reconcile_interval=0.05)
 
     for _ in range(5):
@@ -133,7 +136,7 @@ def test_no_job_at_all_is_no_completion(campaign: Any) -> None:
         time.sleep(0.06)
 
 
-def test_a_deliberate_assignment_of_nobody_completes(campaign: Any) -> None:
+def test_a_deliberate_assignment_of_nobody_completes(campaign: Campaign) -> None:
     key = TaskKey("dag", "run", "assign")
     opened = campaign.ledger.assignments.open(
         key, campaign.job_group_id, owner="me", lease_seconds=60, settle_seconds=1
@@ -146,7 +149,7 @@ def test_a_deliberate_assignment_of_nobody_completes(campaign: Any) -> None:
     assert (summary["total"], summary["answer_rate"], summary["mismatch"]) == (0, 0.0, False)
 
 
-def test_a_group_that_others_assign_goes_by_the_number_expected(campaign: Any) -> None:
+def test_a_group_that_others_assign_goes_by_the_number_expected(campaign: Campaign) -> None:
     campaign.assign(4)
     group = campaign.job_group_id
     with campaign.ledger.write() as connection:  # as in a ledger that never heard of the assignment
@@ -160,7 +163,7 @@ def test_a_group_that_others_assign_goes_by_the_number_expected(campaign: Any) -
     assert campaign.ledger.results.counts(group).foreign == 4
 
 
-def test_a_group_that_others_assign_goes_by_the_api_without_a_number(campaign: Any) -> None:
+def test_a_group_that_others_assign_goes_by_the_api_without_a_number(campaign: Campaign) -> None:
     campaign.assign(4)
     with campaign.ledger.write() as connection:
         connection.exec_driver_sql("DELETE FROM jobs")
@@ -171,7 +174,7 @@ def test_a_group_that_others_assign_goes_by_the_api_without_a_number(campaign: A
     assert (summary["completed"], summary["mismatch"]) == (4, False)
 
 
-def test_a_group_that_ended_with_fewer_jobs_is_seen_twice_and_flagged(campaign: Any) -> None:
+def test_a_group_that_ended_with_fewer_jobs_is_seen_twice_and_flagged(campaign: Campaign) -> None:
     campaign.assign(5)
     key = TaskKey("dag", "run", "second")
     ledger = campaign.ledger
@@ -187,7 +190,7 @@ def test_a_group_that_ended_with_fewer_jobs_is_seen_twice_and_flagged(campaign: 
     assert summary["total"] == 5
 
 
-def test_a_lagging_count_of_jobs_is_no_mismatch(campaign: Any) -> None:
+def test_a_lagging_count_of_jobs_is_no_mismatch(campaign: Campaign) -> None:
     campaign.simulator.faults(listing_lag=3.0)
     campaign.assign(5)
     for job in campaign.jobs():
@@ -202,7 +205,7 @@ def test_a_lagging_count_of_jobs_is_no_mismatch(campaign: Any) -> None:
 
 
 @pytest.mark.parametrize("sent", [pytest.param(True, id="request-arrived"), pytest.param(False, id="request-lost")])
-def test_an_assignment_that_died_is_settled_and_flagged(campaign: Any, sent: bool) -> None:
+def test_an_assignment_that_died_is_settled_and_flagged(campaign: Campaign, sent: bool) -> None:
     campaign.assign(3)
     campaign.die_assigning(2, first=50, sent=sent)
     campaign.wait_for_service()
@@ -214,7 +217,7 @@ def test_an_assignment_that_died_is_settled_and_flagged(campaign: Any, sent: boo
     assert summary["unresolved"] == (0 if sent else 2)
 
 
-def test_the_next_try_of_an_assignment_is_waited_for(campaign: Any) -> None:
+def test_the_next_try_of_an_assignment_is_waited_for(campaign: Campaign) -> None:
     campaign.assign(3)
     campaign.die_assigning(2, first=50, sent=True)
     campaign.wait_for_service()
@@ -229,7 +232,7 @@ def test_the_next_try_of_an_assignment_is_waited_for(campaign: Any) -> None:
     assert (summary["total"], summary["unresolved"], summary["mismatch"]) == (5, 0, False)
 
 
-def test_a_task_that_gave_up_is_not_waited_for(campaign: Any) -> None:
+def test_a_task_that_gave_up_is_not_waited_for(campaign: Campaign) -> None:
     campaign.assign(3)
     dead = campaign.die_assigning(2, first=50, sent=False, lease_seconds=1.0)
     campaign.ledger.assignments.abandon(dead)
@@ -240,7 +243,7 @@ def test_a_task_that_gave_up_is_not_waited_for(campaign: Any) -> None:
     assert (summary["total"], summary["unresolved"], summary["mismatch"]) == (3, 2, True)
 
 
-def test_a_status_nobody_documented_counts_as_ended_once_the_service_is_done(campaign: Any) -> None:
+def test_a_status_nobody_documented_counts_as_ended_once_the_service_is_done(campaign: Campaign) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
     first, *rest = campaign.jobs()
@@ -262,14 +265,14 @@ def _set_status(cloud: Any, group_id: str, job_id: str, status: str) -> None:
     group.counts[status] += 1
 
 
-def test_a_group_that_does_not_exist_is_said_in_words(campaign: Any) -> None:
+def test_a_group_that_does_not_exist_is_said_in_words(campaign: Campaign) -> None:
     campaign.job_group_id = "gone"
 
     with pytest.raises(JobGroupFailedError, match=r"job group gone does not exist.*deleted"):
         campaign.completion().check()
 
 
-def test_refused_credentials_end_the_wait(campaign: Any) -> None:
+def test_refused_credentials_end_the_wait(campaign: Campaign) -> None:
     campaign.assign(1)
     campaign.client = OutboundBotClient(attrs.evolve(campaign.client.settings, access_key_secret="wrong"))
 
@@ -277,7 +280,7 @@ def test_refused_credentials_end_the_wait(campaign: Any) -> None:
         campaign.completion().check()
 
 
-def test_an_api_in_trouble_is_told_once_and_survived(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_api_in_trouble_is_told_once_and_survived(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     campaign.assign(2)
     campaign.simulator.faults(reset={"actions": ["DescribeJobGroup"]})
     completion = campaign.completion(messages=False, reconcile_interval=0.01)
@@ -293,7 +296,7 @@ def test_an_api_in_trouble_is_told_once_and_survived(campaign: Any, caplog: pyte
     assert told == ["WARNING", "INFO"]
 
 
-def test_progress_is_told_in_words(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_told_in_words(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     campaign.assign(4)
     campaign.wait_for_service()
     campaign.tell(campaign.jobs()[0])
@@ -304,7 +307,7 @@ def test_progress_is_told_in_words(campaign: Any, caplog: pytest.LogCaptureFixtu
     assert f"Job group {campaign.job_group_id}: 1 of 4 jobs complete" in caplog.messages
 
 
-def test_asking_again_about_a_finished_group_costs_nothing(campaign: Any) -> None:
+def test_asking_again_about_a_finished_group_costs_nothing(campaign: Campaign) -> None:
     campaign.assign(3)
     done = campaign.wait(campaign.completion(messages=False))
     before = campaign.simulator.state()["requests"]
@@ -315,7 +318,7 @@ def test_asking_again_about_a_finished_group_costs_nothing(campaign: Any) -> Non
     assert campaign.simulator.state()["requests"] == before
 
 
-def test_another_assignment_opens_a_finished_group_again(campaign: Any) -> None:
+def test_another_assignment_opens_a_finished_group_again(campaign: Campaign) -> None:
     campaign.assign(3)
     campaign.wait(campaign.completion(messages=False))
     campaign.simulator.run(lambda cloud: cloud.clock.set(speed=0))
@@ -326,7 +329,7 @@ def test_another_assignment_opens_a_finished_group_again(campaign: Any) -> None:
     assert campaign.wait(campaign.completion(messages=False))["total"] == 5
 
 
-def test_a_cancelled_group_says_so(campaign: Any) -> None:
+def test_a_cancelled_group_says_so(campaign: Campaign) -> None:
     tomorrow = round(time.time() * 1000) + 86_400_000
     strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
     campaign.job_group_id = campaign.client.create_job_group(
@@ -342,14 +345,16 @@ def test_a_cancelled_group_says_so(campaign: Any) -> None:
     assert (summary["cancelled"], summary["not_dialled"], summary["group_cancelled"]) == (3, 3, True)
 
 
-def test_a_cancellation_of_our_own_is_remembered(campaign: Any) -> None:
+def test_a_cancellation_of_our_own_is_remembered(campaign: Campaign) -> None:
     campaign.assign(3)
     campaign.ledger.groups.note_cancelled(campaign.job_group_id)
 
     assert campaign.wait(campaign.completion(messages=False))["group_cancelled"]
 
 
-def test_messages_that_are_missing_are_announced_and_warned_of(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_that_are_missing_are_announced_and_warned_of(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(10)
     campaign.wait_for_service()
@@ -366,7 +371,7 @@ def test_messages_that_are_missing_are_announced_and_warned_of(campaign: Any, ca
 
 
 def test_a_part_of_the_messages_that_is_missing_hints_at_another_reader(
-    campaign: Any, caplog: pytest.LogCaptureFixture
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
 ) -> None:
     campaign.assign(10)
     campaign.wait_for_service()
@@ -381,7 +386,7 @@ def test_a_part_of_the_messages_that_is_missing_hints_at_another_reader(
     assert "5 of 10 results came from the API" in warnings[0]
 
 
-def test_nobody_is_warned_where_no_messages_are_expected(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_nobody_is_warned_where_no_messages_are_expected(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     campaign.assign(10)
 
     with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
@@ -390,7 +395,7 @@ def test_nobody_is_warned_where_no_messages_are_expected(campaign: Any, caplog: 
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
-def test_a_wait_says_when_the_api_is_asked_again(campaign: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wait_says_when_the_api_is_asked_again(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(1)
     before = datetime.now(UTC)
@@ -408,7 +413,7 @@ def test_a_wait_says_when_the_api_is_asked_again(campaign: Any, caplog: pytest.L
 
 
 def test_who_waits_beside_another_process_asks_as_soon_as_the_interval_is_over(
-    campaign: Any, hold_clock: Callable[[float], None]
+    campaign: Campaign, hold_clock: Callable[[float], None]
 ) -> None:
     """As a trigger does that goes on after its task's own first look."""
     campaign.simulator.set_clock(speed=0)
@@ -430,7 +435,7 @@ def test_who_waits_beside_another_process_asks_as_soon_as_the_interval_is_over(
     assert campaign.requests("DescribeJobGroup") == asked + 1
 
 
-def test_a_group_without_a_message_counts_among_results_from_the_api(campaign: Any) -> None:
+def test_a_group_without_a_message_counts_among_results_from_the_api(campaign: Campaign) -> None:
     def another() -> Any:
         group = campaign.client.create_job_group(job_group_name="another", script_id=campaign.simulator.script_id)
         return attrs.evolve(campaign, job_group_id=group.job_group_id)

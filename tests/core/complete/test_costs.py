@@ -12,12 +12,15 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 
 from airflow_provider_outbound.core.ledger import Incoming
+
+if TYPE_CHECKING:
+    from support.campaigns import Campaign
 
 GROUPS = int(os.environ.get("OUTBOUND_TEST_COST_GROUPS") or 60)
 JOBS = int(os.environ.get("OUTBOUND_TEST_COST_JOBS") or 1_500)
@@ -46,7 +49,7 @@ class Bill:
         return since
 
 
-def _make_groups(campaign: Any, count: int) -> list[Any]:
+def _make_groups(campaign: Campaign, count: int) -> list[Any]:
     """Groups of one job each, as if others had made and we assigned them."""
     groups = []
     for index in range(count):
@@ -56,7 +59,7 @@ def _make_groups(campaign: Any, count: int) -> list[Any]:
     return groups
 
 
-def _tell_all(campaign: Any, jobs: list[dict[str, Any]], **changes: Any) -> None:
+def _tell_all(campaign: Campaign, jobs: list[dict[str, Any]], **changes: Any) -> None:
     """Store the messages about many jobs, as a collector does."""
     bodies = [
         {
@@ -79,7 +82,7 @@ def _tell_all(campaign: Any, jobs: list[dict[str, Any]], **changes: Any) -> None
         )
 
 
-def test_a_waiting_group_costs_one_look_an_interval(campaign: Any, hold_clock: HoldClock) -> None:
+def test_a_waiting_group_costs_one_look_an_interval(campaign: Campaign, hold_clock: HoldClock) -> None:
     campaign.simulator.set_clock(speed=0)
     groups = _make_groups(campaign, GROUPS)
     bill = Bill(campaign.simulator)
@@ -95,7 +98,7 @@ def test_a_waiting_group_costs_one_look_an_interval(campaign: Any, hold_clock: H
     assert asked == {"DescribeJobGroup": intervals * GROUPS}
 
 
-def test_groups_that_end_together_cost_one_look_each(campaign: Any, hold_clock: HoldClock) -> None:
+def test_groups_that_end_together_cost_one_look_each(campaign: Campaign, hold_clock: HoldClock) -> None:
     groups = _make_groups(campaign, GROUPS)
     for group in groups:
         group.wait_for_service()
@@ -117,7 +120,9 @@ def test_groups_that_end_together_cost_one_look_each(campaign: Any, hold_clock: 
 
 
 @pytest.mark.parametrize("heard_of", [True, False], ids=["dialling-was-told", "nothing-was-told"])
-def test_few_missing_messages_cost_little_and_only_once(campaign: Any, hold_clock: HoldClock, heard_of: bool) -> None:
+def test_few_missing_messages_cost_little_and_only_once(
+    campaign: Campaign, hold_clock: HoldClock, heard_of: bool
+) -> None:
     missing, waiters = 5, 3
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(JOBS, batch_size=99)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.campaigns import Campaign
 
 #: More than a page, so that what the order of a listing moves across a page's edge is left out.
 MANY = 150
 
 
-def test_a_listing_whose_order_changes_between_its_pages_is_read_until_it_told_all(campaign: Any) -> None:
+def test_a_listing_whose_order_changes_between_its_pages_is_read_until_it_told_all(campaign: Campaign) -> None:
     campaign.simulator.faults(messages_withheld=True, listing_reshuffle=True)
     campaign.assign(MANY)
     campaign.wait_for_service()
@@ -20,7 +23,7 @@ def test_a_listing_whose_order_changes_between_its_pages_is_read_until_it_told_a
     assert (summary["completed"], summary["mismatch"]) == (MANY, False)
 
 
-def test_a_listing_that_never_tells_all_does_not_hold_the_wait_for_ever(campaign: Any) -> None:
+def test_a_listing_that_never_tells_all_does_not_hold_the_wait_for_ever(campaign: Campaign) -> None:
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(10)
     campaign.wait_for_service()
@@ -33,7 +36,7 @@ def test_a_listing_that_never_tells_all_does_not_hold_the_wait_for_ever(campaign
 
 
 @pytest.mark.parametrize("messages", [True, False])
-def test_jobs_that_were_never_called_are_found_by_their_ids(campaign: Any, messages: bool) -> None:
+def test_jobs_that_were_never_called_are_found_by_their_ids(campaign: Campaign, messages: bool) -> None:
     campaign.simulator.faults(messages_withheld=True, latest_task_missing=True)
     campaign.assign(80)
     campaign.wait_for_service()
@@ -44,7 +47,7 @@ def test_jobs_that_were_never_called_are_found_by_their_ids(campaign: Any, messa
     assert campaign.ledger.results.counts(campaign.job_group_id).foreign == 0
 
 
-def test_jobs_whose_numbers_show_masked_are_counted_once(campaign: Any) -> None:
+def test_jobs_whose_numbers_show_masked_are_counted_once(campaign: Campaign) -> None:
     campaign.simulator.faults(numbers_masked=True, messages_withheld=True)
     campaign.assign(3)
 

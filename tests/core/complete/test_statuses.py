@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.campaigns import Campaign
 
 #: What the message of one of five jobs says of its status; of another the message is lost.
 ODD = [
@@ -21,7 +24,7 @@ ODD = [
 
 @pytest.mark.parametrize("messages", [True, False])
 @pytest.mark.parametrize("status", ODD)
-def test_a_lost_message_is_recovered_beside_an_odd_status(campaign: Any, status: Any, messages: bool) -> None:
+def test_a_lost_message_is_recovered_beside_an_odd_status(campaign: Campaign, status: Any, messages: bool) -> None:
     campaign.assign(5)
     campaign.wait_for_service()
     odd, lost, *others = campaign.jobs()
@@ -43,7 +46,7 @@ def test_a_lost_message_is_recovered_beside_an_odd_status(campaign: Any, status:
     assert summary["answered"] + summary["unanswered"] + summary["not_dialled"] <= summary["completed"]
 
 
-def test_a_status_that_is_not_listed_is_not_asked_for_again(campaign: Any) -> None:
+def test_a_status_that_is_not_listed_is_not_asked_for_again(campaign: Campaign) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
     for job in campaign.jobs():

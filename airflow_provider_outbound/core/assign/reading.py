@@ -1,0 +1,69 @@
+"""Read the contacts of an assignment: those of its source, screened, and those of its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+from airflow_provider_outbound.core.assign.options import AssignOptions
+from airflow_provider_outbound.core.assign.screening import ContactScreening, Identify, RejectsFile
+from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST
+from airflow_provider_outbound.core.contacts import ContactSource
+from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger
+from airflow_provider_outbound.core.models.contact import Contact
+
+
+def open_screening(
+    ledger: Ledger,
+    assignment: Assignment,
+    source: ContactSource,
+    options: AssignOptions,
+    stack: ExitStack,
+    *,
+    strict: bool,
+) -> ContactScreening:
+    """
+    Return the screening of a source for an assignment.
+
+    :param stack: Closes the file of the rejects.
+    :param strict: Whether the first reject is an error.
+    """
+    held = 0 if options.max_jobs is None else ledger.journal.count_held(assignment)
+    # In a group without rows all are fresh. If another task adds rows meanwhile, the journal detects it.
+    is_known = options.cap is not None or ledger.journal.has_jobs(assignment.job_group_id)
+
+    def classify(candidates: Sequence[Candidate]) -> list[CandidateStatus]:
+        return ledger.journal.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
+
+    rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
+    return ContactScreening(
+        source,
+        identify=_identify(ledger),
+        classify=classify if is_known else None,
+        dedupe_by=options.dedupe_by,
+        excluded=options.excluded,
+        allowed=options.allowed,
+        rejects=rejects,
+        most=None if options.max_jobs is None else max(0, options.max_jobs - held),
+        strict=strict,
+    )
+
+
+def _identify(ledger: Ledger) -> Identify:
+    identity = ledger.identity
+
+    def identify(contact: Contact) -> Candidate:
+        e164 = contact.phone.e164
+        return Candidate(
+            reference_id=contact.reference_id or identity.reference_id(e164),
+            phone_key=identity.phone_key(e164),
+            contact=contact,
+        )
+
+    return identify
+
+
+def stored_candidates(ledger: Ledger, assignment: Assignment, references: list[str]) -> Iterator[Candidate]:
+    """Yield contacts of the journal that are to be sent again."""
+    for start in range(0, len(references), MAX_JOBS_PER_REQUEST):
+        yield from ledger.journal.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])
