@@ -402,7 +402,7 @@ def test_rows_that_nobody_noted_a_key_for_are_an_error_from_then_on(
     assert outbound("status")[0] == 1
     code, _, err = outbound("rekey")
 
-    assert (code, "2 rows" in err, "identifier is not known" in err) == (1, True, True)
+    assert (code, "2 rows" in err, "identifier is unknown" in err) == (1, True, True)
     with pytest.raises(LedgerKeyError, match="a key whose identifier is not known"):
         open_ledger(ledger_url, [OLD])
     use(OLD, OTHER)

@@ -71,7 +71,7 @@ def group(context):
         pytest.param({"instance_id": "nope"}, r"NotExist.Instance", id="unknown-instance"),
         pytest.param({"priority": "High"}, r"priority: 'High' is neither 'Urgent' nor 'Daily'", id="priority"),
         pytest.param({"ringing_duration": 0}, r"ringing_duration: 0 is not a whole number", id="ringing"),
-        pytest.param({"calling_numbers": "02100000000"}, r"calling_numbers: a list", id="calling-numbers"),
+        pytest.param({"calling_numbers": "02100000000"}, r"calling_numbers: not a list", id="calling-numbers"),
         pytest.param({"max_run_age": 12}, r"max_run_age: 12 is not a timedelta", id="max-run-age"),
         pytest.param({"recall_strategy": {"busy": True}}, r"recall_strategy: accepts", id="recall-strategy"),
         pytest.param({"outboundbot_conn_id": "nowhere"}, r"nowhere", id="missing-connection"),
