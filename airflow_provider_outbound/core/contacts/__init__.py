@@ -2,7 +2,8 @@
 Read contacts from any source one by one, so that memory does not grow with their number.
 
 ``items`` reads lists and frames. ``files`` reads files, folders and patterns, with ``text``, ``delimited`` and
-``json_objects``. ``source`` turns their rows into contacts.
+``json_objects``. ``source`` turns their rows into contacts, and ``spool`` keeps those
+of a source that may return other rows the next time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from airflow_provider_outbound.core.contacts.source import (
     Rows,
     read_excluded,
 )
+from airflow_provider_outbound.core.contacts.spool import Spool
 
 __all__ = [
     "COLUMN_NAMES",
@@ -26,6 +28,7 @@ __all__ = [
     "PathLike",
     "Reject",
     "Rows",
+    "Spool",
     "from_items",
     "from_path",
     "from_paths",

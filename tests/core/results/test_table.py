@@ -61,6 +61,8 @@ def test_one_typed_row_a_job(ledger: Ledger, tell: Callable[..., None], warehous
         assert types["extras"] == "JSON"
         assert types["ended_at"] == "TIMESTAMP"
         assert types["attempts"] == "BIGINT"
+    elif warehouse.dialect.name == "mysql":
+        assert begun == datetime(2023, 11, 14, 22, 13, 20)  # noqa: DTZ001 - UTC, which this type does not say
     else:
         assert begun == "2023-11-14 22:13:20.000000"
 
@@ -134,7 +136,7 @@ def test_a_table_of_ones_own_may_have_more_columns_but_needs_the_key(
 
 def test_a_schema_may_be_named(ledger: Ledger, tell: Callable[..., None], warehouse: Engine) -> None:
     tell(1)
-    schema = "main" if warehouse.dialect.name == "sqlite" else "public"
+    schema = {"sqlite": "main", "postgresql": "public"}.get(warehouse.dialect.name, warehouse.url.database)
 
     write(ledger, warehouse, f"{schema}.results")
     write(ledger, warehouse, f"{schema}.results")
