@@ -69,6 +69,6 @@ def _why_unusable(error: Exception) -> str:
         return f"its driver is not installed: {text}; install it, or choose another one in the connection's extra"
     if "cursor" in text:
         return (
-            f"its extra sets cursor, which its driver does not accept here: {text}; remove it, rows are streamed anyway"
+            f"its driver does not accept the setting cursor of its extra ({text}); remove it: rows are streamed anyway"
         )
     return f"it cannot be used: {type(error).__name__}: {text}; correct the connection's settings and its extra"
