@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ class Query:
             log.warning("contacts_sql: connection %r does not accept net_write_timeout", self._conn_id)
 
 
-def _texts(rows: Iterator[Any]) -> Iterator[Any]:
+def _texts(rows: Iterable[Any]) -> Iterator[Any]:
     """
     Yield rows; a text that the driver cannot decode is an error of one line.
 

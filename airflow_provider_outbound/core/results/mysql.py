@@ -113,7 +113,7 @@ def check(connection: Connection, table: Table, name: str) -> ExactKey:
 def _rows(connection: Connection, statement: str) -> list[dict[str, Any]]:
     """Return the rows of a SHOW statement; some drivers return its texts as bytes."""
     return [
-        {key: value.decode() if isinstance(value, bytes) else value for key, value in row.items()}
+        {str(key): value.decode() if isinstance(value, bytes) else value for key, value in row.items()}
         for row in connection.execute(text(statement)).mappings()
     ]
 

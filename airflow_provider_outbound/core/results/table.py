@@ -57,7 +57,7 @@ class Target:
             raise OutboundBotConfigError(f"table: {name!r} does not name a table")
         self._name = name
         self._connection = connection
-        charset = {f"{dialect}_charset": "utf8mb4" for dialect in mysql.DIALECTS}
+        charset: dict[str, Any] = {f"{dialect}_charset": "utf8mb4" for dialect in mysql.DIALECTS}
         self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None, **charset)
         self._is_mysql = connection.dialect.name in mysql.DIALECTS
         #: On MySQL: the key, which refuses rows that it cannot tell apart.

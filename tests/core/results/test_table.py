@@ -309,5 +309,5 @@ def test_a_column_that_cannot_hold_a_time_is_refused_with_the_type_to_use(
     with warehouse.begin() as connection:
         connection.execute(text("ALTER TABLE results ALTER ended_at TYPE date"))
 
-    with pytest.raises(OutboundBotConfigError, match=r"ended_at is a DATE.* make it TIMESTAMP WITH TIME ZONE"):
+    with pytest.raises(OutboundBotConfigError, match=r"ended_at is a DATE.* change it to TIMESTAMP WITH TIME ZONE"):
         write(ledger, warehouse)
