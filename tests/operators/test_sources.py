@@ -331,11 +331,15 @@ class TestSql:
         operator = assign(group, contacts_sql=sql, sql_conn_id="people_db", batch_size=99)
 
         def end() -> None:
+            deadline = time.monotonic() + 60
             with psycopg.connect(postgresql_url, autocommit=True) as connection:
-                while not connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE pid <> pg_backend_pid() AND query LIKE 'FETCH%'"
-                ).fetchall():
+                while (
+                    time.monotonic() < deadline
+                    and not connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE pid <> pg_backend_pid() AND query LIKE 'FETCH%'"
+                    ).fetchall()
+                ):
                     time.sleep(0.05)
 
         killer = threading.Thread(target=end)
