@@ -51,7 +51,9 @@ class Query:
             options = {"stream_results": True, "no_parameters": True}
             with closing(connection.execution_options(**options).exec_driver_sql(self._sql)) as result:
                 if not result.returns_rows:
-                    raise OutboundBotConfigError("contacts_sql: it returns no rows; pass a SELECT statement")
+                    raise OutboundBotConfigError(
+                        "contacts_sql: it returns no rows; pass a SELECT statement. Nobody was called"
+                    )
                 names = tuple(result.keys())
                 twice = [name for name in names if names.count(name) > 1]
                 if twice:
