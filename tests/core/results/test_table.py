@@ -86,6 +86,8 @@ def test_a_database_without_a_statement_of_its_own_gets_the_same_rows(
     ledger: Ledger, tell: Callable[..., None], warehouse: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of which it is not known how it replaces a row: the same databases by another name."""
+    if warehouse.dialect.name == "mysql":
+        pytest.skip("SQLAlchemy looks for MySQL's options under the dialect's name")
     monkeypatch.setattr(warehouse.dialect, "name", "another")
     for job in range(1, 251):
         tell(job, status="Failed", reason="NoAnswer", call="NoAnswer")
