@@ -80,6 +80,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param contacts_path: Instead: a file, a folder, or a pattern (``s3://bucket/day=*/*.csv.gz``) of ``.csv``,
         ``.tsv``, ``.jsonl`` and ``.ndjson`` files, all of these also with ``.gz``, and ``.parquet`` files.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
+        It runs once in each try, before anybody is called.
     :param sql_conn_id: Connection of the database.
     :param contacts_from: Instead: another job group, or the return value of one of its tasks, whose contacts to call
         again, with their names, extras and reference ids.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,10 @@ import attrs
 from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.core.contacts import (
     ContactSource,
-    Header,
+    Spool,
     from_items,
     from_path,
     from_paths,
-    narrow_columns,
     read_excluded,
 )
 from airflow_provider_outbound.core.follow_up import from_results
@@ -29,16 +28,14 @@ from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.base import MaskedContacts, is_asset
-from airflow_provider_outbound.operators.databases import connect
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
+from airflow_provider_outbound.operators.queries import Query
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from airflow_provider_outbound.core.ledger import Ledger
 
-#: Rows of a query held in memory.
-_BATCH = 1000
 _PATTERN = re.compile(r"[*?[]")
 
 
@@ -94,10 +91,21 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
         "default_region": arguments.default_region,
     }
     if label == "contacts_sql":
-        return ContactSource([_Query(arguments.contacts_sql, arguments.sql_conn_id)], **how)
+        return _of_query(arguments, context, how)
     if label == "contacts_path":
         return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, **how)
     return _of_argument(arguments.contacts, label, arguments.encoding, context, how)
+
+
+def _of_query(arguments: SourceArguments, context: Context, how: Mapping[str, Any]) -> ContactSource:
+    if context["ti"].try_number > 1:
+        arguments.log.info(
+            "contacts_sql: the query runs again in this try. Nobody whom an earlier try assigned is called again;"
+            " contacts that it returns for the first time are called too"
+        )
+    query = ContactSource([Query(arguments.contacts_sql, arguments.sql_conn_id)], **how)
+    # A second run of the query could return other people than those that were validated.
+    return ContactSource([Spool(query, "contacts_sql")], default_region=arguments.default_region)
 
 
 def _of_results(arguments: SourceArguments) -> ContactSource:
@@ -307,37 +315,3 @@ def _events(asset: Asset, context: Context) -> Sequence[Any]:
 
 def _shown(asset: Asset) -> str:
     return f"asset {redact(asset.name)!r}"
-
-
-class _Query:
-    """Rows of a query, read with a server-side cursor if the driver has one."""
-
-    label = "contacts_sql"
-    name = ""
-    is_repeatable = True
-
-    def __init__(self, sql: Any, conn_id: str | None) -> None:
-        if not isinstance(sql, str) or not sql.strip():
-            raise OutboundBotConfigError("contacts_sql: empty; pass a SELECT statement")
-        if not conn_id:
-            raise OutboundBotConfigError("sql_conn_id: missing; give the connection for contacts_sql")
-        self._sql = sql.strip().rstrip(";")
-        self._conn_id = conn_id
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        with connect(self._conn_id, "contacts_sql", OutboundBotContactsError) as connection:
-            # Without parameters a percent sign needs no escaping.
-            options = {"stream_results": True, "no_parameters": True}
-            with closing(connection.execution_options(**options).exec_driver_sql(self._sql)) as result:
-                if not result.returns_rows:
-                    raise OutboundBotConfigError("contacts_sql: it returns no rows; pass a SELECT statement")
-                names = tuple(result.keys())
-                twice = [name for name in names if names.count(name) > 1]
-                if twice:
-                    raise OutboundBotContactsError(
-                        f"contacts_sql: column {twice[0]!r} appears twice; rename one with AS"
-                    )
-                description = result.cursor.description if result.cursor is not None else ()
-                yield 0, Header(names, narrow_columns(connection.dialect.name, description))
-                for row, values in enumerate(result.yield_per(_BATCH), start=1):
-                    yield row, dict(zip(names, values, strict=True))

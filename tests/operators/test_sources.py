@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import threading
+import time
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from types import SimpleNamespace
 
 import pandas as pd
@@ -24,7 +25,6 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
-from airflow_provider_outbound.operators.sources import read_contacts
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 PEOPLE = Asset("people", uri="file:///nowhere/people.csv")
@@ -323,24 +323,58 @@ class TestSql:
         (result,) = OutboundBotHook().ledger.results.iter_results(group["job_group_id"])
         assert (result.name, result.extras) == ("Person", {"price": "99.9", "tenth": "0.1"})
 
-    def test_a_database_that_goes_away_half_way(self, simulator, context, group, postgresql_url):
-        """The server ends the connection between two parts of the result; the task's next try goes on."""
+    def test_a_database_that_goes_away_half_way_calls_nobody(self, simulator, context, group, postgresql_url):
+        """The server ends the connection between two parts of the result; the task's next try reads it all."""
         import psycopg
 
-        operator = assign(group, contacts_sql="SELECT * FROM outbound_people", sql_conn_id="people_db", batch_size=99)
-        contacts = iter(read_contacts(operator.source_arguments(context()), context()))
-        assert len(list(islice(contacts, 1500))) == 1500
-        with psycopg.connect(postgresql_url, autocommit=True) as connection:
-            ended = connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND state = 'idle in transaction'"
-            ).fetchall()
-        assert ended == [(True,)]
+        sql = "SELECT 手机号, name, pg_sleep(0.002)::text AS pause FROM outbound_people"
+        operator = assign(group, contacts_sql=sql, sql_conn_id="people_db", batch_size=99)
 
+        def end() -> None:
+            deadline = time.monotonic() + 60
+            with psycopg.connect(postgresql_url, autocommit=True) as connection:
+                while (
+                    time.monotonic() < deadline
+                    and not connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE pid <> pg_backend_pid() AND query LIKE 'FETCH%'"
+                    ).fetchall()
+                ):
+                    time.sleep(0.05)
+
+        killer = threading.Thread(target=end)
+        killer.start()
         with pytest.raises(OutboundBotContactsError, match="contacts_sql on connection 'people_db': ") as caught:
-            list(contacts)
+            operator.execute(context())
+        killer.join()
 
         assert "\n" not in str(caught.value)
-        result = operator.execute(context())
+        assert str(caught.value).endswith("Nobody was called")
+        assert not numbers_called(simulator)
+        result = operator.execute(context(try_number=2))
         assert (result["read"], result["assigned"]) == (3000, 3000)
         assert len(numbers_called(simulator)) == 3000
+
+    @pytest.mark.parametrize("on_invalid", ["fail", "skip"])
+    def test_those_who_were_validated_are_those_who_are_called(self, simulator, context, group, table, on_invalid):
+        """Each run of this query returns other numbers."""
+        table.execute("CREATE SEQUENCE outbound_runs")
+        sql = "SELECT 13800000000 + nextval('outbound_runs') AS phone FROM generate_series(1, 20)"
+        try:
+            operator = assign(group, contacts_sql=sql, sql_conn_id="people_db", on_invalid=on_invalid)
+            result = operator.execute(context())
+        finally:
+            table.execute("DROP SEQUENCE outbound_runs")
+
+        assert (result["read"], result["assigned"]) == (20, 20)
+        assert numbers_called(simulator) == [f"138000000{number:02}" for number in range(1, 21)]
+
+    def test_a_retry_says_that_the_query_runs_again_and_calls_nobody_twice(self, simulator, context, group, capfd):
+        operator = assign(group, contacts_sql="SELECT * FROM outbound_people LIMIT 20", sql_conn_id="people_db")
+        operator.execute(context())
+        assert "the query runs again" not in "".join(capfd.readouterr())
+        result = operator.execute(context(try_number=2))
+
+        assert "the query runs again in this try" in "".join(capfd.readouterr())
+        assert (result["assigned"], result["newly_assigned"]) == (20, 0)
+        assert len(numbers_called(simulator)) == 20

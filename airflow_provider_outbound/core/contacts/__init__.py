@@ -2,7 +2,8 @@
 Read contacts from any source one by one, so that memory does not grow with their number.
 
 ``items`` reads lists and frames. ``files`` reads files, folders and patterns, with ``text``, ``delimited`` and
-``json_objects``. ``source`` turns their rows into contacts, by ``columns``; ``exclusions`` reads do-not-call lists.
+``json_objects``. ``source`` turns their rows into contacts, by ``columns``, and ``spool`` keeps those of a source that
+may return other rows the next time; ``exclusions`` reads do-not-call lists.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from airflow_provider_outbound.core.contacts.exclusions import read_excluded
 from airflow_provider_outbound.core.contacts.files import PathLike, from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
 from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows
+from airflow_provider_outbound.core.contacts.spool import Spool
 
 __all__ = [
     "COLUMN_NAMES",
@@ -21,6 +23,7 @@ __all__ = [
     "PathLike",
     "Reject",
     "Rows",
+    "Spool",
     "from_items",
     "from_path",
     "from_paths",

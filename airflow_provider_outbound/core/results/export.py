@@ -77,7 +77,8 @@ def export_to_table(
     :param only: See :func:`iter_results`.
     :param include_phone_number: Write phone numbers and names too.
     :return: ``table``, ``rows``, and ``counts`` of the rows by outcome.
-    :raises OutboundBotConfigError: ``only`` is unknown, or the table lacks a column or the key.
+    :raises OutboundBotConfigError: ``only`` is unknown, or the table lacks a column or the key, or would take different
+        references for the same one.
     :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     from airflow_provider_outbound.core.results.table import Target

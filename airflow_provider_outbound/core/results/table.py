@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from airflow_provider_outbound.core.results import mysql
 from airflow_provider_outbound.core.results.columns import KEY, KINDS, PERSONAL_COLUMNS, Kind
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -56,7 +57,11 @@ class Target:
             raise OutboundBotConfigError(f"table: {name!r} does not name a table")
         self._name = name
         self._connection = connection
-        self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None)
+        charset: dict[str, Any] = {f"{dialect}_charset": "utf8mb4" for dialect in mysql.DIALECTS}
+        self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None, **charset)
+        self._is_mysql = connection.dialect.name in mysql.DIALECTS
+        #: On MySQL: the key, which refuses rows that it cannot tell apart.
+        self._key: mysql.ExactKey | None = None
         #: Timestamp columns without a time zone: UTC is written there.
         self._naive: set[str] = set()
         #: Columns of phone numbers and names that the rows do not have.
@@ -66,12 +71,17 @@ class Target:
         """
         Create the table, or check an existing one; committed.
 
-        :raises OutboundBotConfigError: the table lacks a column or the unique key, a column does not store times in
-            UTC, or phone numbers in it cannot be cleared.
+        :raises OutboundBotConfigError: the table lacks a column or the unique key, takes different references for the
+            same one, a column does not store times in UTC, or phone numbers in it cannot be cleared.
         """
+        if self._is_mysql:
+            with self._connection.begin():
+                mysql.prepare_session(self._connection)
         if not self._exists():
             try:
                 with self._connection.begin():
+                    if self._is_mysql:
+                        mysql.adapt(self._connection, self._table)
                     self._table.create(self._connection)
             except DBAPIError:
                 # Another export may have created it at the same time.
@@ -107,13 +117,14 @@ class Target:
                 " not exist yet"
             )
 
+        if self._is_mysql:
+            self._key = mysql.check(self._connection, table, self._name)
         self._check_times({name: present[name]["type"] for name in table.columns.keys()})  # noqa: SIM118
         self._clear({name: column["nullable"] for name, column in present.items()})
 
     def _check_times(self, types: Mapping[str, Any]) -> None:
         """Check that timestamp columns store UTC, whatever the session's time zone."""
-        dialect = self._connection.dialect.name
-        if dialect == "sqlite":
+        if self._connection.dialect.name == "sqlite":
             # SQLite has no timestamp type: SQLAlchemy writes text without a time zone.
             self._naive = {name for name in types if KINDS[name] is Kind.TIMESTAMP}
             return
@@ -121,9 +132,9 @@ class Target:
             if KINDS[name] is not Kind.TIMESTAMP:
                 continue
             # MySQL converts TIMESTAMP values from and to the session's time zone.
-            moves = dialect in ("mysql", "mariadb") and found.__visit_name__ == "TIMESTAMP"
+            moves = self._is_mysql and found.__visit_name__ == "TIMESTAMP"
             if moves or isinstance(found, (Date, Time)):
-                wanted = "DATETIME(3)" if dialect in ("mysql", "mariadb") else "TIMESTAMP WITH TIME ZONE"
+                wanted = "DATETIME(6)" if self._is_mysql else "TIMESTAMP WITH TIME ZONE"
                 raise OutboundBotConfigError(
                     f"table {self._name!r}: column {name} is a {found}, which does not store UTC; change it to"
                     f" {wanted}. Nothing was written"
@@ -150,12 +161,17 @@ class Target:
             self._upsert([self._values(row) for row in part])
 
     def _values(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self._key is not None:
+            self._key.check(row)
         values = {
             name: value.replace(tzinfo=None) if name in self._naive and value else value for name, value in row.items()
         }
         return values | dict.fromkeys(self._cleared)
 
     def _upsert(self, rows: Sequence[dict[str, Any]]) -> None:
+        if self._is_mysql:
+            self._connection.execute(self._replace(rows))
+            return
         statement = self._insert_or_update()
         if statement is None:
             keys = self._table.c.job_group_id, self._table.c.reference_id
@@ -179,12 +195,16 @@ class Target:
             # psycopg2 sends one statement per row unless the statement returns something.
             is_slow = self._connection.dialect.driver == "psycopg2"
             return statement.returning(self._table.c.reference_id) if is_slow else statement
-        if name in ("mysql", "mariadb"):
-            from sqlalchemy.dialects import mysql
-
-            statement = mysql.insert(self._table)
-            return statement.on_duplicate_key_update({other: statement.inserted[other] for other in others})
         return None
+
+    def _replace(self, rows: Sequence[dict[str, Any]]) -> Any:
+        """Return MySQL's upsert of all rows: its drivers send a statement of one row for each of them."""
+        from sqlalchemy.dialects.mysql import insert
+
+        statement = insert(self._table).values(list(rows))
+        return statement.on_duplicate_key_update(
+            {column.name: statement.inserted[column.name] for column in self._table.columns if column.name not in KEY}
+        )
 
 
 def _chunks(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:

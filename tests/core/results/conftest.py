@@ -14,6 +14,7 @@ import attrs
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine, make_url
+from support.mysql import PARAMS, SERVERS, database
 from support.simulated import client_of
 
 from airflow_provider_outbound.core.client import OutboundBotClient
@@ -83,6 +84,7 @@ def tell(ledger: Ledger) -> Callable[..., None]:
                 pytest.mark.skipif(POSTGRESQL is None, reason="OUTBOUND_TEST_POSTGRESQL names no server"),
             ],
         ),
+        *PARAMS,
     ]
 )
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
@@ -91,6 +93,13 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine
         engine = create_engine(f"sqlite:///{tmp_path / 'warehouse.db'}")
         yield engine
         engine.dispose()
+        return
+    if request.param in SERVERS:
+        # In another character set, as many databases are.
+        with database(request.param, "CHARACTER SET utf8mb3") as url:
+            engine = create_engine(url)
+            yield engine
+            engine.dispose()
         return
     server = make_url(POSTGRESQL or "").set(drivername="postgresql+psycopg")
     name = f"test_{uuid.uuid4().hex}"
