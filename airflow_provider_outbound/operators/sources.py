@@ -53,6 +53,7 @@ class SourceArguments:
 
     contacts: Any = attrs.field(repr=False)
     contacts_path: Any
+    sheet: str | None
     contacts_sql: str | None
     sql_conn_id: str | None
     contacts_from: Any
@@ -63,6 +64,7 @@ class SourceArguments:
     exclude: Any = attrs.field(repr=False)
     exclude_path: Any
     exclude_columns: Mapping[str, str] | None
+    exclude_sheet: str | None
     exclude_encoding: str | None
     on_missing_exclusions: str
     outboundbot_conn_id: str
@@ -87,6 +89,7 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
     if why := _why_missing(given[label]):
         hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
         raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
+    sheet = _sheet(arguments, "sheet", has_files=label == "contacts_path" or is_asset(given[label]))
     if label == "contacts_from":
         return _of_results(arguments)
     how: dict[str, Any] = {
@@ -96,8 +99,8 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
     if label == "contacts_sql":
         return ContactSource([_Query(arguments.contacts_sql, arguments.sql_conn_id)], **how)
     if label == "contacts_path":
-        return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, **how)
-    return _of_argument(arguments.contacts, label, arguments.encoding, context, how)
+        return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
+    return _of_argument(arguments.contacts, label, context, how, encoding=arguments.encoding, sheet=sheet)
 
 
 def _of_results(arguments: SourceArguments) -> ContactSource:
@@ -135,6 +138,8 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
             "exclude_columns: there are no exclusions that have columns; pass exclude or exclude_path too."
             " Nobody was called"
         )
+    has_files = "exclude_path" in named or is_asset(arguments.exclude)
+    _sheet(arguments, "exclude_sheet", has_files=has_files)
     excluded: frozenset[str] = frozenset()
     for label in named:
         numbers = _excluded_by(arguments, label, context)
@@ -159,9 +164,10 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
     how: dict[str, Any] = {"default_region": arguments.default_region}
     encoding = arguments.encoding if arguments.exclude_encoding is None else arguments.exclude_encoding
     if label == "exclude_path":
-        source = from_path(as_path(value, label), encoding=encoding, label=label, **how)
+        path = as_path(value, label)
+        source = from_path(path, encoding=encoding, label=label, sheet=arguments.exclude_sheet, **how)
     else:
-        source = _of_argument(value, label, encoding, context, how)
+        source = _of_argument(value, label, context, how, encoding=encoding, sheet=arguments.exclude_sheet)
     source.be_exclusions(
         columns=_columns(arguments.columns, "columns"),
         exclude_columns=_columns(arguments.exclude_columns, "exclude_columns"),
@@ -254,7 +260,8 @@ def _has_file(base: Any, found: Iterable[Any]) -> bool:
     """Return whether ``found`` contains a file that is not hidden, by the same rule as the readers of folders."""
     above = len(str(base).rstrip("/"))
     return any(
-        not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/")) and file.is_file()
+        not any(part.startswith(("_", ".", "~$")) for part in str(file)[above:].strip("/").split("/"))
+        and file.is_file()
         for file in found
     )
 
@@ -268,15 +275,28 @@ def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
     )
 
 
+def _sheet(arguments: SourceArguments, label: str, *, has_files: bool) -> str | None:
+    sheet = getattr(arguments, label)
+    if sheet is not None and not (isinstance(sheet, str) and sheet.strip()):
+        raise OutboundBotConfigError(f"{label}: {sheet!r} is not the name of a sheet; give its name. Nobody was called")
+    if sheet is not None and not has_files:
+        raise OutboundBotConfigError(
+            f"{label}: no workbook is read that could have a sheet; omit it. Nobody was called"
+        )
+    return sheet
+
+
 def oldest_event(contacts: Any, context: Context) -> datetime | None:
     """Return when the oldest asset event with contacts was recorded; ``None`` if they come from no asset event."""
     return min((event.timestamp for event in _events(contacts, context)), default=None) if is_asset(contacts) else None
 
 
-def _of_argument(argument: Any, label: str, encoding: str, context: Context, how: Mapping[str, Any]) -> ContactSource:
+def _of_argument(
+    argument: Any, label: str, context: Context, how: Mapping[str, Any], *, encoding: str, sheet: str | None
+) -> ContactSource:
     if is_asset(argument):
         paths = _event_paths(argument, label, context)
-        return from_paths(paths, encoding=encoding, label=f"{label} of {_shown(argument)}", **how)
+        return from_paths(paths, encoding=encoding, label=f"{label} of {_shown(argument)}", sheet=sheet, **how)
     return from_items(argument.items if isinstance(argument, MaskedContacts) else argument, label=label, **how)
 
 

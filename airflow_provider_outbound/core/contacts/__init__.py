@@ -2,7 +2,7 @@
 Read contacts from any source one by one, so that memory does not grow with their number.
 
 ``items`` reads lists and frames. ``files`` reads files, folders and patterns, with ``text``, ``delimited`` and
-``json_objects``. ``source`` turns their rows into contacts.
+``json_objects`` for text, and ``workbook`` with ``worksheets`` for Excel. ``source`` turns their rows into contacts.
 """
 
 from __future__ import annotations
