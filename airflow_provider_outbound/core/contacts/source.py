@@ -175,7 +175,8 @@ class ContactSource:
 
     def read_present(self) -> Iterator[Contact | Reject]:
         """
-        Read a list that must exist: each of its files must have at least a header.
+        Read a list that must exist and be complete: each of its files must have at least a header, and the workbooks
+        among them one sheet of numbers.
 
         :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
         :raises OutboundBotContactsError: a file is empty.
@@ -189,7 +190,7 @@ class ContactSource:
     def _contacts(self, part: Rows | Tables, *, must_be_present: bool) -> Iterator[Contact | Reject]:
         plans: dict[tuple[Any, ...], _Plan] = {}
         types: Mapping[str, str] = {}
-        rows = part.find_rows(self._reading()) if hasattr(part, "find_rows") else part
+        rows = part.find_rows(self._reading(is_exclusion=must_be_present)) if hasattr(part, "find_rows") else part
         for row, line, raw in _numbered(part, rows, must_be_present=must_be_present):
             # Nearly all are dictionaries; the check for other mappings takes ten times as long.
             if isinstance(raw, (dict, Mapping)):
@@ -218,10 +219,10 @@ class ContactSource:
                 reason = f"{type(raw).__name__} is neither a dictionary nor a number"
                 yield Reject(row=row, number="", reason=reason, file=part.name, line=line)
 
-    def _reading(self) -> Reading:
+    def _reading(self, *, is_exclusion: bool) -> Reading:
         return Reading(
             is_header=self._has_phone_column,
-            is_exclusion=self._columns_argument == "exclude_columns",
+            is_exclusion=is_exclusion,
             default_region=self.default_region,
         )
 
