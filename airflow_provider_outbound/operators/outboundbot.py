@@ -237,7 +237,13 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param sheet: Name of the sheet in the workbooks of ``contacts_path``. Default: the only visible one, or the only
         visible one that has a column for the phone number. Hidden rows are read too.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
+        A connection of type ``maxcompute`` runs it once.
     :param sql_conn_id: Connection of the database.
+    :param contacts_table: Instead: a table in MaxCompute, ``name`` or ``project.name``, read as it is when the task
+        begins.
+    :param partition: Its partition, for example ``pt={{ ds_nodash }}``; ``None`` for a table without partitions.
+    :param contacts_conn_id: Connection for ``contacts_table``, and for ``contacts_sql`` instead of ``sql_conn_id``: in
+        a task group, ``sql_conn_id`` belongs to the export too.
     :param contacts_from: Instead: another job group, or the return value of one of its tasks, whose contacts to call
         again, with their names, extras and reference ids.
     :param only: Which finished jobs of ``contacts_from`` to call again. Contacts known to be on a block list are
@@ -286,6 +292,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         "sheet",
         "contacts_sql",
         "sql_conn_id",
+        "contacts_table",
+        "partition",
+        "contacts_conn_id",
         "contacts_from",
         "only",
         "columns",
@@ -313,6 +322,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         sheet: str | None = None,
         contacts_sql: str | None = None,
         sql_conn_id: str | None = None,
+        contacts_table: str | None = None,
+        partition: str | None = None,
+        contacts_conn_id: str | None = None,
         contacts_from: Any = None,
         only: str | None = "unanswered",
         columns: Mapping[str, str] | None = None,
@@ -348,6 +360,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.sheet = sheet
         self.contacts_sql = contacts_sql
         self.sql_conn_id = sql_conn_id
+        self.contacts_table = contacts_table
+        self.partition = partition
+        self.contacts_conn_id = contacts_conn_id
         self.contacts_from = contacts_from
         self.only = only
         self.columns = columns
@@ -375,7 +390,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
         #: Arguments that the DAG file gives, even if a template or a task turns them into nothing.
-        self.named = frozenset(name for name in (*SOURCES, "only") if getattr(self, name) is not None) | frozenset(
+        self.named = frozenset(
+            name for name in (*SOURCES, "only", "partition") if getattr(self, name) is not None
+        ) | frozenset(
             # Including None: os.environ.get("DNC") returns it if the variable was not set.
             name
             for name, value in (("exclude", exclude), ("exclude_path", exclude_path))

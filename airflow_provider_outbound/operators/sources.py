@@ -31,6 +31,12 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.base import MaskedContacts, is_asset
 from airflow_provider_outbound.operators.databases import connect
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
+from airflow_provider_outbound.operators.maxcompute import (
+    MaxComputeRows,
+    is_maxcompute,
+    rows_of_query,
+    rows_of_table,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -56,6 +62,9 @@ class SourceArguments:
     sheet: str | None
     contacts_sql: str | None
     sql_conn_id: str | None
+    contacts_table: str | None
+    partition: str | None
+    contacts_conn_id: str | None
     contacts_from: Any
     only: str | None
     columns: Mapping[str, str] | None
@@ -90,17 +99,28 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
         hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
         raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
     sheet = _sheet(arguments, "sheet", has_files=label == "contacts_path" or is_asset(given[label]))
+    if arguments.partition is not None and label != "contacts_table":
+        raise OutboundBotConfigError("partition: there is no contacts_table that could have one. Nobody was called")
     if label == "contacts_from":
         return _of_results(arguments)
     how: dict[str, Any] = {
         "columns": _columns(arguments.columns, "columns"),
         "default_region": arguments.default_region,
     }
-    if label == "contacts_sql":
-        return ContactSource([_Query(arguments.contacts_sql, arguments.sql_conn_id)], **how)
+    if label in ("contacts_sql", "contacts_table"):
+        return ContactSource([_of_database(arguments, label)], **how)
     if label == "contacts_path":
         return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
     return _of_argument(arguments.contacts, label, context, how, encoding=arguments.encoding, sheet=sheet)
+
+
+def _of_database(arguments: SourceArguments, label: str) -> _Query | MaxComputeRows:
+    if label == "contacts_table":
+        if "partition" in arguments.named and (why := _why_missing(arguments.partition)):
+            raise OutboundBotContactsError(f"partition: {why}, so there are no contacts. Nobody was called")
+        return rows_of_table(arguments.contacts_table, arguments.partition, arguments.contacts_conn_id)
+    query = _Query(arguments.contacts_sql, arguments.contacts_conn_id or arguments.sql_conn_id)
+    return rows_of_query(query.sql, query.conn_id, label) if is_maxcompute(query.conn_id) else query
 
 
 def _of_results(arguments: SourceArguments) -> ContactSource:
@@ -341,14 +361,14 @@ class _Query:
             raise OutboundBotConfigError("contacts_sql: empty; pass a SELECT statement")
         if not conn_id:
             raise OutboundBotConfigError("sql_conn_id: missing; give the connection for contacts_sql")
-        self._sql = sql.strip().rstrip(";")
-        self._conn_id = conn_id
+        self.sql = sql.strip().rstrip(";")
+        self.conn_id = conn_id
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        with connect(self._conn_id, "contacts_sql", OutboundBotContactsError) as connection:
+        with connect(self.conn_id, "contacts_sql", OutboundBotContactsError) as connection:
             # Without parameters a percent sign needs no escaping.
             options = {"stream_results": True, "no_parameters": True}
-            with closing(connection.execution_options(**options).exec_driver_sql(self._sql)) as result:
+            with closing(connection.execution_options(**options).exec_driver_sql(self.sql)) as result:
                 if not result.returns_rows:
                     raise OutboundBotConfigError("contacts_sql: it returns no rows; pass a SELECT statement")
                 names = tuple(result.keys())
