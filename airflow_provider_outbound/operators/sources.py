@@ -296,7 +296,7 @@ def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
 
 
 def _sheet(arguments: SourceArguments, label: str, *, has_files: bool) -> str | None:
-    sheet = getattr(arguments, label)
+    sheet: str | None = getattr(arguments, label)
     if sheet is not None and not (isinstance(sheet, str) and sheet.strip()):
         raise OutboundBotConfigError(f"{label}: {sheet!r} is not the name of a sheet; give its name. Nobody was called")
     if sheet is not None and not has_files:

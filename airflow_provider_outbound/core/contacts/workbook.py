@@ -11,7 +11,8 @@ from itertools import chain, islice
 from typing import IO, Any
 
 from airflow_provider_outbound.core.contacts.cells import clean, to_text
-from airflow_provider_outbound.core.contacts.source import Header, Reading, Reject
+from airflow_provider_outbound.core.contacts.reading import Reading
+from airflow_provider_outbound.core.contacts.source import Header, Reject
 from airflow_provider_outbound.core.contacts.worksheets import (
     CellError,
     Sheet,

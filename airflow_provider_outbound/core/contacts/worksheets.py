@@ -32,8 +32,8 @@ _MAX_CELLS = 16_384
 _OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"
 _ZIP = b"PK\x03\x04"
 _NAMESPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_WORKSHEET, _DATA, _ROW, _CELL, _VALUE, _FORMULA, _INLINE = (
-    f"{_NAMESPACE}{name}" for name in ("worksheet", "sheetData", "row", "c", "v", "f", "is")
+_WORKSHEET, _DATA, _ROW, _CELL, _VALUE, _FORMULA, _INLINE, _PLAIN, _RUN = (
+    f"{_NAMESPACE}{name}" for name in ("worksheet", "sheetData", "row", "c", "v", "f", "is", "t", "r")
 )
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#SPILL!", "#CALC!"})
@@ -143,7 +143,7 @@ class Workbook:
         kind = cell.get("t", "n")
         text = cell.findtext(_VALUE)
         if kind == "inlineStr":
-            return self._inline_text(cell)
+            return _inline_text(cell)
         if not text:
             if cell.find(_FORMULA) is not None and (text is None or kind != "str"):
                 return CellError("is a formula without a value; open the workbook in Excel and save it")
@@ -161,12 +161,6 @@ class Workbook:
         if kind == "e":
             return CellError(f"shows {text if text in _ERRORS else 'an error'}; correct it in Excel")
         raise ValueError("unknown type of cell")
-
-    def _inline_text(self, cell: Element) -> str | None:
-        from openpyxl.cell.text import Text
-
-        text = cell.find(_INLINE)
-        return None if text is None else _unescaped(Text.from_tree(text).content)
 
     def _number(self, text: str, style: _Style) -> Any:
         if not _NUMBER.fullmatch(text):
@@ -328,6 +322,15 @@ def _index(text: str) -> int:
     if not text.isdigit():
         raise ValueError("not an index")
     return int(text)
+
+
+def _inline_text(cell: Element) -> str | None:
+    """Return a text that stands in its cell; formatted text has several parts."""
+    text = cell.find(_INLINE)
+    if text is None:
+        return None
+    parts = [*text.iterfind(_PLAIN), *text.iterfind(f"{_RUN}/{_PLAIN}")]
+    return _unescaped("".join(part.text or "" for part in parts))
 
 
 def _unescaped(text: str) -> str:
