@@ -1,4 +1,8 @@
-"""Contacts in files: CSV, JSON Lines, Parquet and Excel; one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``."""
+"""
+Contacts in files: CSV, JSON Lines, Parquet and Excel.
+
+A path is one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +95,9 @@ def from_paths(
         files = _files(path, label)
         parts += [_file(file, encoding, label, sheet) for file in files] or [_NoFiles(path, label)]
     if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles) for part in parts):
-        raise OutboundBotContactsError(f"{label}: no file is a workbook, so there is no sheet {sheet!r}; omit it")
+        raise OutboundBotContactsError(
+            f"{label}: no file is a workbook, so there is no sheet {redact(sheet)!r}; omit it"
+        )
     return ContactSource(parts, columns=columns, default_region=default_region)
 
 

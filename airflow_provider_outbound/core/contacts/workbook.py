@@ -85,8 +85,9 @@ def _refuse_other_numbers(workbook: Workbook, chosen: Sheet, reading: Reading) -
     for other in workbook.sheets:
         if other is not chosen and any(_holds_number(cells, reading) for _, cells in _lines(workbook, other)):
             raise WorkbookError(
-                f"has phone numbers in sheet {redact(other.name)!r} too, beside {redact(chosen.name)!r}; put all into"
-                " one sheet, or name the one that is meant with exclude_sheet"
+                f"has phone numbers, or cells that cannot be read, in sheet {redact(other.name)!r} too,"
+                f" beside {redact(chosen.name)!r}; put all into one sheet, or name the one that is meant with"
+                " exclude_sheet"
             )
 
 
@@ -113,8 +114,8 @@ def _check_titles(lines: Sequence[_Line], header: int, reading: Reading) -> None
     for number, cells in lines:
         if _holds_number(cells, reading):
             raise WorkbookError(
-                f"has a phone number in line {number}, before the column names in line {header}; move it below them,"
-                " or remove it"
+                f"has a phone number, or a cell that cannot be read, in line {number}, before the column names in line"
+                f" {header}; move it below them, or remove it"
             )
 
 

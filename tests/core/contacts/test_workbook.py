@@ -111,7 +111,7 @@ _numbers = st.one_of(
     st.integers(13_000_000_000, 13_999_999_999),
     st.integers(13_000_000_000, 13_999_999_999).map(str),
     st.integers(13_000_000_000, 13_999_999_999).map(lambda number: f"+86 {number}"),
-    st.sampled_from(["", "12", "1.38E+10", 13800138000.5, "13800138000/13800138001", "１３８００１３８０００"]),
+    st.sampled_from(["", "12", "1.38E+10", "13800138000/13800138001", "１３８００１３８０００"]),
 )
 _rows = st.lists(st.tuples(_numbers, _texts, st.integers(-(10**12), 10**12)), max_size=8)
 
@@ -241,7 +241,10 @@ def test_values_beside_the_table_reject_the_row(tmp_path):
         ([["name"], ["Li"]], "has no column for the phone number among name; name the right one"),
         ([[NUMBER, "Li"]], "its first line is a contact"),
         ([["title"]] * 20 + [HEADER, [NUMBER]], "has no column for the phone number among title"),
-        ([["title"], [NUMBER], HEADER, [NUMBER]], "has a phone number in line 2, before the column names in line 3"),
+        (
+            [["title"], [NUMBER], HEADER, [NUMBER]],
+            "has a phone number, .* in line 2, before the column names in line 3",
+        ),
         ([["phone", "=A1"], [NUMBER]], "cell B1 is a formula without a value; .* it should hold the name of a column"),
         ([["phone", "x", "x"], [NUMBER]], "column 'x' appears twice"),
         ([HEADER, [NUMBER], [None] * 200 + ["x"]], "has a value in cell GS3, and at most 200 columns are read"),
@@ -276,14 +279,14 @@ def test_a_do_not_call_list_is_one_sheet_or_the_one_that_is_named(tmp_path):
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER], Notes=[["hello"]])
     assert excluded(path) == {f"+86{NUMBER}"}
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER], Old=[["x"], [None, 13800138001]])
-    refuse(path, "has phone numbers in sheet 'Old' too, beside 'People'", listed=True)
+    refuse(path, "has phone numbers, .* in sheet 'Old' too, beside 'People'", listed=True)
     assert excluded(path, sheet="People") == {f"+86{NUMBER}"}
 
     book = openpyxl.load_workbook(path)
     book["Old"].sheet_state = "hidden"
     book.save(path)
 
-    refuse(path, "has phone numbers in sheet 'Old' too", listed=True)
+    refuse(path, "has phone numbers, .* in sheet 'Old' too", listed=True)
 
 
 def test_numbers_below_a_merged_heading_are_excluded_too(tmp_path):
