@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 #: Arguments for the source of contacts, one of which is required, and arguments for who must not be called.
-SOURCES = ("contacts", "contacts_path", "contacts_sql", "contacts_from")
+SOURCES = ("contacts", "contacts_path", "contacts_sql", "contacts_table", "contacts_from")
 EXCLUSIONS = ("exclude", "exclude_path")
 
 

@@ -78,10 +78,17 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param contacts: List of dictionaries or numbers, or a task's output; a pandas, Polars or PyArrow frame; or an
         :class:`~airflow.sdk.Asset`: the files that its events in this run name in ``extra["path"]``, or else its URI.
     :param contacts_path: Instead: a file, a folder, or a pattern (``s3://bucket/day=*/*.csv.gz``) of ``.csv``,
-        ``.tsv``, ``.jsonl`` and ``.ndjson`` files, all of these also with ``.gz``, and ``.parquet`` files.
+        ``.tsv``, ``.jsonl`` and ``.ndjson`` files, all of these also with ``.gz``, ``.parquet`` and ``.xlsx`` files.
+    :param sheet: Name of the sheet in the workbooks of ``contacts_path``. Default: the only visible one, or the only
+        visible one that has a column for the phone number. Hidden rows are read too.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
         It runs once in each try, before anybody is called.
     :param sql_conn_id: Connection of the database.
+    :param contacts_table: Instead: a table in MaxCompute, ``name`` or ``project.name``, read as it is when the task
+        begins.
+    :param partition: Its partition, for example ``pt={{ ds_nodash }}``; ``None`` for a table without partitions.
+    :param contacts_conn_id: Connection for ``contacts_table``, and for ``contacts_sql`` instead of ``sql_conn_id``: in
+        a task group, ``sql_conn_id`` belongs to the export too.
     :param contacts_from: Instead: another job group, or the return value of one of its tasks, whose contacts to call
         again, with their names, extras and reference ids.
     :param only: Which finished jobs of ``contacts_from`` to call again. Contacts known to be on a block list are
@@ -95,6 +102,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param exclude: Numbers, or contacts, that must not be called, in any form that ``contacts`` accepts.
     :param exclude_path: The same from files.
     :param exclude_columns: Like ``columns``, for exclusions only; each column must exist.
+    :param exclude_sheet: Like ``sheet``, for exclusions only. Required if more than one sheet holds numbers.
     :param exclude_encoding: Encoding of the exclusion files; default: ``encoding``.
     :param on_missing_exclusions: ``fail``: call nobody if an exclusion named in the DAG file does not exist, because a
         template rendered to None or nothing, a task returned None or was skipped, or the file does not exist;
@@ -126,14 +134,19 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         "job_group_id",
         "contacts",
         "contacts_path",
+        "sheet",
         "contacts_sql",
         "sql_conn_id",
+        "contacts_table",
+        "partition",
+        "contacts_conn_id",
         "contacts_from",
         "only",
         "columns",
         "exclude",
         "exclude_path",
         "exclude_columns",
+        "exclude_sheet",
         "rejects_path",
         "strategy",
         "calling_numbers",
@@ -151,8 +164,12 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         job_group_id: Any,
         contacts: Any = None,
         contacts_path: Any = None,
+        sheet: str | None = None,
         contacts_sql: str | None = None,
         sql_conn_id: str | None = None,
+        contacts_table: str | None = None,
+        partition: str | None = None,
+        contacts_conn_id: str | None = None,
         contacts_from: Any = None,
         only: str | None = "unanswered",
         columns: Mapping[str, str] | None = None,
@@ -162,6 +179,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         exclude: Any = NOT_GIVEN,
         exclude_path: Any = NOT_GIVEN,
         exclude_columns: Mapping[str, str] | None = None,
+        exclude_sheet: str | None = None,
         exclude_encoding: str | None = None,
         on_missing_exclusions: Literal["fail", "ignore"] = "fail",
         on_invalid: Literal["fail", "skip"] = "fail",
@@ -184,8 +202,12 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.job_group_id = job_group_id
         self.contacts = mask_contacts(contacts)
         self.contacts_path = contacts_path
+        self.sheet = sheet
         self.contacts_sql = contacts_sql
         self.sql_conn_id = sql_conn_id
+        self.contacts_table = contacts_table
+        self.partition = partition
+        self.contacts_conn_id = contacts_conn_id
         self.contacts_from = contacts_from
         self.only = only
         self.columns = columns
@@ -195,6 +217,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.exclude = None if exclude is NOT_GIVEN else mask_contacts(exclude)
         self.exclude_path = None if exclude_path is NOT_GIVEN else exclude_path
         self.exclude_columns = exclude_columns
+        self.exclude_sheet = exclude_sheet
         self.exclude_encoding = exclude_encoding
         self.on_missing_exclusions = on_missing_exclusions
         self.on_invalid = on_invalid
@@ -212,7 +235,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
         #: Arguments that the DAG file gives, even if a template or a task turns them into nothing.
-        self.named = frozenset(name for name in (*SOURCES, "only") if getattr(self, name) is not None) | frozenset(
+        self.named = frozenset(
+            name for name in (*SOURCES, "only", "partition") if getattr(self, name) is not None
+        ) | frozenset(
             # Including None: os.environ.get("DNC") returns it if the variable was not set.
             name
             for name, value in (("exclude", exclude), ("exclude_path", exclude_path))

@@ -39,17 +39,17 @@ class Query:
             raise OutboundBotConfigError("contacts_sql: empty; pass a SELECT statement")
         if not conn_id:
             raise OutboundBotConfigError("sql_conn_id: missing; give the connection for contacts_sql")
-        self._sql = sql.strip().rstrip(";")
-        self._conn_id = conn_id
+        self.sql = sql.strip().rstrip(";")
+        self.conn_id = conn_id
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        with connect(self._conn_id, "contacts_sql", OutboundBotContactsError) as connection:
+        with connect(self.conn_id, "contacts_sql", OutboundBotContactsError) as connection:
             is_mysql = connection.dialect.name in mysql.DIALECTS
             if is_mysql:
                 self._prepare_mysql(connection)
             # Without parameters a percent sign needs no escaping.
             options = {"stream_results": True, "no_parameters": True}
-            with closing(connection.execution_options(**options).exec_driver_sql(self._sql)) as result:
+            with closing(connection.execution_options(**options).exec_driver_sql(self.sql)) as result:
                 if not result.returns_rows:
                     raise OutboundBotConfigError(
                         "contacts_sql: it returns no rows; pass a SELECT statement. Nobody was called"
@@ -76,13 +76,13 @@ class Query:
             log.warning(
                 "contacts_sql: connection %r uses mysql-connector-python, which holds all rows of a query in memory;"
                 ' mysqlclient and pymysql stream them (extra: {"client": "pymysql"})',
-                self._conn_id,
+                self.conn_id,
             )
         try:
             connection.exec_driver_sql(f"SET SESSION net_write_timeout = {_MYSQL_PATIENCE}")
         except DBAPIError:
             # A service that speaks the protocol need not have the setting.
-            log.warning("contacts_sql: connection %r does not accept net_write_timeout", self._conn_id)
+            log.warning("contacts_sql: connection %r does not accept net_write_timeout", self.conn_id)
 
 
 def _texts(rows: Iterable[Any]) -> Iterator[Any]:

@@ -30,8 +30,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
 
     :param job_group_id: The group, or the return value of another task of this provider.
     :param path: File to write, local or, with a scheme, in an object store: ``.csv``, ``.jsonl`` (both also with
-        ``.gz``) or ``.parquet``.
-    :param file_format: ``csv``, ``jsonl`` or ``parquet``; default: by the suffix of ``path``.
+        ``.gz``), ``.parquet`` or ``.xlsx``.
+    :param file_format: ``csv``, ``jsonl``, ``parquet`` or ``xlsx``; default: by the suffix of ``path``.
     :param sql_conn_id: Connection of a database, instead of ``path``.
     :param table: Its table, ``name`` or ``schema.name``, with the key (job_group_id, reference_id); created if it does
         not exist.

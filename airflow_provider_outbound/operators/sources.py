@@ -29,6 +29,11 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.base import MaskedContacts, is_asset
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES
+from airflow_provider_outbound.operators.maxcompute import (
+    is_maxcompute,
+    rows_of_query,
+    rows_of_table,
+)
 from airflow_provider_outbound.operators.queries import Query
 
 if TYPE_CHECKING:
@@ -50,8 +55,12 @@ class SourceArguments:
 
     contacts: Any = attrs.field(repr=False)
     contacts_path: Any
+    sheet: str | None
     contacts_sql: str | None
     sql_conn_id: str | None
+    contacts_table: str | None
+    partition: str | None
+    contacts_conn_id: str | None
     contacts_from: Any
     only: str | None
     columns: Mapping[str, str] | None
@@ -60,6 +69,7 @@ class SourceArguments:
     exclude: Any = attrs.field(repr=False)
     exclude_path: Any
     exclude_columns: Mapping[str, str] | None
+    exclude_sheet: str | None
     exclude_encoding: str | None
     on_missing_exclusions: str
     outboundbot_conn_id: str
@@ -84,28 +94,40 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
     if why := _why_missing(given[label]):
         hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
         raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
+    sheet = _sheet(arguments, "sheet", has_files=label == "contacts_path" or is_asset(given[label]))
+    if arguments.partition is not None and label != "contacts_table":
+        raise OutboundBotConfigError("partition: there is no contacts_table that could have one. Nobody was called")
     if label == "contacts_from":
         return _of_results(arguments)
     how: dict[str, Any] = {
         "columns": _columns(arguments.columns, "columns"),
         "default_region": arguments.default_region,
     }
-    if label == "contacts_sql":
-        return _of_query(arguments, context, how)
+    if label in ("contacts_sql", "contacts_table"):
+        return _of_database(arguments, label, context, how)
     if label == "contacts_path":
-        return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, **how)
-    return _of_argument(arguments.contacts, label, arguments.encoding, context, how)
+        return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
+    return _of_argument(arguments.contacts, label, context, how, encoding=arguments.encoding, sheet=sheet)
 
 
-def _of_query(arguments: SourceArguments, context: Context, how: Mapping[str, Any]) -> ContactSource:
+def _of_database(arguments: SourceArguments, label: str, context: Context, how: Mapping[str, Any]) -> ContactSource:
+    if label == "contacts_table":
+        if "partition" in arguments.named and (why := _why_missing(arguments.partition)):
+            raise OutboundBotContactsError(f"partition: {why}, so there are no contacts. Nobody was called")
+        rows = rows_of_table(arguments.contacts_table, arguments.partition, arguments.contacts_conn_id)
+        return ContactSource([rows], **how)
+    query = Query(arguments.contacts_sql, arguments.contacts_conn_id or arguments.sql_conn_id)
     if context["ti"].try_number > 1:
         arguments.log.info(
             "contacts_sql: the query runs again in this try. Nobody whom an earlier try assigned is called again;"
             " contacts that it returns for the first time are called too"
         )
-    query = ContactSource([Query(arguments.contacts_sql, arguments.sql_conn_id)], **how)
+    if is_maxcompute(query.conn_id):
+        return ContactSource([rows_of_query(query.sql, query.conn_id, label)], **how)
     # A second run of the query could return other people than those that were validated.
-    return ContactSource([Spool(query, "contacts_sql")], default_region=arguments.default_region)
+    return ContactSource(
+        [Spool(ContactSource([query], **how), "contacts_sql")], default_region=arguments.default_region
+    )
 
 
 def _of_results(arguments: SourceArguments) -> ContactSource:
@@ -143,6 +165,8 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
             "exclude_columns: there are no exclusions that have columns; pass exclude or exclude_path too."
             " Nobody was called"
         )
+    has_files = "exclude_path" in named or is_asset(arguments.exclude)
+    _sheet(arguments, "exclude_sheet", has_files=has_files)
     excluded: frozenset[str] = frozenset()
     for label in named:
         numbers = _excluded_by(arguments, label, context)
@@ -167,9 +191,10 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
     how: dict[str, Any] = {"default_region": arguments.default_region}
     encoding = arguments.encoding if arguments.exclude_encoding is None else arguments.exclude_encoding
     if label == "exclude_path":
-        source = from_path(as_path(value, label), encoding=encoding, label=label, **how)
+        path = as_path(value, label)
+        source = from_path(path, encoding=encoding, label=label, sheet=arguments.exclude_sheet, **how)
     else:
-        source = _of_argument(value, label, encoding, context, how)
+        source = _of_argument(value, label, context, how, encoding=encoding, sheet=arguments.exclude_sheet)
     source.be_exclusions(
         columns=_columns(arguments.columns, "columns"),
         exclude_columns=_columns(arguments.exclude_columns, "exclude_columns"),
@@ -262,7 +287,8 @@ def _has_file(base: Any, found: Iterable[Any]) -> bool:
     """Return whether ``found`` contains a file that is not hidden, by the same rule as the readers of folders."""
     above = len(str(base).rstrip("/"))
     return any(
-        not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/")) and file.is_file()
+        not any(part.startswith(("_", ".", "~$")) for part in str(file)[above:].strip("/").split("/"))
+        and file.is_file()
         for file in found
     )
 
@@ -276,15 +302,28 @@ def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
     )
 
 
+def _sheet(arguments: SourceArguments, label: str, *, has_files: bool) -> str | None:
+    sheet: str | None = getattr(arguments, label)
+    if sheet is not None and not (isinstance(sheet, str) and sheet.strip()):
+        raise OutboundBotConfigError(f"{label}: {sheet!r} is not the name of a sheet; give its name. Nobody was called")
+    if sheet is not None and not has_files:
+        raise OutboundBotConfigError(
+            f"{label}: no workbook is read that could have a sheet; omit it. Nobody was called"
+        )
+    return sheet
+
+
 def oldest_event(contacts: Any, context: Context) -> datetime | None:
     """Return when the oldest asset event with contacts was recorded; ``None`` if they come from no asset event."""
     return min((event.timestamp for event in _events(contacts, context)), default=None) if is_asset(contacts) else None
 
 
-def _of_argument(argument: Any, label: str, encoding: str, context: Context, how: Mapping[str, Any]) -> ContactSource:
+def _of_argument(
+    argument: Any, label: str, context: Context, how: Mapping[str, Any], *, encoding: str, sheet: str | None
+) -> ContactSource:
     if is_asset(argument):
         paths = _event_paths(argument, label, context)
-        return from_paths(paths, encoding=encoding, label=f"{label} of {_shown(argument)}", **how)
+        return from_paths(paths, encoding=encoding, label=f"{label} of {_shown(argument)}", sheet=sheet, **how)
     return from_items(argument.items if isinstance(argument, MaskedContacts) else argument, label=label, **how)
 
 

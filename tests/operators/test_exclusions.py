@@ -7,6 +7,7 @@ import json
 from itertools import count
 from pathlib import Path
 
+import openpyxl
 import pandas as pd
 import pytest
 from airflow.sdk import DAG, task
@@ -64,7 +65,20 @@ WRITINGS = [
     "0086-{}",
     "{}.0",
 ]
-FORMS = ["list", "tuple", "dicts", "numbers", "frame", "templates", "params", "csv", "jsonl", "folder", "both"]
+FORMS = [
+    "list",
+    "tuple",
+    "dicts",
+    "numbers",
+    "frame",
+    "templates",
+    "params",
+    "csv",
+    "jsonl",
+    "folder",
+    "both",
+    "workbook",
+]
 
 
 def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
@@ -88,6 +102,12 @@ def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
         path = folder / "dnc.jsonl"
         path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in written))
         return {"exclude_path": "{{ params.folder }}/dnc.jsonl", "params": {"folder": str(folder)}}
+    if form == "workbook":
+        book = openpyxl.Workbook()
+        for line in (["Do not call"], [], ["phone"], *([number] for number in written)):
+            book.active.append(line)
+        book.save(folder / "dnc.xlsx")
+        return {"exclude_path": str(folder / "dnc.xlsx"), "exclude_sheet": "Sheet"}
     path = write_csv(folder / "dnc.csv", [["phone"], *([number] for number in written)])
     if form == "both":
         write_csv(folder / "dnc.csv", [["phone"], *([number] for number in written[1:])])

@@ -115,7 +115,7 @@ def test_a_connection_that_cannot_be_used(simulator, context, connection, change
         pytest.param({"contacts": [{"name": "Li"}]}, r"1 of 1 contacts .* row 1: no phone number", id="no-number"),
         pytest.param({"contacts": "{{ x }}"}, r"contacts: str is not a list", id="text"),
         pytest.param({"contacts": None, "contacts_path": "/nowhere.csv"}, r"/nowhere.csv cannot be read", id="no-file"),
-        pytest.param({"contacts": None, "contacts_path": "/nowhere.xlsx"}, r"suffixes .csv", id="suffix"),
+        pytest.param({"contacts": None, "contacts_path": "/nowhere.docx"}, r"suffixes .csv", id="suffix"),
         pytest.param({"exclude": ["12"]}, r"exclude: row 1 .*; fix it", id="exclude"),
         pytest.param({"job_group_id": "nope"}, r"NotExist.JobGroup", id="unknown-group"),
         pytest.param({"job_group_id": None}, r"job_group_id: empty", id="no-group"),

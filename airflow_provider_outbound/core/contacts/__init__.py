@@ -2,8 +2,9 @@
 Read contacts from any source one by one, so that memory does not grow with their number.
 
 ``items`` reads lists and frames. ``files`` reads files, folders and patterns, with ``text``, ``delimited`` and
-``json_objects``. ``source`` turns their rows into contacts, by ``columns``, and ``spool`` keeps those of a source that
-may return other rows the next time; ``exclusions`` reads do-not-call lists.
+``json_objects`` for text, and ``workbook`` with ``worksheets`` for Excel. ``source`` turns their rows into contacts, by
+``columns``, and ``spool`` keeps those of a source that may return other rows the next time; ``exclusions`` reads
+do-not-call lists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Contacts in files: CSV, JSON Lines and Parquet; one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``."""
+"""
+Contacts in files: CSV, JSON Lines, Parquet and Excel.
+
+A path is one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,19 @@ from typing import IO, Any, Protocol
 
 from airflow_provider_outbound.core.contacts.delimited import StructureError, read_rows
 from airflow_provider_outbound.core.contacts.json_objects import JSON_SPACES, read_object, refuse_other_json
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows
+from airflow_provider_outbound.core.contacts.reading import Reading
+from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows, Tables
 from airflow_provider_outbound.core.contacts.text import UNDECODABLE, WrongKindError, advice, open_text
+from airflow_provider_outbound.core.contacts.workbook import read_workbook
+from airflow_provider_outbound.core.contacts.worksheets import WorkbookError
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import ContactsNotFoundError, OutboundBotContactsError
 
-_SUFFIXES = ".csv, .tsv, .jsonl, .ndjson (each perhaps with .gz), .parquet"
+_SUFFIXES = ".csv, .tsv, .jsonl, .ndjson (each perhaps with .gz), .parquet, .xlsx"
+#: Other formats of spreadsheets, by suffix.
+_OTHER_SPREADSHEETS = ("xls", "xlsm", "xlsb", "xltx", "ods", "et")
+#: Beginnings of names of files that are not data: of other programs, hidden, or Excel's mark of an open workbook.
+_NO_DATA = ("_", ".", "~$")
 _PATTERN = re.compile(r"[*?[]")
 _DAMAGES: Mapping[type[Exception], str] = {
     EOFError: "it ends too early; write or copy it again",
@@ -44,20 +55,25 @@ def from_path(
     encoding: str = "utf-8-sig",
     default_region: str = "CN",
     label: str = "contacts_path",
+    sheet: str | None = None,
 ) -> ContactSource:
     """
     Read a file, all files of a folder and its subfolders, or all that match a pattern.
 
-    :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` appended, or ``.parquet``. In
-        folders, names that begin with ``_`` or ``.`` are skipped, as is usual for partitioned data. A folder without
-        data files and a pattern that no file matches hold no contacts;
+    :param path: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz`` appended, ``.parquet`` or
+        ``.xlsx``. In folders, names that begin with ``_``, ``.`` or ``~$`` are skipped, as is usual for partitioned
+        data. A folder without data files and a pattern that no file matches hold no contacts;
         :func:`~airflow_provider_outbound.core.contacts.read_excluded` refuses them.
     :param columns: See :class:`ContactSource`.
     :param encoding: Encoding of text files, e.g. ``gb18030``; the default also drops a byte order mark.
     :param label: The argument's name, for errors.
+    :param sheet: Name of the sheet in each workbook; default: the only visible one, or the only visible one that has a
+        column for the phone number.
     :raises OutboundBotContactsError: there is no such file, it has another suffix, or there is no such encoding.
     """
-    return from_paths([path], columns=columns, encoding=encoding, default_region=default_region, label=label)
+    return from_paths(
+        [path], columns=columns, encoding=encoding, default_region=default_region, label=label, sheet=sheet
+    )
 
 
 def from_paths(
@@ -67,16 +83,21 @@ def from_paths(
     encoding: str = "utf-8-sig",
     default_region: str = "CN",
     label: str = "contacts_path",
+    sheet: str | None = None,
 ) -> ContactSource:
     """Read several paths, one after the other; see :func:`from_path`."""
     try:
         "".encode(encoding)
     except (LookupError, TypeError):
         raise OutboundBotContactsError(f"encoding: {encoding!r} is unknown; try 'utf-8-sig' or 'gb18030'") from None
-    parts: list[Rows] = []
+    parts: list[Rows | Tables] = []
     for path in paths:
         files = _files(path, label)
-        parts += [_file(file, encoding, label) for file in files] or [_NoFiles(path, label)]
+        parts += [_file(file, encoding, label, sheet) for file in files] or [_NoFiles(path, label)]
+    if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles) for part in parts):
+        raise OutboundBotContactsError(
+            f"{label}: no file is a workbook, so there is no sheet {redact(sheet)!r}; omit it"
+        )
     return ContactSource(parts, columns=columns, default_region=default_region)
 
 
@@ -101,7 +122,7 @@ def _files(path: Any, label: str) -> list[PathLike]:
         files = [
             file
             for file in found
-            if not any(part.startswith(("_", ".")) for part in str(file)[above:].strip("/").split("/"))
+            if not any(part.startswith(_NO_DATA) for part in str(file)[above:].strip("/").split("/"))
             and (file.is_file() or _is_broken_link(file))
         ]
     except OSError as error:
@@ -128,7 +149,7 @@ def _is_broken_link(file: Any) -> bool:
     return isinstance(file, Path) and file.is_symlink() and not file.exists()
 
 
-def _file(path: PathLike, encoding: str, label: str) -> _File:
+def _file(path: PathLike, encoding: str, label: str, sheet: str | None) -> _File | _Workbook:
     suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if suffix in ("csv", "tsv"):
         return _CsvFile(path, encoding, label)
@@ -136,10 +157,12 @@ def _file(path: PathLike, encoding: str, label: str) -> _File:
         return _JsonLinesFile(path, encoding, label)
     if path.name.lower().endswith(".parquet"):
         return _ParquetFile(path, label)
-    raise OutboundBotContactsError(
-        f"{label}: {redact(path.name)!r} has none of the suffixes {_SUFFIXES}; "
-        "if the folder has other files too, give a pattern such as 'folder/*.csv'"
-    )
+    if path.name.lower().endswith(".xlsx"):
+        return _Workbook(path, label, sheet)
+    hint = "if the folder has other files too, give a pattern such as 'folder/*.csv'"
+    if suffix in _OTHER_SPREADSHEETS:
+        hint = "save it in Excel as .xlsx, or save the sheet as 'CSV UTF-8'"
+    raise OutboundBotContactsError(f"{label}: {redact(path.name)!r} has none of the suffixes {_SUFFIXES}; {hint}")
 
 
 class _NoFiles:
@@ -281,6 +304,35 @@ class _ParquetFile(_File):
                         yield row, value
         except pa.ArrowException as error:
             raise _unreadable(self._path, error, self.label) from None
+
+
+class _Workbook:
+    has_lines = True
+    is_repeatable = True
+
+    def __init__(self, path: PathLike, label: str, sheet: str | None) -> None:
+        self._path = path
+        self.label = label
+        self.name = redact(path.name)
+        self._sheet = sheet
+
+    def find_rows(self, reading: Reading) -> Iterator[tuple[int, Any]]:
+        try:
+            with self._path.open("rb") as raw:
+                yield from read_workbook(raw, self._sheet, reading)
+        except ModuleNotFoundError:
+            raise OutboundBotContactsError(
+                f'{self.label}: Excel needs openpyxl; run: pip install "airflow-provider-outbound[excel]"'
+            ) from None
+        except WorkbookError as error:
+            raise OutboundBotContactsError(f"{self.label}: {redact(str(self._path))} {error}") from None
+        except OSError as error:
+            raise _unreadable(self._path, error, self.label) from None
+
+    def absence(self) -> OutboundBotContactsError:
+        return OutboundBotContactsError(
+            f"{self.label}: the sheet in {redact(str(self._path))} is empty; to list nobody, give it only a header"
+        )
 
 
 def _unreadable(path: object, error: Exception, label: str) -> OutboundBotContactsError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from itertools import chain
@@ -28,6 +28,7 @@ from airflow_provider_outbound.core.contacts.columns import (
     plain_name,
     refuse_twins,
 )
+from airflow_provider_outbound.core.contacts.reading import Reading
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import holds_number, looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
@@ -95,6 +96,16 @@ class Rows(Protocol):
     def __iter__(self) -> Iterator[tuple[int, Any]]: ...
 
 
+class Tables(Protocol):
+    """A file with several tables, or with lines before the header, in which the rows must be found."""
+
+    label: str
+    name: str
+    is_repeatable: bool
+
+    def find_rows(self, reading: Reading, /) -> Iterator[tuple[int, Any]]: ...
+
+
 class ContactSource:
     """
     Contacts of lists or files; each iteration reads them anew.
@@ -107,7 +118,7 @@ class ContactSource:
     """
 
     def __init__(
-        self, parts: Sequence[Rows], *, columns: Mapping[str, str] | None = None, default_region: str = "CN"
+        self, parts: Sequence[Rows | Tables], *, columns: Mapping[str, str] | None = None, default_region: str = "CN"
     ) -> None:
         self._parts = parts
         self._columns = check_columns(columns, "columns")
@@ -157,7 +168,8 @@ class ContactSource:
 
     def read_present(self) -> Iterator[Contact | Reject]:
         """
-        Read a list that must exist: each of its files must have at least a header.
+        Read a list that must exist and be complete: each of its files must have at least a header, and the workbooks
+        among them one sheet of numbers.
 
         :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
         :raises OutboundBotContactsError: a file is empty.
@@ -168,10 +180,11 @@ class ContactSource:
         for part in self._parts:
             yield from self._contacts(part, must_be_present=must_be_present)
 
-    def _contacts(self, part: Rows, *, must_be_present: bool) -> Iterator[Contact | Reject]:
+    def _contacts(self, part: Rows | Tables, *, must_be_present: bool) -> Iterator[Contact | Reject]:
         plans: dict[tuple[Any, ...], RowPlan] = {}
         types: Mapping[str, str] = {}
-        for row, line, raw in _numbered(part, must_be_present=must_be_present):
+        rows = part if isinstance(part, Iterable) else part.find_rows(self._reading(is_exclusion=must_be_present))
+        for row, line, raw in _numbered(part, rows, must_be_present=must_be_present):
             # Nearly all are dictionaries; the check for other mappings takes ten times as long.
             if isinstance(raw, (dict, Mapping)):
                 keys = tuple(raw)
@@ -198,6 +211,20 @@ class ContactSource:
             else:
                 reason = f"{type(raw).__name__} is neither a dictionary nor a number"
                 yield Reject(row=row, number="", reason=reason, file=part.name, line=line)
+
+    def _reading(self, *, is_exclusion: bool) -> Reading:
+        return Reading(
+            is_header=self._has_phone_column,
+            is_exclusion=is_exclusion,
+            default_region=self.default_region,
+        )
+
+    def _has_phone_column(self, names: Sequence[str]) -> bool:
+        named = self._columns.get("phone")
+        if named is not None:
+            return named in names
+        known = COLUMN_NAMES["phone"]
+        return self._optional_columns.get("phone") in names or any(plain_name(name) in known for name in names)
 
     def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
         """Map contact fields to columns."""
@@ -264,12 +291,14 @@ class ContactSource:
             return Reject(row=row, number=shown(number), reason=str(error), file=file, line=line)
 
 
-def _numbered(part: Rows, *, must_be_present: bool) -> Iterator[tuple[int, int | None, Any]]:
-    """Yield rows with their number and, in a text file, their first line."""
+def _numbered(
+    part: Rows | Tables, rows: Iterable[tuple[int, Any]], *, must_be_present: bool
+) -> Iterator[tuple[int, int | None, Any]]:
+    """Yield rows with their number and, in a file that has lines, their first line."""
     has_lines = getattr(part, "has_lines", False)
     row = 0
     is_absent = True
-    for place, raw in part:
+    for place, raw in rows:
         is_absent = False
         row += not isinstance(raw, Header)
         yield row, place if has_lines else None, raw

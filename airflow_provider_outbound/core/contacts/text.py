@@ -114,7 +114,7 @@ def _peek(file: IO[bytes] | GzipFile) -> tuple[bytes, IO[bytes]]:
 def _other_kind(head: bytes) -> str | None:
     if head.startswith(_ZIP):
         is_workbook = any(name in head for name in (b"[Content_Types].xml", b"xl/", b"opendocument.spreadsheet"))
-        return f"is an Excel workbook; {_EXPORT}" if is_workbook else f"is a ZIP archive; {_UNPACK}"
+        return f"is an Excel workbook; {_EXPORT}, or name it .xlsx" if is_workbook else f"is a ZIP archive; {_UNPACK}"
     if head.lstrip().lower().startswith(_MARKUP):
         return "is HTML or XML; check that it is not an error page, and save the table as 'CSV UTF-8'"
     return next((f"is {kind}; {fix}" for magic, kind, fix in _KINDS if head.startswith(magic)), None)

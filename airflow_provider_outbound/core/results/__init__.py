@@ -33,9 +33,10 @@ phone_number        text       Only if phone numbers are included.
 name                text       Only if phone numbers are included.
 ==================  =========  =====================================================================================
 
-A timestamp is ISO 8601 text in CSV and JSON Lines, and a UTC timestamp in Parquet and SQL. An object is an object in
-JSON Lines, of type JSON in SQL, and JSON text in CSV and Parquet. Unless phone numbers are included, anything in an
-object that could be one is masked.
+A timestamp is ISO 8601 text in CSV and JSON Lines, a UTC timestamp in Parquet and SQL, and a date with time in Excel,
+which means UTC too. An object is an object in JSON Lines, of type JSON in SQL, and JSON text in CSV, Parquet and Excel.
+Unless phone numbers are included, anything in an object that could be one is masked. In Excel, text is never a formula,
+and ids and numbers are text.
 """
 
 from __future__ import annotations

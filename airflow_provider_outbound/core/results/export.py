@@ -12,6 +12,7 @@ from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS, to_row
 from airflow_provider_outbound.core.results.filters import iter_results
 from airflow_provider_outbound.core.results.formats import format_of, open_writer
+from airflow_provider_outbound.core.results.spreadsheet import check_row_count
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,16 +38,19 @@ def export(
     can read a new file with phone numbers.
 
     :param path: The file to write. Missing folders are created.
-    :param file_format: ``jsonl``, ``csv`` or ``parquet``; ``None`` to use the suffix of ``path``.
+    :param file_format: ``jsonl``, ``csv``, ``parquet`` or ``xlsx``; ``None`` to use the suffix of ``path``.
     :param only: See :func:`iter_results`.
     :param include_phone_number: Write phone numbers and names too.
     :return: ``path``, ``rows``, and ``counts`` of the rows by outcome.
-    :raises OutboundBotConfigError: the format or ``only`` is unknown, or the file cannot be written.
+    :raises OutboundBotConfigError: the format or ``only`` is unknown, the file cannot be written, or its format cannot
+        hold the rows.
     :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     chosen = format_of(path.name, file_format)
     results = _Counted(iter_results(ledger, job_group_id, only))
     columns = columns_of(personal=include_phone_number)
+    if chosen == "xlsx" and only is None:
+        check_row_count(ledger.results.counts(job_group_id).total)
     with (
         atomic_write(path, private=include_phone_number) as file,
         open_writer(file, path.name, chosen, columns) as write,

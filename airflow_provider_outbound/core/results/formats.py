@@ -1,4 +1,4 @@
-"""Writes rows to a file: CSV, JSON Lines, Parquet."""
+"""Writes rows to a file: CSV, JSON Lines, Parquet, Excel."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from datetime import datetime
 from typing import IO, Any, Protocol
 
 from airflow_provider_outbound.core.results.columns import KINDS, Kind
+from airflow_provider_outbound.core.results.spreadsheet import open_workbook_writer
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
-FORMATS = ("csv", "jsonl", "parquet")
+FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 _ALIASES = {"ndjson": "jsonl"}
+#: Names of the formats that are compressed.
+_PACKED = {"parquet": "Parquet", "xlsx": "Excel"}
 #: Rows of a Parquet row group, which is held in memory.
 _GROUP = 5000
 
@@ -44,11 +47,11 @@ def format_of(name: str, file_format: str | None) -> str:
     chosen = file_format or _ALIASES.get(suffix, suffix)
     if chosen not in FORMATS:
         raise OutboundBotConfigError(
-            f"file_format of {name!r} is unknown: end the path in .jsonl, .csv (each also with .gz) or .parquet, or set"
-            f" file_format to {', '.join(FORMATS)}"
+            f"file_format of {name!r} is unknown: end the path in .jsonl, .csv (each also with .gz), .parquet or"
+            f" .xlsx, or set file_format to {', '.join(FORMATS)}"
         )
-    if chosen == "parquet" and stem != name.lower():
-        raise OutboundBotConfigError(f"path {name!r}: Parquet is already compressed; omit .gz")
+    if chosen in _PACKED and stem != name.lower():
+        raise OutboundBotConfigError(f"path {name!r}: {_PACKED[chosen]} is already compressed; omit .gz")
     return chosen
 
 
@@ -62,6 +65,8 @@ def open_writer(file: IO[bytes], name: str, chosen: str, columns: Sequence[str])
     """
     if chosen == "parquet":
         return _parquet(file, columns)
+    if chosen == "xlsx":
+        return open_workbook_writer(file, columns)
     return _text(file, chosen, columns, packed=name.lower().endswith(".gz"))
 
 

@@ -93,7 +93,7 @@ def test_a_file_that_is_missing_damaged_or_of_another_kind(tmp_path):
     with pytest.raises(OutboundBotContactsError, match="cannot be read: No such file"):
         list(from_path(tmp_path / "none.csv"))
     with pytest.raises(OutboundBotContactsError, match="none of the suffixes"):
-        from_path(tmp_path / "people.xlsx")
+        from_path(tmp_path / "people.docx")
     with pytest.raises(OutboundBotContactsError, match="encoding: 'nope' is unknown"):
         from_path(tmp_path / "people.csv", encoding="nope")
 

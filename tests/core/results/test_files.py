@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pytest
 from cryptography.fernet import Fernet
@@ -32,13 +33,16 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     name = path.name.removesuffix(".gz")
     if name.endswith(".parquet"):
         return parquet.read_table(path).to_pylist()
+    if name.endswith(".xlsx"):
+        header, *rows = openpyxl.load_workbook(path, read_only=True).active.values
+        return [dict(zip(header, row, strict=True)) for row in rows]
     content = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
     if name.endswith(".csv"):
         return list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
     return [json.loads(line) for line in content.decode().splitlines()]
 
 
-ALL_SUFFIXES = pytest.mark.parametrize("suffix", ["csv", "jsonl", "ndjson", "csv.gz", "jsonl.gz", "parquet"])
+ALL_SUFFIXES = pytest.mark.parametrize("suffix", ["csv", "jsonl", "ndjson", "csv.gz", "jsonl.gz", "parquet", "xlsx"])
 
 
 def test_parquet_has_the_same_types_whatever_is_in_it(
@@ -95,7 +99,7 @@ def test_a_name_without_suffix_goes_by_the_format_said(
 
 def test_equal_results_are_equal_files(ledger: Ledger, tell: Callable[..., None], tmp_path: Path) -> None:
     tell(1, extras={"a": "b"})
-    for suffix in ("csv.gz", "parquet", "jsonl"):
+    for suffix in ("csv.gz", "parquet", "jsonl", "xlsx"):
         export(ledger, GROUP, tmp_path / f"1.{suffix}")
         export(ledger, GROUP, tmp_path / f"2.{suffix}")
 

@@ -117,8 +117,8 @@ def test_an_unknown_word_is_refused_with_the_list(ledger: Ledger, tmp_path: Path
 
 
 def test_an_unknown_format_is_refused(ledger: Ledger, tmp_path: Path) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"'r.xlsx' is unknown: end the path in .jsonl, .csv"):
-        export(ledger, GROUP, tmp_path / "r.xlsx")
+    with pytest.raises(OutboundBotConfigError, match=r"'r.xls' is unknown: end the path in .jsonl, .csv"):
+        export(ledger, GROUP, tmp_path / "r.xls")
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_words(
