@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_outbound.core.results.columns import KEY, KINDS, PERSONAL_COLUMNS, Kind
+from airflow_provider_outbound.core.results.columns import CALL_KEY, KEY, KINDS, PERSONAL_COLUMNS, Kind
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _KEY_TYPES = {"job_group_id": String(128), "reference_id": String(256)}
 
 class Target:
     """
-    A table with one row per job.
+    A table with one row per job, or per call.
 
     :param connection: Connection to its database.
     :param name: ``table`` or ``schema.table``.
@@ -56,7 +56,10 @@ class Target:
             raise OutboundBotConfigError(f"table: {name!r} does not name a table")
         self._name = name
         self._connection = connection
-        self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None)
+        #: Rows of calls have a number within their job.
+        self._key = CALL_KEY if set(CALL_KEY) <= set(columns) else KEY
+        parts = (_column(column, is_key=column in self._key) for column in columns)
+        self._table = Table(plain, MetaData(), *parts, schema=schema or None)
         #: Timestamp columns without a time zone: UTC is written there.
         self._naive: set[str] = set()
         #: Columns of phone numbers and names that the rows do not have.
@@ -101,10 +104,10 @@ class Target:
         keys += [item["column_names"] for item in inspector.get_unique_constraints(table.name, schema=table.schema)]
         for index in inspector.get_indexes(table.name, schema=table.schema):
             keys += [index["column_names"]] if index["unique"] else []
-        if not any({str(column).lower() for column in key} == set(KEY) for key in keys):
+        if not any({str(column).lower() for column in key} == set(self._key) for key in keys):
             raise OutboundBotConfigError(
-                f"table {self._name!r} has no unique key of {' and '.join(KEY)}; add one, or name a table that does"
-                " not exist yet"
+                f"table {self._name!r} has no unique key of {' and '.join(self._key)}; add one, or name a table that"
+                " does not exist yet"
             )
 
         self._check_times({name: present[name]["type"] for name in table.columns.keys()})  # noqa: SIM118
@@ -141,7 +144,7 @@ class Target:
                     f"table {self._name!r}: column {name} is NOT NULL, so it cannot be cleared; allow NULL, or"
                     " export with include_phone_number=True. Nothing was written"
                 )
-            self._table.append_column(_column(name))
+            self._table.append_column(_column(name, is_key=False))
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         """Insert rows, replacing those with the same key."""
@@ -158,7 +161,7 @@ class Target:
     def _upsert(self, rows: Sequence[dict[str, Any]]) -> None:
         statement = self._insert_or_update()
         if statement is None:
-            keys = self._table.c.job_group_id, self._table.c.reference_id
+            keys = [self._table.c[name] for name in self._key]
             for part in _chunks(rows, 100):
                 same = or_(*(and_(*(column == row[column.name] for column in keys)) for row in part))
                 self._connection.execute(delete(self._table).where(same))
@@ -168,13 +171,13 @@ class Target:
     def _insert_or_update(self) -> Any:
         """Return the dialect's upsert statement; ``None`` if it has none."""
         name = self._connection.dialect.name
-        others = [column.name for column in self._table.columns if column.name not in KEY]
+        others = [column.name for column in self._table.columns if column.name not in self._key]
         if name in ("postgresql", "sqlite"):
             from sqlalchemy.dialects import postgresql, sqlite
 
             statement: Any = (postgresql if name == "postgresql" else sqlite).insert(self._table)
             statement = statement.on_conflict_do_update(
-                index_elements=list(KEY), set_={other: statement.excluded[other] for other in others}
+                index_elements=list(self._key), set_={other: statement.excluded[other] for other in others}
             )
             # psycopg2 sends one statement per row unless the statement returns something.
             is_slow = self._connection.dialect.driver == "psycopg2"
@@ -192,7 +195,7 @@ def _chunks(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict
         yield rows[start : start + size]
 
 
-def _column(name: str) -> Column[Any]:
+def _column(name: str, *, is_key: bool) -> Column[Any]:
     types: dict[Kind, TypeEngine[Any]] = {
         Kind.TEXT: Text(),
         Kind.BOOLEAN: Boolean(),
@@ -202,5 +205,4 @@ def _column(name: str) -> Column[Any]:
         # Otherwise a missing object would be the JSON value null, which is not NULL.
         Kind.OBJECT: JSON(none_as_null=True),
     }
-    is_key = name in KEY
     return Column(name, _KEY_TYPES.get(name) or types[KINDS[name]], primary_key=is_key, nullable=not is_key)
