@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -132,7 +132,7 @@ class _Fetch:
         return fetched
 
     def _read_pages(self, pages: PageDetails) -> int:
-        """Read the listing once, if samples of it agree with ``DescribeJob``; return the number of jobs found."""
+        """Read the listing once, if a sample of it agrees with ``DescribeJob``; return the number of jobs found."""
         stop = threading.Event()
 
         def ask(number: int) -> Page[Job]:
@@ -147,26 +147,25 @@ class _Fetch:
 
         number, last = 0, 1
         found: list[tuple[JobResult, JobDetails]] = []
-        while number < last and not found:
+        while number < last and not pages.suffices(found):
             number += 1
             page = ask(number)
             last, found = -(-page.total // PAGE_SIZE), pages.read(page.items)
-        if not found or not self._agrees(found, stop):
+        if not pages.suffices(found) or not self._agrees(found, pages, stop):
             return 0
         with _Keeper(self.ledger) as keeper:
             keeper.add_all(found)
-            self._ask_all(ask, range(number + 1, last + 1), lambda page: keeper.add_all(pages.read(page.items)), stop)
+            rest = range(number + 1, last + 1)
+            self._ask_all(ask, rest, lambda page: keeper.add_all(pages.trusted(pages.read(page.items))), stop)
             return keeper.count
 
-    def _agrees(self, found: list[tuple[JobResult, JobDetails]], stop: threading.Event) -> bool:
+    def _agrees(self, found: Sequence[tuple[JobResult, JobDetails]], pages: PageDetails, stop: threading.Event) -> bool:
         """
-        Compare what a page says with ``DescribeJob``, for one job with tags and one without.
+        Compare a sample of what a page says with ``DescribeJob``.
 
         No document says that the two actions report the same tags and durations.
         """
-        with_tags = next((pair for pair in found if pair[1].tags), None)
-        without = next((pair for pair in found if not pair[1].tags), None)
-        for result, details in filter(None, (with_tags, without)):
+        for result, details in pages.sample(found):
             _, described = self._describe(result, stop, conversations=False)
             if difference := differ(details, described):
                 log.warning(
@@ -175,6 +174,7 @@ class _Fetch:
                     difference,
                 )
                 return False
+        pages.trust(found)
         return True
 
     def _one_by_one(self, wanted: Iterator[JobResult], depth: Depth) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_outbound.core.models.job import Call, Job, last_call
 from airflow_provider_outbound.core.models.job_details import Depth
@@ -15,12 +15,17 @@ from airflow_provider_outbound.core.results.parse_details import details_of_row
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobDetails, JobResult, Ledger
 
+    #: A job and its details.
+    Found: TypeAlias = tuple[JobResult, JobDetails]
+
 #: Jobs in one page.
 PAGE_SIZE = 100
 #: Two reports of one call agree on its start, up to this difference.
 _SAME_START = timedelta(seconds=1)
 #: Two reports of a duration agree up to this difference: one of them may be in whole seconds.
 _SAME_SECONDS = 1.0
+#: Number of jobs without tags that are compared with ``DescribeJob``.
+_WITHOUT_TAGS = 3
 
 
 class PageDetails:
@@ -37,12 +42,14 @@ class PageDetails:
         self._ledger = ledger
         self._job_group_id = job_group_id
         self._depth = depth
+        #: The combinations of tag names of jobs that were compared with ``DescribeJob``; empty until one had tags.
+        self._verified: set[frozenset[str]] = set()
 
     def may_have(self, result: JobResult) -> bool:
         """Whether a page can have a job's details: it has no durations unless a message has reported the call's end."""
         return self._depth < Depth.DURATIONS or result.ended_at is not None
 
-    def read(self, rows: Sequence[Job]) -> list[tuple[JobResult, JobDetails]]:
+    def read(self, rows: Sequence[Job]) -> list[Found]:
         """Return the jobs of a page that lack details, with the details that it has."""
         times = Counter(row.job_id for row in rows)
         wanted = {row.reference_id: row for row in rows if row.reference_id is not None and times[row.job_id] == 1}
@@ -59,6 +66,35 @@ class PageDetails:
             if details is not None and details.depth >= self._depth:
                 found.append((result, details))
         return found
+
+    def suffices(self, found: Sequence[Found]) -> bool:
+        """
+        Return whether jobs can be compared with ``DescribeJob``.
+
+        A service that reports no tags in its pages looks like one whose people have none, so at least one job with tags
+        must agree.
+        """
+        return bool(found) and (bool(self._verified) or any(details.tags for _, details in found))
+
+    def sample(self, found: Sequence[Found]) -> list[Found]:
+        """Return one job for each new combination of tag names, and some without tags."""
+        left = Counter({frozenset(details.tags): 1 for _, details in found})
+        left[frozenset()] = _WITHOUT_TAGS
+        chosen = []
+        for result, details in found:
+            names = frozenset(details.tags)
+            if names not in self._verified and left[names] > 0:
+                left[names] -= 1
+                chosen.append((result, details))
+        return chosen
+
+    def trust(self, found: Sequence[Found]) -> None:
+        """Note that jobs with the same tag names as these agree with ``DescribeJob``."""
+        self._verified |= {frozenset(details.tags) for _, details in found}
+
+    def trusted(self, found: Sequence[Found]) -> list[Found]:
+        """Return the jobs whose combination of tag names was verified."""
+        return [(result, details) for result, details in found if frozenset(details.tags) in self._verified]
 
 
 def _is_same_call(row: Job, last: Call) -> bool:

@@ -23,8 +23,8 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 DIGITS = ("00", "38", "54", "43", "60")
 NUMBERS = [f"138{index:06}{DIGITS[index % 5]}" for index in range(300)]
 ANSWERED = 240
-#: Pages of 100 answered jobs, and one job with tags and one without that are compared with DescribeJob.
-PAGES, SAMPLES = 3, 2
+#: Pages of 100 answered jobs, and those that are compared with DescribeJob: one for each set of tags, three without.
+PAGES, SAMPLES = 3, 5
 
 
 def details_by_reference(campaign: Any) -> dict[str, JobDetails | None]:
@@ -129,6 +129,25 @@ def test_a_service_whose_pages_name_tags_differently_is_asked_for_each_job(
     assert "report different tags; each job is asked for" in caplog.text
     assert asked(many) == (1, 1 + ANSWERED)
     assert_all_right(many)
+
+
+def test_pages_without_any_tags_are_not_believed(campaign: Any) -> None:
+    """They look the same whether nobody has a tag or the pages leave tags out."""
+    campaign.dial([f"138{index:06}54" for index in range(30)])
+    campaign.collect()
+
+    assert run(campaign) == 30
+    assert asked(campaign) == (1, 30)
+
+
+def test_tags_that_no_sample_had_are_asked_for(campaign: Any) -> None:
+    # The last of two pages has the only two people with these tags.
+    campaign.dial([f"138{index:06}{'38' if index > 147 else '00'}" for index in range(150)])
+    campaign.collect()
+
+    assert run(campaign) == 150
+    assert asked(campaign) == (2, 1 + 2)
+    assert_all_right(campaign)
 
 
 def test_without_the_ends_of_calls_pages_have_the_tags_alone(campaign: Any) -> None:
