@@ -79,11 +79,12 @@ def details_of_row(row: Job, ended_at: datetime | None) -> JobDetails | None:
 
 def _row_tags(task: Mapping[str, Any]) -> dict[str, str] | None:
     """Read tags: scripts of the older canvas report them in TagHits, others in Extras."""
-    hits, named = task.get("TagHits"), pairs(task.get("Extras"))
-    if hits is not None and not isinstance(hits, list):
+    hits, extras = task.get("TagHits") or [], task.get("Extras") or []
+    named = pairs(extras)
+    if not isinstance(hits, list) or not isinstance(extras, list) or len(named) != len(extras):
         return None
     found: dict[str, str] = {}
-    for hit in hits or ():
+    for hit in hits:
         name = text(hit.get("TagGroup")) if isinstance(hit, Mapping) else None
         if name is None or name in found:
             # One group hit twice has no single value.

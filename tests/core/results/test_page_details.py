@@ -192,6 +192,34 @@ def test_pages_read_before_a_failure_are_kept(many: Any, monkeypatch: pytest.Mon
     assert run(many) == 40
 
 
+@pytest.mark.parametrize(
+    ("task", "tags"),
+    [
+        pytest.param({}, {}, id="none"),
+        pytest.param({"Extras": [{"Key": "a", "Value": "1"}]}, {"a": "1"}, id="collected"),
+        pytest.param({"TagHits": [{"TagGroup": "a", "TagName": "1"}]}, {"a": "1"}, id="older-canvas"),
+        pytest.param(
+            {"Extras": [{"Key": "a", "Value": "1"}], "TagHits": [{"TagGroup": "a", "TagName": "2"}]},
+            None,
+            id="contradiction",
+        ),
+        pytest.param({"TagHits": [{"TagGroup": "a", "TagName": name} for name in "12"]}, None, id="two-values"),
+        pytest.param({"Extras": [{"Key": "a", "Value": name} for name in "12"]}, None, id="same-key-twice"),
+        pytest.param({"Extras": [{"Value": "1"}]}, None, id="without-a-name"),
+        pytest.param({"Extras": "a=1"}, None, id="text"),
+        pytest.param({"TagHits": {"a": "1"}}, None, id="object"),
+    ],
+)
+def test_tags_that_are_not_understood_completely_are_not_read(
+    task: dict[str, Any], tags: dict[str, str] | None
+) -> None:
+    row = {"Id": "j", "Status": "Succeeded", "LatestTask": {"Status": "SucceededFinish", **task}}
+
+    details = details_of_row(Job.from_query(row, "g"), None)
+
+    assert (None if details is None else dict(details.tags)) == tags
+
+
 WORDS = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text(max_size=8) | st.binary()
 VALUES = st.recursive(
     WORDS.filter(lambda value: not isinstance(value, bytes)),
