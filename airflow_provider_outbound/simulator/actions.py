@@ -173,14 +173,6 @@ def list_jobs_by_group(cloud: Cloud, parameters: Parameters) -> Payload:
     return {"Jobs": {"List": rows, "PageNumber": number, "PageSize": size, "TotalCount": len(jobs)}}
 
 
-#: QueryJobsWithResult's filters by the status of the latest call.
-_RESULT_FLAGS: Mapping[str, Callable[[str], bool]] = {
-    "HasAnsweredFilter": answers.is_answered,
-    "HasHangUpByRejectionFilter": answers.is_rejected,
-    "HasReachedEndOfFlowFilter": answers.is_finished,
-}
-
-
 def query_jobs_with_result(cloud: Cloud, parameters: Parameters) -> Payload:
     """QueryJobsWithResult"""
     number, size = parameters.page()
@@ -197,7 +189,7 @@ def query_jobs_with_result(cloud: Cloud, parameters: Parameters) -> Payload:
         jobs = [job for job in jobs if job.calls and milliseconds(job.calls[-1].started_at) >= start]
     if end := parameters.integer("EndActualTimeFilter"):
         jobs = [job for job in jobs if job.calls and milliseconds(job.calls[-1].started_at) <= end]
-    for name, applies in _RESULT_FLAGS.items():
+    for name, applies in answers.RESULT_FLAGS.items():
         wanted = parameters.flag(name)
         if wanted is not None:
             jobs = [job for job in jobs if (bool(job.calls) and applies(job.calls[-1].status)) is wanted]

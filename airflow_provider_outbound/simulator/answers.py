@@ -269,6 +269,14 @@ def is_rejected(call_status: str) -> bool:
     return call_status == "SucceededClientHangUpAfterNoAnswer"
 
 
+#: QueryJobsWithResult's filters by the status of the latest call.
+RESULT_FLAGS: Mapping[str, Callable[[str], bool]] = {
+    "HasAnsweredFilter": is_answered,
+    "HasHangUpByRejectionFilter": is_rejected,
+    "HasReachedEndOfFlowFilter": is_finished,
+}
+
+
 def masked(number: str) -> str:
     """A masked number: ``138****8000``."""
     return f"{number[:3]}****{number[-4:]}"

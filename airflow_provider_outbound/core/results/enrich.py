@@ -71,19 +71,13 @@ def enrich(
     check_limit(max_parallel_requests)
     matches = result_filter(only)
     check_group(ledger, job_group_id)
-    fetch = _Fetch(
-        ledger=ledger,
-        client=client,
-        job_group_id=job_group_id,
-        instance_id=instance_id,
-        max_parallel_requests=max_parallel_requests,
-    )
-    depth = Depth.TAGS if tags_only else Depth.DURATIONS
+    fetch = _Fetch(ledger, client, job_group_id, instance_id, max_parallel_requests)
     wants_calls = conversation or level == "call"
     fetched = 0
     if needs_details(only) or not wants_calls:
         # Which jobs have a tag is only known when all tags are.
-        fetched += fetch.run((lambda _: True) if needs_details(only) else matches, depth, all_calls=False)
+        selected = result_filter(None) if needs_details(only) else matches
+        fetched += fetch.run(selected, Depth.TAGS if tags_only else Depth.DURATIONS)
     if wants_calls:
         depth = Depth.CONVERSATIONS if conversation else Depth.CALLS
         fetched += fetch.run(matches, depth, all_calls=level == "call")
@@ -92,7 +86,7 @@ def enrich(
     return fetched
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class _Fetch:
     """Fetches details of one group's jobs."""
 
@@ -102,7 +96,7 @@ class _Fetch:
     instance_id: str | None
     max_parallel_requests: int
 
-    def run(self, matches: Callable[[JobResult], bool], depth: Depth, *, all_calls: bool) -> int:
+    def run(self, matches: Callable[[JobResult], bool], depth: Depth, *, all_calls: bool = False) -> int:
         """Fetch what is lacking, from pages as far as possible; return the number of jobs."""
 
         def lacking() -> Iterator[JobResult]:

@@ -67,10 +67,23 @@ def export(
     """
     chosen = format_of(path.name, file_format)
     rows = _Rows(ledger, job_group_id, only, level, include_phone_number, conversation)
-    in_rows = chosen in _WITH_OBJECTS
-    columns = rows.columns if in_rows else [name for name in rows.columns if name != CONVERSATION]
-    beside = None if in_rows or not conversation else path.with_name(_conversation_name(path.name))
-    private = include_phone_number or conversation
+    beside = None
+    if conversation and chosen not in _WITH_OBJECTS:
+        beside = path.with_name(_conversation_name(path.name))
+    _write(rows, path, chosen, beside, private=include_phone_number or conversation)
+    rows.counter.warn(job_group_id)
+    result = {"path": str(path), **rows.counter.summary()}
+    return result if beside is None else result | {"conversation_path": str(beside)}
+
+
+def _write(rows: _Rows, path: PathLike, chosen: str, beside: PathLike | None, *, private: bool) -> None:
+    """
+    Write rows to a file.
+
+    :param chosen: The file's format.
+    :param beside: The file of conversations, if the rows in the other file do not have them.
+    """
+    columns = rows.columns if beside is None else [name for name in rows.columns if name != CONVERSATION]
     with ExitStack() as files:
         file = files.enter_context(atomic_write(path, private=private))
         write = files.enter_context(open_writer(file, path.name, chosen, columns))
@@ -83,9 +96,6 @@ def export(
             write(row)
             if write_turns is not None and row[CONVERSATION]:
                 write_turns(row)
-    rows.counter.warn(job_group_id)
-    result = {"path": str(path), **rows.counter.summary()}
-    return result if beside is None else result | {"conversation_path": str(beside)}
 
 
 def export_to_table(
