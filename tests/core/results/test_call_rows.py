@@ -177,11 +177,11 @@ def test_a_table_of_calls_is_replaced_row_by_row(redialled: Any, warehouse: Engi
     with warehouse.connect() as connection:
         for _ in range(2):
             result = export_to_table(redialled.ledger, redialled.job_group_id, connection, "calls", level="call")
-        rows = connection.execute(text("SELECT reference_id, attempt, sip_code FROM calls ORDER BY 1, 2")).all()
         with pytest.raises(OutboundBotConfigError, match="lacks the columns conversation"):
             export_to_table(
                 redialled.ledger, redialled.job_group_id, connection, "calls", level="call", conversation=True
             )
+        rows = connection.execute(text("SELECT reference_id, attempt, sip_code FROM calls ORDER BY 1, 2")).all()
 
     assert (result["rows"], len(rows)) == (6, 6)
     assert [tuple(row) for row in rows[:3]] == [("r-0000", 1, "200"), ("r-0001", 1, "480"), ("r-0001", 2, "200")]
