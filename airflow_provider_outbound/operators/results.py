@@ -21,7 +21,7 @@ RECORDINGS_TIMEOUT = timedelta(minutes=30)
 
 class OutboundBotExportResultsOperator(OutboundBotOperator):
     """
-    Write the result of each job of a group as one row to a file or to a table of a database.
+    Write the result of each job of a group, or each of its calls, as one row to a file or to a table of a database.
 
     The columns and their types are those of :mod:`airflow_provider_outbound.core.results`. A file appears when it is
     complete. It replaces an older one and keeps its mode, owner and link. Only the owner can read a new file with phone
@@ -33,16 +33,23 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         ``.gz``), ``.parquet`` or ``.xlsx``.
     :param file_format: ``csv``, ``jsonl``, ``parquet`` or ``xlsx``; default: by the suffix of ``path``.
     :param sql_conn_id: Connection of a database, instead of ``path``.
-    :param table: Its table, ``name`` or ``schema.name``, with the key (job_group_id, reference_id); created if it does
-        not exist.
+    :param table: Its table, ``name`` or ``schema.name``, with the key (job_group_id, reference_id), for calls also
+        attempt; created if it does not exist.
     :param only: Only jobs with this outcome (``answered``, ``unanswered``, ``not_dialled``, ``other``), ``failed``
         ones, those with this status, failure reason or call status of the service, or ``tag:NAME=VALUE``: those whose
         conversation set this tag to this value (``tag:NAME``: to any value).
     :param include_phone_number: Write phone numbers and names too. Otherwise those of an earlier export are cleared in
         the rows of a table that are written.
     :param enrich: First fetch tags, durations, hang-up side and end of the conversation of answered jobs from the API:
-        one request per job, once; a retry continues where the last try stopped. ``only="tag:…"`` implies it.
-    :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts``; also in the asset events of ``outlets``.
+        one request per 100 answered jobs where messages reported the ends of calls, otherwise one per job; once, so a
+        retry continues where the last try stopped. ``only="tag:…"`` implies it.
+    :param level: ``job``: a row for each job; ``call``: a row for each call. With ``enrich``, calls need one request
+        for each dialled job.
+    :param conversation: Write what was said in answered calls: as a column of JSON Lines, Parquet and tables, and for
+        other formats to a second file ``NAME.conversation.jsonl``. Implies ``enrich``, with one request for each
+        answered job. Only the owner can read the files.
+    :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts`` (with ``funnel`` once the details of all
+        answered jobs are known), with a second file ``conversation_path``; also in the asset events of ``outlets``.
     """
 
     template_fields: Sequence[str] = (
@@ -68,6 +75,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         only: str | None = None,
         include_phone_number: bool = False,
         enrich: bool = False,
+        level: str = "job",
+        conversation: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,12 +88,15 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         self.only = only
         self.include_phone_number = include_phone_number
         self.enrich = enrich
+        self.level = level
+        self.conversation = conversation
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the rows."""
-        check_flags(self, "include_phone_number", "enrich")
-        from airflow_provider_outbound.core.results import enrich, needs_details
+        check_flags(self, "include_phone_number", "enrich", "conversation")
+        from airflow_provider_outbound.core.results import check_level, enrich, needs_details
 
+        check_level(self.level)
         job_group_id = named_group(self.job_group_id)
         if (self.path is None) == (self.table is None) or (self.table is None) != (self.sql_conn_id is None):
             raise OutboundBotConfigError(
@@ -92,10 +104,18 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
             )
         with self.hook as hook:
             ledger = hook.ledger
-            if self.enrich or needs_details(self.only):
+            if self.enrich or self.conversation or needs_details(self.only):
                 record = ledger.groups.get(job_group_id)
                 instance_id = self.instance_id or (record.instance_id if record else None)
-                enrich(ledger, hook.client, job_group_id, only=self.only, instance_id=instance_id)
+                enrich(
+                    ledger,
+                    hook.client,
+                    job_group_id,
+                    only=self.only,
+                    level=self.level if self.enrich else "job",
+                    conversation=self.conversation,
+                    instance_id=instance_id,
+                )
             written = self._write(ledger, job_group_id)
         result = {"job_group_id": job_group_id, **written}
         for outlet in self.outlets:
@@ -108,7 +128,12 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.results import export, export_to_table
         from airflow_provider_outbound.operators.databases import connect
 
-        which: dict[str, Any] = {"only": self.only, "include_phone_number": self.include_phone_number}
+        which: dict[str, Any] = {
+            "only": self.only,
+            "include_phone_number": self.include_phone_number,
+            "level": self.level,
+            "conversation": self.conversation,
+        }
         if self.table is None:
             return export(ledger, job_group_id, as_path(self.path, "path"), file_format=self.file_format, **which)
         with connect(str(self.sql_conn_id), "table") as connection:

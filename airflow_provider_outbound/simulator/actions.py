@@ -185,10 +185,16 @@ def query_jobs_with_result(cloud: Cloud, parameters: Parameters) -> Payload:
         jobs = [job for job in jobs if job.calls and job.calls[-1].status in calls]
     if text := parameters.get("QueryText"):
         jobs = [job for job in jobs if text in job.phone_number]
-    answered = parameters.flag("HasAnsweredFilter")
-    if answered is not None:
-        jobs = [job for job in jobs if bool(job.calls and job.calls[-1].answered_at) is answered]
-    rows = [answers.result_row(job) for job in answers.page(jobs, number, size)]
+    if start := parameters.integer("StartActualTimeFilter"):
+        jobs = [job for job in jobs if job.calls and milliseconds(job.calls[-1].started_at) >= start]
+    if end := parameters.integer("EndActualTimeFilter"):
+        jobs = [job for job in jobs if job.calls and milliseconds(job.calls[-1].started_at) <= end]
+    for name, applies in answers.RESULT_FLAGS.items():
+        wanted = parameters.flag(name)
+        if wanted is not None:
+            jobs = [job for job in jobs if (bool(job.calls) and applies(job.calls[-1].status)) is wanted]
+    renamed = cloud.faults.strikes("tags_renamed") is not None
+    rows = [answers.result_row(job, renamed_tags=renamed) for job in answers.page(jobs, number, size)]
     if cloud.faults.strikes("latest_task_missing"):
         for row in rows:
             if "Status" not in row["LatestTask"]:

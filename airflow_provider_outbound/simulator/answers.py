@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_outbound.simulator.messages import milliseconds
-from airflow_provider_outbound.simulator.outcomes import NOT_DIALLED, is_answered, tags_of
+from airflow_provider_outbound.simulator.outcomes import NOT_DIALLED, conversation_of, is_answered, tags_of
 from airflow_provider_outbound.simulator.records import Call, Group, Job
 
 #: DescribeJob's EndReason, a number as text, by call status.
@@ -22,6 +22,9 @@ _END_REASONS = {
     "SucceededInoInterAction": "8",
     "SucceededError": "9",
 }
+
+#: SIP status of calls that were not answered; others: 480, temporarily unavailable.
+_SIP_CODES = {"Busy": "486", "NotExist": "404", "EmptyNumber": "404", "Terminated": "487"}
 
 
 def group_answer(group: Group, *, completed: int | None = None, total: int | None = None) -> dict[str, Any]:
@@ -177,6 +180,7 @@ def _task(job: Job, call: Call, contact: Mapping[str, Any]) -> dict[str, Any]:
         "ActualTime": milliseconds(call.started_at),
         "Status": call.status,
         "Conversation": [],
+        "SipCode": _SIP_CODES.get(call.status, "200" if is_answered(call.status) else "480"),
     }
     if call.ended_at is not None:
         task["EndTime"] = milliseconds(call.ended_at)
@@ -185,11 +189,33 @@ def _task(job: Job, call: Call, contact: Mapping[str, Any]) -> dict[str, Any]:
     if is_answered(call.status):
         task["EndReason"] = _END_REASONS.get(call.status, "1")
         task["HangUpDirection"] = "client" if "Client" in call.status else "ivr"
+        task["Conversation"] = _conversation(call)
     return task
 
 
-def result_row(job: Job) -> dict[str, Any]:
-    """A row of QueryJobsWithResult, whose field names differ from those of the other listings."""
+def _conversation(call: Call) -> list[dict[str, Any]]:
+    turns = conversation_of(call.called_number)
+    begun = call.started_at if call.answered_at is None else call.answered_at
+    return [
+        {
+            "Speaker": speaker,
+            "Script": text,
+            "Timestamp": milliseconds(begun + call.talked_seconds * number / len(turns)),
+            "SequenceId": f"{call.call_id}-{number}",
+            "Action": "Broadcast" if speaker == "Robot" else "",
+            "ActionParams": "",
+        }
+        for number, (speaker, text) in enumerate(turns)
+    ]
+
+
+def result_row(job: Job, *, renamed_tags: bool = False) -> dict[str, Any]:
+    """
+    A row of QueryJobsWithResult, whose field names differ from those of the other listings.
+
+    :param renamed_tags: whether tags have other names than in DescribeJob.
+    """
+    tags = {f"tag.{name}" if renamed_tags else name: value for name, value in _tags(job).items()}
     answer: dict[str, Any] = {"Id": job.job_id, "Status": job.status, "StatusName": job.status}
     if job.failure_reason is not None:
         answer["JobFailureReason"] = job.failure_reason
@@ -205,8 +231,9 @@ def result_row(job: Job) -> dict[str, Any]:
             "Round": len(job.calls),
             "State": "Available",
         },
-        "Extras": [],
-        "TagHits": [{"TagGroup": name, "TagName": value} for name, value in _tags(job).items()],
+        # The collected tags; TagHits has those of scripts of the older canvas.
+        "Extras": [{"Key": name, "Value": value} for name, value in tags.items()],
+        "TagHits": [{"TagGroup": name, "TagName": value} for name, value in tags.items()],
         "DialExceptionCodes": [],
         "HasAnswered": False,
     }
@@ -217,9 +244,9 @@ def result_row(job: Job) -> dict[str, Any]:
             "Status": call.status,
             "StatusName": call.status,
             "HasAnswered": answered,
-            "HasReachedEndOfFlow": call.status == "SucceededFinish",
-            "HasHangUpByRejection": call.status == "SucceededClientHangUpAfterNoAnswer",
-            "HasLastPlaybackCompleted": call.status == "SucceededFinish",
+            "HasReachedEndOfFlow": is_finished(call.status),
+            "HasHangUpByRejection": is_rejected(call.status),
+            "HasLastPlaybackCompleted": is_finished(call.status),
             "CallDuration": milliseconds(call.talked_seconds),
             "CallDurationDisplay": f"{round(call.talked_seconds)}s",
         }
@@ -230,6 +257,24 @@ def result_row(job: Job) -> dict[str, Any]:
             latest["HangUpDirection"] = "client" if "Client" in call.status else "ivr"
     answer["LatestTask"] = latest
     return answer
+
+
+def is_finished(call_status: str) -> bool:
+    """Whether the conversation reached the end of its flow."""
+    return call_status == "SucceededFinish"
+
+
+def is_rejected(call_status: str) -> bool:
+    """Whether the person hung up after a refusal or an utterance that was not understood."""
+    return call_status == "SucceededClientHangUpAfterNoAnswer"
+
+
+#: QueryJobsWithResult's filters by the status of the latest call.
+RESULT_FLAGS: Mapping[str, Callable[[str], bool]] = {
+    "HasAnsweredFilter": is_answered,
+    "HasHangUpByRejectionFilter": is_rejected,
+    "HasReachedEndOfFlowFilter": is_finished,
+}
 
 
 def masked(number: str) -> str:

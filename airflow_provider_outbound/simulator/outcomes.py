@@ -205,6 +205,14 @@ def tags_of(number: str) -> dict[str, str]:
     return {"intent": "refused", "do_not_call": "yes"} if last < 40 else {}
 
 
+def conversation_of(number: str) -> tuple[tuple[str, str], ...]:
+    """What is said in an answered call to a number: speaker and text, in order."""
+    said = {"interested": "好的,你说。", "undecided": "我再想想。", "refused": "不用了,别再打了。"}
+    opening = ("Robot", "您好,请问您现在方便吗?")
+    answer = said.get(tags_of(number).get("intent", ""))
+    return (opening,) if answer is None else (opening, ("Contact", answer), ("Robot", "好的,再见。"))
+
+
 def expected_outcome(number: str, max_attempts: int = 1) -> Outcome:
     """
     The expected outcome of a job for ``number`` if nothing ends it early, by which tests judge.

@@ -60,6 +60,52 @@ def test_a_store_is_named_by_bucket_and_key(path, named, monkeypatch):
     assert asked(operator) == [[("outboundbot", "g-1")], [named]]
 
 
+class TestDatabases:
+    """Tables that contacts come from and results go to, named as the provider of the database names them."""
+
+    @pytest.fixture
+    def database(self, postgresql_url, monkeypatch):
+        """Namespace and name of a real database; its provider asks it for the default schema."""
+        from sqlalchemy import make_url
+
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgresql_url.replace("postgresql://", "postgres://"))
+        url = make_url(postgresql_url)
+        return f"postgres://{url.host}:{url.port or 5432}", url.database
+
+    @pytest.mark.postgresql
+    def test_a_query_reads_its_tables(self, database):
+        namespace, name = database
+        operator = OutboundBotAssignJobsOperator(
+            task_id="assign",
+            job_group_id="g-1",
+            contacts_sql="SELECT phone FROM crm.people JOIN orders USING (id) WHERE phone <> '13800000000'",
+            sql_conn_id="warehouse",
+        )
+
+        read, written = asked(operator)
+
+        assert sorted(read) == [(namespace, f"{name}.crm.people"), (namespace, f"{name}.public.orders")]
+        assert written == [("outboundbot", "g-1")]
+
+    @pytest.mark.postgresql
+    def test_a_table_of_results_is_written(self, database):
+        namespace, name = database
+        operator = OutboundBotExportResultsOperator(
+            task_id="export", job_group_id="g-1", table="marts.results", sql_conn_id="warehouse"
+        )
+
+        assert asked(operator) == [[("outboundbot", "g-1")], [(namespace, f"{name}.marts.results")]]
+
+    @pytest.mark.parametrize("conn_id", ["plain", "missing"])
+    def test_a_database_that_cannot_be_named_costs_only_its_name(self, conn_id, monkeypatch):
+        monkeypatch.setenv("AIRFLOW_CONN_PLAIN", "http://example.com")
+        operator = OutboundBotExportResultsOperator(
+            task_id="export", job_group_id="g-1", table="results", sql_conn_id=conn_id
+        )
+
+        assert asked(operator) == [[("outboundbot", "g-1")], []]
+
+
 def test_contacts_that_are_no_file_and_their_numbers_are_not_told():
     operator = OutboundBotAssignJobsOperator(task_id="assign", job_group_id="g-1", contacts=["13800000000"])
 

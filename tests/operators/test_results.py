@@ -88,7 +88,12 @@ def test_a_campaign_ends_in_parquet_and_an_asset_event_without_numbers(simulator
         "job_group_id": xcom(run, "create")["job_group_id"],
         "path": str(next(tmp_path.glob("*.parquet"))),
         "rows": 5,
-        "counts": {"answered": 3, "not_dialled": 1, "unanswered": 1},
+        "counts": {
+            "answered": 3,
+            "not_dialled": 1,
+            "unanswered": 1,
+            "funnel": {"dialled": 4, "answered": 3, "finished": 2, "tagged": 2},
+        },
     }
     assert {row["reference_id"]: row["tags"] and json.loads(row["tags"]) for row in rows} == {
         "c0": {"intent": "interested"},
@@ -128,7 +133,36 @@ def test_only_those_with_a_tag_asks_for_the_tags_by_itself(simulator, group, con
 
     with path.open(encoding="utf-8-sig", newline="") as file:
         assert [row["reference_id"] for row in csv.DictReader(file)] == ["c1"]
-    assert (result["rows"], result["counts"]) == (1, {"answered": 1})
+    assert (result["rows"], result["counts"]["answered"]) == (1, 1)
+
+
+def test_calls_and_what_was_said_are_exported_by_one_task(simulator, group, context, tmp_path):
+    path = tmp_path / "calls.csv"
+
+    result = export(group, path=str(path), level="call", conversation=True, enrich=True).execute(context())
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [(row["reference_id"], row["attempt"], row["sip_code"]) for row in csv.DictReader(file)]
+    assert rows == [("c0", "1", "200"), ("c1", "1", "200"), ("c2", "1", "200"), ("c3", "1", "480"), ("c4", "1", "")]
+    said = [json.loads(line) for line in Path(result["conversation_path"]).read_text().splitlines()]
+    assert [row["reference_id"] for row in said] == ["c0", "c1", "c2"]
+    assert not PHONE.search(path.read_text())
+    with pytest.raises(OutboundBotConfigError, match="level: 'jobs' is unknown"):
+        export(group, path=str(path), level="jobs").execute(context())
+
+
+def test_the_sensor_counts_tags_that_it_was_asked_to_fetch(simulator, group, context):
+    def wait(**arguments: Any) -> dict[str, Any]:
+        sensor = OutboundBotJobCompleteSensor(
+            task_id="wait", job_group_id=group, rocketmq_conn_id=None, deferrable=False, mode="poke", **arguments
+        )
+        return sensor.execute(context("wait"))
+
+    before, after = wait()["by_tag"], wait(enrich=True)["by_tag"]
+
+    assert before == {}
+    assert after == {"intent=interested": 1, "intent=refused": 1, "do_not_call=yes": 1}
+    assert wait()["by_tag"] == after
 
 
 def test_the_hook_gives_the_same(simulator, group):

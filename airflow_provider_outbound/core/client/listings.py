@@ -108,6 +108,7 @@ class ListingActions(ClientActions):
         *,
         job_group_id: str,
         status: str | None = None,
+        answered: bool | None = None,
         page_number: int = 1,
         page_size: int = 100,
         instance_id: str | None = None,
@@ -116,6 +117,7 @@ class ListingActions(ClientActions):
         Return one page of a group's jobs, each with the outcome of its latest call.
 
         :param status: Only jobs in this status.
+        :param answered: Only jobs whose call was answered, or was not.
 
         Source: ``QueryJobsWithResult`` (2019-12-26).
         """
@@ -124,6 +126,7 @@ class ListingActions(ClientActions):
             InstanceId=self._instance(instance_id),
             JobGroupId=self._need("job_group_id", job_group_id),
             JobStatusFilter=status,
+            HasAnsweredFilter=answered,
             PageNumber=page_number,
             PageSize=page_size,
         )

@@ -58,7 +58,7 @@ def save_block_list(
     name = f"{BLOCK_LIST}{instance_id or client.settings.instance_id}"
     saved = without_number = 0
     if needs_details(only):
-        enrich(ledger, client, job_group_id, only=only, instance_id=instance_id)
+        enrich(ledger, client, job_group_id, only=only, tags_only=True, instance_id=instance_id)
     rows = unhandled(ledger, job_group_id, name, only)
     while batch := list(islice(rows, BATCH)):
         known = [row for row in batch if row.phone_number]

@@ -26,7 +26,6 @@ from airflow_provider_outbound.core.ledger.records import (
     EventPage,
     GroupState,
     Incoming,
-    JobDetails,
     JobGroupRecord,
     JobResult,
     JobState,
@@ -41,17 +40,20 @@ from airflow_provider_outbound.core.ledger.records import (
     Unfinished,
 )
 from airflow_provider_outbound.core.ledger.retention import Purge
+from airflow_provider_outbound.core.models.job_details import CallDetails, Depth, JobDetails, Turn
 
 __all__ = [
     "Assignment",
     "Begun",
     "CallCap",
+    "CallDetails",
     "Candidate",
     "CandidateStatus",
     "Collecting",
     "CollectorRecord",
     "CollectorReport",
     "Counts",
+    "Depth",
     "Doubt",
     "EventPage",
     "GroupState",
@@ -71,6 +73,7 @@ __all__ = [
     "Recorded",
     "RecordedCall",
     "TaskKey",
+    "Turn",
     "UndecidedAssignment",
     "Unfinished",
     "describe_age",

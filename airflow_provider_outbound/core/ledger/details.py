@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import attrs
 from sqlalchemy import exists, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
-from airflow_provider_outbound.core.ledger.records import JobDetails, JobResult, RecordedCall
+from airflow_provider_outbound.core.ledger.records import JobResult, RecordedCall
 from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.core.models.job_details import JobDetails
 from airflow_provider_outbound.core.models.wire import text
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.cipher import FieldCipher
     from airflow_provider_outbound.core.ledger.database import Database
-_FIELDS = [attribute.name for attribute in attrs.fields(JobDetails)]
 
 
 class Details:
@@ -48,12 +47,18 @@ class Details:
                         "job_group_id": result.job_group_id,
                         "reference_id": result.reference_id,
                         "state": result.state,
-                        "body": self._database.cipher.encrypt_json(attrs.asdict(details)),
+                        "body": self._database.cipher.encrypt_json(details.to_json()),
                         "fetched_at": now,
                     }
                     for result, details in told
                 ],
             )
+
+    def exist(self, job_group_id: str) -> bool:
+        """Whether any details of a group are stored."""
+        with self._database.read() as connection:
+            found = select(exists().where(schema.details.c.job_group_id == job_group_id))
+            return bool(connection.execute(found).scalar())
 
     def recorded_calls(self, job_group_id: str) -> list[RecordedCall]:
         """
@@ -99,7 +104,6 @@ class Details:
 def read_details(cipher: FieldCipher, body: bytes) -> JobDetails | None:
     """Stored details; ``None`` if no key fits, so that the API is asked again."""
     try:
-        kept = cipher.decrypt_json(body)
+        return JobDetails.from_json(cipher.decrypt_json(body))
     except LedgerKeyError:
         return None
-    return JobDetails(**{name: kept[name] for name in _FIELDS if name in kept})

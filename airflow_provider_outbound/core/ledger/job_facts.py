@@ -81,17 +81,21 @@ class JobFacts:
 
     def apply_calls(self, calls: Iterable[Call]) -> None:
         """Apply all known calls of the job."""
-        known = tuple(calls)
-        listed = next((call for call in known if call.task_id == LATEST), None)
-        named = tuple(_closed(call, listed) for call in known if call.task_id != LATEST)
-        unnamed = [call for call in known if call.task_id == LATEST and not _is_among(call, named)]
-        counted = (*named, *unnamed)
-        latest = last_call(counted)
+        counted = distinct_calls(calls)
+        latest = last_call(tuple(counted))
         self.attempts = len(counted)
         self.call_status = latest.status if latest else None
         self.answered = any(call.status is not None and call.status.is_answered for call in counted)
         self.started_at = min((call.started_at for call in counted if call.started_at), default=None)
         self.ended_at = max((call.ended_at for call in counted if call.ended_at), default=None)
+
+
+def distinct_calls(calls: Iterable[Call]) -> list[Call]:
+    """Return each call once: the one of the listing completes a named call, or is a call of its own."""
+    known = tuple(calls)
+    listed = next((call for call in known if call.task_id == LATEST), None)
+    named = tuple(_closed(call, listed) for call in known if call.task_id != LATEST)
+    return [*named, *([] if listed is None or _is_among(listed, named) else [listed])]
 
 
 def _closed(call: Call, listed: Call | None) -> Call:

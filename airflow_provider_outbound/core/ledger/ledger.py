@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_provider_outbound.core.ledger.assignments import Assignments
+from airflow_provider_outbound.core.ledger.calls import Calls
 from airflow_provider_outbound.core.ledger.collectors import Collectors
 from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.details import Details
@@ -26,10 +27,10 @@ class Ledger(Database):
 
     ``groups`` are the job groups, ``assignments`` the tasks that assign to them, ``takeovers`` the assignments that
     such tasks left unfinished. ``journal`` has each job before its request is sent, ``results`` what messages and
-    listings report of it. ``inbox`` records messages, and ``events`` is their log for later readers. ``details`` stores
-    what the API reports about ended jobs beyond their outcome. ``follow_ups`` stores which contacts a follow-up has
-    processed. ``quarantine`` holds messages that could not be read. ``retention`` purges what finished long ago.
-    ``turns`` spaces out requests. ``collectors`` stores which collectors run, and their problems.
+    listings report of it, ``calls`` its calls. ``inbox`` records messages, and ``events`` is their log for later
+    readers. ``details`` stores what the API reports about ended jobs beyond their outcome. ``follow_ups`` stores which
+    contacts a follow-up has processed. ``quarantine`` holds messages that could not be read. ``retention`` purges what
+    finished long ago. ``turns`` spaces out requests. ``collectors`` stores which collectors run, and their problems.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
@@ -44,6 +45,7 @@ class Ledger(Database):
         self.collectors = Collectors(self)
         self.quarantine = Quarantine(self, self.inbox.record_within)
         self.details = Details(self)
+        self.calls = Calls(self)
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)
         self.retention = Retention(self, self.groups, self.follow_ups)

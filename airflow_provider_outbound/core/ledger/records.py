@@ -14,6 +14,7 @@ import attrs
 from airflow_provider_outbound.core.ledger.reconcile_state import Confirmation, ReconcileState, Tombstone
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.enums import CallStatus, EventType, FailureReason, JobStatus, Outcome
+from airflow_provider_outbound.core.models.job_details import JobDetails
 
 
 @attrs.frozen
@@ -266,23 +267,6 @@ class Unfinished:
 
     reference_id: str
     job_id: str | None
-
-
-@attrs.frozen(kw_only=True)
-class JobDetails:
-    """What the API reports about an answered job beyond its outcome, from the last answered call. Times in seconds."""
-
-    #: Tags or variables of the script, and their values from the conversation.
-    tags: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    #: From dialling to the end.
-    call_seconds: float | None = None
-    ringing_seconds: float | None = None
-    #: After the call was answered.
-    talk_seconds: float | None = None
-    #: ``client`` or ``ivr``: the service's words for the person and the robot.
-    hang_up_side: str | None = None
-    #: How the conversation ended, e.g. ``FINISHED`` or ``CLIENT_HANGUP``.
-    conversation_end: str | None = None
 
 
 @attrs.frozen(kw_only=True)

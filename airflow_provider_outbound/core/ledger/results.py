@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,14 @@ _SUMMARY = (
     .group_by(*_KINDS)
 )
 _details = schema.details.c
+_WITH_DETAILS = (
+    select(schema.jobs, _details.state.label("details_state"), _details.body.label("details_body"))
+    .outerjoin(
+        schema.details,
+        and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id),
+    )
+    .where(_jobs.state == JobState.ACCEPTED)
+)
 
 
 class Results:
@@ -181,16 +189,7 @@ class Results:
             raise JobGroupPurgedError(job_group_id, group.purged_at)
         after: str | None = None
         while True:
-            statement = (
-                select(schema.jobs, _details.state.label("details_state"), _details.body.label("details_body"))
-                .outerjoin(
-                    schema.details,
-                    and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id),
-                )
-                .where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.ACCEPTED)
-                .order_by(_jobs.reference_id)
-                .limit(PAGE)
-            )
+            statement = _WITH_DETAILS.where(_jobs.job_group_id == job_group_id).order_by(_jobs.reference_id).limit(PAGE)
             if after is not None:
                 statement = statement.where(_jobs.reference_id > after)
             with self._database.read() as connection:
@@ -200,6 +199,13 @@ class Results:
             if len(rows) < PAGE:
                 return
             after = rows[-1].reference_id
+
+    def find(self, job_group_id: str, reference_ids: Sequence[str]) -> dict[str, JobResult]:
+        """Return the jobs in the group with these reference ids, at most one page of them, by reference id."""
+        statement = _WITH_DETAILS.where(_jobs.job_group_id == job_group_id, _jobs.reference_id.in_(reference_ids))
+        with self._database.read() as connection:
+            rows = connection.execute(statement).all()
+        return {row.reference_id: self._result(row) for row in rows}
 
     def _result(self, row: Row[Any]) -> JobResult:
         contact: dict[str, Any] = {}

@@ -137,7 +137,7 @@ class Job:
             phone_number=text(contact.get("PhoneNumber")),
             name=text(contact.get("Name")),
             honorific=text(contact.get("Honorific")),
-            extras=pairs(task.get("Extras")),
+            # LatestTask.Extras are tags of the conversation, not columns of the contact.
             calls=(call,) if status is not None else (),
             raw=raw,
         )

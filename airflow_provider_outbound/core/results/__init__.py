@@ -1,7 +1,7 @@
 """
 Results of a job group, streamed, filtered, enriched and exported, and the recordings of its calls.
 
-There is one row per job. The columns, their order and their types are the same in every export:
+At the level of jobs there is one row per job. The columns, their order and their types are the same in every export:
 
 ==================  =========  =====================================================================================
 column              type       meaning
@@ -29,6 +29,36 @@ ringing_seconds     number     Duration until the call was answered.
 talk_seconds        number     Duration from the answer to the end.
 hang_up_side        text       ``client`` or ``ivr``: the person or the robot.
 conversation_end    text       ``FINISHED``, ``CLIENT_HANGUP``, ``TRANSFER_BY_INTENT`` …
+conversation        object     Only if asked for: what was said in that call, a list of objects with ``speaker``
+                               (``Robot`` or ``Contact``), ``text`` and ``at`` (ISO 8601 text).
+phone_number        text       Only if phone numbers are included.
+name                text       Only if phone numbers are included.
+==================  =========  =====================================================================================
+
+At the level of calls there is one row per call, without a row for jobs that were never called:
+
+==================  =========  =====================================================================================
+column              type       meaning
+==================  =========  =====================================================================================
+job_group_id        text       With ``reference_id`` and ``attempt`` the key of a row.
+reference_id        text       As above.
+job_id              text       As above.
+attempt             integer    1 for the job's first known call, and so on.
+task_id             text       The service's id of the call; empty if only a listing has reported the call.
+status              text       How the call ended, as the service names it.
+answered            boolean    Whether it was answered.
+planned_at          timestamp  When the service planned it.
+started_at          timestamp  When dialling began.
+answered_at         timestamp  When it was answered; from the API's ringing time, otherwise from the message.
+ended_at            timestamp  When it ended.
+ringing_seconds     number     Duration until it was answered, or until it ended.
+talk_seconds        number     Duration from the answer to the end.
+hang_up_side        text       ``client`` or ``ivr``. This and the following two columns are empty until ``enrich`` has
+                               fetched them.
+end_reason          text       ``FINISHED``, ``CLIENT_HANGUP``, ``TRANSFER_BY_INTENT`` …
+sip_code            text       The SIP status code.
+calling_number      text       The number that was called from, masked unless phone numbers are included.
+conversation        object     Only if asked for; as above.
 phone_number        text       Only if phone numbers are included.
 name                text       Only if phone numbers are included.
 ==================  =========  =====================================================================================
@@ -42,14 +72,17 @@ and ids and numbers are text.
 from __future__ import annotations
 
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS
+from airflow_provider_outbound.core.results.counting import count_tags
 from airflow_provider_outbound.core.results.enrich import enrich
-from airflow_provider_outbound.core.results.export import export, export_to_table
+from airflow_provider_outbound.core.results.export import check_level, export, export_to_table
 from airflow_provider_outbound.core.results.filters import iter_results, needs_details
 from airflow_provider_outbound.core.results.recordings import download_recordings
 
 __all__ = [
     "COLUMNS",
     "PERSONAL_COLUMNS",
+    "check_level",
+    "count_tags",
     "download_recordings",
     "enrich",
     "export",

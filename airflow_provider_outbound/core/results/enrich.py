@@ -1,43 +1,41 @@
-"""Details of answered jobs beyond their outcome, fetched once from the API and stored in the ledger."""
+"""Details of ended jobs beyond their outcome, fetched once from the API and stored in the ledger."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow_provider_outbound.core.models.job import Call, Job, last_call
-from airflow_provider_outbound.core.models.wire import MAX_COUNT, text, written
+import attrs
+
+from airflow_provider_outbound.core.models.job_details import Depth, JobDetails
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.core.results.filters import check_group, lacks_details, needs_details, result_filter
+from airflow_provider_outbound.core.results.page_details import PAGE_SIZE, PageDetails, differ
+from airflow_provider_outbound.core.results.parse_details import details_of
 from airflow_provider_outbound.exceptions import OutboundBotNotFoundError, OutboundBotThrottlingError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
-    from airflow_provider_outbound.core.ledger import JobDetails, JobResult, Ledger
+    from airflow_provider_outbound.core.client.answers import Page
+    from airflow_provider_outbound.core.ledger import JobResult, Ledger
+    from airflow_provider_outbound.core.models.job import Job
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 MAX_PARALLEL_REQUESTS = 8
 #: How long a throttled request is retried before the task fails (seconds); what was fetched until then is stored.
 PATIENCE_SECONDS = 600.0
 #: Number of answers in one commit, and the longest time between two commits (seconds).
 _BATCH, _BATCH_SECONDS = 50, 2.0
-
-#: EndReason of DescribeJob, a number as text. Source: documentation of the newer SDK.
-_END_REASONS = {
-    "1": "FINISHED",
-    "2": "CHATBOT_HANGUP_AFTER_NOANSWER",
-    "3": "CHATBOT_HANGUP_AFTER_SILENCE",
-    "4": "CLIENT_HANGUP_AFTER_NOANSWER",
-    "5": "CLIENT_HANGUP",
-    "6": "TRANSFER_BY_INTENT",
-    "7": "TRANSFER_AFTER_NOANSWER",
-    "8": "INO_INTERACTION",
-    "9": "ERROR",
-}
+#: Up to this number, jobs are asked for one by one.
+FEW = 20
 
 
 def enrich(
@@ -46,16 +44,24 @@ def enrich(
     job_group_id: str,
     *,
     only: str | None = None,
+    level: str = "job",
+    conversation: bool = False,
+    tags_only: bool = False,
     instance_id: str | None = None,
     max_parallel_requests: int = MAX_PARALLEL_REQUESTS,
 ) -> int:
     """
     Fetch tags, durations, hang-up side and end of the conversation of answered jobs from the API.
 
-    Sends one ``DescribeJob`` for each job that has ended since its details were last fetched, at the client's rate
-    limit. Answers are stored soon after they arrive, so an interrupted call continues where it stopped.
+    Asks for the jobs that have ended since their details were last fetched, at the client's rate limit: in pages of
+    ``QueryJobsWithResult``, and with one ``DescribeJob`` for each job that they do not describe completely. Answers are
+    stored soon after they arrive, so an interrupted call continues where it stopped.
 
-    :param only: Select jobs, see :func:`iter_results`; a tag selects all.
+    :param only: Select jobs, see :func:`iter_results`. The tags of all jobs are fetched to select some by tag.
+    :param level: With ``call``, also fetch each call, including those of unanswered jobs: one ``DescribeJob`` per job.
+    :param conversation: Also fetch what was said in answered calls: one ``DescribeJob`` per job.
+    :param tags_only: Durations are not needed. A page never has the end of a call, so where no message has reported it,
+        they would need one ``DescribeJob`` per job.
     :param instance_id: The group's bot instance; ``None`` for the client's.
     :return: The number of jobs whose details were fetched.
     :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used.
@@ -63,32 +69,168 @@ def enrich(
     :raises OutboundBotError: the API does not answer, or refuses; what was fetched until then is stored.
     """
     check_limit(max_parallel_requests)
-    matches = result_filter(None if needs_details(only) else only)
+    matches = result_filter(only)
     check_group(ledger, job_group_id)
-    wanted = (r for r in ledger.results.iter_results(job_group_id) if lacks_details(r) and matches(r))
-    kept, stop = 0, threading.Event()
+    fetch = _Fetch(ledger, client, job_group_id, instance_id, max_parallel_requests)
+    wants_calls = conversation or level == "call"
+    fetched = 0
+    if needs_details(only) or not wants_calls:
+        # Which jobs have a tag is only known when all tags are.
+        selected = result_filter(None) if needs_details(only) else matches
+        fetched += fetch.run(selected, Depth.TAGS if tags_only else Depth.DURATIONS)
+    if wants_calls:
+        depth = Depth.CONVERSATIONS if conversation else Depth.CALLS
+        fetched += fetch.run(matches, depth, all_calls=level == "call")
+    if fetched:
+        log.info("Job group %s: details of %d jobs were fetched", job_group_id, fetched)
+    return fetched
 
-    def ask(result: JobResult) -> tuple[JobResult, JobDetails]:
-        return _ask(client, result, instance_id, stop)
 
-    with (
-        _Keeper(ledger) as keeper,
-        BoundedMap(
-            ask, limit=max_parallel_requests, ahead=max_parallel_requests, stop=stop, name="outbound-enrich"
-        ) as asked,
-    ):
+@attrs.frozen
+class _Fetch:
+    """Fetches details of one group's jobs."""
+
+    ledger: Ledger
+    client: OutboundBotClient
+    job_group_id: str
+    instance_id: str | None
+    max_parallel_requests: int
+
+    def run(self, matches: Callable[[JobResult], bool], depth: Depth, *, all_calls: bool = False) -> int:
+        """Fetch what is lacking, from pages as far as possible; return the number of jobs."""
+
+        def lacking() -> Iterator[JobResult]:
+            results = self.ledger.results.iter_results(self.job_group_id)
+            return (r for r in results if lacks_details(r, depth, all_calls=all_calls) and matches(r))
+
+        by_pages = 0
+        if depth <= Depth.DURATIONS:
+            by_pages = self._by_pages(lacking, PageDetails(self.ledger, self.job_group_id, depth))
+        return by_pages + self._one_by_one(lacking(), depth)
+
+    def _by_pages(self, lacking: Callable[[], Iterator[JobResult]], pages: PageDetails) -> int:
+        """
+        Read the listing of answered jobs as long as that takes fewer requests than asking for each job.
+
+        A listing whose order changes while it is read repeats some jobs and leaves out others; another reading finds
+        most of these.
+        """
+        answered = self.ledger.results.summary(self.job_group_id)["answered"]
+        worth = max(FEW, -(-answered // PAGE_SIZE))
+        fetched = 0
+        while sum(1 for _ in islice(filter(pages.may_have, lacking()), worth + 1)) > worth:
+            found = self._read_pages(pages)
+            fetched += found
+            if found < worth:
+                break
+        return fetched
+
+    def _read_pages(self, pages: PageDetails) -> int:
+        """Read the listing once, if a sample of it agrees with ``DescribeJob``; return the number of jobs found."""
+        stop = threading.Event()
+
+        def ask(number: int) -> Page[Job]:
+            return self._patiently(
+                stop,
+                self.client.query_jobs_with_result,
+                job_group_id=self.job_group_id,
+                answered=True,
+                page_number=number,
+                page_size=PAGE_SIZE,
+            )
+
+        number, last = 0, 1
+        found: list[tuple[JobResult, JobDetails]] = []
+        while number < last and not pages.suffices(found):
+            number += 1
+            page = ask(number)
+            last, found = -(-page.total // PAGE_SIZE), pages.read(page.items)
+        if not pages.suffices(found) or not self._agrees(found, pages, stop):
+            return 0
+        with _Keeper(self.ledger) as keeper:
+            keeper.add_all(found)
+            rest = range(number + 1, last + 1)
+            self._ask_all(ask, rest, lambda page: keeper.add_all(pages.trusted(pages.read(page.items))), stop)
+            return keeper.count
+
+    def _agrees(self, found: Sequence[tuple[JobResult, JobDetails]], pages: PageDetails, stop: threading.Event) -> bool:
+        """
+        Compare a sample of what a page says with ``DescribeJob``.
+
+        No document says that the two actions report the same tags and durations.
+        """
+        for result, details in pages.sample(found):
+            _, described = self._describe(result, stop, conversations=False)
+            if difference := differ(details, described):
+                log.warning(
+                    "Job group %s: QueryJobsWithResult and DescribeJob report different %s; each job is asked for",
+                    self.job_group_id,
+                    difference,
+                )
+                return False
+        pages.trust(found)
+        return True
+
+    def _one_by_one(self, wanted: Iterator[JobResult], depth: Depth) -> int:
+        stop = threading.Event()
+
+        def ask(result: JobResult) -> tuple[JobResult, JobDetails]:
+            return self._describe(result, stop, conversations=depth is Depth.CONVERSATIONS)
+
+        with _Keeper(self.ledger) as keeper:
+            self._ask_all(ask, wanted, lambda answer: keeper.add(*answer), stop)
+            return keeper.count
+
+    def _ask_all(
+        self,
+        ask: Callable[[Item], Answer],
+        items: Iterable[Item],
+        take: Callable[[Answer], None],
+        stop: threading.Event,
+    ) -> None:
+        """Ask in parallel. Also take the answers to what was asked before an error."""
+        limit = self.max_parallel_requests
+        with BoundedMap(ask, limit=limit, ahead=limit, stop=stop, name="outbound-enrich") as asked:
+            try:
+                for answer in asked.map(items):
+                    take(answer)
+            except BaseException:
+                for _, future in asked.drain():
+                    if future.exception() is None:
+                        take(future.result())
+                raise
+
+    def _describe(
+        self, result: JobResult, stop: threading.Event, *, conversations: bool
+    ) -> tuple[JobResult, JobDetails]:
         try:
-            for answer in asked.map(wanted):
-                keeper.add(*answer)
-                kept += 1
-        except BaseException:
-            for _, future in asked.drain():
-                if future.exception() is None:
-                    keeper.add(*future.result())
-            raise
-    if kept:
-        log.info("Job group %s: details of %d answered jobs were fetched", job_group_id, kept)
-    return kept
+            job = self._patiently(stop, self.client.describe_job, job_id=str(result.job_id))
+        except OutboundBotNotFoundError as error:
+            if error.code.startswith("NotExist.Instance"):
+                raise
+            # The service does not keep jobs forever; asking again would not help.
+            return result, attrs.evolve(result.details or JobDetails(), depth=Depth.CONVERSATIONS)
+        return result, details_of(job, conversations=conversations)
+
+    def _patiently(self, stop: threading.Event, action: Callable[..., Answer], **arguments: Any) -> Answer:
+        """Call an action of the client, and wait while the service throttles it."""
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            sleep_using_event,
+            stop_after_delay,
+            stop_when_event_set,
+            wait_random_exponential,
+        )
+
+        retrying = Retrying(
+            stop=stop_after_delay(PATIENCE_SECONDS) | stop_when_event_set(stop),
+            sleep=sleep_using_event(stop),
+            wait=wait_random_exponential(multiplier=1, max=30),
+            retry=retry_if_exception_type(OutboundBotThrottlingError),
+            reraise=True,
+        )
+        return retrying(action, instance_id=self.instance_id, **arguments)
 
 
 class _Keeper:
@@ -98,91 +240,27 @@ class _Keeper:
         self._ledger = ledger
         self._told: list[tuple[JobResult, JobDetails]] = []
         self._since = time.monotonic()
+        #: The number of answers.
+        self.count = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._save()
+        self.save()
 
     def add(self, result: JobResult, details: JobDetails) -> None:
         self._told.append((result, details))
+        self.count += 1
         if len(self._told) >= _BATCH or time.monotonic() - self._since > _BATCH_SECONDS:
-            self._save()
+            self.save()
 
-    def _save(self) -> None:
+    def add_all(self, answers: Iterable[tuple[JobResult, JobDetails]]) -> None:
+        """Add answers and store them at once, so that a page that repeats a job does not count it again."""
+        for answer in answers:
+            self.add(*answer)
+        self.save()
+
+    def save(self) -> None:
         self._ledger.details.save(self._told)
         self._told, self._since = [], time.monotonic()
-
-
-def _ask(
-    client: OutboundBotClient, result: JobResult, instance_id: str | None, stop: threading.Event
-) -> tuple[JobResult, JobDetails]:
-    from tenacity import (
-        Retrying,
-        retry_if_exception_type,
-        sleep_using_event,
-        stop_after_delay,
-        stop_when_event_set,
-        wait_random_exponential,
-    )
-
-    from airflow_provider_outbound.core.ledger import JobDetails
-
-    retrying = Retrying(
-        stop=stop_after_delay(PATIENCE_SECONDS) | stop_when_event_set(stop),
-        sleep=sleep_using_event(stop),
-        wait=wait_random_exponential(multiplier=1, max=30),
-        retry=retry_if_exception_type(OutboundBotThrottlingError),
-        reraise=True,
-    )
-    try:
-        job = retrying(client.describe_job, job_id=str(result.job_id), instance_id=instance_id)
-    except OutboundBotNotFoundError as error:
-        if error.code.startswith("NotExist.Instance"):
-            raise
-        # The service does not keep jobs forever; asking again would not help.
-        return result, JobDetails()
-    return result, details_of(job)
-
-
-def details_of(job: Job) -> JobDetails:
-    """Read the details of a job from the answer of ``DescribeJob``."""
-    from airflow_provider_outbound.core.ledger import JobDetails
-
-    tags = _tags(job.raw.get("Summary"))
-    call = last_call(tuple(call for call in job.calls if call.status is not None and call.status.is_answered))
-    if call is None:
-        return JobDetails(tags=tags)
-    whole = _whole_seconds(call)
-    ringing = _seconds(call.raw.get("RealRingingDuration"), whole)
-    return JobDetails(
-        tags=tags,
-        call_seconds=whole,
-        ringing_seconds=ringing,
-        talk_seconds=None if whole is None or ringing is None else round(max(0.0, whole - ringing), 3),
-        hang_up_side=call.hang_up_direction,
-        conversation_end=_END_REASONS.get(call.end_reason or "", call.end_reason),
-    )
-
-
-def _tags(summary: Any) -> dict[str, str]:
-    items: Iterator[Any] = iter(summary if isinstance(summary, list) else ())
-    return {
-        name: written(item.get("Content"))
-        for item in items
-        if isinstance(item, Mapping) and (name := text(item.get("SummaryName"))) is not None
-    }
-
-
-def _whole_seconds(call: Call) -> float | None:
-    if call.started_at is None or call.ended_at is None:
-        return None
-    return round(max(0.0, (call.ended_at - call.started_at).total_seconds()), 3)
-
-
-def _seconds(value: Any, most: float | None) -> float | None:
-    """Read the duration of a part of a call. The API names no unit: if it exceeds the call's, it is milliseconds."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or most is None or not 0 <= value <= MAX_COUNT:
-        return None
-    return round(value if value <= most else min(value / 1000, most), 3)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome
+from airflow_provider_outbound.core.models.job_details import Depth
 from airflow_provider_outbound.exceptions import JobGroupPurgedError, JobGroupUnknownError, OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -71,9 +72,18 @@ def needs_details(only: str | None) -> bool:
     return only is not None and only.startswith(_TAG)
 
 
-def lacks_details(result: JobResult) -> bool:
-    """Return whether a job has ended and was answered, but its details were not fetched."""
-    return result.details is None and result.answered and result.has_ended and result.job_id is not None
+def lacks_details(result: JobResult, depth: Depth | None = None, *, all_calls: bool = False) -> bool:
+    """
+    Return whether a job has ended, but the details that it must have were not fetched.
+
+    :param depth: How detailed they must be; ``None``: any.
+    :param all_calls: Whether jobs that were dialled and not answered must have details too.
+    """
+    if result.job_id is None or not result.has_ended:
+        return False
+    if not result.answered and not (all_calls and result.attempts and result.outcome is not Outcome.NOT_DIALLED):
+        return False
+    return result.details is None or (depth is not None and result.details.depth < depth)
 
 
 def result_filter(only: str | None) -> Callable[[JobResult], bool]:

@@ -103,7 +103,7 @@ def _csv(text: IO[str], columns: Sequence[str]) -> Write:
 
 def _cell(value: Any) -> Any:
     """Convert a value so that a spreadsheet shows it and does not evaluate it."""
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         value = json_text(value) if value else ""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -139,13 +139,19 @@ def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
             rows.clear()
 
         def write(row: dict[str, Any]) -> None:
-            rows.append({name: json_text(row[name]) if isinstance(row[name], dict) else row[name] for name in columns})
+            rows.append(
+                {name: json_text(row[name]) if isinstance(row[name], dict | list) else row[name] for name in columns}
+            )
             if len(rows) >= _GROUP:
                 flush()
 
         yield write
         if rows:
             flush()
+
+
+def _flat(value: Any) -> Any:
+    return json_text(value) if isinstance(value, dict | list) else value
 
 
 def json_text(value: Any) -> str:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_outbound.core.results import mysql
-from airflow_provider_outbound.core.results.columns import KEY, KINDS, PERSONAL_COLUMNS, Kind
+from airflow_provider_outbound.core.results.columns import CALL_KEY, KEY, KINDS, PERSONAL_COLUMNS, Kind
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _KEY_TYPES = {"job_group_id": String(128), "reference_id": String(256)}
 
 class Target:
     """
-    A table with one row per job.
+    A table with one row per job, or per call.
 
     :param connection: Connection to its database.
     :param name: ``table`` or ``schema.table``.
@@ -57,11 +57,14 @@ class Target:
             raise OutboundBotConfigError(f"table: {name!r} does not name a table")
         self._name = name
         self._connection = connection
+        #: Rows of calls have a number within their job.
+        self._key = CALL_KEY if set(CALL_KEY) <= set(columns) else KEY
+        parts = (_column(column, is_key=column in self._key) for column in columns)
         charset: dict[str, Any] = {f"{dialect}_charset": "utf8mb4" for dialect in mysql.DIALECTS}
-        self._table = Table(plain, MetaData(), *map(_column, columns), schema=schema or None, **charset)
+        self._table = Table(plain, MetaData(), *parts, schema=schema or None, **charset)
         self._is_mysql = connection.dialect.name in mysql.DIALECTS
-        #: On MySQL: the key, which refuses rows that it cannot tell apart.
-        self._key: mysql.ExactKey | None = None
+        #: On MySQL: refuses rows that the key cannot tell apart.
+        self._exact_key: mysql.ExactKey | None = None
         #: Timestamp columns without a time zone: UTC is written there.
         self._naive: set[str] = set()
         #: Columns of phone numbers and names that the rows do not have.
@@ -111,14 +114,14 @@ class Target:
         keys += [item["column_names"] for item in inspector.get_unique_constraints(table.name, schema=table.schema)]
         for index in inspector.get_indexes(table.name, schema=table.schema):
             keys += [index["column_names"]] if index["unique"] else []
-        if not any({str(column).lower() for column in key} == set(KEY) for key in keys):
+        if not any({str(column).lower() for column in key} == set(self._key) for key in keys):
             raise OutboundBotConfigError(
-                f"table {self._name!r} has no unique key of {' and '.join(KEY)}; add one, or name a table that does"
-                " not exist yet"
+                f"table {self._name!r} has no unique key of {' and '.join(self._key)}; add one, or name a table that"
+                " does not exist yet"
             )
 
         if self._is_mysql:
-            self._key = mysql.check(self._connection, table, self._name)
+            self._exact_key = mysql.check(self._connection, table, self._name)
         self._check_times({name: present[name]["type"] for name in table.columns.keys()})  # noqa: SIM118
         self._clear({name: column["nullable"] for name, column in present.items()})
 
@@ -152,7 +155,7 @@ class Target:
                     f"table {self._name!r}: column {name} is NOT NULL, so it cannot be cleared; allow NULL, or"
                     " export with include_phone_number=True. Nothing was written"
                 )
-            self._table.append_column(_column(name))
+            self._table.append_column(_column(name, is_key=False))
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
         """Insert rows, replacing those with the same key."""
@@ -161,8 +164,8 @@ class Target:
             self._upsert([self._values(row) for row in part])
 
     def _values(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self._key is not None:
-            self._key.check(row)
+        if self._exact_key is not None:
+            self._exact_key.check(row)
         values = {
             name: value.replace(tzinfo=None) if name in self._naive and value else value for name, value in row.items()
         }
@@ -174,7 +177,7 @@ class Target:
             return
         statement = self._insert_or_update()
         if statement is None:
-            keys = self._table.c.job_group_id, self._table.c.reference_id
+            keys = [self._table.c[name] for name in self._key]
             for part in _chunks(rows, 100):
                 same = or_(*(and_(*(column == row[column.name] for column in keys)) for row in part))
                 self._connection.execute(delete(self._table).where(same))
@@ -184,13 +187,13 @@ class Target:
     def _insert_or_update(self) -> Any:
         """Return the dialect's upsert statement; ``None`` if it has none."""
         name = self._connection.dialect.name
-        others = [column.name for column in self._table.columns if column.name not in KEY]
+        others = [column.name for column in self._table.columns if column.name not in self._key]
         if name in ("postgresql", "sqlite"):
             from sqlalchemy.dialects import postgresql, sqlite
 
             statement: Any = (postgresql if name == "postgresql" else sqlite).insert(self._table)
             statement = statement.on_conflict_do_update(
-                index_elements=list(KEY), set_={other: statement.excluded[other] for other in others}
+                index_elements=list(self._key), set_={other: statement.excluded[other] for other in others}
             )
             # psycopg2 sends one statement per row unless the statement returns something.
             is_slow = self._connection.dialect.driver == "psycopg2"
@@ -203,7 +206,7 @@ class Target:
 
         statement = insert(self._table).values(list(rows))
         return statement.on_duplicate_key_update(
-            {column.name: statement.inserted[column.name] for column in self._table.columns if column.name not in KEY}
+            {other.name: statement.inserted[other.name] for other in self._table.columns if other.name not in self._key}
         )
 
 
@@ -212,7 +215,7 @@ def _chunks(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict
         yield rows[start : start + size]
 
 
-def _column(name: str) -> Column[Any]:
+def _column(name: str, *, is_key: bool) -> Column[Any]:
     types: dict[Kind, TypeEngine[Any]] = {
         Kind.TEXT: Text(),
         Kind.BOOLEAN: Boolean(),
@@ -222,5 +225,4 @@ def _column(name: str) -> Column[Any]:
         # Otherwise a missing object would be the JSON value null, which is not NULL.
         Kind.OBJECT: JSON(none_as_null=True),
     }
-    is_key = name in KEY
     return Column(name, _KEY_TYPES.get(name) or types[KINDS[name]], primary_key=is_key, nullable=not is_key)

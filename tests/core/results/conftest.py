@@ -162,8 +162,8 @@ class Campaign:
             if call["status"].startswith("Succeeded")
         }
 
-    def collect(self) -> None:
-        """Keep the messages about completed jobs, as a collector does."""
+    def collect(self, *, ends: bool = True) -> None:
+        """Keep the messages about completed jobs, as a collector does; ``ends``: with the ends of their calls."""
         self.keep(
             {
                 "eventType": "JobComplete",
@@ -179,7 +179,7 @@ class Campaign:
                         "id": call["task_id"],
                         "status": call["status"],
                         "actualTime": call["started_at"],
-                        "endTime": call["ended_at"],
+                        "endTime": call["ended_at"] if ends else None,
                     }
                     for call in job["calls"]
                 ],

@@ -65,7 +65,7 @@ def test_nothing_is_asked_twice(campaign: Any) -> None:
 def test_what_was_fetched_before_a_failure_is_kept(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # One method of the client is broken on purpose: the service's own faults cannot begin at the tenth request.
     campaign.dial([f"138{index:06}01" for index in range(30)])
-    campaign.collect()
+    campaign.collect(ends=False)
     original, lock, asked = campaign.client.describe_job, threading.Lock(), []
 
     def breaks(**arguments: Any) -> Job:
@@ -124,7 +124,7 @@ def enrich_until(campaign: Any, key: str, requests: int, number: signal.Signals)
 
 def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None:
     campaign.dial([f"138{index:06}01" for index in range(150)])
-    campaign.collect()
+    campaign.collect(ends=False)
     enrich_until(campaign, key, 80, signal.SIGKILL)
     before = campaign.requests("DescribeJob")
 
@@ -139,7 +139,7 @@ def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None
 
 def test_a_task_that_is_to_end_keeps_the_answers_to_what_it_has_asked(campaign: Any, key: str) -> None:
     campaign.dial([f"138{index:06}01" for index in range(150)])
-    campaign.collect()
+    campaign.collect(ends=False)
 
     code = enrich_until(campaign, key, 20, signal.SIGTERM)
 
