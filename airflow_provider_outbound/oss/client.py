@@ -13,9 +13,6 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.oss.connection import OssSettings
 from airflow_provider_outbound.oss.errors import ask
 
-#: The largest object that one CopyObject copies (bytes).
-_COPY_BYTES = 1 << 30
-
 
 @attrs.frozen(kw_only=True)
 class Stored:

@@ -25,7 +25,6 @@ _HINTS = {
     "InvalidArgument": "check region and endpoint of its connection",
     "InvalidObjectState": "the object is archived: restore it first",
     "InvalidSecurityToken": "check the security_token of its connection",
-    "NoSuchUpload": "the upload was aborted by somebody else, perhaps by a lifecycle rule",
     "RequestTimeTooSkewed": "set the clock of this machine",
     "SecurityTokenExpired": "the security_token of its connection has expired",
     "SignatureDoesNotMatch": _KEY_HINT,
@@ -36,7 +35,7 @@ def ask(operation: Callable[[], T]) -> T:
     """
     Call the SDK.
 
-    :raises FileNotFoundError: there is no such bucket or object.
+    :raises FileNotFoundError: there is no such object.
     :raises PermissionError: OSS refuses the key, or there are no credentials.
     :raises OSError: anything else.
     """
@@ -74,8 +73,11 @@ def _refusal(error: Any) -> OSError:
     which = ", ".join(text for text in (code, _shown(error.ec), f"request {_shown(error.request_id)}") if text)
     status = error.status_code
     if code == "NoSuchBucket":
-        return FileNotFoundError(errno.ENOENT, "there is no such bucket")
-    if status == 404 and code != "NoSuchUpload":
+        # Not FileNotFoundError: a misspelt bucket must not pass for a list that may be missing.
+        return OSError(errno.EINVAL, "there is no such bucket; check its name and the region of its connection")
+    if code == "NoSuchUpload":
+        return FileNotFoundError(errno.ENOENT, "its upload was ended by somebody else, perhaps by a lifecycle rule")
+    if status == 404:
         return FileNotFoundError(errno.ENOENT, "there is no such object")
     if status == 412:
         return OSError(errno.ESTALE, "it was replaced while it was read; try again when nobody writes it")
