@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
             ]
             for kind in ("operators", "sensors")
         },
+        "filesystems": ["airflow_provider_outbound.oss"],
         "queues": ["airflow_provider_outbound.queues.outboundbot.OutboundBotMessageQueueProvider"],
         "triggers": [
             {

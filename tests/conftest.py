@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.oss_server import OssServer, oss_server
 from support.postgresql import PostgreSQLServer, postgresql_server
 
 if TYPE_CHECKING:
@@ -165,3 +166,26 @@ def _required(variable: str, what: str) -> str:
     if not value:
         pytest.skip(f"{variable} is not set ({what})")
     return value
+
+
+@pytest.fixture(scope="session")
+def _oss_server() -> Iterator[OssServer]:
+    with oss_server() as server:
+        yield server
+
+
+@pytest.fixture
+def oss(_oss_server: OssServer, monkeypatch: pytest.MonkeyPatch) -> OssServer:
+    """A stand-in for OSS with the empty bucket ``campaigns``, which the connection ``oss_test`` reaches."""
+    pytest.importorskip("alibabacloud_oss_v2")
+    _oss_server.reset("campaigns")
+    monkeypatch.setenv("AIRFLOW_CONN_OSS_TEST", _oss_server.connection())
+    return _oss_server
+
+
+@pytest.fixture
+def at(oss: OssServer) -> Callable[..., Any]:
+    """Makes paths in that bucket."""
+    from airflow.sdk import ObjectStoragePath
+
+    return lambda key, conn_id="oss_test": ObjectStoragePath(f"oss://{conn_id}@campaigns/{key}")

@@ -49,6 +49,10 @@ def atomic_write(path: Any, *, private: bool = False, field: str = "path") -> It
 
 @contextmanager
 def _stored(path: Any) -> Iterator[IO[bytes]]:
+    if getattr(getattr(path, "fs", None), "can_commit", False):
+        with _committed(path) as file:
+            yield file
+        return
     part = path.parent / _part_name(path.name)
     try:
         with _open_stored(part) as file:
@@ -57,6 +61,20 @@ def _stored(path: Any) -> Iterator[IO[bytes]]:
     except BaseException:
         _drop(part)
         raise
+
+
+@contextmanager
+def _committed(path: Any) -> Iterator[IO[bytes]]:
+    """Write to a store that puts a file into place when it is told to, and never when it is closed."""
+    file = path.open("wb", explicit_commit=True)
+    try:
+        yield file
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise
+    finally:
+        file.close()
 
 
 def _open_stored(part: Any) -> Any:

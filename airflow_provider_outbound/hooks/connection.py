@@ -118,18 +118,32 @@ def get_fields(conn_id: str, conn_type: str) -> Fields:
 
     :raises OutboundBotConfigError: it does not exist, has another type, or its extra is not a JSON object.
     """
+    checked = _checked(find_connection(conn_id), conn_id, conn_type)
+    return Fields(checked, read_extra(checked))
+
+
+def find_connection(conn_id: str) -> Connection | None:
+    """Look up a connection of any type; ``None`` if it does not exist."""
     from airflow.sdk import BaseHook
 
-    connection = None
     try:
-        connection = BaseHook.get_connection(conn_id)
+        return BaseHook.get_connection(conn_id)
     except Exception as error:  # noqa: BLE001 - matched by class name, because the class depends on how Airflow is run
         _reraise_unless_missing(error)
-    checked = _checked(connection, conn_id, conn_type)
-    extra = _parsed_extra(checked)
+    return None
+
+
+def read_extra(connection: Connection, example: str = "instance_id") -> dict[str, Any]:
+    """
+    Return a connection's extra.
+
+    :param example: A field to show in the error.
+    :raises OutboundBotConfigError: it is not a JSON object.
+    """
+    extra = _parsed_extra(connection, example)
     # Read this property too, because it makes Airflow mask the values of secret fields in logs.
-    _ = checked.extra_dejson
-    return Fields(checked, extra)
+    _ = connection.extra_dejson
+    return extra
 
 
 async def aget_fields(conn_id: str, conn_type: str) -> Fields:
@@ -167,13 +181,13 @@ def _checked(connection: Connection | None, conn_id: str, conn_type: str) -> Con
     return connection
 
 
-def _parsed_extra(connection: Connection) -> dict[str, Any]:
+def _parsed_extra(connection: Connection, example: str = "instance_id") -> dict[str, Any]:
     if not connection.extra:
         return {}
     extra = _json(connection.extra)
     if not isinstance(extra, dict):
         raise OutboundBotConfigError(
-            f'connection {connection.conn_id!r}: extra is not a JSON object; write it as {{"instance_id": "…"}}'
+            f'connection {connection.conn_id!r}: extra is not a JSON object; write it as {{"{example}": "…"}}'
         )
     return extra
 

@@ -175,6 +175,12 @@ def _refuse_other_file(path: PathLike) -> None:
     try:
         with path.open("rb") as file:
             found: bytes = file.read(len(beginning))
+    except PermissionError as error:
+        # An object store may let a key write what it may not read.
+        raise OutboundBotConfigError(
+            f"rejects_path: {redact(str(path))} cannot be read, so it may be another file: {error.strerror}; give a"
+            " path that this process may read too. Nobody was called"
+        ) from None
     except OSError:
         # There is no such file, or the error of writing it explains the problem.
         return

@@ -38,13 +38,18 @@ class Signer:
 
         :return: Headers and signed query.
         """
-        key_id, secret, token = self._keys()
+        key_id, secret, token = self.keys()
         if token:
             request.add_query_param("SecurityToken", token)
         headers = {**request.get_signed_header(region_id, key_id, secret), **_HEADERS}
         return headers, signed_query(request, region_id, key_id, secret)
 
-    def _keys(self) -> tuple[str, str, str | None]:
+    def keys(self) -> tuple[str, str, str | None]:
+        """
+        Return AccessKey id, its secret and perhaps a token, renewed if they were about to expire.
+
+        :raises OutboundBotAuthenticationError: the source of the credentials does not give any.
+        """
         if self._provider is None:
             return self._settings.access_key_id, self._settings.access_key_secret, self._settings.security_token
         with self._lock:

@@ -226,7 +226,8 @@ def is_sound(path: Any) -> bool:
 
     :raises OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    # A small buffer, because object stores read as much as the buffer holds.
+    with path.open("rb", buffering=_HEAD) as file:
         head = file.read(_HEAD)
     try:
         _suffix(head)
