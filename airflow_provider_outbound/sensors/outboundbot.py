@@ -131,6 +131,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         summary = self._completion.check()
         if summary is not None:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
+        self._completion.progress.log(self._completion.changes)
         self._report_trouble()
         started_at = None
         if self.reschedule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from airflow_provider_outbound.triggers.shared_resources import (
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings
-    from airflow_provider_outbound.core.collect.watch import WatchSettings
+    from airflow_provider_outbound.core.collect.watch import Waiter, WatchSettings
     from airflow_provider_outbound.core.complete import Completion
 
 __all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
@@ -152,7 +153,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             pause = 0.0
             while True:
                 left = self._left()
-                await waiter.changed(max(0.0, min(left, pause)))
+                await self._wait_for_change(waiter, max(0.0, min(left, pause)), completion, shared)
                 self._report_trouble(waiter.trouble, settings)
                 # Before the check, so that its request uses the corrected connection.
                 if await connections.corrected():
@@ -173,6 +174,20 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     }
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = min(completion.next_check_in(), connections.due_in())
+
+    @staticmethod
+    async def _wait_for_change(waiter: Waiter, seconds: float, completion: Completion, shared: SharedResources) -> None:
+        """Wait for a change, at most for some seconds, and log the progress meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            left = max(0.0, until - time.monotonic())
+            pause = completion.progress.due_in()
+            has_news = await waiter.changed(min(left, pause))
+            if completion.progress.is_due(waiter.changes):
+                # In a thread, because it may read the ledger. The record goes to the task's own log.
+                await shared.run(lambda: completion.progress.log(waiter.changes))
+            if has_news or left <= pause:
+                return
 
     def _report_trouble(self, trouble: str, settings: config.Settings) -> None:
         """Log once why no messages come. Records logged here, in the loop, go to the task's own log."""

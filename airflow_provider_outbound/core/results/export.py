@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.core.contacts import PathLike
 from airflow_provider_outbound.core.files import atomic_write
+from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS, to_row
 from airflow_provider_outbound.core.results.filters import iter_results
 from airflow_provider_outbound.core.results.formats import format_of, open_writer
@@ -45,7 +46,7 @@ def export(
     :raises LedgerError: the ledger does not know the group, or its rows were purged; nothing is written.
     """
     chosen = format_of(path.name, file_format)
-    results = _Counted(iter_results(ledger, job_group_id, only))
+    results = _Counted(job_group_id, iter_results(ledger, job_group_id, only))
     columns = columns_of(personal=include_phone_number)
     with (
         atomic_write(path, private=include_phone_number) as file,
@@ -82,7 +83,7 @@ def export_to_table(
     """
     from airflow_provider_outbound.core.results.table import Target
 
-    results = _Counted(iter_results(ledger, job_group_id, only))
+    results = _Counted(job_group_id, iter_results(ledger, job_group_id, only))
     target = Target(connection, table, columns_of(personal=include_phone_number))
     target.prepare()
     with connection.begin():
@@ -99,13 +100,15 @@ def columns_of(*, personal: bool) -> tuple[str, ...]:
 class _Counted:
     """Counts results while they are exported."""
 
-    def __init__(self, results: Iterator[JobResult]) -> None:
+    def __init__(self, job_group_id: str, results: Iterator[JobResult]) -> None:
         self._results = results
+        self._progress = ProgressLog(f"Job group {job_group_id}", "results exported", from_zero=True)
         self._counts: Counter[str] = Counter()
         self._unreadable = 0
 
     def __iter__(self) -> Iterator[JobResult]:
-        for result in self._results:
+        for number, result in enumerate(self._results, 1):
+            self._progress.offer(number)
             self._counts[str(result.outcome) if result.has_ended else "open"] += 1
             self._unreadable += not result.decrypted
             yield result
