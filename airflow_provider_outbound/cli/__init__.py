@@ -20,7 +20,7 @@ from airflow_provider_outbound import __version__
 from airflow_provider_outbound.cli.output import LastingStream, lasting_output
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "doctor")
+COMMANDS = ("demo", "simulate", "collect", "groups", "calls", "person", "ledger", "doctor")
 
 #: Modules that only an extra installs, and that extra.
 _EXTRAS = {"rocketmq": "grpc", "grpc": "grpc", "starlette": "simulator", "uvicorn": "simulator", "h11": "simulator"}

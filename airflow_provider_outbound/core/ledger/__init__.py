@@ -6,6 +6,7 @@ Importing this package loads SQLAlchemy. Code that is loaded when a DAG is parse
 
 from __future__ import annotations
 
+from airflow_provider_outbound.core.ledger.call_counts import HourOfCalls, calls_by_hour, mean_call_seconds
 from airflow_provider_outbound.core.ledger.collectors import (
     Collecting,
     CollectorRecord,
@@ -14,6 +15,7 @@ from airflow_provider_outbound.core.ledger.collectors import (
 )
 from airflow_provider_outbound.core.ledger.health import Health, examine
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
+from airflow_provider_outbound.core.ledger.persons import Forgotten, PersonCall, PersonJob
 from airflow_provider_outbound.core.ledger.quarantine import Quarantined
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
@@ -54,8 +56,10 @@ __all__ = [
     "Counts",
     "Doubt",
     "EventPage",
+    "Forgotten",
     "GroupState",
     "Health",
+    "HourOfCalls",
     "Incoming",
     "JobDetails",
     "JobGroupRecord",
@@ -66,6 +70,8 @@ __all__ = [
     "LoggedEvent",
     "OpenAssignment",
     "Outcomes",
+    "PersonCall",
+    "PersonJob",
     "Purge",
     "Quarantined",
     "Recorded",
@@ -73,7 +79,9 @@ __all__ = [
     "TaskKey",
     "UndecidedAssignment",
     "Unfinished",
+    "calls_by_hour",
     "describe_age",
     "examine",
+    "mean_call_seconds",
     "open_ledger",
 ]

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Row, and_, bindparam, case, func, select
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
@@ -48,6 +48,11 @@ _SUMMARY = (
     .group_by(*_KINDS)
 )
 _details = schema.details.c
+_WITH_DETAILS = select(
+    schema.jobs, _details.state.label("details_state"), _details.body.label("details_body")
+).outerjoin(
+    schema.details, and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id)
+)
 
 
 class Results:
@@ -182,12 +187,7 @@ class Results:
         after: str | None = None
         while True:
             statement = (
-                select(schema.jobs, _details.state.label("details_state"), _details.body.label("details_body"))
-                .outerjoin(
-                    schema.details,
-                    and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id),
-                )
-                .where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.ACCEPTED)
+                _WITH_DETAILS.where(_jobs.job_group_id == job_group_id, _jobs.state == JobState.ACCEPTED)
                 .order_by(_jobs.reference_id)
                 .limit(PAGE)
             )
@@ -200,6 +200,22 @@ class Results:
             if len(rows) < PAGE:
                 return
             after = rows[-1].reference_id
+
+    def of_person(self, connection: Connection, phone_key: str) -> Iterator[tuple[Row[Any], JobResult]]:
+        """
+        A person's jobs in all groups, in whatever state; each with its row and its group's DAG and run.
+
+        :param phone_key: The ledger's key for the person's number.
+        """
+        groups = schema.job_groups.c
+        for index in (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE):
+            statement = (
+                _WITH_DETAILS.add_columns(groups.dag_id, groups.run_id)
+                .join(schema.job_groups, groups.job_group_id == _jobs.job_group_id)
+                .where(index, _jobs.phone_key == phone_key)
+            )
+            for row in connection.execute(statement).all():
+                yield row, self._result(row)
 
     def _result(self, row: Row[Any]) -> JobResult:
         contact: dict[str, Any] = {}
@@ -225,6 +241,7 @@ class Results:
             revision=max(1, len(row.completions or ())),
             source=row.source,
             is_foreign=row.assignment_id is None,
+            is_forgotten=row.contact is not None and decrypted and not contact,
             decrypted=decrypted,
             phone_number=contact.get("phone_number"),
             name=contact.get("name"),

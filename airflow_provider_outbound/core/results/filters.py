@@ -72,8 +72,14 @@ def needs_details(only: str | None) -> bool:
 
 
 def lacks_details(result: JobResult) -> bool:
-    """Return whether a job has ended and was answered, but its details were not fetched."""
-    return result.details is None and result.answered and result.has_ended and result.job_id is not None
+    """Return whether a job has ended and was answered, but its details were not fetched and may be."""
+    return (
+        result.details is None
+        and not result.is_forgotten
+        and result.answered
+        and result.has_ended
+        and result.job_id is not None
+    )
 
 
 def result_filter(only: str | None) -> Callable[[JobResult], bool]:
