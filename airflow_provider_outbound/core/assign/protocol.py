@@ -76,6 +76,7 @@ def assign(
     request: Request,
     options: AssignOptions,
     guard: Guard,
+    before_sending: Callable[[int | None], None] | None = None,
 ) -> AssignResult:
     """
     Assign every contact of a source to a group, at most once, whatever happened in earlier tries.
@@ -86,6 +87,8 @@ def assign(
     :param key: The task; its tries share one assignment.
     :param guard: Called with the group before each batch, from several threads; raises if the group may not call
         anybody now.
+    :param before_sending: Called once before anything is sent, with the number of contacts that are not in the group
+        yet, or ``None`` if the source is not read in advance; raises if nobody may be called.
     :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused, and a retry would not help.
     :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
@@ -103,6 +106,8 @@ def assign(
                 "assigned; a row that is not a contact will stop the task part-way",
                 request.job_group_id,
             )
+    if before_sending is not None:
+        before_sending(None if checked is None else checked.pending)
     request_seconds = client.settings.connect_timeout + client.settings.read_timeout
     lease = Lease.take(
         ledger,
