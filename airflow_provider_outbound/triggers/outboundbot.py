@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
+from airflow_provider_outbound.hooks.metrics import set_collecting
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.connections import Connections
@@ -175,8 +176,9 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = min(completion.next_check_in(), connections.due_in())
 
-    @staticmethod
-    async def _wait_for_change(waiter: Waiter, seconds: float, completion: Completion, shared: SharedResources) -> None:
+    async def _wait_for_change(
+        self, waiter: Waiter, seconds: float, completion: Completion, shared: SharedResources
+    ) -> None:
         """Wait for a change, at most for some seconds, and log the progress meanwhile."""
         until = time.monotonic() + seconds
         while True:
@@ -185,9 +187,14 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             has_news = await waiter.changed(min(left, pause))
             if completion.progress.is_due(waiter.changes):
                 # In a thread, because it may read the ledger. The record goes to the task's own log.
-                await shared.run(lambda: completion.progress.log(waiter.changes))
+                await shared.run(lambda: self._log_progress(completion, waiter, shared))
             if has_news or left <= pause:
                 return
+
+    def _log_progress(self, completion: Completion, waiter: Waiter, shared: SharedResources) -> None:
+        completion.progress.log(waiter.changes)
+        if self.task_instance is not None:
+            set_collecting(shared.ledger(), self.task_instance.dag_id)
 
     def _report_trouble(self, trouble: str, settings: config.Settings) -> None:
         """Log once why no messages come. Records logged here, in the loop, go to the task's own log."""

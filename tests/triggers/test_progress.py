@@ -45,7 +45,7 @@ def _report_one(campaign: Any) -> None:
         "id": job["job_id"],
         "status": "Succeeded",
         "contacts": [{"phoneNumber": job["phone_number"], "referenceId": job["reference_id"]}],
-        "tasks": [{"taskId": "t", "status": "SucceededFinish"}],
+        "tasks": [{"id": "t", "status": "SucceededFinish"}],
     }
     campaign.ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="1", topic="t")])
 
@@ -76,5 +76,5 @@ def test_progress_is_logged_while_deferred(
         asyncio.run(scenario())
 
     assert lines()[0].startswith(f"Job group {campaign.job_group_id}: 0 of 4 jobs complete, 0 answered")
-    assert lines()[-1].startswith(f"Job group {campaign.job_group_id}: 1 of 4 jobs complete")
+    assert lines()[-1].startswith(f"Job group {campaign.job_group_id}: 1 of 4 jobs complete, 1 answered")
     assert not [message for message in caplog.messages if "138" in message]

@@ -11,6 +11,7 @@ import attrs
 
 from airflow_provider_outbound.core.client.answers import Page, paginate, parsed, read_page
 from airflow_provider_outbound.core.client.errors import unusable
+from airflow_provider_outbound.core.client.instance import InstanceActions
 from airflow_provider_outbound.core.client.sender import RequestSender
 from airflow_provider_outbound.core.client.settings import ClientSettings
 from airflow_provider_outbound.core.models.job import Job, JobGroup
@@ -42,7 +43,7 @@ class RecordingUrl:
     url: str = attrs.field(repr=False)
 
 
-class OutboundBotClient:
+class OutboundBotClient(InstanceActions):
     """
     The API's actions, with a distinct error for each kind of failure.
 
@@ -60,6 +61,10 @@ class OutboundBotClient:
     def __init__(self, settings: ClientSettings, take_slots: Callable[[int, float], float] | None = None) -> None:
         self.settings = settings
         self._sender = RequestSender(settings, take_slots)
+
+    def take_throttled(self) -> int:
+        """Return the number of requests that the API throttled since the last call."""
+        return self._sender.take_throttled()
 
     def create_job_group(
         self,
