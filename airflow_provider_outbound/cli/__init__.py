@@ -23,7 +23,14 @@ from airflow_provider_outbound.exceptions import OutboundBotError
 COMMANDS = ("demo", "simulate", "collect", "groups", "calls", "person", "ledger", "doctor")
 
 #: Modules that only an extra installs, and that extra.
-_EXTRAS = {"rocketmq": "grpc", "grpc": "grpc", "starlette": "simulator", "uvicorn": "simulator", "h11": "simulator"}
+_EXTRAS = {
+    "rocketmq": "grpc",
+    "grpc": "grpc",
+    "starlette": "simulator",
+    "uvicorn": "simulator",
+    "h11": "simulator",
+    "prometheus_client": "metrics",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -144,7 +144,7 @@ class Capacity:
     def __str__(self) -> str:
         assumed = " (assumed)" if self.is_assumed else ""
         return (
-            f"{self.people} contacts × {self.call_seconds:.0f} s per call{assumed} on {self.lines} lines take"
+            f"{self.people} contacts × {self.call_seconds:.3g} s per call{assumed} on {self.lines} lines take"
             f" {_hours(self.needed_seconds)}, and {_hours(self.window_seconds)} are left for dialling"
         )
 
