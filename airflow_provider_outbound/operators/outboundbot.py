@@ -441,7 +441,6 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         instance_id = self.instance_id or (record.instance_id if record else None)
         before = BeforeAssigning(
             hook=self.hook,
-            job_group_id=job_group_id,
             instance_id=instance_id,
             strategy=lambda: strategy,
             calling_numbers=numbers,

@@ -23,7 +23,6 @@ class BeforeAssigning:
     The checks of one assignment.
 
     :param hook: Owns client and ledger.
-    :param job_group_id: The group.
     :param instance_id: The group's bot instance; ``None`` for the client's.
     :param strategy: When these contacts are dialled; ``None``: as the group says.
     :param calling_numbers: Numbers to call these contacts from.
@@ -31,16 +30,16 @@ class BeforeAssigning:
     """
 
     hook: OutboundBotHook
-    job_group_id: str
     instance_id: str | None
     strategy: Callable[[], ResolvedStrategy | None]
     calling_numbers: Sequence[str]
     require_capacity: bool
 
-    def check(self, people: int | None) -> None:
+    def check(self, group: JobGroup, people: int | None) -> None:
         """
         Check before anything is sent. What the API does not say stops no campaign, unless the author required it.
 
+        :param group: The group, as the API reports it.
         :param people: How many contacts will be sent; ``None`` if that is not known before the first is sent.
         :raises OutboundBotConfigError: the script is not published, a number belongs to another instance, or not all
             calls fit and ``require_capacity`` is set.
@@ -48,11 +47,6 @@ class BeforeAssigning:
         from airflow_provider_outbound.core.preflight import Checks, check_capacity
 
         if people == 0:
-            return
-        try:
-            group = self.hook.client.describe_job_group(job_group_id=self.job_group_id, instance_id=self.instance_id)
-        except OutboundBotError:
-            # Assigning asks for the group too, and reports the error.
             return
         checks = Checks(client=self.hook.client, instance_id=self.instance_id)
         checks.check_before_calls(script_id=group.script_id, calling_numbers=self.calling_numbers)

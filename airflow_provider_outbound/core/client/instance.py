@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 class InstanceActions:
     """Reads of a bot instance; part of :class:`OutboundBotClient`."""
 
-    # Set by the client.
+    # Both are the client's.
     _sender: RequestSender
-    _instance: Callable[[str | None], str]
+
+    def _instance(self, instance_id: str | None) -> str:
+        raise NotImplementedError
 
     def max_concurrent_calls(self, *, instance_id: str | None = None) -> int | None:
         """
