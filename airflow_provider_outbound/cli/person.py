@@ -92,14 +92,15 @@ def _agrees() -> bool:
 
 
 def _row(job: PersonJob) -> dict[str, Any]:
-    from airflow_provider_outbound.core.models.phone import redact
+    from airflow_provider_outbound.core.models.phone import holds_number, redact
 
     result = job.result
+    reference = result.reference_id
     row: dict[str, Any] = {
         "job_group_id": result.job_group_id,
         "dag_id": job.dag_id,
         "run_id": job.run_id,
-        "reference_id": redact(result.reference_id),
+        "reference_id": redact(reference) if holds_number(reference) else reference,
         "job_id": result.job_id,
         "state": str(job.state),
         "sent_at": _iso(job.sent_at),
@@ -138,7 +139,10 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _print(shown: dict[str, Any]) -> None:
-    print(f"{shown['person']}: {len(shown['jobs'])} jobs" + ("; refused further contact" * shown["is_refused"]))
+    print(
+        f"{shown['person']}: {len(shown['jobs'])} job{'s' * (len(shown['jobs']) != 1)}"
+        + ("; refused further contact" * shown["is_refused"])
+    )
     for job in shown["jobs"]:
         where = f" (DAG {job['dag_id']}, run {job['run_id']})" if job["dag_id"] else ""
         print(f"\njob group {job['job_group_id']}{where}")
