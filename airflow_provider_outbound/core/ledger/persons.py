@@ -152,11 +152,12 @@ class Persons:
             if not self._database.is_sqlite:
                 yield connection
                 return
+            before = connection.exec_driver_sql("PRAGMA secure_delete").scalar()
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
             try:
                 yield connection
             finally:
-                connection.exec_driver_sql("PRAGMA secure_delete=OFF")
+                connection.exec_driver_sql(f"PRAGMA secure_delete={before}")
 
     def _check_closed(self, rows: Sequence[Row[Any]]) -> None:
         now = self._database.now()
