@@ -96,7 +96,7 @@ def approve_before_calling() -> None:
         task_id="approve",
         subject="Call {{ ti.xcom_pull(task_ids='rehearse')['assignable'] }} people?",
         body="{% set figures = ti.xcom_pull(task_ids='rehearse') %}" + FIGURES,
-        execution_timeout=timedelta(hours=4),
+        response_timeout=timedelta(hours=4),
     )
     create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=window)
     assign = OutboundBotAssignJobsOperator(

@@ -437,22 +437,22 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             rules.check(strategy or check_group_window(group, is_own=is_own))
 
         key = task_key(context)
-        numbers = text_list(self.calling_numbers, "calling_numbers")
         instance_id = self.instance_id or (record.instance_id if record else None)
-        before = BeforeAssigning(
-            hook=self.hook,
-            instance_id=instance_id,
-            strategy=lambda: strategy,
-            calling_numbers=numbers,
-            require_capacity=self.require_capacity,
-        )
         try:
+            numbers = text_list(self.calling_numbers, "calling_numbers")
             if self.strategy is not None:
                 strategy = resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
             elif is_own and record is not None and record.ends_at is None:
                 # The group dials at once. Outside the calling hours none of them are left, and the guard raises.
                 with suppress(OutboundBotWrongTimeError):
                     strategy = rules.at_once()
+            before = BeforeAssigning(
+                hook=self.hook,
+                instance_id=instance_id,
+                strategy=strategy,
+                calling_numbers=numbers,
+                require_capacity=self.require_capacity,
+            )
             result = assign(
                 self.hook.client,
                 ledger,

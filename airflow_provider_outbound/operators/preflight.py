@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class BeforeAssigning:
 
     hook: OutboundBotHook
     instance_id: str | None
-    strategy: Callable[[], ResolvedStrategy | None]
+    strategy: ResolvedStrategy | None
     calling_numbers: Sequence[str]
     require_capacity: bool
 
@@ -58,15 +58,17 @@ class BeforeAssigning:
         from airflow_provider_outbound.core.preflight import ASSUMED_CALL_SECONDS, Capacity, dialling_seconds
         from airflow_provider_outbound.core.rules import window_of
 
+        if people is None:
+            return None
         try:
-            window = self.strategy() or window_of(group)
+            window = self.strategy or window_of(group)
             lines = self.hook.client.max_concurrent_calls(instance_id=self.instance_id)
             mean = mean_call_seconds(self.hook.ledger)
         except OutboundBotConfigError:
             raise
         except OutboundBotError:
             return None
-        if people is None or window is None or lines is None:
+        if window is None or lines is None:
             return None
         return Capacity(
             people=people,
