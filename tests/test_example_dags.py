@@ -49,6 +49,7 @@ def test_every_example_is_run_in_a_real_airflow() -> None:
         pytest.param("follow_up_on_results", "campaign_with_results", "write_contacts", id="follow_up_on_results"),
         pytest.param("mapped_campaign", "mapped_campaign", "write_segments", id="mapped_campaign"),
         pytest.param("parallel_segments", "parallel_segments", "write_segments", id="parallel_segments"),
+        pytest.param("approve_before_calling", "approve_before_calling", "write_contacts", id="approve_before_calling"),
         pytest.param("campaign_on_asset", "contacts_for_asset", "write_contacts", id="campaign_on_asset"),
     ],
 )

@@ -20,10 +20,17 @@ from airflow_provider_outbound import __version__
 from airflow_provider_outbound.cli.output import LastingStream, lasting_output
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-COMMANDS = ("demo", "simulate", "collect", "groups", "ledger", "doctor")
+COMMANDS = ("demo", "simulate", "collect", "groups", "calls", "person", "ledger", "doctor")
 
 #: Modules that only an extra installs, and that extra.
-_EXTRAS = {"rocketmq": "grpc", "grpc": "grpc", "starlette": "simulator", "uvicorn": "simulator", "h11": "simulator"}
+_EXTRAS = {
+    "rocketmq": "grpc",
+    "grpc": "grpc",
+    "starlette": "simulator",
+    "uvicorn": "simulator",
+    "h11": "simulator",
+    "prometheus_client": "metrics",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location, read_airflow_connections
@@ -13,6 +14,7 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.collect.settings import WorkerSettings
+    from airflow_provider_outbound.core.collect.worker import Collector
     from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 
 _DESCRIPTION = """\
@@ -51,6 +53,15 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="PATH",
         help="librocketmq.so for remoting (default: that of the Python package, or on the library path)",
     )
+    parser.add_argument(
+        "--health-port",
+        type=_port,
+        metavar="PORT",
+        help="serve /healthz, /readyz and /metrics (default: serve nothing)",
+    )
+    parser.add_argument(
+        "--health-host", default="127.0.0.1", metavar="ADDRESS", help="address of --health-port (default: %(default)s)"
+    )
     add_ledger_url(parser)
     parser.set_defaults(run=_collect, parser=parser)
 
@@ -70,8 +81,24 @@ def _collect(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     _log_to_stderr(worker.logger)
-    worker.leave(worker.run(settings))
+    worker.leave(worker.run(settings, on_start=_health(args)))
     return 0  # never reached: the process has ended
+
+
+def _port(value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a port; give a number from 1 to 65535")
+    return int(value)
+
+
+def _health(args: argparse.Namespace) -> Callable[[Collector], object]:
+    """What to do when the collector begins: serve its health, if that is asked for."""
+    if args.health_port is None:
+        return lambda _: None
+    # Imported here, so that a missing package is reported before collecting begins.
+    from airflow_provider_outbound.cli.health import serve_health
+
+    return lambda collector: serve_health(collector, args.health_host, args.health_port)
 
 
 def _log_to_stderr(logger: logging.Logger) -> None:

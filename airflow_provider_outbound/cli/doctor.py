@@ -17,7 +17,7 @@ from airflow_provider_outbound.cli import collectors
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.cli.place import Finding, State, look_around
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.config import Settings
@@ -216,9 +216,10 @@ def _outboundbot(conn_id: str) -> Iterator[Finding]:
 
     with OutboundBotHook(conn_id) as hook:
         is_well, text = hook.test_connection()
-    yield Finding(conn_id, State.GOOD if is_well else State.WRONG, text)
-    if is_well:
-        yield from _limits(conn_id, hook)
+        yield Finding(conn_id, State.GOOD if is_well else State.WRONG, text)
+        if is_well:
+            yield from _limits(conn_id, hook)
+            yield from _preflight(conn_id, hook)
 
 
 def _limits(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
@@ -241,6 +242,27 @@ def _limits(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
         yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; the current time is outside")
     else:
         yield Finding(conn_id, State.GOOD, f"calling_hours {windows}; the current time is inside")
+
+
+def _preflight(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
+    """What would only fail when the service dials."""
+    from airflow_provider_outbound.core.preflight import Checks
+
+    checks = Checks(client=hook.client)
+    if hook.script_id:
+        try:
+            yield Finding(conn_id, State.GOOD, checks.check_script(hook.script_id))
+        except OutboundBotConfigError as error:
+            yield Finding(conn_id, State.WRONG, str(error))
+        except OutboundBotError as error:
+            yield Finding(conn_id, State.WARNING, f"whether the script is published could not be checked: {error}")
+    try:
+        lines = hook.client.max_concurrent_calls()
+    except OutboundBotError as error:
+        yield Finding(conn_id, State.WARNING, f"the number of lines could not be read: {error}")
+        return
+    known = "does not name its number of lines" if lines is None else f"has {lines} lines"
+    yield Finding(conn_id, State.GOOD, f"instance {hook.instance_id!r} {known}")
 
 
 def _rocketmq(conn_id: str) -> Finding:

@@ -21,6 +21,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotTransportError,
 )
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
+from airflow_provider_outbound.hooks.metrics import count_throttled
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
@@ -120,6 +121,9 @@ class OutboundBotHook(BaseHook):
 
     def close(self) -> None:
         """Close the ledger's connections. The client opens them too, because its rate limit is kept in the ledger."""
+        client = vars(self).get("client")
+        if client is not None and (throttled := client.take_throttled()):
+            count_throttled(throttled)
         with self._lock:
             ledger, self._ledger = self._ledger, None
         if ledger is not None:

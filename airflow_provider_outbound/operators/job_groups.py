@@ -96,6 +96,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         """Create the group, or find the one that an earlier try created."""
         check_flags(self, "start_immediately", "allow_backfill")
         from airflow_provider_outbound.core.assign import create_group
+        from airflow_provider_outbound.core.preflight import Checks
 
         if self.hook.dry_run:
             spec = self._spec(context)
@@ -108,11 +109,21 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 "set it in the connection's extra"
             )
         with self.hook as hook:
+
+            def spec() -> GroupSpec:
+                wanted = self._spec(context)
+                Checks(client=hook.client, instance_id=instance_id).check_before_calls(
+                    script_id=wanted.script_id,
+                    calling_numbers=wanted.calling_numbers,
+                    recall_calling_numbers=wanted.recall_calling_numbers,
+                )
+                return wanted
+
             record = create_group(
                 hook.client,
                 hook.ledger,
                 task_key(context),
-                lambda: self._spec(context),
+                spec,
                 instance_id=instance_id,
                 settle_seconds=SETTLE_SECONDS,
             )

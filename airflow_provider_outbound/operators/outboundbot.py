@@ -123,6 +123,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     :param on_unresolved: What to do with contacts that did not appear: ``resend`` them, and fail if they are not
         accepted then; or ``hold`` and report them: this task succeeds, and the sensor applies its
         ``on_unresolved_jobs``.
+    :param require_capacity: Call nobody unless all calls fit: contacts × mean length of a call within the bot
+        instance's lines × the time left for dialling. Otherwise calls that do not fit are a warning with the figures.
     :param max_run_age: How long after the time that the DAG run stands for people may still be called; see
         :func:`~airflow_provider_outbound.operators.base.run_at`.
     :param allow_backfill: Whether a backfill may call people.
@@ -194,6 +196,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         calling_numbers: Sequence[str] | None = None,
         settle_seconds: float = SETTLE_SECONDS,
         on_unresolved: Literal["resend", "hold"] = "resend",
+        require_capacity: bool = False,
         max_run_age: timedelta = MAX_RUN_AGE,
         allow_backfill: bool = False,
         **kwargs: Any,
@@ -232,6 +235,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.calling_numbers = calling_numbers
         self.settle_seconds = settle_seconds
         self.on_unresolved = on_unresolved
+        self.require_capacity = require_capacity
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
         #: Arguments that the DAG file gives, even if a template or a task turns them into nothing.
@@ -248,7 +252,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign contacts that are not assigned yet."""
-        check_flags(self, "allow_backfill")
+        check_flags(self, "allow_backfill", "require_capacity")
         from airflow_provider_outbound.operators.sources import read_contacts
 
         arguments = self.source_arguments(context)
@@ -281,6 +285,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.assign import Request, abandon, assign
         from airflow_provider_outbound.core.models.strategy import resolve_strategy
         from airflow_provider_outbound.core.rules import check_group_window
+        from airflow_provider_outbound.operators.preflight import BeforeAssigning
         from airflow_provider_outbound.operators.sources import oldest_event
 
         record = ledger.groups.get(job_group_id)
@@ -292,13 +297,22 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             rules.check(strategy or check_group_window(group, is_own=is_own))
 
         key = task_key(context)
+        instance_id = self.instance_id or (record.instance_id if record else None)
         try:
+            numbers = text_list(self.calling_numbers, "calling_numbers")
             if self.strategy is not None:
                 strategy = resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
             elif is_own and record is not None and record.ends_at is None:
                 # The group dials at once. Outside the calling hours none of them are left, and the guard raises.
                 with suppress(OutboundBotWrongTimeError):
                     strategy = rules.at_once()
+            before = BeforeAssigning(
+                hook=self.hook,
+                instance_id=instance_id,
+                strategy=strategy,
+                calling_numbers=numbers,
+                require_capacity=self.require_capacity,
+            )
             result = assign(
                 self.hook.client,
                 ledger,
@@ -306,12 +320,13 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
                 source,
                 request=Request(
                     job_group_id=job_group_id,
-                    instance_id=self.instance_id or (record.instance_id if record else None),
+                    instance_id=instance_id,
                     strategy_json=strategy.json if strategy else None,
-                    calling_numbers=text_list(self.calling_numbers, "calling_numbers"),
+                    calling_numbers=numbers,
                 ),
                 options=options,
                 guard=guard,
+                before_sending=before.check,
             )
         except Exception:
             if is_last_try(context):

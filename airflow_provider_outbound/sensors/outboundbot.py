@@ -21,6 +21,7 @@ from airflow_provider_outbound.exceptions import (
     LedgerUnavailableError,
     OutboundBotError,
 )
+from airflow_provider_outbound.hooks.metrics import count_results
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
@@ -136,6 +137,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         summary = self._completion.check()
         if summary is not None:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
+        self._completion.progress.log(self._completion.changes)
         self._report_trouble()
         started_at = None
         if self.reschedule:
@@ -313,6 +315,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         from airflow_provider_outbound.core.complete import describe
 
         self.log.info("Job group %s: %s", self._group_id, describe(summary))
+        count_results(summary, self.dag_id)
         if summary["unresolved"]:
             self.log.warning(
                 "Job group %s: the status of %d contacts is unknown: they may or may not have been assigned",

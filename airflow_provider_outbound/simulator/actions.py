@@ -306,30 +306,59 @@ def get_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
 
 def describe_instance(cloud: Cloud, _: Parameters) -> Payload:
     """DescribeInstance"""
+    lines: Payload = {"MaxConcurrentConversation": cloud.options.concurrency}
+    if cloud.faults.strikes("concurrency_missing", action="DescribeInstance"):
+        lines = {}
+    return {"Instance": {"InstanceId": cloud.options.instance_id, "InstanceName": cloud.options.instance_id, **lines}}
+
+
+def list_outbound_call_numbers(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ListOutboundCallNumbers"""
+    number, size = parameters.page()
+    rows = [{"Number": cloud.options.calling_number, "OutboundCallNumberId": "simulator-number"}]
     return {
-        "Instance": {
-            "InstanceId": cloud.options.instance_id,
-            "InstanceName": cloud.options.instance_id,
-            "MaxConcurrentConversation": cloud.options.concurrency,
+        "OutboundCallNumbers": {
+            "List": answers.page(rows, number, size),
+            "PageNumber": number,
+            "PageSize": size,
+            "TotalCount": len(rows),
         }
     }
 
 
-def _script(script_id: str) -> Payload:
-    return {"ScriptId": script_id, "ScriptName": script_id, "Status": "PUBLISHED"}
+def list_script_publish_histories(cloud: Cloud, parameters: Parameters) -> Payload:
+    """ListScriptPublishHistories"""
+    script_id = parameters.require("ScriptId")
+    cloud.check_script(script_id)
+    number, size = parameters.page()
+    unpublished = cloud.faults.strikes("script_unpublished", action="ListScriptPublishHistories")
+    rows = [] if unpublished else [{"ScriptId": script_id, "ScriptVersion": "1"}]
+    return {
+        "ScriptPublishHistories": {
+            "List": answers.page(rows, number, size),
+            "PageNumber": number,
+            "PageSize": size,
+            "TotalCount": len(rows),
+        }
+    }
+
+
+def _script(cloud: Cloud, script_id: str, action: str) -> Payload:
+    unpublished = cloud.faults.strikes("script_unpublished", action=action)
+    return {"ScriptId": script_id, "ScriptName": script_id, "Status": "DRAFTED" if unpublished else "PUBLISHED"}
 
 
 def describe_script(cloud: Cloud, parameters: Parameters) -> Payload:
     """DescribeScript"""
     script_id = parameters.require("ScriptId")
     cloud.check_script(script_id)
-    return {"Script": _script(script_id)}
+    return {"Script": _script(cloud, script_id, "DescribeScript")}
 
 
 def list_scripts(cloud: Cloud, parameters: Parameters) -> Payload:
     """ListScripts"""
     number, size = parameters.page()
-    rows = [_script(script) for script in cloud.options.script_ids]
+    rows = [_script(cloud, script, "ListScripts") for script in cloud.options.script_ids]
     return {
         "Scripts": {
             "List": answers.page(rows, number, size),
@@ -375,7 +404,9 @@ ACTIONS: Mapping[str, Action] = {
     "SaveContactBlockList": save_contact_block_list,
     "GetContactBlockList": get_contact_block_list,
     "DescribeInstance": describe_instance,
+    "ListOutboundCallNumbers": list_outbound_call_numbers,
     "DescribeScript": describe_script,
+    "ListScriptPublishHistories": list_script_publish_histories,
     "ListScripts": list_scripts,
     "AssumeRole": assume_role,
 }

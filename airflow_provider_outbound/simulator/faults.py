@@ -24,6 +24,9 @@ Listings
     ``numbers_masked``: phone numbers appear as ``138****8000``. ``plus_dropped``: they appear without ``+``.
     ``completed_counts_ended``: TotalCompleted counts every ended job instead of the succeeded ones; the service's
     documentation does not say which of the two it counts.
+Instance
+    ``script_unpublished``: DescribeScript and ListScripts show drafts that were never published.
+    ``concurrency_missing``: DescribeInstance does not name the number of lines.
 Messages (``event_types``: which are affected; default: all)
     ``messages_doubled`` (``new_event_time``, default false): the same body again with a new message id.
     ``messages_late`` (``seconds``). ``messages_reordered`` (``seconds``: within how long, default 1).
@@ -64,6 +67,8 @@ _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "numbers_masked": None,
     "plus_dropped": None,
     "completed_counts_ended": None,
+    "script_unpublished": None,
+    "concurrency_missing": None,
     "messages_doubled": None,
     "messages_late": None,
     "messages_reordered": None,

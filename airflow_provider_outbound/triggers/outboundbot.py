@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
+from airflow_provider_outbound.hooks.metrics import set_collecting
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.connections import Connections
@@ -26,7 +28,7 @@ from airflow_provider_outbound.triggers.shared_resources import (
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings
-    from airflow_provider_outbound.core.collect.watch import WatchSettings
+    from airflow_provider_outbound.core.collect.watch import Waiter, WatchSettings
     from airflow_provider_outbound.core.complete import Completion
 
 __all__ = ["OutboundBotCallEventTrigger", "OutboundBotJobCompleteTrigger"]
@@ -152,7 +154,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             pause = 0.0
             while True:
                 left = self._left()
-                await waiter.changed(max(0.0, min(left, pause)))
+                await self._wait_for_change(waiter, max(0.0, min(left, pause)), completion, shared)
                 self._report_trouble(waiter.trouble, settings)
                 # Before the check, so that its request uses the corrected connection.
                 if await connections.corrected():
@@ -173,6 +175,26 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     }
                 await asyncio.sleep(max(0.0, min(left, rest)))
                 pause = min(completion.next_check_in(), connections.due_in())
+
+    async def _wait_for_change(
+        self, waiter: Waiter, seconds: float, completion: Completion, shared: SharedResources
+    ) -> None:
+        """Wait for a change, at most for some seconds, and log the progress meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            left = max(0.0, until - time.monotonic())
+            pause = completion.progress.due_in()
+            has_news = await waiter.changed(min(left, pause))
+            if completion.progress.is_due(waiter.changes):
+                # In a thread, because it may read the ledger. The record goes to the task's own log.
+                await shared.run(lambda: self._log_progress(completion, waiter, shared))
+            if has_news or left <= pause:
+                return
+
+    def _log_progress(self, completion: Completion, waiter: Waiter, shared: SharedResources) -> None:
+        completion.progress.log(waiter.changes)
+        if self.task_instance is not None:
+            set_collecting(shared.ledger(), self.task_instance.dag_id)
 
     def _report_trouble(self, trouble: str, settings: config.Settings) -> None:
         """Log once why no messages come. Records logged here, in the loop, go to the task's own log."""

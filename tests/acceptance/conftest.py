@@ -32,6 +32,7 @@ EXAMPLES = (
     "follow_up_on_results",
     "call_events",
     "redial_with_cap",
+    "approve_before_calling",
 )
 #: DAGs of this folder.
 OWN = ("private_campaign", "eager_events", "pooled_campaign", "killed_campaign")

@@ -139,7 +139,17 @@ def test_it_changes_nothing(cloud: Simulator, tmp_path: Path, doctor: Doctor) ->
 
     assert "does not exist yet" in texts_of(found, "ledger", "warning")
     assert not list(tmp_path.iterdir())
-    assert set(cloud.state()["requests"]) == {"ListJobGroups", "DescribeScript"}
+    assert set(cloud.state()["requests"]) == {"ListJobGroups", "DescribeScript", "DescribeInstance"}
+
+
+def test_a_script_that_was_never_published_is_wrong(cloud: Simulator, doctor: Doctor) -> None:
+    cloud.faults(script_unpublished=True)
+
+    code, found = doctor()
+
+    assert code == 1
+    assert "is not published" in texts_of(found, "outboundbot_default", "wrong")
+    assert "has 50 lines" in texts_of(found, "outboundbot_default", "good")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -17,6 +16,7 @@ from airflow_provider_outbound.core.assign.rate_limiter import AdaptiveRateLimit
 from airflow_provider_outbound.core.assign.work_queue import Batch, WorkQueue
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import Candidate, Ledger, Outcomes
+from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.reconcile import Lease
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
 
@@ -25,8 +25,6 @@ MAX_DOUBTS_IN_A_ROW = 40
 #: Maximum bytes of contacts in one request, all of which travel in its URL: enough for 99 typical contacts in Chinese.
 #: The gateway's limit is not documented.
 MAX_URL_BYTES = 128_000
-#: Seconds between two log lines of progress.
-_SAY_EVERY = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,7 @@ class BatchDispatcher:
         self._failure: BaseException | None = None
         self._doubts_in_a_row = 0
         self._accepted = 0
-        self._said_at = time.monotonic()
+        self._progress = ProgressLog(f"Job group {request.job_group_id}", "contacts assigned", from_zero=True)
         #: When the last request in doubt ended, by the ledger's clock.
         self.doubt_since = since
         #: The number of candidates of the last :meth:`send` that belong to another assignment.
@@ -245,11 +243,7 @@ class BatchDispatcher:
         with self._lock:
             self._doubts_in_a_row = 0
             self._accepted += count
-            say = time.monotonic() - self._said_at >= _SAY_EVERY
-            if say:
-                self._said_at = time.monotonic()
-        if say:
-            log.info("Job group %s: %d contacts assigned so far", self._request.job_group_id, self._accepted)
+            self._progress.offer(self._accepted)
 
 
 def _batched(candidates: Iterable[Candidate], size: int) -> Iterator[list[Candidate]]:

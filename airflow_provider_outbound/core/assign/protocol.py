@@ -75,6 +75,7 @@ def assign(
     request: Request,
     options: AssignOptions,
     guard: Guard,
+    before_sending: Callable[[JobGroup, int | None], None] = lambda _group, _people: None,
 ) -> AssignResult:
     """
     Assign every contact of a source to a group, at most once, whatever happened in earlier tries.
@@ -85,6 +86,8 @@ def assign(
     :param key: The task; its tries share one assignment.
     :param guard: Called with the group before each batch, from several threads; raises if the group may not call
         anybody now.
+    :param before_sending: Called once before anything is sent, with the group and the number of contacts that are not
+        in it yet, or ``None`` if the source is not read in advance; raises if nobody may be called.
     :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused, and a retry would not help.
     :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
@@ -106,7 +109,10 @@ def assign(
         try:
             if request.strategy_json is not None:
                 ledger.assignments.note_strategy(lease.assignment, request.strategy_json)
-            run = _Run(client, ledger, lease, source, request, options, guard)
+            pending = None if checked is None else checked.pending
+            run = _Run(
+                client, ledger, lease, source, request, options, guard, lambda group: before_sending(group, pending)
+            )
             # If all contacts are in the group already, the source need not be read again.
             result = run.run(checked if checked is not None and not checked.pending else None)
         except BaseException:
@@ -166,12 +172,14 @@ class _Run:
         request: Request,
         options: AssignOptions,
         guard: Guard,
+        before_sending: Callable[[JobGroup], None],
     ) -> None:
         self._ledger = ledger
         self._lease = lease
         self._source = source
         self._options = options
         self._author_guard = guard
+        self._before_sending = before_sending
         #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
         self._group: JobGroup | None = None
@@ -198,6 +206,7 @@ class _Run:
             settle_seconds=self._options.settle_seconds,
             by_phone=self._options.dedupe_by == "phone",
         )
+        self._before_sending(self._group)
         settle_others(self._reader, self._lease)
         may_resend = True
         if assignment.reopened and ledger.journal.unresolved(assignment):

@@ -12,6 +12,7 @@ from airflow_provider_outbound.core.client.answers import parsed
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.client.control import ControlActions
 from airflow_provider_outbound.core.client.errors import unusable
+from airflow_provider_outbound.core.client.instance import InstanceActions
 from airflow_provider_outbound.core.client.listings import ListingActions
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.core.models.wire import parse_count
@@ -39,7 +40,7 @@ class RecordingUrl:
     url: str = attrs.field(repr=False)
 
 
-class OutboundBotClient(ListingActions, ControlActions):
+class OutboundBotClient(ListingActions, ControlActions, InstanceActions):
     """
     The API's actions, with a distinct error for each kind of failure.
 

@@ -18,6 +18,10 @@ class ClientActions:
         self.settings = settings
         self._sender = RequestSender(settings, take_slots)
 
+    def take_throttled(self) -> int:
+        """Return the number of requests that the API throttled since the last call."""
+        return self._sender.take_throttled()
+
     def _instance(self, instance_id: str | None) -> str:
         return self._need(
             "instance_id",

@@ -39,6 +39,13 @@ class RequestSender:
         self._lock = threading.Lock()
         self._connection: tuple[Signer, Wire] | None = None
         self._limiter = RateLimiter(settings.max_requests_per_second, take_slots)
+        self._throttled = 0
+
+    def take_throttled(self) -> int:
+        """Return the number of throttled requests since the last call."""
+        with self._lock:
+            count, self._throttled = self._throttled, 0
+        return count
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Send a request that is safe to repeat, and retry it after a temporary failure."""
@@ -69,7 +76,11 @@ class RequestSender:
             before_request()
         status, body = wire.post(action, headers, query)
         if not 200 <= status < 300:
-            raise from_answer(action, status, body, request.string_to_sign, self._private(parameters))
+            error = from_answer(action, status, body, request.string_to_sign, self._private(parameters))
+            if isinstance(error, OutboundBotThrottlingError):
+                with self._lock:
+                    self._throttled += 1
+            raise error
         return self._success(action, body, parameters)
 
     def _success(self, action: str, body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:

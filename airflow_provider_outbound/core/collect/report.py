@@ -75,7 +75,7 @@ class Reporter:
     def write(self, ledger: Ledger) -> None:
         """Write the row now. Errors are ignored, because the messages matter more."""
         with contextlib.suppress(Exception):
-            ledger.collectors.report(self._report())
+            ledger.collectors.report(self.report())
 
     def _run(self, ledger: Ledger, stop: threading.Event) -> None:
         # Wait for something to report, so that the first row is not empty, but not longer than one interval.
@@ -90,7 +90,8 @@ class Reporter:
             waited = time.monotonic() - self._started_at >= REPORT_SECONDS
             return waited or self._contact_at is not None or bool(self._trouble)
 
-    def _report(self) -> CollectorReport:
+    def report(self) -> CollectorReport:
+        """The state now, as it is written to the ledger."""
         from airflow_provider_outbound.core.ledger import CollectorReport
 
         settings = self._settings

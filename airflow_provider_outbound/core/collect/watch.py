@@ -76,6 +76,8 @@ class Waiter:
         self.job_group_id = job_group_id
         #: Why no messages arrive; empty if no problem is known. A change of it wakes the waiter too.
         self.trouble = ""
+        #: How often the group has changed; also counts changes that do not wake the waiter.
+        self.changes = 0
         self._every_change = every_change
         self._loop = asyncio.get_running_loop()
         # Set, so that the waiter reads the ledger after it is registered: no change is missed in between.
@@ -237,6 +239,8 @@ class _Watch:
             self._trouble = ""
         with self._lock:
             concerned = [waiter for waiter in self._waiters if changed is None or waiter.is_concerned(changed)]
+            for waiter in self._waiters:
+                waiter.changes += changed is None or waiter.job_group_id in changed
         self._wake(concerned)
 
     def _look_at_collectors(self, age: float) -> None:

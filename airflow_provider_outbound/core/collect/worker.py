@@ -42,7 +42,7 @@ from airflow_provider_outbound.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger import Ledger, Recorded
+    from airflow_provider_outbound.core.ledger import CollectorReport, Ledger, Recorded
 
 #: How long one poll waits for a message (seconds).
 POLL_SECONDS = 3.0
@@ -82,12 +82,18 @@ class Collector:
         self._settings = settings
         self._stop = stop
         self._on_change = on_change
-        self._reporter = Reporter(settings.rocketmq)
-        self._broker = OutageLogger("RocketMQ broker answers again", self._reporter.note_trouble)
+        self.reporter = Reporter(settings.rocketmq)
+        self._broker = OutageLogger("RocketMQ broker answers again", self.reporter.note_trouble)
         self._database = OutageLogger("the ledger answers again: collecting continues")
         self._in_hand = InFlight()
         self._failure: BaseException | None = None
         self._told_of_others = False
+        #: Messages that this process has stored, those that were stored before, and those that could not be read.
+        self.stored = self.repeated = self.quarantined = 0
+
+    def report(self) -> CollectorReport:
+        """The collector's state."""
+        return self.reporter.report()
 
     def run(self) -> None:
         """
@@ -107,14 +113,14 @@ class Collector:
         if ledger is None:
             return
         with ledger:
-            reporting = self._reporter.start(ledger, self._stop)
+            reporting = self.reporter.start(ledger, self._stop)
             try:
                 self._consume(ledger)
             except Exception as error:
                 # Waiting tasks read the ledger, not the log of this process.
                 if not isinstance(error, LedgerError):
-                    self._reporter.note_trouble(_words_of(error), for_good=True)
-                    self._reporter.write(ledger)
+                    self.reporter.note_trouble(_words_of(error), for_good=True)
+                    self.reporter.write(ledger)
                 raise
             finally:
                 self._stop.set()
@@ -160,7 +166,7 @@ class Collector:
                     lambda: consumer.receive(consumer.batch_size, POLL_SECONDS), RocketMQError, self._broker
                 )
                 if messages is not None:
-                    self._reporter.note_contact(messages=bool(messages))
+                    self.reporter.note_contact(messages=bool(messages))
                 if messages:
                     self._in_hand.put(messages)
                     # Receive ahead only while more messages are available. Otherwise store this batch first, so that
@@ -215,6 +221,9 @@ class Collector:
         )
         if recorded is None:
             return False
+        self.stored += recorded.new
+        self.repeated += recorded.repeated
+        self.quarantined += recorded.quarantined
         if recorded.quarantined:
             logger.warning("%d messages cannot be read: they are in the ledger's quarantine", recorded.quarantined)
         if recorded.others and not self._told_of_others:
@@ -250,11 +259,16 @@ def _words_of(error: Exception) -> str:
 
 
 def run(
-    settings: WorkerSettings, *, stop: threading.Event | None = None, on_change: Callable[[], None] = lambda: None
+    settings: WorkerSettings,
+    *,
+    stop: threading.Event | None = None,
+    on_change: Callable[[], None] = lambda: None,
+    on_start: Callable[[Collector], object] = lambda _: None,
 ) -> int:
     """
     Collect until SIGTERM, SIGINT or ``stop``. Call it from the main thread of a process.
 
+    :param on_start: Called with the collector before it begins.
     :return: Exit code: 0 when stopped, 1 after an error, which is logged in one line.
     """
     stop = stop or threading.Event()
@@ -266,7 +280,9 @@ def run(
         signal.signal(signum, lambda *_: stop.set())
     threading.Thread(target=_end_late, args=(stop,), name="collect-deadline", daemon=True).start()
     try:
-        Collector(settings, stop=stop, on_change=on_change).run()
+        collector = Collector(settings, stop=stop, on_change=on_change)
+        on_start(collector)
+        collector.run()
     except Exception as error:  # noqa: BLE001 - the process ends, and its parent or service manager restarts it
         logger.error("%s", _words_of(error))  # noqa: TRY400 - one line, no traceback
         return FAILED

@@ -26,6 +26,7 @@ from airflow_provider_outbound.core.complete.evaluate import (
     evaluate_completion,
 )
 from airflow_provider_outbound.core.complete.wait_log import WaitLog
+from airflow_provider_outbound.core.complete.wait_progress import WaitProgress
 from airflow_provider_outbound.core.ledger.reconcile_state import Question, ReconcileState
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.reconcile import GroupReader
@@ -89,6 +90,9 @@ class Completion:
         self._claim_at = 0.0
         self._confirm_at: float | None = None
         self._log = WaitLog(job_group_id, reconcile_interval)
+        self.progress = WaitProgress(job_group_id, self._read)
+        #: Number of the group's last change in the ledger, as of the last check.
+        self.changes = -1
 
     def check(self) -> Summary | None:
         """
@@ -229,6 +233,7 @@ class Completion:
 
     def _check(self) -> Summary | None:
         state = self._ledger.groups.state(self.job_group_id)
+        self.changes = state.changed
         if state.purged_at is not None:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         if state.confirmed is not None and not state.is_assigning:
@@ -317,8 +322,7 @@ class Completion:
             if self._messages:
                 self._log.silence(counted, self._cause(counted))
         self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
-        total = max(counts.total, counts.expected, progress.total)
-        log.info("Job group %s: %d of %d jobs complete", self.job_group_id, counts.ended, total)
+        total = self.progress.compared(group, counts, counted)
         if decision.state.gap is not None and not was_read:
             self._log.late_messages(ended_jobs(progress), counts.ended)
         if decision.action is Action.FAIL:

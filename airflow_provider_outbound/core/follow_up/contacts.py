@@ -46,6 +46,9 @@ class _Results:
         with self._open_ledger() as ledger:
             for page in ended_jobs(ledger, self._job_group_id, self._only, to_call=True):
                 for row, result in enumerate(page, start=row + 1):  # noqa: B020 - counted over all pages
+                    if result.is_forgotten:
+                        # There is nobody left to call.
+                        continue
                     yield row, _contact(row, result)
 
 

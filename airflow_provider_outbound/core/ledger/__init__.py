@@ -6,6 +6,7 @@ Importing this package loads SQLAlchemy. Code that is loaded when a DAG is parse
 
 from __future__ import annotations
 
+from airflow_provider_outbound.core.ledger.call_counts import HourOfCalls, calls_by_hour, mean_call_seconds
 from airflow_provider_outbound.core.ledger.collectors import (
     Collecting,
     CollectorRecord,
@@ -14,6 +15,7 @@ from airflow_provider_outbound.core.ledger.collectors import (
 )
 from airflow_provider_outbound.core.ledger.health import Health, examine
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
+from airflow_provider_outbound.core.ledger.persons import Forgotten, PersonCall, PersonJob
 from airflow_provider_outbound.core.ledger.quarantine import Quarantined
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
@@ -56,8 +58,10 @@ __all__ = [
     "Depth",
     "Doubt",
     "EventPage",
+    "Forgotten",
     "GroupState",
     "Health",
+    "HourOfCalls",
     "Incoming",
     "JobDetails",
     "JobGroupRecord",
@@ -68,6 +72,8 @@ __all__ = [
     "LoggedEvent",
     "OpenAssignment",
     "Outcomes",
+    "PersonCall",
+    "PersonJob",
     "Purge",
     "Quarantined",
     "Recorded",
@@ -76,7 +82,9 @@ __all__ = [
     "Turn",
     "UndecidedAssignment",
     "Unfinished",
+    "calls_by_hour",
     "describe_age",
     "examine",
+    "mean_call_seconds",
     "open_ledger",
 ]

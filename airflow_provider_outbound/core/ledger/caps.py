@@ -14,8 +14,9 @@ from airflow_provider_outbound.core.ledger.statements import chunks
 
 _jobs = schema.jobs.c
 
-_NEVER_RANG = and_(_jobs.terminal, _jobs.attempts == 0, _jobs.call_status.is_(None), _jobs.started_at.is_(None))
-_CALLS = case((_NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
+#: Jobs that have ended without a call.
+NEVER_RANG = and_(_jobs.terminal, _jobs.attempts == 0, _jobs.call_status.is_(None), _jobs.started_at.is_(None))
+_CALLS = case((NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
 
 
 def count_calls(connection: Connection, phone_keys: Sequence[str], since: datetime) -> Counter[str]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_outbound.core.ledger import instances, schema
@@ -93,9 +94,10 @@ class Inbox:
         readable.sort(key=lambda pair: (pair[0].job_group_id, pair[0].job_id, pair[0].hash))
         fresh = self._log(connection, readable, first) if readable else []
         if fresh:
-            JobProjector(self._database, connection).take_all([(event.job_group_id, event) for event in fresh])
+            projector = JobProjector(self._database, connection)
+            projector.take_all([(event.job_group_id, event) for event in fresh])
             self._groups.touch_all(connection, sorted({event.job_group_id for event in fresh}), last)
-        self._keep_recordings(connection, fresh)
+            self._keep_recordings(connection, self._without(connection, fresh, projector.forgotten))
         return Recorded(
             new=len(fresh),
             repeated=len(readable) - len(fresh),
@@ -152,6 +154,21 @@ class Inbox:
         statement = _insert_events(connection.dialect.name)
         inserted = set(connection.execute(statement, list(rows.values())).scalars())
         return list({event.hash: event for event, _ in readable if event.hash in inserted}.values())
+
+    def _without(self, connection: Connection, events: Sequence[Event], job_ids: Collection[str]) -> list[Event]:
+        """
+        Erase the bodies of late messages about persons who were forgotten.
+
+        :return: The other events.
+        """
+        if not job_ids:
+            return list(events)
+        blank = {"body": self._database.cipher.encrypt(b"")}
+        for event in events:
+            if event.job_id in job_ids:
+                here = schema.events.c.hash == event.hash
+                connection.execute(update(schema.events).where(here).values(blank))
+        return [event for event in events if event.job_id not in job_ids]
 
     def _keep_recordings(self, connection: Connection, events: Sequence[Event]) -> None:
         rows = {

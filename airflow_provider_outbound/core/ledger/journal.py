@@ -26,7 +26,7 @@ from airflow_provider_outbound.core.ledger.records import (
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import PhoneNumber
-from airflow_provider_outbound.exceptions import LeaseLostError, LedgerKeyError
+from airflow_provider_outbound.exceptions import LeaseLostError, LedgerError, LedgerKeyError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.assignments import Assignments
@@ -300,7 +300,13 @@ class Journal:
                 f"ledger: the contact with the reference id {reference_id} was discarded with a lost key, so it cannot"
                 " be sent again; assign to a new job group"
             )
-        return _contact(self._database.cipher.decrypt_json(token))
+        stored = self._database.cipher.decrypt_json(token)
+        if not stored:
+            raise LedgerError(
+                f"ledger: the contact with the reference id {reference_id} was forgotten on request, so it cannot be"
+                " sent again; assign the others to a new job group"
+            )
+        return _contact(stored)
 
     def unresolved(self, assignment: Assignment) -> list[str]:
         """References of this assignment's rows whose status stays unknown."""

@@ -14,6 +14,7 @@ from airflow_provider_outbound.core.ledger.follow_ups import FollowUps
 from airflow_provider_outbound.core.ledger.groups import Groups
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.journal import Journal
+from airflow_provider_outbound.core.ledger.persons import Persons
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
 from airflow_provider_outbound.core.ledger.rate_limiter import SharedRateLimiter
 from airflow_provider_outbound.core.ledger.results import Results
@@ -28,9 +29,10 @@ class Ledger(Database):
     ``groups`` are the job groups, ``assignments`` the tasks that assign to them, ``takeovers`` the assignments that
     such tasks left unfinished. ``journal`` has each job before its request is sent, ``results`` what messages and
     listings report of it, ``calls`` its calls. ``inbox`` records messages, and ``events`` is their log for later
-    readers. ``details`` stores what the API reports about ended jobs beyond their outcome. ``follow_ups`` stores which
-    contacts a follow-up has processed. ``quarantine`` holds messages that could not be read. ``retention`` purges what
-    finished long ago. ``turns`` spaces out requests. ``collectors`` stores which collectors run, and their problems.
+    readers. ``details`` stores what the API reports about ended jobs beyond their outcome. ``follow_ups`` stores
+    which contacts a follow-up has processed. ``quarantine`` holds messages that could not be read. ``retention``
+    purges what finished long ago, ``persons`` finds and erases what is known about one person. ``turns`` spaces out
+    requests. ``collectors`` stores which collectors run, and their problems.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
@@ -49,6 +51,7 @@ class Ledger(Database):
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)
         self.retention = Retention(self, self.groups, self.follow_ups)
+        self.persons = Persons(self, self.groups, self.results, self.retention)
 
 
 def open_ledger(url: str, keys: Sequence[str], *, require_keys: bool = True) -> Ledger:

@@ -13,6 +13,7 @@ import attrs
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.forgotten import is_forgotten
 from airflow_provider_outbound.core.ledger.job_facts import JobFacts, better, named_calls
 from airflow_provider_outbound.core.ledger.listed_numbers import complete_number, is_same_number
 from airflow_provider_outbound.core.ledger.records import JobState
@@ -79,6 +80,8 @@ class JobProjector:
         self._phone_keys: dict[str, str | None] = {}
         self._calls: dict[str, dict[str, Call]] = defaultdict(dict)
         self._new_calls: dict[tuple[str, str], tuple[str, Call]] = {}
+        #: Jobs of persons who were forgotten, by id: the caller must not store what messages say about them.
+        self.forgotten: set[str] = set()
 
     def take(self, group_id: str, facts: Sequence[Event | Job]) -> tuple[int, int]:
         """
@@ -193,7 +196,10 @@ class JobProjector:
             return True
         # The reference is ours, so the number may be written in any form but must not be another one. Without the key
         # this raises: a guess would call somebody twice, or count another person's job as ours.
-        sent = self._database.cipher.decrypt_json(row.contact)["e164"]
+        sent = self._database.cipher.decrypt_json(row.contact).get("e164")
+        if sent is None:
+            # Forgotten on request: as above.
+            return True
         return is_same_number(fact.phone_number or "", sent)
 
     def _kept_reference(self, fact: Event | Job) -> str | None:
@@ -219,6 +225,8 @@ class JobProjector:
         return row
 
     def _apply(self, row: JobFacts, fact: Event | Job) -> None:
+        if is_forgotten(self._database.cipher, row.contact):
+            self.forgotten.add(fact.job_id)
         row.state = JobState.ACCEPTED
         if row.job_id is None:
             row.job_id = fact.job_id
@@ -282,7 +290,7 @@ class JobProjector:
                         "planned_at": call.planned_at,
                         "started_at": call.started_at,
                         "ended_at": call.ended_at,
-                        "body": self._database.cipher.encrypt_json(call.raw),
+                        "body": None if job_id in self.forgotten else self._database.cipher.encrypt_json(call.raw),
                     }
                     for (job_id, task_id), (group_id, call) in self._new_calls.items()
                 ],

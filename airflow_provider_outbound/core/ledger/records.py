@@ -292,6 +292,8 @@ class JobResult:
     is_foreign: bool
     #: Whether the contact could be decrypted with the keys given.
     decrypted: bool
+    #: Whether the contact was erased on request.
+    is_forgotten: bool = False
     phone_number: str | None = attrs.field(default=None, repr=False)
     name: str | None = attrs.field(default=None, repr=False)
     honorific: str | None = attrs.field(default=None, repr=False)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Row, and_, bindparam, case, func, select
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
@@ -48,13 +48,13 @@ _SUMMARY = (
     .group_by(*_KINDS)
 )
 _details = schema.details.c
-_WITH_DETAILS = (
-    select(schema.jobs, _details.state.label("details_state"), _details.body.label("details_body"))
-    .outerjoin(
-        schema.details,
-        and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id),
-    )
-    .where(_jobs.state == JobState.ACCEPTED)
+_JOBS_WITH_DETAILS = select(
+    schema.jobs, _details.state.label("details_state"), _details.body.label("details_body")
+).outerjoin(
+    schema.details, and_(_details.job_group_id == _jobs.job_group_id, _details.reference_id == _jobs.reference_id)
+)
+_WITH_DETAILS = _JOBS_WITH_DETAILS.where(
+    _jobs.state == JobState.ACCEPTED,
 )
 
 
@@ -207,6 +207,22 @@ class Results:
             rows = connection.execute(statement).all()
         return {row.reference_id: self._result(row) for row in rows}
 
+    def of_person(self, connection: Connection, phone_key: str) -> Iterator[tuple[Row[Any], JobResult]]:
+        """
+        A person's jobs in all groups, in whatever state; each with its row and its group's DAG and run.
+
+        :param phone_key: The ledger's key for the person's number.
+        """
+        groups = schema.job_groups.c
+        for index in (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE):
+            statement = (
+                _JOBS_WITH_DETAILS.add_columns(groups.dag_id, groups.run_id)
+                .join(schema.job_groups, groups.job_group_id == _jobs.job_group_id)
+                .where(index, _jobs.phone_key == phone_key)
+            )
+            for row in connection.execute(statement).all():
+                yield row, self._result(row)
+
     def _result(self, row: Row[Any]) -> JobResult:
         contact: dict[str, Any] = {}
         decrypted = True
@@ -231,6 +247,7 @@ class Results:
             revision=max(1, len(row.completions or ())),
             source=row.source,
             is_foreign=row.assignment_id is None,
+            is_forgotten=row.contact is not None and decrypted and not contact,
             decrypted=decrypted,
             phone_number=contact.get("phone_number"),
             name=contact.get("name"),

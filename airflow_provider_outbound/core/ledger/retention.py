@@ -142,7 +142,7 @@ class Retention:
         if job_group_id is None:
             events = self._forget_events(before, [group.job_group_id for group in purged], dry_run=dry_run)
         if self._database.is_sqlite and not dry_run:
-            self._empty_log()
+            self.empty_log()
         return Purge(purged=tuple(purged), passed_over=tuple(passed_over), finished=finished, events=events)
 
     def forgotten_since(self, since: datetime) -> int:
@@ -340,7 +340,7 @@ class Retention:
                 return deleted
             time.sleep(time.monotonic() - begun)
 
-    def _empty_log(self) -> None:
+    def empty_log(self) -> None:
         """Reset SQLite's write-ahead log, which still holds what was deleted, unless a reader prevents it."""
         with self._database.engine.connect() as connection:
             cursor = connection.connection.cursor()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_outbound.core.contacts import PathLike
 from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.models.job_details import Depth
+from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.results.call_rows import iter_call_rows
 from airflow_provider_outbound.core.results.columns import (
     CALL_COLUMNS,
@@ -178,6 +179,12 @@ class _Rows:
         self.counter = RowCounter()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        progress = ProgressLog(f"Job group {self._job_group_id}", "rows exported", from_zero=True)
+        for number, row in enumerate(self._read(), 1):
+            progress.offer(number)
+            yield row
+
+    def _read(self) -> Iterator[dict[str, Any]]:
         if self._level == "job":
             for result in self.counter.jobs(self._results):
                 yield to_row(result, include_phone_number=self._personal)

@@ -74,12 +74,12 @@ def needs_details(only: str | None) -> bool:
 
 def lacks_details(result: JobResult, depth: Depth | None = None, *, all_calls: bool = False) -> bool:
     """
-    Return whether a job has ended, but the details that it must have were not fetched.
+    Return whether a job has ended, but the details that it must have were not fetched and may be.
 
     :param depth: How detailed they must be; ``None``: any.
     :param all_calls: Whether jobs that were dialled and not answered must have details too.
     """
-    if result.job_id is None or not result.has_ended:
+    if result.job_id is None or not result.has_ended or result.is_forgotten:
         return False
     if not result.answered and not (all_calls and result.attempts and result.outcome is not Outcome.NOT_DIALLED):
         return False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
+from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError
 from airflow_provider_outbound.core.results.filters import check_not_purged
 from airflow_provider_outbound.core.results.tracker import PendingRecording, Present, RecordingTracker
@@ -179,8 +180,10 @@ def _follow(
     :return: The number of bytes downloaded.
     """
     size = 0
+    progress = ProgressLog(f"Job group {tracker.job_group_id}", "recordings present", from_zero=True)
     while time.monotonic() < deadline:
         tracker.look()
+        progress.offer(tracker.answered - len(tracker.missing), tracker.answered)
         for pending in tracker.due(downloads.free):
             until = min(deadline, time.monotonic() + DOWNLOAD_SECONDS)
             downloads.start(_Download(pending=pending, until=until))

@@ -108,7 +108,7 @@ class RecordingTracker:
     ) -> None:
         self._ledger = ledger
         self._client = client
-        self._job_group_id = job_group_id
+        self.job_group_id = job_group_id
         self._instance_id = instance_id
         self._present = present
         self._poll_interval = poll_interval
@@ -146,20 +146,20 @@ class RecordingTracker:
         if now < self._look_at:
             return
         self._look_at = now + self._poll_interval
-        state = self._ledger.groups.state(self._job_group_id)
+        state = self._ledger.groups.state(self.job_group_id)
         if now >= self._refresh_at and (not state.known or state.has_unfinished or self._unnamed):
             self._refresh_at = now + _REFRESH
             self._refresh(known=state.known)
-            state = self._ledger.groups.state(self._job_group_id)
+            state = self._ledger.groups.state(self.job_group_id)
         self._has_unfinished = state.has_unfinished
         if state.changed == self._changed:
             return
         self._changed = state.changed
         had_unnamed = bool(self._unnamed)
-        self._calls = self._ledger.details.recorded_calls(self._job_group_id)
+        self._calls = self._ledger.details.recorded_calls(self.job_group_id)
         if self._unnamed and not had_unnamed:
             self._refresh_at = self._look_at = now
-        patience = self._notice_patience if self._ledger.details.has_messages(self._job_group_id) else 0.0
+        patience = self._notice_patience if self._ledger.details.has_messages(self.job_group_id) else 0.0
         for call in self._calls:
             if call.task_id is not None:
                 self._want(call, call.task_id, now, patience)
@@ -205,7 +205,7 @@ class RecordingTracker:
 
     def _refresh(self, *, known: bool) -> None:
         """Record what the API reports of jobs whose end, or whose call, no message reported."""
-        ledger, group_id = self._ledger, self._job_group_id
+        ledger, group_id = self._ledger, self.job_group_id
         try:
             if not known:
                 GroupReader(

@@ -304,7 +304,8 @@ def test_progress_is_told_in_words(campaign: Campaign, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
         campaign.completion().check()
 
-    assert f"Job group {campaign.job_group_id}: 1 of 4 jobs complete" in caplog.messages
+    answered = campaign.ledger.results.summary(campaign.job_group_id)["answered"]
+    assert f"Job group {campaign.job_group_id}: 1 of 4 jobs complete, {answered} answered" in caplog.messages
 
 
 def test_asking_again_about_a_finished_group_costs_nothing(campaign: Campaign) -> None:

@@ -1,0 +1,79 @@
+"""What an assignment checks before its first call, and that needs the API: script, numbers, and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import attrs
+
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.models.job import JobGroup
+    from airflow_provider_outbound.core.models.strategy import ResolvedStrategy
+    from airflow_provider_outbound.core.preflight import Capacity
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+
+@attrs.frozen(kw_only=True)
+class BeforeAssigning:
+    """
+    The checks of one assignment.
+
+    :param hook: Owns client and ledger.
+    :param instance_id: The group's bot instance; ``None`` for the client's.
+    :param strategy: When these contacts are dialled; ``None``: as the group says.
+    :param calling_numbers: Numbers to call these contacts from.
+    :param require_capacity: Whether calls that do not fit into the window are an error.
+    """
+
+    hook: OutboundBotHook
+    instance_id: str | None
+    strategy: ResolvedStrategy | None
+    calling_numbers: Sequence[str]
+    require_capacity: bool
+
+    def check(self, group: JobGroup, people: int | None) -> None:
+        """
+        Check before anything is sent. What the API does not say stops no campaign, unless the author required it.
+
+        :param group: The group, as the API reports it.
+        :param people: How many contacts will be sent; ``None`` if that is not known before the first is sent.
+        :raises OutboundBotConfigError: the script is not published, a number belongs to another instance, or not all
+            calls fit and ``require_capacity`` is set.
+        """
+        from airflow_provider_outbound.core.preflight import Checks, check_capacity
+
+        if people == 0:
+            return
+        checks = Checks(client=self.hook.client, instance_id=self.instance_id)
+        checks.check_before_calls(script_id=group.script_id, calling_numbers=self.calling_numbers)
+        check_capacity(self._capacity(group, people), required=self.require_capacity)
+
+    def _capacity(self, group: JobGroup, people: int | None) -> Capacity | None:
+        """Whether the calls fit; ``None`` if that is unknown."""
+        from airflow_provider_outbound.core.ledger import mean_call_seconds
+        from airflow_provider_outbound.core.preflight import ASSUMED_CALL_SECONDS, Capacity, dialling_seconds
+        from airflow_provider_outbound.core.rules import window_of
+
+        if people is None:
+            return None
+        try:
+            window = self.strategy or window_of(group)
+            lines = self.hook.client.max_concurrent_calls(instance_id=self.instance_id)
+            mean = mean_call_seconds(self.hook.ledger)
+        except OutboundBotConfigError:
+            raise
+        except OutboundBotError:
+            return None
+        if window is None or lines is None:
+            return None
+        return Capacity(
+            people=people,
+            lines=lines,
+            call_seconds=mean or ASSUMED_CALL_SECONDS,
+            window_seconds=dialling_seconds(window.schedule, datetime.now(UTC)),
+            is_assumed=mean is None,
+        )

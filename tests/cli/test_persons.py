@@ -1,0 +1,138 @@
+"""``outbound calls`` and ``outbound person``: what was done, to whom, and nothing that names them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import update
+
+from airflow_provider_outbound.cli import main
+from airflow_provider_outbound.core.ledger import Candidate, Ledger, Outcomes, TaskKey, open_ledger, schema
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import normalise
+
+NUMBER = "13812345678"
+HOUR = datetime(2026, 5, 4, 9, tzinfo=UTC)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    key, url = Fernet.generate_key().decode(), f"sqlite:///{tmp_path}/ledger.db"
+    monkeypatch.setenv("OUTBOUND_LEDGER_URL", url)
+    monkeypatch.setenv("OUTBOUND_LEDGER_KEY", key)
+    with open_ledger(url, [key]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def call(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        code = main(arguments)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+def call(ledger: Ledger, dag: str, number: str = NUMBER, **columns: Any) -> str:
+    """A person who was called in a group of a DAG."""
+    from airflow_provider_outbound.core.ledger import JobGroupRecord
+
+    key = TaskKey(dag, f"run-{number[-3:]}", "assign")
+    group = f"{dag}-{number[-3:]}"
+    ledger.groups.record(JobGroupRecord(job_group_id=group, run_key=key.run_key, task_key=key))
+    e164 = f"+86{number}"
+    identity = ledger.identity
+    candidate = Candidate(
+        reference_id=identity.reference_id(e164),
+        phone_key=identity.phone_key(e164),
+        contact=Contact(phone=normalise(number), name="张三", extras={"note": f"call {number}"}),
+    )
+    assignment = ledger.assignments.open(key, group, owner="me", lease_seconds=60, settle_seconds=0)
+    ledger.journal.begin(assignment, [candidate], dedupe_by="phone")
+    ledger.journal.record_outcomes(assignment, Outcomes(accepted=[candidate.reference_id]))
+    ledger.assignments.close(assignment, 1)
+    if columns:
+        with ledger.write() as connection:
+            connection.execute(
+                update(schema.jobs).where(schema.jobs.c.job_group_id == group).values(terminal=True, **columns)
+            )
+    return group
+
+
+def test_calls_are_counted_by_dag_and_hour(ledger: Ledger, run: Run) -> None:
+    now = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(hours=1)
+    for index in range(3):
+        call(ledger, "spring", f"1381234567{index}", ended_at=now, attempts=index + 1, answered=index == 0)
+    call(ledger, "spring", ended_at=now - timedelta(hours=2), attempts=1, answered=True)
+    call(ledger, "autumn", ended_at=now, attempts=1, answered=True)
+    call(ledger, "old", ended_at=now - timedelta(days=3), attempts=1)
+    call(ledger, "never", attempts=0)
+
+    code, out, _ = run("calls", "--json")
+    rows = json.loads(out)
+
+    hour = now.replace(minute=0).isoformat()
+    assert code == 0
+    assert [row for row in rows if row["hour"] == hour] == [
+        {"dag_id": "autumn", "hour": hour, "called": 1, "answered": 1, "calls": 1},
+        {"dag_id": "spring", "hour": hour, "called": 3, "answered": 1, "calls": 6},
+    ]
+    assert {row["dag_id"] for row in rows} == {"autumn", "spring"}
+    assert {row["dag_id"] for row in json.loads(run("calls", "--json", "--since", "1w", "--dag", "old")[1])} == {"old"}
+    assert "total" in run("calls")[1]
+
+
+def test_a_period_is_understood_or_refused(ledger: Ledger, run: Run) -> None:
+    for wrong in ("1", "0d", "1y", "-1d", "99999d"):
+        with pytest.raises(SystemExit):
+            run("calls", "--since", wrong)
+
+
+def test_a_person_is_shown_without_the_number(ledger: Ledger, run: Run) -> None:
+    group = call(ledger, "spring", ended_at=HOUR, attempts=1, answered=True, status="Succeeded")
+
+    for options in ((), ("--json",)):
+        code, out, err = run("person", *options, stdin=f" {NUMBER[:3]} {NUMBER[3:]}\n")
+        assert code == 0
+        assert group in out
+        assert "张三" in (out if not options else json.loads(out)["jobs"][0]["name"])
+        assert NUMBER not in out + err
+
+
+@pytest.mark.parametrize("stdin", ["", f"{NUMBER}\n{NUMBER}\n", "abc\n"], ids=["none", "two", "text"])
+def test_anything_but_one_number_is_refused(ledger: Ledger, run: Run, stdin: str) -> None:
+    code, out, err = run("person", "--forget", stdin=stdin)
+
+    assert (code, out) == (1, "")
+    assert "Nothing was read or erased" in err
+    assert NUMBER not in err
+
+
+def test_forgetting_reports_what_the_service_still_holds(ledger: Ledger, run: Run) -> None:
+    group = call(ledger, "spring", ended_at=HOUR, attempts=1, status="Succeeded")
+
+    code, out, _ = run("person", "--forget", stdin=NUMBER)
+
+    assert code == 0
+    assert "erased: jobs 1" in out
+    assert group in out
+    assert "张三" not in run("person", stdin=NUMBER)[1]
+
+
+def test_an_open_job_is_named(ledger: Ledger, run: Run) -> None:
+    group = call(ledger, "spring")
+
+    code, _, err = run("person", "--forget", stdin=NUMBER)
+
+    assert code == 1
+    assert f"job group {group}; wait" in err

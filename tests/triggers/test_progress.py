@@ -1,0 +1,80 @@
+"""While a group is waited for, its progress is in the task's log, and costs next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from airflow_provider_outbound.core import progress
+from airflow_provider_outbound.core.ledger import Incoming
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@contextmanager
+def counted_rows() -> Iterator[list[str]]:
+    """The statements that count the jobs of a group."""
+    found: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM jobs" in statement and "count(*)" in statement:
+            found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def _report_one(campaign: Any) -> None:
+    """Store the message that one job has succeeded, as a collector does."""
+    job = campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"][0]
+    body = {
+        "eventType": "JobComplete",
+        "eventTime": 1_700_000_000_000,
+        "groupId": campaign.job_group_id,
+        "id": job["job_id"],
+        "status": "Succeeded",
+        "contacts": [{"phoneNumber": job["phone_number"], "referenceId": job["reference_id"]}],
+        "tasks": [{"id": "t", "status": "SucceededFinish"}],
+    }
+    campaign.ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="1", topic="t")])
+
+
+def test_progress_is_logged_while_deferred(
+    campaign: Any, tools: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "BUSY_SECONDS", 0.5)
+    campaign.freeze()
+    campaign.assign(4)
+    lines = lambda: [m for m in caplog.messages if "of 4 jobs complete" in m]  # noqa: E731
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
+        await asyncio.to_thread(tools.until, lines, "the first line")
+        await asyncio.to_thread(_report_one, campaign)
+        await asyncio.to_thread(tools.until, lambda: "1 of 4" in lines()[-1], "the line about the change")
+        # Let the collector's own first changes pass; then nothing changes for some intervals.
+        await asyncio.sleep(1.0)
+        with counted_rows() as counts:
+            before = len(lines())
+            await asyncio.sleep(2.0)
+            assert (counts, len(lines()) - before) == ([], 0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        asyncio.run(scenario())
+
+    assert lines()[0].startswith(f"Job group {campaign.job_group_id}: 0 of 4 jobs complete, 0 answered")
+    assert lines()[-1].startswith(f"Job group {campaign.job_group_id}: 1 of 4 jobs complete, 1 answered")
+    assert not [message for message in caplog.messages if "138" in message]
