@@ -110,7 +110,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             )
         with self.hook as hook:
 
-            def spec() -> GroupSpec:
+            def checked() -> GroupSpec:
                 wanted = self._spec(context)
                 Checks(client=hook.client, instance_id=instance_id).check_before_calls(
                     script_id=wanted.script_id,
@@ -123,7 +123,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 hook.client,
                 hook.ledger,
                 task_key(context),
-                spec,
+                checked,
                 instance_id=instance_id,
                 settle_seconds=SETTLE_SECONDS,
             )

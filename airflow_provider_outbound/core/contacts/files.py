@@ -47,6 +47,8 @@ class PathLike(Protocol):
 
     def open(self, mode: str) -> Any: ...
 
+    def with_name(self, name: str, /) -> Any: ...
+
 
 def from_path(
     path: PathLike,
