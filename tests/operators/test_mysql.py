@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, create_engine, text
-from support.mysql import PARAMS, database
+from support.mysql import PARAMS, database, server_url
 
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -57,6 +57,7 @@ EXTRAS = {
 @pytest.fixture(scope="module", params=PARAMS)
 def people_url(request: pytest.FixtureRequest) -> Iterator[URL]:
     """A database with one person in it."""
+    server_url(request.param)
     pytest.importorskip(
         "airflow.providers.mysql", reason="apache-airflow-providers-mysql is not installed: see .ci/run"
     )

@@ -91,7 +91,8 @@ def check(connection: Connection, table: Table, name: str) -> ExactKey:
     for column in table.primary_key:
         if isinstance(column.type, String):
             kind, collation = columns[column.name]["Type"].lower(), columns[column.name]["Collation"]
-            _check_exact(name, column, kind, collation)
+            if not kind.startswith("varbinary") and not (collation or "").endswith("_bin"):
+                raise _inexact(connection, name, column, kind, collation)
             if collation and (kind.startswith("char") or not ("_0900_" in collation or "nopad" in collation)):
                 padded[column.name] = collation
     _check_keys(name, table, _rows(connection, f"SHOW INDEX FROM {quoted}"), columns)
@@ -118,15 +119,15 @@ def _rows(connection: Connection, statement: str) -> list[dict[str, Any]]:
     ]
 
 
-def _check_exact(name: str, column: Column[Any], kind: str, collation: str | None) -> None:
-    if kind.startswith("varbinary") or (collation or "").endswith("_bin"):
-        return
+def _inexact(
+    connection: Connection, name: str, column: Column[Any], kind: str, collation: str | None
+) -> OutboundBotConfigError:
     length = getattr(column.type, "length", None)
     what = f"has the collation {collation}" if collation else f"is of type {kind}"
-    raise OutboundBotConfigError(
+    return OutboundBotConfigError(
         f"table {name!r}: column {column.name} {what}, which takes some different references for the same one, so that"
         f" results would be lost; run ALTER TABLE {name} MODIFY {column.name} VARCHAR({length}) CHARACTER SET utf8mb4"
-        " COLLATE utf8mb4_bin NOT NULL, or name a table that does not exist yet. Nothing was written"
+        f" COLLATE {_best_collation(connection)} NOT NULL, or name a table that does not exist yet. Nothing was written"
     )
 
 
@@ -135,6 +136,7 @@ def _check_keys(
 ) -> None:
     """Refuse a unique key by which a row would replace that of another job."""
     own = {column.name for column in table.primary_key}
+    counters = {column for column, row in columns.items() if "auto_increment" in row["Extra"].lower()}
     unique: dict[str, list[Mapping[str, Any]]] = {}
     for part in indexes:
         if not int(part["Non_unique"]):
@@ -142,7 +144,7 @@ def _check_keys(
     for key, parts in unique.items():
         # A prefix of a column, or an expression, is less than the column.
         whole = {str(part["Column_name"]).lower() for part in parts if part["Column_name"] and not part["Sub_part"]}
-        is_counter = len(parts) == 1 and any("auto_increment" in columns[column]["Extra"].lower() for column in whole)
+        is_counter = len(parts) == 1 and any(column in counters for column in whole)
         if not whole.issuperset(own) and not is_counter:
             raise OutboundBotConfigError(
                 f"table {name!r}: its unique key {key} could make one row of the results of different jobs; drop it,"
