@@ -95,6 +95,8 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
         hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
         raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
     sheet = _sheet(arguments, "sheet", has_files=label == "contacts_path" or is_asset(given[label]))
+    if arguments.contacts_conn_id is not None and label not in ("contacts_sql", "contacts_table"):
+        raise OutboundBotConfigError(f"contacts_conn_id: {label} needs no connection; omit it. Nobody was called")
     if arguments.partition is not None and label != "contacts_table":
         raise OutboundBotConfigError("partition: there is no contacts_table that could have one. Nobody was called")
     if label == "contacts_from":

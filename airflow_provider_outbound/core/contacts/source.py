@@ -183,7 +183,8 @@ class ContactSource:
     def _contacts(self, part: Rows | Tables, *, must_be_present: bool) -> Iterator[Contact | Reject]:
         plans: dict[tuple[Any, ...], RowPlan] = {}
         types: Mapping[str, str] = {}
-        rows = part if isinstance(part, Iterable) else part.find_rows(self._reading(is_exclusion=must_be_present))
+        reading = self._reading(is_exclusion=must_be_present)
+        rows: Iterable[tuple[int, Any]] = part if isinstance(part, Iterable) else part.find_rows(reading)
         for row, line, raw in _numbered(part, rows, must_be_present=must_be_present):
             # Nearly all are dictionaries; the check for other mappings takes ten times as long.
             if isinstance(raw, (dict, Mapping)):
