@@ -59,7 +59,7 @@ def _merged(known: Sequence[Call], result: JobResult) -> list[CallDetails]:
     Details that were fetched are complete: a call of a listing, which has no id, is one of them.
     """
     described = {call.task_id: call for call in (result.details.calls if result.details else ()) if call.task_id}
-    calls = dict(described)
+    calls: dict[str | None, CallDetails] = {**described}
     for call in known:
         task_id = call.task_id if call.task_id != _LATEST else None
         if task_id is None and described:
