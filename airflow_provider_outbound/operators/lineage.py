@@ -64,9 +64,8 @@ def _tables(operator: BaseOperator, statement: str) -> tuple[list[Any], list[Any
 
     sql_conn_id = str(getattr(operator, "sql_conn_id", None))
     try:
-        found = get_openlineage_facets_with_sql(
-            BaseHook.get_hook(sql_conn_id), statement, sql_conn_id, None, use_connection=False
-        )
+        hook: Any = BaseHook.get_hook(sql_conn_id)
+        found = get_openlineage_facets_with_sql(hook, statement, sql_conn_id, None, use_connection=False)
     except Exception as error:  # noqa: BLE001 - providers raise anything, and the job group must be reported
         log.info("The tables of connection %r are not reported: %s", sql_conn_id, type(error).__name__)
         return [], []

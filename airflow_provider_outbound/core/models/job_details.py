@@ -48,7 +48,7 @@ class CallDetails:
     hang_up_side: str | None = None
     end_reason: str | None = None
     sip_code: str | None = None
-    #: ``None`` if it was not asked for.
+    #: ``None`` if it was not asked for, or the call was not answered.
     conversation: tuple[Turn, ...] | None = attrs.field(default=None, repr=False)
 
 

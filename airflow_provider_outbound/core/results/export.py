@@ -71,9 +71,10 @@ def export(
     if chosen == "xlsx" and only is None and level == "job":
         check_row_count(ledger.results.counts(job_group_id).total)
     rows = _Rows(ledger, job_group_id, only, level, include_phone_number, conversation)
-    beside = None
+    beside: Any = None
     if conversation and chosen not in _WITH_OBJECTS:
-        beside = path.with_name(_conversation_name(path.name))
+        target: Any = path  # PathLike has only what sources of contacts need.
+        beside = target.with_name(_conversation_name(path.name))
     _write(rows, path, chosen, beside, private=include_phone_number or conversation)
     rows.counter.warn(job_group_id)
     result = {"path": str(path), **rows.counter.summary()}

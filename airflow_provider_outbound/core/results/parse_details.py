@@ -111,7 +111,7 @@ def _call_details(call: Call, *, conversations: bool) -> CallDetails:
         hang_up_side=call.hang_up_direction,
         end_reason=_end_reason(call),
         sip_code=text(call.raw.get("SipCode")),
-        conversation=tuple(_turns(call.raw.get("Conversation"))) if conversations else None,
+        conversation=tuple(_turns(call.raw.get("Conversation"))) if conversations and answered else None,
     )
 
 

@@ -151,7 +151,7 @@ def keep(ledger: Ledger, body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_numbers_are_in_a_file_of_calls_only_if_asked_for(redialled: Any, tmp_path: Path, suffix: str) -> None:
     redialled.collect()
-    arguments = {"level": "call"}
+    arguments: dict[str, Any] = {"level": "call"}
 
     without = export(redialled.ledger, redialled.job_group_id, tmp_path / f"without.{suffix}", **arguments)
     export(
