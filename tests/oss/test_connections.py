@@ -177,7 +177,7 @@ def test_the_temporary_keys_of_a_role_are_renewed(oss, at, role, monkeypatch):
     path = at("a", "oss_role")
 
     for number in range(2):
-        soon = datetime.now(UTC) + timedelta(seconds=1)
+        soon = datetime.now(UTC) + timedelta(minutes=10)  # so near that each request asks anew
         key = {"AccessKeyId": f"STS.{number}", "AccessKeySecret": f"secret{number}", "SecurityToken": f"token{number}"}
         role |= {"Code": "Success", "Expiration": f"{soon:%Y-%m-%dT%H:%M:%SZ}", **key}
         oss.keys = {f"STS.{number}": (f"secret{number}", f"token{number}")}

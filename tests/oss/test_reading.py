@@ -41,7 +41,7 @@ def test_every_range_is_what_the_object_holds(oss, at, body, block, reads):
         assert file.read() == body
 
 
-@given(names=st.sets(NAMES, max_size=6), page=st.integers(1, 3))
+@given(names=st.sets(NAMES, min_size=1, max_size=6), page=st.integers(1, 3))
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_folder_lists_every_object_whatever_its_name(oss, at, names, page):
     names = {name for name in names if not any(other.startswith(f"{name}/") for other in names)}
