@@ -162,6 +162,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 instance_id=instance_id,
                 settle_seconds=SETTLE_SECONDS,
             )
+            hook.ledger.groups.note_connection(record.job_group_id, self.outboundbot_conn_id)
         self.log.info("Job group %s (%s)", record.job_group_id, record.name)
         return {
             "job_group_id": record.job_group_id,
@@ -421,6 +422,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             rules.check(strategy or check_group_window(group, is_own=is_own))
 
         key = task_key(context)
+        if record is None or record.conn_id is None:
+            ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
         try:
             if self.strategy is not None:
                 strategy = resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
