@@ -1,11 +1,10 @@
 /* The page "Campaigns" and the tab on a DAG run: one component, chosen by the path and by Airflow's props. */
 
 const NEEDED = {
-  React: ["createElement", "useEffect", "useId", "useMemo", "useRef", "useState", "useSyncExternalStore"],
+  React: ["createElement", "useEffect", "useId", "useLayoutEffect", "useMemo", "useRef", "useState", "useSyncExternalStore"],
   ChakraUI: [
     "Alert", "Badge", "Box", "Button", "Dialog", "EmptyState", "Flex", "HStack", "Heading", "Input", "Link",
     "NativeSelect", "Portal", "SimpleGrid", "Skeleton", "Stack", "Stat", "Table", "Tabs", "Text", "VisuallyHidden",
-    "useBreakpointValue",
   ],
   ReactRouterDOM: ["Link", "useNavigate", "useParams", "useSearchParams"],
 };

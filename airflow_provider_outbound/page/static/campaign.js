@@ -115,7 +115,7 @@ export function CampaignPage({ id, t }) {
       h(PageLink, { fontSize: "sm", to: NAV_ROUTE }, t("allCampaigns")),
       h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("timesIn", { zone: t.zone })),
     ),
-    h(C.Box, { "aria-live": "polite" }, did ? h(Notice, { status: "success", title: did }) : null),
+    h(C.Box, { "aria-live": "polite", mt: did ? "0" : "-4" }, did ? h(Notice, { status: "success", title: did }) : null),
     error ? h(ErrorNotice, { error, t }) : null,
     !data && !error ? h(Loading, { t }) : null,
     data

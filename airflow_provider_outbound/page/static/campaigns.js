@@ -1,6 +1,7 @@
 /* The list of campaigns, on its own page and on the tab of a DAG run. */
 
 import { address, usePolling } from "./api.js";
+import { dayBounds } from "./timeline.js";
 import { PersonSearch } from "./person.js";
 import { AttentionBadge, ExpectedEnd, Progress } from "./progress.js";
 import {
@@ -99,7 +100,7 @@ function Limits({ values, t }) {
 
 function ListBody({ answer, filtered, t }) {
   if (answer.campaigns.length) return h(Campaigns, { campaigns: answer.campaigns, label: t("allCampaigns"), t });
-  if (answer.empty) return h(Empty, { title: t(`empty_${answer.empty}`) }, t(`empty_${answer.empty}_do`));
+  if (answer.empty) return h(Empty, { title: t(`empty_${answer.empty}`) }, t(`empty_${answer.empty}_do`), answer.why ? h(C.Text, { mt: "2" }, answer.why) : null);
   return h(Empty, { title: t("noMatch") }, filtered ? t("clear") : null);
 }
 
@@ -114,7 +115,7 @@ function useOnlyCampaign(values, answer) {
 
 export function CampaignList({ t }) {
   const [values, change] = useFilters([...FILTERS, "after"]);
-  const { data, error } = usePolling(address("campaigns", values), anyLive);
+  const { data, error } = usePolling(address("campaigns", { ...values, ...dayBounds(values.from, values.to, t.zone) }), anyLive);
   const { data: me } = usePolling("me");
   const [dags, setDags] = useState([]);
   useOnlyCampaign(values, data);

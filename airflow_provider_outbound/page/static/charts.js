@@ -1,7 +1,8 @@
 /* Stacked columns with a crosshair, drawn as SVG. The same numbers stand in a table for who cannot see them. */
 
-import { C, Legend, color, h, useEffect, useId, useRef, useState } from "./ui.js";
+import { C, Legend, color, h, useId, useLayoutEffect, useRef, useState } from "./ui.js";
 
+export const SMALL = { fontSize: "11px" };
 const HEIGHT = 200;
 const MARGIN = { bottom: 22, left: 44, right: 6, top: 8 };
 
@@ -9,7 +10,8 @@ const MARGIN = { bottom: 22, left: 44, right: 6, top: 8 };
 export function useWidth() {
   const ref = useRef(null);
   const [width, setWidth] = useState(600);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    setWidth(Math.max(200, ref.current.getBoundingClientRect().width));
     const observer = new ResizeObserver(([entry]) => setWidth(Math.max(200, entry.contentRect.width)));
     observer.observe(ref.current);
     return () => observer.disconnect();
@@ -50,7 +52,7 @@ function Axis({ ticks, y, width, format }) {
       "g",
       { key: value },
       h("line", { stroke: color("border.muted"), x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
-      h("text", { dominantBaseline: "middle", fill: color("fg.muted"), fontSize: 11, textAnchor: "end", x: MARGIN.left - 6, y: y(value) }, format(value)),
+      h("text", { dominantBaseline: "middle", fill: color("fg.muted"), style: SMALL, textAnchor: "end", x: MARGIN.left - 6, y: y(value) }, format(value)),
     ),
   );
 }
@@ -136,7 +138,7 @@ export function ColumnChart({ title, hint, items, series, describe, table, max, 
           return h(Column, { faded: at !== null && at !== index, item, key: item.key, series, width: Math.max(0.5, step - gap), x: MARGIN.left + index * step + gap / 2, y });
         }),
         labelled(items, plot, labelRoom).map(({ index, text }) =>
-          h("text", { fill: color("fg.muted"), fontSize: 11, key: index, textAnchor: "middle", x: Math.max(MARGIN.left + 10, MARGIN.left + (index + 0.5) * step), y: HEIGHT - 6 }, text),
+          h("text", { fill: color("fg.muted"), key: index, style: SMALL, textAnchor: "middle", x: Math.max(MARGIN.left + 10, MARGIN.left + (index + 0.5) * step), y: HEIGHT - 6 }, text),
         ),
         at === null ? null : h("line", { stroke: color("fg"), strokeDasharray: "3 3", x1: middle, x2: middle, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
       ),

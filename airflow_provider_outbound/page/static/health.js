@@ -21,24 +21,27 @@ function Figure({ label, value, note }) {
 function Figures({ health, t }) {
   const { ledger, quarantine, recovered, throttled } = health;
   const old = ledger.schema !== ledger.head;
+  const delayText = ({ connection, delay_seconds: seconds }) => `${connection}: ${t("delay", { seconds: t.decimal(seconds) })}`;
   return h(
     C.Stack,
     { gap: "3" },
+    health.no_messages ? h(Notice, { status: "warning", title: t("attention_no_messages_all") }, health.no_messages) : null,
     old ? h(Notice, { status: "error", title: t("schemaOld", { head: ledger.head, schema: ledger.schema }) }) : null,
     h(
       C.SimpleGrid,
       { columns: { base: 1, md: 2, xl: 4 }, gap: "3" },
       h(Figure, { label: t("ledger"), note: `${ledger.url_kind} · ${t("schema")} ${old ? ledger.schema : t("schemaOk", { schema: ledger.schema })}`, value: t.size(ledger.size_bytes) }),
       h(Figure, { label: t("recovered"), note: t("recoveredNote", { count: t.number(recovered.from_api), total: t.number(recovered.results) }), value: t.percent(recovered.share) }),
-      h(Figure, { label: t("throttled"), note: t("throttledNote"), value: t.number(throttled) }),
+      h(Figure, { label: t("throttled"), note: t("throttledNote"), value: throttled.length ? throttled.map(delayText).join(", ") : t("ok") }),
       h(Figure, { label: t("quarantined"), value: t.number(quarantine) }),
     ),
   );
 }
 
 const collectorColumns = (t) => [
-  { cell: (row) => row.host, key: "host", label: "Host" },
+  { cell: (row) => row.host, key: "host", label: t("host") },
   { cell: (row) => row.process, end: true, key: "process", label: t("process") },
+  { cell: (row) => t(row.is_running ? "runs" : "stopped"), key: "state", label: t("stateLabel") },
   { cell: (row) => row.subscription, key: "subscription", label: t("subscription") },
   { cell: (row) => t.time(row.since), key: "since", label: t("since") },
   { cell: (row) => t.time(row.last_answer), key: "answer", label: t("lastAnswer") },
@@ -54,9 +57,9 @@ const topicColumns = (t) => [
 
 function messageColumns(t, canEdit, ask) {
   const button = (message, action) =>
-    h(C.Button, { "aria-label": t(`${action}Of`, { name: message.name }), colorPalette: action === "drop" ? "red" : "brand", key: action, onClick: () => ask({ action, name: message.name }), size: "xs", variant: "outline" }, t(action));
+    h(C.Button, { "aria-label": t(`${action}Of`, { name: message.name.slice(0, 12) }), colorPalette: action === "drop" ? "red" : "brand", key: action, onClick: () => ask({ action, name: message.name }), size: "xs", variant: "outline" }, t(action));
   return [
-    { cell: (row) => row.name, key: "name", label: t("body") },
+    { cell: (row) => row.name.slice(0, 12), key: "name", label: t("messageId") },
     { cell: (row) => row.topic, key: "topic", label: t("topic") },
     { cell: (row) => row.reason, key: "reason", label: t("reasonLabel"), wide: "10rem" },
     { cell: (row) => t.time(row.received), key: "received", label: t("received") },
@@ -88,7 +91,7 @@ function Quarantine({ canEdit, onDone, t }) {
     error ? h(ErrorNotice, { error, t }) : null,
     data?.messages.length ? h(Rows, { columns: messageColumns(t, canEdit, ask), label: t("quarantine"), rowKey: (row) => row.name, rows: data.messages }) : null,
     data ? h(Pager, { after, next: data.next, onGo: (cursor) => change({ after: cursor }), t }) : null,
-    h(Confirm, { act, button: t(shown.action), danger: shown.action === "drop", onClose: () => setAsked(null), open: asked !== null, t, title: t(`${shown.action}Title`, { name: shown.name }) }, h(C.Text, null, t(`${shown.action}Text`))),
+    h(Confirm, { act, button: t(shown.action), danger: shown.action === "drop", onClose: () => setAsked(null), open: asked !== null, t, title: t(`${shown.action}Title`, { name: shown.name.slice(0, 12) }) }, h(C.Text, null, t(`${shown.action}Text`))),
   );
 }
 
@@ -121,7 +124,7 @@ export function HealthPage({ t }) {
       h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("timesIn", { zone: t.zone })),
     ),
     h(C.Heading, { as: "h1", size: "lg" }, t("health")),
-    h(C.Box, { "aria-live": "polite" }, did ? h(Notice, { status: "success", title: did }) : null),
+    h(C.Box, { "aria-live": "polite", mt: did ? "0" : "-4" }, did ? h(Notice, { status: "success", title: did }) : null),
     error?.status === 404 ? h(Notice, { status: "warning", title: t("noHealth") }) : error ? h(ErrorNotice, { error, t }) : null,
     !data && !error ? h(Loading, { t }) : null,
     data ? h(Health, { health: data, onDone, t }) : null,

@@ -1,4 +1,4 @@
-/* One job: its attempts with their times, its tags, and the conversation if it was fetched. */
+/* One job: its attempts with their times, and its tags. */
 
 import { usePolling } from "./api.js";
 import { C, Empty, ErrorNotice, Loading, OutcomeLabel, PageLink, Rows, Section, campaignUrl, h } from "./ui.js";
@@ -13,7 +13,7 @@ function Facts({ job, t }) {
     { as: "dl", columns: { base: 2, md: 4 }, fontSize: "sm", gap: "3" },
     h(Fact, { label: t("outcomeLabel") }, h(OutcomeLabel, { outcome: job.outcome, t })),
     h(Fact, { label: t("statusLabel") }, t.of("jobStatus", job.status)),
-    h(Fact, { label: t("reasonLabel") }, t.of("reason", job.reason)),
+    h(Fact, { label: t("reasonLabel") }, t.reason(job.reason)),
     h(Fact, { label: t("phone") }, job.phone),
     h(Fact, { label: t("assigned") }, t.fullTime(job.assigned)),
     h(Fact, { label: t("ended") }, t.fullTime(job.ended)),
@@ -26,39 +26,21 @@ const callColumns = (t) => [
   { cell: (call) => t.number(call.attempt), key: "attempt", label: t("attempt") },
   { cell: (call) => t.of("call", call.status), key: "status", label: t("statusLabel") },
   { cell: (call) => t.fullTime(call.started), key: "started", label: t("started") },
-  { cell: (call) => t.fullTime(call.answered), key: "answered", label: t("answeredAt") },
   { cell: (call) => t.fullTime(call.ended), key: "ended", label: t("ended") },
-  { cell: (call) => t.duration(call.ring_seconds), end: true, key: "ring", label: t("ring") },
-  { cell: (call) => t.duration(call.talk_seconds), end: true, key: "talk", label: t("talk") },
+  { cell: (call) => t.duration(call.seconds), end: true, key: "seconds", label: t("duration") },
   { cell: (call) => call.hung_up_by ?? t("none"), key: "side", label: t("hungUpBy") },
-  { cell: (call) => t.of("reason", call.reason), key: "reason", label: t("reasonLabel") },
+  { cell: (call) => call.reason ?? t("none"), key: "reason", label: t("endReason") },
   { cell: (call) => call.caller ?? t("none"), key: "caller", label: t("caller") },
 ];
 
-function Transcript({ lines, t }) {
-  return h(
-    C.Stack,
-    { as: "ol", gap: "2", listStyleType: "none" },
-    lines.map(({ speaker, text, at }, index) =>
-      h(
-        C.Box,
-        { alignSelf: speaker === "robot" ? "flex-start" : "flex-end", as: "li", bg: speaker === "robot" ? "bg.muted" : "blue.subtle", borderRadius: "lg", key: index, maxW: "85%", px: "3", py: "2" },
-        h(C.Text, { color: "fg.muted", fontSize: "xs" }, at ? `${t.of("speaker", speaker)} · ${t.fullTime(at)}` : t.of("speaker", speaker)),
-        h(C.Text, { overflowWrap: "anywhere" }, text),
-      ),
-    ),
-  );
-}
-
 function JobDetail({ answer, t }) {
-  const { calls, job, transcript } = answer;
+  const { calls, job } = answer;
   return h(
     C.Stack,
     { gap: "4" },
     h(C.Heading, { as: "h2", overflowWrap: "anywhere", size: "md" }, t("jobTitle", { reference: job.reference_id })),
     h(Facts, { job, t }),
     h(Section, { title: t("calls") }, calls.length ? h(Rows, { columns: callColumns(t), label: t("calls"), rowKey: (call) => call.attempt, rows: calls }) : h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("neverCalled"))),
-    h(Section, { title: t("transcript") }, transcript?.length ? h(Transcript, { lines: transcript, t }) : h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("noTranscript"))),
   );
 }
 

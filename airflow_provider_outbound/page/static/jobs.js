@@ -6,7 +6,7 @@ import { JobPage } from "./job.js";
 import { C, Choice, Empty, ErrorNotice, Loading, OUTCOMES, OutcomeLabel, PageLink, Pager, Rows, TextField, campaignUrl, h, useFilters, useState } from "./ui.js";
 
 const FILTERS = ["outcome", "status", "reason", "tag", "attempts"];
-const STATUSES = ["Scheduling", "Executing", "Succeeded", "Failed", "Cancelled", "Paused", "Drafted"];
+const STATUSES = ["Scheduling", "Executing", "Succeeded", "Failed", "Cancelled", "Paused", "sending", "in_doubt", "unresolved"];
 
 export const Tags = ({ tags, t }) =>
   tags.length ? h(C.HStack, { flexWrap: "wrap", gap: "1" }, tags.map((tag) => h(C.Badge, { key: tag, variant: "surface" }, tag))) : t("none");
@@ -18,7 +18,7 @@ const columns = (campaign, t) => [
   { cell: (job) => job.phone, key: "phone", label: t("phone") },
   { cell: (job) => h(OutcomeLabel, { outcome: job.outcome, t }), key: "outcome", label: t("outcomeLabel") },
   { cell: (job) => t.of("jobStatus", job.status), key: "status", label: t("statusLabel") },
-  { cell: (job) => t.of("reason", job.reason), key: "reason", label: t("reasonLabel") },
+  { cell: (job) => t.reason(job.reason), key: "reason", label: t("reasonLabel") },
   { cell: (job) => t.number(job.attempts), end: true, key: "attempts", label: t("attempts") },
   { cell: (job) => h(Tags, { t, tags: job.tags }), key: "tags", label: t("tags") },
   { cell: (job) => t.time(job.last_call), key: "last", label: t("lastCall") },
@@ -40,7 +40,7 @@ function JobFilters({ answer, values, change, t }) {
       { columns: { base: 2, md: 3, xl: 6 }, gap: "3" },
       choice("outcome", t("outcomeLabel"), [...OUTCOMES, "open"].map((key) => [key, t.of("outcome", key)])),
       choice("status", t("statusLabel"), STATUSES.map((key) => [key, t.of("jobStatus", key)])),
-      choice("reason", t("reasonLabel"), answer.reasons.map(({ key }) => [key, t.of("reason", key)])),
+      choice("reason", t("reasonLabel"), answer.reasons.map(({ key }) => [key, t.reason(key)])),
       choice("tag", t("tagLabel"), answer.tags.map(({ key }) => [key, key])),
       choice("attempts", t("attempts"), ["0", "1", "2", "3", "4", "5"].map((key) => [key, key])),
       h(

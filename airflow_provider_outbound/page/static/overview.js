@@ -9,6 +9,9 @@ const callSeries = (t) => [
   { key: "unanswered", label: t("notAnswered"), token: outcomeColor("unanswered") },
 ];
 
+/* People who are done may not have been dialled, and people who were dialled may not be done. */
+const FUNNEL = ["assigned", "finished", "dialled", "answered"];
+
 function Nothing({ children }) {
   return h(C.Text, { color: "fg.muted", fontSize: "sm" }, children);
 }
@@ -71,8 +74,8 @@ function When({ answer, t }) {
   );
 }
 
-function Bars({ title, group, rows, total, empty, token, t }) {
-  const named = rows.map(({ key, count }) => ({ count, key, label: group ? t.of(group, key) : key, token: token?.(key) }));
+function Bars({ title, name, rows, total, empty, token, t }) {
+  const named = rows.map(({ key, count }) => ({ count, key, label: name ? name(key) : key, token: token?.(key) }));
   return h(
     Section,
     { title },
@@ -114,9 +117,9 @@ export function Overview({ answer, t }) {
     h(OverTime, { answer, t }),
     h(When, { answer, t }),
     h(ByHour, { answer, t }),
-    h(Bars, { empty: t("nothingYet"), group: "funnel", rows: funnel, t, title: t("funnelTitle"), total: campaign.total }),
-    h(Bars, { empty: t("nothingYet"), group: "outcome", rows: outcomes, t, title: t("outcomes"), token: outcomeColor, total: campaign.total }),
-    h(Bars, { empty: t("noReasons"), group: "reason", rows: reasons, t, title: t("reasons"), total: campaign.total }),
+    h(Bars, { empty: t("nothingYet"), name: (key) => t.of("funnel", key), rows: FUNNEL.map((key) => funnel.find((row) => row.key === key)).filter(Boolean), t, title: t("funnelTitle"), total: campaign.total }),
+    h(Bars, { empty: t("nothingYet"), name: (key) => t.of("outcome", key), rows: outcomes, t, title: t("outcomes"), token: outcomeColor, total: campaign.total }),
+    h(Bars, { empty: t("noReasons"), name: t.reason, rows: reasons, t, title: t("reasons"), total: campaign.total }),
     h(Bars, { empty: t("noTags"), rows: tags, t, title: t("tags"), total: campaign.answered }),
     h(Siblings, { answer, t }),
   );

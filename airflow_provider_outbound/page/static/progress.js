@@ -51,7 +51,7 @@ export function Progress({ campaign, t }) {
 /* The expected end against the end of the window; without an estimate, the window alone. */
 export function ExpectedEnd({ campaign, t }) {
   const late = campaign.fits === false;
-  if (!campaign.expected_end && !campaign.window_end) return t("none");
+  if (campaign.ended || (!campaign.expected_end && !campaign.window_end)) return t("none");
   return h(
     C.Stack,
     { gap: "0" },

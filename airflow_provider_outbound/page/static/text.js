@@ -51,6 +51,7 @@ export function speak(language) {
     words: (key) => words[key],
     /* The label of a value of the service; one that has none keeps its text. */
     of: (group, key) => (key == null ? words.none : (words[group]?.[key] ?? key)),
+    reason: (key) => (key == null ? words.none : (words.reason[key] ?? words.call[key] ?? key)),
     number: present((value) => numbers.format(value)),
     decimal: present((value) => decimals.format(value)),
     percent: present((value) => percents.format(value)),

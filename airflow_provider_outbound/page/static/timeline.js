@@ -1,6 +1,6 @@
 /* The window, the calling hours and the campaign on one line of time, with "now". */
 
-import { HiddenTable, useWidth } from "./charts.js";
+import { HiddenTable, SMALL, useWidth } from "./charts.js";
 import { C, color, h } from "./ui.js";
 
 const DAY = 86_400_000;
@@ -18,9 +18,15 @@ function offset(instant, timeZone) {
 }
 
 /* The instant of a wall clock; `wall` is its reading as if it were UTC. */
-function instantOf(wall, timeZone) {
+export function instantOf(wall, timeZone) {
   const guess = wall - offset(wall, timeZone);
   return wall - offset(guess, timeZone);
+}
+
+/* Whole days of a zone as instants: from the first moment of `from` to the last one of `to`. */
+export function dayBounds(from, to, timeZone) {
+  const at = (day, more) => (day ? new Date(instantOf(Date.parse(`${day}T00:00Z`) + more, timeZone)).toISOString() : "");
+  return { from: at(from, 0), to: at(to, DAY - 1) };
 }
 
 /**
@@ -60,7 +66,7 @@ function Bar({ x, from, to, row, token, opacity = 1 }) {
 }
 
 function RowLabel({ row, children }) {
-  return h("text", { fill: color("fg.muted"), fontSize: 11, x: 0, y: row * ROW + 14 }, children);
+  return h("text", { fill: color("fg.muted"), style: SMALL, x: 0, y: row * ROW + 14 }, children);
 }
 
 function Drawing({ window, spans, campaign, now, t, width }) {
@@ -85,10 +91,10 @@ function Drawing({ window, spans, campaign, now, t, width }) {
     started ? h(Bar, { from: started, row: 2, to: last, token: "blue.solid", x }) : null,
     expected && expected > last ? h(Bar, { from: last, opacity: 0.4, row: 2, to: expected, token: campaign.fits === false ? "orange.solid" : "blue.solid", x }) : null,
     axis(low, high, width, t.zone).map((instant) =>
-      h("text", { fill: color("fg.muted"), fontSize: 11, key: instant, textAnchor: x(instant) > width - 40 ? "end" : x(instant) < 40 ? "start" : "middle", x: x(instant), y: height - 6 }, high - low > 2 * DAY ? t.day(instant) : t.clock(instant)),
+      h("text", { fill: color("fg.muted"), key: instant, style: SMALL, textAnchor: x(instant) > width - 40 ? "end" : x(instant) < 40 ? "start" : "middle", x: x(instant), y: height - 6 }, high - low > 2 * DAY ? t.day(instant) : t.clock(instant)),
     ),
     at >= low && at <= high ? h("line", { stroke: color("red.solid"), strokeWidth: 2, x1: x(at), x2: x(at), y1: 16, y2: height - 20 }) : null,
-    at >= low && at <= high ? h("text", { fill: color("red.fg"), fontSize: 11, textAnchor: x(at) > width - 30 ? "end" : "start", x: x(at) + (x(at) > width - 30 ? -5 : 5), y: 12 }, t("now")) : null,
+    at >= low && at <= high ? h("text", { fill: color("red.fg"), style: SMALL, textAnchor: x(at) > width - 30 ? "end" : "start", x: x(at) + (x(at) > width - 30 ? -5 : 5), y: 12 }, t("now")) : null,
   );
 }
 

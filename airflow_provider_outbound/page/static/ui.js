@@ -4,7 +4,7 @@ const React = globalThis.React;
 
 export const C = globalThis.ChakraUI;
 export const { Link: RouterLink, useNavigate, useParams, useSearchParams } = globalThis.ReactRouterDOM;
-export const { useCallback, useEffect, useId, useMemo, useRef, useState } = React;
+export const { useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } = React;
 export const h = React.createElement;
 
 /* Colours are Airflow's tokens, so that they follow light and dark. */
@@ -190,9 +190,16 @@ export function useFilters(names) {
   return [values, change];
 }
 
+const NARROW = globalThis.matchMedia("(max-width: 999px)");
+
+function watchWidth(changed) {
+  NARROW.addEventListener("change", changed);
+  return () => NARROW.removeEventListener("change", changed);
+}
+
 /* Rows as a table where there is room, and as cards on a phone. `columns`: {key, label, cell, end, wide}. */
 export function Rows({ label, columns, rows, rowKey, highlight }) {
-  const narrow = C.useBreakpointValue({ base: true, lg: false });
+  const narrow = useSyncExternalStore(watchWidth, () => NARROW.matches);
   if (narrow) {
     return h(
       C.Stack,
