@@ -84,7 +84,7 @@ def on_package_error(_request: Request, error: Exception) -> Response:
 
 def on_any_error(request: Request, error: Exception) -> Response:
     """Answer an error that nobody expected. Its text is logged and not sent."""
-    log.exception("The page failed to answer %s", request.url.path, exc_info=error)
+    log.error("The page failed to answer %s", request.url.path, exc_info=error)
     return refusal(500, "The page failed to answer this request", "see the log of the api-server")
 
 

@@ -118,7 +118,7 @@ def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]
         **{outcome.value: counted.count(outcome) for outcome in Outcome},
         "unresolved": counted.unresolved,
         "calls_per_minute": rate,
-        "expected_end": iso(end),
+        "expected_end": iso(end.replace(second=0, microsecond=0)) if end else None,
         "window_end": iso(window_end),
         "fits": fits,
         "started": iso(counted.started_at),

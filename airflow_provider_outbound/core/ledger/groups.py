@@ -252,7 +252,7 @@ class Groups:
             )
 
     def note_suspended(self, job_group_id: str, *, suspended: bool) -> None:
-        """Record that this package suspended, or resumed, all jobs of a group, unless the group is not in the ledger."""
+        """Record that this package suspended, or resumed, all jobs of a group, if the group is in the ledger."""
         table = schema.job_groups
         with self._database.write() as connection:
             moment = self._database.time(connection) if suspended else None

@@ -11,11 +11,10 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.collectors import Collectors
@@ -26,6 +25,9 @@ from airflow_provider_outbound.core.ledger.pages import Pages
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
 from airflow_provider_outbound.core.ledger.results import Results
 from airflow_provider_outbound.exceptions import LedgerMissingError, LedgerVersionError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 #: Most connections of one process.
 POOL_SIZE = 5

@@ -14,5 +14,5 @@ export function Page({ dagId, runId }) {
   if (runId) page = h(RunCampaigns, { dagId, runId, t });
   else if (kind === "campaign" && rest.length) page = h(CampaignPage, { id: rest.join("/"), key: path, t });
   else if (kind === "health") page = h(HealthPage, { t });
-  return h(C.Box, { lang: t.locale, maxW: "full", minW: 0, p: { base: "2", md: "4" } }, page);
+  return h(C.Box, { "data-page": "outbound", lang: t.locale, maxW: "full", minW: 0, p: { base: "2", md: "4" } }, page);
 }
