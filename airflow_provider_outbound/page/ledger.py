@@ -29,6 +29,8 @@ class _Kept:
     value: Any
     version: Hashable
     until: float
+    #: Why there is no value.
+    error: OutboundBotError | None = None
 
 
 class Cache:
@@ -41,11 +43,12 @@ class Cache:
 
     def get(self, key: Hashable, make: Callable[[], T], *, seconds: float, version: Hashable = None) -> T:
         """
-        Return the answer to ``key``.
+        Return the answer to ``key``. A failure is kept too, for some seconds: those that wait for it must not each try.
 
         :param make: Works out the answer.
         :param seconds: How long the answer is good for; at least twenty times as long as it took.
         :param version: An answer of another version is only good until its time is over.
+        :raises OutboundBotError: ``make`` raised it.
         """
         kept = self._fresh(key, version)
         if kept is not None:
@@ -57,7 +60,11 @@ class Cache:
             if kept is not None:
                 return self._value(kept)
             begun = time.monotonic()
-            value = make()
+            try:
+                value = make()
+            except OutboundBotError as error:
+                self._keep(key, _Kept(value=None, version=None, until=time.monotonic() + _RETRY_AFTER, error=error))
+                raise
             ended = time.monotonic()
             self._keep(
                 key, _Kept(value=value, version=version, until=ended + max(seconds, _COST_FACTOR * (ended - begun)))
@@ -76,6 +83,8 @@ class Cache:
 
     @staticmethod
     def _value(kept: _Kept) -> Any:
+        if kept.error is not None:
+            raise kept.error.with_traceback(None)
         return kept.value
 
     def _fresh(self, key: Hashable, version: Hashable) -> _Kept | None:
@@ -119,7 +128,7 @@ class LedgerOfProcess:
             if self._ledger is not None:
                 return self._ledger
             if self._failure is not None and time.monotonic() < self._retry_at:
-                raise self._failure
+                raise self._failure.with_traceback(None)
             try:
                 settings = config.load()
                 self._ledger = ReadOnlyLedger(settings.ledger_url, settings.ledger_keys)

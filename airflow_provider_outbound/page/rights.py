@@ -57,7 +57,7 @@ class Reader:
         :param conn_id: The connection; ``None``: connections in general.
         """
         if (method, conn_id) not in self._connections:
-            details = ConnectionDetails(conn_id=conn_id, team_name=_team_of_connection(conn_id))
+            details = ConnectionDetails(conn_id=conn_id, team_name=_team_of(conn_id))
             self._connections[method, conn_id] = bool(
                 get_auth_manager().is_authorized_connection(method=method, details=details, user=self.user)
             )
@@ -115,10 +115,8 @@ def _known(dag_ids: Iterable[str]) -> set[str]:
         return set(session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.in_(wanted))))
 
 
-def _team_of_connection(conn_id: str | None) -> str | None:
-    # Airflow 3.2 has no teams of connections in all of its releases.
-    read = getattr(Connection, "get_team_name", None)
-    return None if conn_id is None or read is None else read(conn_id)
+def _team_of(conn_id: str | None) -> str | None:
+    return None if conn_id is None else Connection.get_team_name(conn_id)
 
 
 def reader(user: GetUserDep) -> Reader:

@@ -95,7 +95,7 @@ def calling_hours(campaign: Campaign) -> CallingHours | None:
 def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]:
     """One campaign, in the form of the page's contract."""
     counted = numbers(campaign)
-    state = state_of(campaign, counted)
+    state = state_of(campaign)
     is_running = state in ("assigning", "running")
     rate = calls_per_minute(minutes(campaign), now) if is_running else None
     end = expected_end(counted, rate, now, calling_hours(campaign)) if is_running else None
@@ -139,23 +139,23 @@ def window_end_of(campaign: Campaign) -> datetime | None:
     return campaign.ends_at or campaign.reconcile_state.ends_at
 
 
-def state_of(campaign: Campaign, counted: Numbers) -> str:
-    """The state of a campaign in one word, from what the ledger knows."""
+def state_of(campaign: Campaign) -> str:
+    """The state of a campaign in one word, from what the ledger knows. Only a running one is counted for it."""
     if campaign.reconcile_state.cancelled:
         return "cancelled"
-    if campaign.is_active and _is_suspended(campaign, counted):
+    if campaign.is_active and _is_suspended(campaign):
         return "suspended"
     if campaign.is_assigning or campaign.has_doubt:
         return "assigning"
     if campaign.has_unfinished:
         return "running"
-    if not counted.total:
+    if not campaign.has_jobs:
         return "draft" if campaign.creator is not None else "unknown"
     return "completed" if campaign.may_have_dialled else "failed"
 
 
-def _is_suspended(campaign: Campaign, counted: Numbers) -> bool:
-    if counted.is_paused:
+def _is_suspended(campaign: Campaign) -> bool:
+    if numbers(campaign).is_paused:
         return True
     if campaign.suspended_at is None:
         return False
@@ -182,8 +182,8 @@ def _attention(campaign: Campaign, counted: Numbers, state: str, *, fits: bool |
 def _has_no_messages(campaign: Campaign) -> bool:
     if not campaign.reconcile_state.expects_messages:
         return False
-    external = "ID" if config.load().collector == "external" else None
-    return bool(status().collecting.why_nothing_comes(external))
+    collecting = shared.cache.get("collecting", lambda: shared.get().collectors.read(), seconds=_COUNTS)
+    return bool(collecting.why_nothing_comes("ID" if config.load().collector == "external" else None))
 
 
 def _version(campaign: Campaign) -> int | None:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 import attrs
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from airflow_provider_outbound.core.ledger.pages import Campaign, Minute
@@ -69,10 +69,7 @@ class _Wanted:
         return task.task_id == self.task_id and self.map_index in (None, task.map_index)
 
 
-@router.get("/campaigns")
-def list_campaigns(
-    request: Request,
-    user: ReaderDep,
+def _wanted(
     state: str | None = None,
     dag_id: str | None = None,
     run_id: str | None = None,
@@ -81,11 +78,9 @@ def list_campaigns(
     since: Annotated[datetime | None, Query(alias="from")] = None,
     until: Annotated[datetime | None, Query(alias="to")] = None,
     text: str = "",
-    after: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> Response:
-    """List campaigns: first what needs attention, then what is under way, then the rest; the newest first in each."""
-    wanted = _Wanted(
+) -> _Wanted:
+    """Dependency: the filters in the query string."""
+    return _Wanted(
         state=state or None,
         dag_id=dag_id or None,
         run_id=run_id or None,
@@ -95,6 +90,17 @@ def list_campaigns(
         until=_aware(until),
         text=text.strip().lower(),
     )
+
+
+@router.get("/campaigns")
+def list_campaigns(
+    request: Request,
+    user: ReaderDep,
+    wanted: Annotated[_Wanted, Depends(_wanted)],
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
+    """List campaigns: first what needs attention, then what is under way, then the rest; the newest first in each."""
     begin = _cursor(after)
     try:
         readable = [one for one in views.campaigns() if user.can_read(one)]
@@ -109,7 +115,7 @@ def list_campaigns(
     )
     following = (pair for pair in placed if begin is None or pair[0] > begin)
     if wanted.state:
-        following = (pair for pair in following if views.state_of(pair[1], views.numbers(pair[1])) == wanted.state)
+        following = (pair for pair in following if views.state_of(pair[1]) == wanted.state)
     page = list(islice(following, limit + 1))
     return answer(
         request,
@@ -187,7 +193,7 @@ def _place(campaign: Campaign, now: datetime) -> tuple[int, float, str]:
         needs_attention = views.view(campaign, now, can_edit=False)["attention"] is not None
     else:
         # Counting the jobs of all ended campaigns would take too long for a list.
-        is_bad = campaign.has_unresolved or not campaign.may_have_dialled
+        is_bad = campaign.has_unresolved or views.state_of(campaign) == "failed"
         needs_attention = is_bad and views.is_recent(campaign, now)
     rank = 0 if needs_attention else 1 if campaign.is_active else 2
     return rank, -campaign.created_at.timestamp(), campaign.job_group_id

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exists, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
-from airflow_provider_outbound.core.ledger.records import OPEN, TaskKey
+from airflow_provider_outbound.core.ledger.records import OPEN, JobState, TaskKey
 
 _groups, _jobs, _assignments = schema.job_groups.c, schema.jobs.c, schema.assignments.c
 _HERE = _jobs.job_group_id == _groups.job_group_id
@@ -37,6 +37,7 @@ _CAMPAIGNS = select(
             "suspended_at",
         )
     ),
+    exists().where(_HERE, _jobs.state != JobState.REFUSED).label("has_jobs"),
     exists().where(_HERE, schema.DOUBTFUL).label("has_doubt"),
     exists().where(_HERE, schema.UNFINISHED).label("has_unfinished"),
     exists().where(_HERE, schema.UNRESOLVED).label("has_unresolved"),
@@ -75,6 +76,7 @@ class Campaign:
     suspended_at: datetime | None
     reconcile_state: ReconcileState
     is_assigning: bool
+    has_jobs: bool
     #: Whether the status of some requests is not known yet.
     has_doubt: bool
     has_unfinished: bool
@@ -121,6 +123,7 @@ def read_campaigns(connection: Connection) -> list[Campaign]:
             suspended_at=row.suspended_at,
             reconcile_state=ReconcileState.from_json(row.observed),
             is_assigning=row.job_group_id in assigning,
+            has_jobs=bool(row.has_jobs),
             has_doubt=bool(row.has_doubt),
             has_unfinished=bool(row.has_unfinished),
             has_unresolved=bool(row.has_unresolved),
