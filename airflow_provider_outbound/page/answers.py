@@ -67,7 +67,8 @@ def on_invalid(_request: Request, error: Exception) -> Response:
     """Answer a request with wrong parameters, without repeating their values, which may be phone numbers."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
     wrong = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-    return refusal(422, wrong or "The request cannot be read")
+    # The name of a field that is not expected may be a number too.
+    return refusal(422, redact(wrong) or "The request cannot be read")
 
 
 def on_package_error(_request: Request, error: Exception) -> Response:

@@ -10,8 +10,6 @@ that Airflow no longer has, also requires the right to its connection, as do hea
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -20,11 +18,11 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models import Connection, DagModel
+from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Request
+from sqlalchemy import select
 
 from airflow_provider_outbound.core.ledger.pages import Campaign
-
-log = logging.getLogger(__name__)
 
 
 @attrs.define(kw_only=True, slots=False)
@@ -45,6 +43,11 @@ class Reader:
     @cached_property
     def _editable(self) -> set[str]:
         return get_auth_manager().get_authorized_dag_ids(user=self.user, method="PUT")
+
+    @cached_property
+    def _all_dags(self) -> set[str]:
+        with create_session() as session:
+            return set(session.scalars(select(DagModel.dag_id)))
 
     @cached_property
     def _connections(self) -> dict[tuple[str, str | None], bool]:
@@ -77,7 +80,7 @@ class Reader:
 
         :raises HTTPException: 403.
         """
-        known = _known(campaign.dag_ids)
+        known = campaign.dag_ids & self._all_dags
         may = all(self._may_edit_runs(dag_id) for dag_id in known)
         if known != campaign.dag_ids or not known:
             may = may and self.may_use_connection("PUT", campaign.conn_id)
@@ -89,7 +92,7 @@ class Reader:
         if campaign.dag_ids and not missing:
             return True
         # Airflow knows these DAGs, and the user has no right to them.
-        if _known(missing):
+        if missing & self._all_dags:
             return False
         return self.may_use_connection(method, campaign.conn_id)
 
@@ -101,18 +104,6 @@ class Reader:
                 method="PUT", access_entity=DagAccessEntity.RUN, details=details, user=self.user
             )
         )
-
-
-def _known(dag_ids: Iterable[str]) -> set[str]:
-    """Those of these DAGs that Airflow has."""
-    wanted = sorted(dag_ids)
-    if not wanted:
-        return set()
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        return set(session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.in_(wanted))))
 
 
 def _team_of(conn_id: str | None) -> str | None:

@@ -68,7 +68,7 @@ class OutboundPlugin(AirflowPlugin):
         """The link from a task to its campaign."""
         if not self._has_page:
             return []
-        from airflow_provider_outbound.page.link import CampaignLink
+        from airflow_provider_outbound.plugins.link import CampaignLink
 
         return [CampaignLink()]
 

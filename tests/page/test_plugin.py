@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_outbound import __version__
-from airflow_provider_outbound.page.link import CampaignLink
+from airflow_provider_outbound.plugins.link import CampaignLink
 from airflow_provider_outbound.plugins.outbound import OutboundPlugin
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
