@@ -4,6 +4,7 @@ import { C, Legend, color, h, useId, useLayoutEffect, useRef, useState } from ".
 
 export const SMALL = { fontSize: "11px" };
 const HEIGHT = 200;
+const WIDEST = 64;
 const MARGIN = { bottom: 22, left: 44, right: 6, top: 8 };
 
 /* The width of an element, so that text in a drawing keeps its size on a phone. */
@@ -135,7 +136,8 @@ export function ColumnChart({ title, hint, items, series, describe, table, max, 
         h(Axis, { format, ticks, width, y }),
         items.map((item, index) => {
           const gap = step > 6 ? Math.min(step * 0.2, 8) : 0;
-          return h(Column, { faded: at !== null && at !== index, item, key: item.key, series, width: Math.max(0.5, step - gap), x: MARGIN.left + index * step + gap / 2, y });
+          const wide = Math.min(WIDEST, Math.max(0.5, step - gap));
+          return h(Column, { faded: at !== null && at !== index, item, key: item.key, series, width: wide, x: MARGIN.left + index * step + (step - wide) / 2, y });
         }),
         labelled(items, plot, labelRoom).map(({ index, text }) =>
           h("text", { fill: color("fg.muted"), key: index, style: SMALL, textAnchor: "middle", x: Math.max(MARGIN.left + 10, MARGIN.left + (index + 0.5) * step), y: HEIGHT - 6 }, text),

@@ -198,6 +198,7 @@ export const en = {
   outcomeLabel: "Outcome",
   statusLabel: "Status",
   reasonLabel: "Reason",
+  detail: "Detail",
   tagLabel: "Tag",
   attempts: "Attempts",
   lastCall: "Last call",

@@ -192,6 +192,7 @@ export const zh = {
   outcomeLabel: "结果",
   statusLabel: "状态",
   reasonLabel: "原因",
+  detail: "详情",
   tagLabel: "标签",
   attempts: "呼叫次数",
   lastCall: "最近呼叫",
