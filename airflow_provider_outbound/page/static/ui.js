@@ -57,7 +57,8 @@ export function OutcomeLabel({ outcome, t }) {
 }
 
 export function Swatch({ token }) {
-  return h(C.Box, { as: "span", "aria-hidden": true, bg: token, borderRadius: "sm", boxSize: "2.5", flexShrink: 0 });
+  const edge = token === OUTCOME_COLORS.open ? { borderColor: "fg.subtle", borderWidth: "1px" } : {}; // it is the colour of the ground
+  return h(C.Box, { as: "span", "aria-hidden": true, bg: token, borderRadius: "sm", boxSize: "2.5", flexShrink: 0, ...edge });
 }
 
 /* Colours in words; `series`: {key, label, token}. */
