@@ -91,16 +91,20 @@ def test_paging_shows_each_campaign_once_while_others_are_added(ask, ledger):
 
 
 def test_paging_shows_each_job_once_while_others_are_added(ask, ledger):
-    references = seed(ledger, "group", [ANSWERED] * 12, task=task(), closes=False)
+    references = seed(ledger, "group", [ANSWERED] * 12, task=task())
     seen: list[str] = []
     after = ""
     while after is not None:
         page = ask("user", f"campaigns/group/jobs?limit=5&after={after}").json()
         seen += [job["reference_id"] for job in page["jobs"]]
         if not after:
-            seed(ledger, "group", [], task=None)
+            # Assigned by others, before and behind the place reached.
+            for number, prefix in ((13900000000, "a"), (13900000001, "group-0007"), (13900000002, "z")):
+                seed(ledger, "group", [ANSWERED], first_number=number, prefix=prefix)
         after = page["next"]
-    assert seen == references
+    assert len(seen) == len(set(seen))
+    assert [name for name in seen if name in references] == references
+    assert {"group-0007-0000", "z-0000"} <= set(seen)
 
 
 @pytest.mark.parametrize("after", ["nonsense", "WzFd", "e30=", "bm90IGpzb24="])

@@ -45,6 +45,7 @@ def seed(
     called_at: datetime | None = None,
     unresolved: int = 0,
     closes: bool = True,
+    prefix: str = "",
 ) -> list[str]:
     """
     Make a campaign with one person for each standing.
@@ -52,10 +53,11 @@ def seed(
     :param task: The task that created it and assigned to it; ``None``: it is known from a listing only.
     :param unresolved: The number of further people whose status stays unknown.
     :param closes: Whether the task has finished assigning.
+    :param prefix: How reference ids begin; empty: with the group's id.
     :return: The reference ids of its jobs.
     """
     numbers = [normalise(str(first_number + index)) for index in range(len(standings) + unresolved)]
-    references = [f"{group_id}-{index:04d}" for index in range(len(numbers))]
+    references = [f"{prefix or group_id}-{index:04d}" for index in range(len(numbers))]
     if task is not None:
         candidates = [
             Candidate(
