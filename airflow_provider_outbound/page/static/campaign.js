@@ -6,17 +6,7 @@ import { RunLinks, isLive } from "./campaigns.js";
 import { JobsTab } from "./jobs.js";
 import { Overview } from "./overview.js";
 import { Attention, ProgressBar } from "./progress.js";
-import { C, ErrorNotice, Legend, Loading, NAV_ROUTE, Notice, OUTCOMES, PageLink, StateBadge, h, outcomeColor, useFilters, useState } from "./ui.js";
-
-function Figure({ label, value, note, warn }) {
-  return h(
-    C.Stat.Root,
-    { borderRadius: "lg", borderWidth: "1px", minW: 0, p: "3", size: "sm" },
-    h(C.Stat.Label, null, label),
-    h(C.Stat.ValueText, { fontSize: "lg", overflowWrap: "anywhere" }, value),
-    note ? h(C.Stat.HelpText, { color: warn ? "fg.error" : "fg.muted", m: 0 }, note) : null,
-  );
-}
+import { C, ErrorNotice, Figure, Legend, Loading, NAV_ROUTE, Notice, OUTCOMES, PageLink, StateBadge, h, outcomeColor, useFilters, useState } from "./ui.js";
 
 function Figures({ campaign, t }) {
   const { answered, done, not_dialled: notDialled, total } = campaign;

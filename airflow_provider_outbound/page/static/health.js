@@ -2,20 +2,10 @@
 
 import { address, forget, post, usePolling } from "./api.js";
 import { Confirm } from "./dialog.js";
-import { C, ErrorNotice, Loading, NAV_ROUTE, Notice, PageLink, Pager, Rows, Section, h, useFilters, useState } from "./ui.js";
+import { C, ErrorNotice, Figure, Loading, NAV_ROUTE, Notice, PageLink, Pager, Rows, Section, h, useFilters, useState } from "./ui.js";
 
 function Muted({ children }) {
   return h(C.Text, { color: "fg.muted", fontSize: "sm" }, children);
-}
-
-function Figure({ label, value, note }) {
-  return h(
-    C.Stat.Root,
-    { borderRadius: "lg", borderWidth: "1px", minW: 0, p: "3", size: "sm" },
-    h(C.Stat.Label, null, label),
-    h(C.Stat.ValueText, { fontSize: "lg" }, value),
-    note ? h(C.Stat.HelpText, { color: "fg.muted", m: 0, overflowWrap: "anywhere" }, note) : null,
-  );
 }
 
 function Figures({ health, t }) {
@@ -47,7 +37,7 @@ const collectorColumns = (t) => [
   { cell: (row) => t.time(row.last_answer), key: "answer", label: t("lastAnswer") },
   { cell: (row) => t.time(row.last_message), key: "message", label: t("lastMessage") },
   { cell: (row) => t.duration(row.lag_seconds), end: true, key: "lag", label: t("lag") },
-  { cell: (row) => (row.trouble ? h(C.Text, { color: "fg.error" }, row.trouble) : t("ok")), key: "trouble", label: t("trouble"), wide: "12rem" },
+  { cell: (row) => (row.trouble ? h(C.Text, { color: "red.fg" }, row.trouble) : t("ok")), key: "trouble", label: t("trouble"), wide: "12rem" },
 ];
 
 const topicColumns = (t) => [

@@ -59,7 +59,7 @@ export function ExpectedEnd({ campaign, t }) {
     campaign.window_end
       ? h(
           C.Text,
-          { as: "span", color: late ? "fg.error" : "fg.muted", fontSize: "xs", fontWeight: late ? "semibold" : undefined },
+          { as: "span", color: late ? "red.fg" : "fg.muted", fontSize: "xs", fontWeight: late ? "semibold" : undefined },
           t(late ? "windowMissed" : "windowEnds", { time: t.time(campaign.window_end) }),
         )
       : null,

@@ -104,6 +104,17 @@ export function Section({ title, aside, children, ...props }) {
   );
 }
 
+/* One number with its name; `note` says what it is about. */
+export function Figure({ label, value, note, warn }) {
+  return h(
+    C.Stat.Root,
+    { borderRadius: "lg", borderWidth: "1px", minW: 0, p: "3", size: "sm" },
+    h(C.Stat.Label, null, label),
+    h(C.Stat.ValueText, { fontSize: "lg", overflowWrap: "anywhere" }, value),
+    note ? h(C.Stat.HelpText, { as: "dd", color: warn ? "red.fg" : "fg.muted", m: 0, overflowWrap: "anywhere" }, note) : null,
+  );
+}
+
 export function Loading({ t }) {
   return h(
     C.Stack,
