@@ -83,6 +83,13 @@ def on_package_error(_request: Request, error: Exception) -> Response:
     return refusal(503 if is_ours else 502, what, fix or None)
 
 
+def on_database_error(request: Request, error: Exception) -> Response:
+    """Answer an error of the ledger's database, or that all connections to it are in use."""
+    # Without the text, which may quote a statement.
+    log.warning("The page could not answer %s: %s", request.url.path, type(error).__name__)
+    return refusal(503, "The ledger did not answer in time", "Try again in a moment, and see the log of the api-server")
+
+
 def on_any_error(request: Request, error: Exception) -> Response:
     """Answer an error that nobody expected. Its text is logged and not sent."""
     log.error("The page failed to answer %s", request.url.path, exc_info=error)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -50,6 +51,7 @@ def build_app() -> FastAPI:
         HTTPException: answers.on_http_error,
         RequestValidationError: answers.on_invalid,
         OutboundBotError: answers.on_package_error,
+        SQLAlchemyError: answers.on_database_error,
         Exception: answers.on_any_error,
     }
     for kind, handler in handlers.items():
