@@ -23,7 +23,12 @@ function useEffectOf(path) {
 function EffectText({ action, effect, t }) {
   const count = effect.affected;
   const sentence = t(count === 1 ? `effect_one_${action}` : `effect_${action}`, { count: t.number(count) });
-  return h(C.Stack, { gap: "3" }, h(C.Text, null, sentence), effect.warning ? h(Notice, { status: "warning", title: effect.warning }) : null);
+  return h(
+    C.Stack,
+    { gap: "3" },
+    h(C.Text, null, sentence),
+    effect.warning ? h(Notice, { status: "warning", title: effect.warning }) : null,
+  );
 }
 
 export function Actions({ campaign, actions, onDone, t }) {

@@ -5,8 +5,23 @@ import { dayBounds } from "./timeline.js";
 import { PersonSearch } from "./person.js";
 import { AttentionBadge, ExpectedEnd, Progress } from "./progress.js";
 import {
-  C, Choice, Empty, ErrorNotice, Loading, NAV_ROUTE, PageLink, Pager, Rows, StateBadge, TextField,
-  campaignUrl, h, useEffect, useFilters, useNavigate, useState,
+  C,
+  Choice,
+  Empty,
+  ErrorNotice,
+  Loading,
+  NAV_ROUTE,
+  PageLink,
+  Pager,
+  Rows,
+  StateBadge,
+  TextField,
+  campaignUrl,
+  h,
+  useEffect,
+  useFilters,
+  useNavigate,
+  useState,
 } from "./ui.js";
 
 const STATES = ["assigning", "running", "suspended", "completed", "failed", "cancelled", "draft", "unknown"];
@@ -23,7 +38,9 @@ export function RunLinks({ campaign, t }) {
     C.Stack,
     { gap: "0" },
     h(PageLink, { to: dag }, dagId),
-    runId ? h(PageLink, { fontSize: "xs", overflowWrap: "anywhere", to: `${dag}/runs/${encodeURIComponent(runId)}` }, runId) : null,
+    runId
+      ? h(PageLink, { fontSize: "xs", overflowWrap: "anywhere", to: `${dag}/runs/${encodeURIComponent(runId)}` }, runId)
+      : null,
   );
 }
 
@@ -38,7 +55,12 @@ const columns = (t, withRun) =>
           C.Stack,
           { gap: "1" },
           h(PageLink, { fontWeight: "medium", to: campaignUrl(campaign.id) }, campaign.name || campaign.id),
-          h(C.HStack, { flexWrap: "wrap", gap: "1" }, h(StateBadge, { state: campaign.state, t }), h(AttentionBadge, { campaign, t })),
+          h(
+            C.HStack,
+            { flexWrap: "wrap", gap: "1" },
+            h(StateBadge, { state: campaign.state, t }),
+            h(AttentionBadge, { campaign, t }),
+          ),
         ),
     },
     withRun && { key: "dag", label: t("dagAndRun"), wide: "10rem", cell: (campaign) => h(RunLinks, { campaign, t }) },
@@ -74,16 +96,43 @@ function Filters({ values, change, dags, t }) {
       C.SimpleGrid,
       { columns: { base: 2, md: 3, xl: 6 }, gap: "3" },
       h(NameFilter, { change, t, value: values.text }),
-      h(Choice, { label: t("stateLabel"), onChange: set("state"), options: [["", t("anyState")], ...STATES.map((state) => [state, t.of("state", state)])], value: values.state }),
-      h(Choice, { label: t("dag"), onChange: (dagId) => change({ dag_id: dagId, map_index: "", run_id: "", task_id: "" }), options: [["", t("anyDag")], ...dags.map((dag) => [dag, dag])], value: values.dag_id }),
-      h(TextField, { label: t("from"), max: values.to || undefined, onChange: (event) => change({ from: event.target.value }), type: "date", value: values.from }),
-      h(TextField, { label: t("to"), min: values.from || undefined, onChange: (event) => change({ to: event.target.value }), type: "date", value: values.to }),
+      h(Choice, {
+        label: t("stateLabel"),
+        onChange: set("state"),
+        options: [["", t("anyState")], ...STATES.map((state) => [state, t.of("state", state)])],
+        value: values.state,
+      }),
+      h(Choice, {
+        label: t("dag"),
+        onChange: (dagId) => change({ dag_id: dagId, map_index: "", run_id: "", task_id: "" }),
+        options: [["", t("anyDag")], ...dags.map((dag) => [dag, dag])],
+        value: values.dag_id,
+      }),
+      h(TextField, {
+        label: t("from"),
+        max: values.to || undefined,
+        onChange: (event) => change({ from: event.target.value }),
+        type: "date",
+        value: values.from,
+      }),
+      h(TextField, {
+        label: t("to"),
+        min: values.from || undefined,
+        onChange: (event) => change({ to: event.target.value }),
+        type: "date",
+        value: values.to,
+      }),
       h(
         C.Flex,
         { align: "flex-end" },
         h(
           C.Button,
-          { disabled: FILTERS.every((name) => !values[name]), onClick: () => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))), size: "sm", variant: "outline" },
+          {
+            disabled: FILTERS.every((name) => !values[name]),
+            onClick: () => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))),
+            size: "sm",
+            variant: "outline",
+          },
           t("clear"),
         ),
       ),
@@ -98,10 +147,16 @@ function Limits({ values, t }) {
   return h(C.Text, { fontSize: "sm", mt: "3", overflowWrap: "anywhere" }, t(task ? "onlyTask" : "onlyRun", { dag, run, task }));
 }
 
-function ListBody({ answer, filtered, t }) {
+function ListBody({ answer, t }) {
   if (answer.campaigns.length) return h(Campaigns, { campaigns: answer.campaigns, label: t("allCampaigns"), t });
-  if (answer.empty) return h(Empty, { title: t(`empty_${answer.empty}`) }, t(`empty_${answer.empty}_do`), answer.why ? h(C.Text, { mt: "2" }, answer.why) : null);
-  return h(Empty, { title: t("noMatch") }, filtered ? t("clear") : null);
+  if (answer.empty)
+    return h(
+      Empty,
+      { title: t(`empty_${answer.empty}`) },
+      t(`empty_${answer.empty}_do`),
+      answer.why ? h(C.Text, { mt: "2" }, answer.why) : null,
+    );
+  return h(Empty, { title: t("noMatch") });
 }
 
 /* A task's link means its campaign, so one that is alone is opened; "back" leads to the task. */
@@ -139,7 +194,7 @@ export function CampaignList({ t }) {
     ),
     h(C.Box, null, h(Filters, { change, dags, t, values }), h(Limits, { t, values })),
     error ? h(ErrorNotice, { error, t }) : null,
-    data ? h(ListBody, { answer: data, filtered: FILTERS.some((name) => values[name]), t }) : error ? null : h(Loading, { t }),
+    data ? h(ListBody, { answer: data, t }) : error ? null : h(Loading, { t }),
     data ? h(Pager, { after: values.after, next: data.next, onGo: (after) => change({ after }), t }) : null,
   );
 }
@@ -156,7 +211,11 @@ export function RunCampaigns({ dagId, runId, t }) {
     !data && !error ? h(Loading, { t }) : null,
     data?.campaigns.length ? h(Campaigns, { campaigns: data.campaigns, label: t("thisRun"), t, withRun: false }) : null,
     data && !data.campaigns.length
-      ? h(Empty, { title: t(data.empty === "no_ledger" ? "empty_no_ledger" : "empty_run") }, t(data.empty === "no_ledger" ? "empty_no_ledger_do" : "empty_run_do"))
+      ? h(
+          Empty,
+          { title: t(data.empty === "no_ledger" ? "empty_no_ledger" : "empty_run") },
+          t(data.empty === "no_ledger" ? "empty_no_ledger_do" : "empty_run_do"),
+        )
       : null,
     data ? h(Pager, { after: values.after, next: data.next, onGo: (after) => change({ after }), t }) : null,
   );

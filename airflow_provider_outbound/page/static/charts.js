@@ -37,11 +37,25 @@ export function HiddenTable({ caption, head, rows }) {
       "table",
       null,
       h("caption", null, caption),
-      h("thead", null, h("tr", null, head.map((text) => h("th", { key: text, scope: "col" }, text)))),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          head.map((text) => h("th", { key: text, scope: "col" }, text)),
+        ),
+      ),
       h(
         "tbody",
         null,
-        rows.map((row, index) => h("tr", { key: index }, row.map((cell, place) => h(place ? "td" : "th", { key: place, scope: place ? undefined : "row" }, cell)))),
+        rows.map((row, index) =>
+          h(
+            "tr",
+            { key: index },
+            row.map((cell, place) => h(place ? "td" : "th", { key: place, scope: place ? undefined : "row" }, cell)),
+          ),
+        ),
       ),
     ),
   );
@@ -53,7 +67,11 @@ function Axis({ ticks, y, width, format }) {
       "g",
       { key: value },
       h("line", { stroke: color("border.muted"), x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
-      h("text", { dominantBaseline: "middle", fill: color("fg.muted"), style: SMALL, textAnchor: "end", x: MARGIN.left - 6, y: y(value) }, format(value)),
+      h(
+        "text",
+        { dominantBaseline: "middle", fill: color("fg.muted"), style: SMALL, textAnchor: "end", x: MARGIN.left - 6, y: y(value) },
+        format(value),
+      ),
     ),
   );
 }
@@ -137,12 +155,40 @@ export function ColumnChart({ title, hint, items, series, describe, table, max, 
         items.map((item, index) => {
           const gap = step > 6 ? Math.min(step * 0.2, 8) : 0;
           const wide = Math.min(WIDEST, Math.max(0.5, step - gap));
-          return h(Column, { faded: at !== null && at !== index, item, key: item.key, series, width: wide, x: MARGIN.left + index * step + (step - wide) / 2, y });
+          return h(Column, {
+            faded: at !== null && at !== index,
+            item,
+            key: item.key,
+            series,
+            width: wide,
+            x: MARGIN.left + index * step + (step - wide) / 2,
+            y,
+          });
         }),
         labelled(items, plot, labelRoom).map(({ index, text }) =>
-          h("text", { fill: color("fg.muted"), key: index, style: SMALL, textAnchor: "middle", x: Math.max(MARGIN.left + 10, MARGIN.left + (index + 0.5) * step), y: HEIGHT - 6 }, text),
+          h(
+            "text",
+            {
+              fill: color("fg.muted"),
+              key: index,
+              style: SMALL,
+              textAnchor: "middle",
+              x: Math.max(MARGIN.left + 10, MARGIN.left + (index + 0.5) * step),
+              y: HEIGHT - 6,
+            },
+            text,
+          ),
         ),
-        at === null ? null : h("line", { stroke: color("fg"), strokeDasharray: "3 3", x1: middle, x2: middle, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
+        at === null
+          ? null
+          : h("line", {
+              stroke: color("fg"),
+              strokeDasharray: "3 3",
+              x1: middle,
+              x2: middle,
+              y1: MARGIN.top,
+              y2: HEIGHT - MARGIN.bottom,
+            }),
       ),
       h(
         C.Box,
@@ -163,7 +209,11 @@ export function BarTable({ caption, head, rows, total, t }) {
     h(
       "thead",
       null,
-      h(C.VisuallyHidden, { as: "tr" }, head.map((text) => h("th", { key: text, scope: "col" }, text))),
+      h(
+        C.VisuallyHidden,
+        { as: "tr" },
+        head.map((text) => h("th", { key: text, scope: "col" }, text)),
+      ),
     ),
     h(
       "tbody",
@@ -172,7 +222,20 @@ export function BarTable({ caption, head, rows, total, t }) {
         h(
           "tr",
           { key },
-          h(C.Box, { as: "th", fontWeight: "normal", overflowWrap: "anywhere", pe: "3", py: "1", scope: "row", textAlign: "start", w: "38%" }, label),
+          h(
+            C.Box,
+            {
+              as: "th",
+              fontWeight: "normal",
+              overflowWrap: "anywhere",
+              pe: "3",
+              py: "1",
+              scope: "row",
+              textAlign: "start",
+              w: "38%",
+            },
+            label,
+          ),
           h(
             C.Box,
             { as: "td", py: "1" },
@@ -182,9 +245,19 @@ export function BarTable({ caption, head, rows, total, t }) {
               h(
                 C.Box,
                 { "aria-hidden": true, flex: "1", h: "3.5", minW: "4" },
-                h(C.Box, { bg: token ?? "blue.solid", borderRadius: "sm", h: "full", minW: count ? "2px" : "0", w: `${total ? Math.min(100, (count / total) * 100) : 0}%` }),
+                h(C.Box, {
+                  bg: token ?? "blue.solid",
+                  borderRadius: "sm",
+                  h: "full",
+                  minW: count ? "2px" : "0",
+                  w: `${total ? Math.min(100, (count / total) * 100) : 0}%`,
+                }),
               ),
-              h(C.Text, { as: "span", fontVariantNumeric: "tabular-nums", whiteSpace: "nowrap" }, `${t.number(count)} · ${t.percent(total ? count / total : 0)}`),
+              h(
+                C.Text,
+                { as: "span", fontVariantNumeric: "tabular-nums", whiteSpace: "nowrap" },
+                `${t.number(count)} · ${t.percent(total ? count / total : 0)}`,
+              ),
             ),
           ),
         ),

@@ -6,7 +6,16 @@ import { C, ErrorNotice, h, useEffect, useState } from "./ui.js";
 export function Dialog({ open, onClose, role, title, children, footer, t, size = "md" }) {
   return h(
     C.Dialog.Root,
-    { lazyMount: true, onOpenChange: (change) => !change.open && onClose(), open, placement: "center", role, scrollBehavior: "inside", size, unmountOnExit: true },
+    {
+      lazyMount: true,
+      onOpenChange: (change) => !change.open && onClose(),
+      open,
+      placement: "center",
+      role,
+      scrollBehavior: "inside",
+      size,
+      unmountOnExit: true,
+    },
     h(
       C.Portal,
       null,
@@ -47,7 +56,11 @@ export function Confirm({ open, onClose, title, children, button, danger, ready 
   };
   const footer = [
     h(C.Button, { key: "no", onClick: onClose, variant: "outline" }, t("doNothing")),
-    h(C.Button, { colorPalette: danger ? "red" : "brand", disabled: !ready, key: "yes", loading: state.busy, onClick: confirm }, button),
+    h(
+      C.Button,
+      { colorPalette: danger ? "red" : "brand", disabled: !ready, key: "yes", loading: state.busy, onClick: confirm },
+      button,
+    ),
   ];
   return h(
     Dialog,

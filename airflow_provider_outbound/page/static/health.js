@@ -2,7 +2,21 @@
 
 import { address, forget, post, usePolling } from "./api.js";
 import { Confirm } from "./dialog.js";
-import { C, ErrorNotice, Figure, Loading, NAV_ROUTE, Notice, PageLink, Pager, Rows, Section, h, useFilters, useState } from "./ui.js";
+import {
+  C,
+  ErrorNotice,
+  Figure,
+  Loading,
+  NAV_ROUTE,
+  Notice,
+  PageLink,
+  Pager,
+  Rows,
+  Section,
+  h,
+  useFilters,
+  useState,
+} from "./ui.js";
 
 function Muted({ children }) {
   return h(C.Text, { color: "fg.muted", fontSize: "sm" }, children);
@@ -20,9 +34,21 @@ function Figures({ health, t }) {
     h(
       C.SimpleGrid,
       { columns: { base: 1, md: 2, xl: 4 }, gap: "3" },
-      h(Figure, { label: t("ledger"), note: `${ledger.url_kind} · ${t("schema")} ${old ? ledger.schema : t("schemaOk", { schema: ledger.schema })}`, value: t.size(ledger.size_bytes) }),
-      h(Figure, { label: t("recovered"), note: t("recoveredNote", { count: t.number(recovered.from_api), total: t.number(recovered.results) }), value: t.percent(recovered.share) }),
-      h(Figure, { label: t("throttled"), note: t("throttledNote"), value: throttled.length ? throttled.map(delayText).join(", ") : t("ok") }),
+      h(Figure, {
+        label: t("ledger"),
+        note: `${ledger.url_kind} · ${t("schema")} ${old ? ledger.schema : t("schemaOk", { schema: ledger.schema })}`,
+        value: t.size(ledger.size_bytes),
+      }),
+      h(Figure, {
+        label: t("recovered"),
+        note: t("recoveredNote", { count: t.number(recovered.from_api), total: t.number(recovered.results) }),
+        value: t.percent(recovered.share),
+      }),
+      h(Figure, {
+        label: t("throttled"),
+        note: t("throttledNote"),
+        value: throttled.length ? throttled.map(delayText).join(", ") : t("ok"),
+      }),
       h(Figure, { label: t("quarantined"), value: t.number(quarantine) }),
     ),
   );
@@ -37,7 +63,12 @@ const collectorColumns = (t) => [
   { cell: (row) => t.time(row.last_answer), key: "answer", label: t("lastAnswer") },
   { cell: (row) => t.time(row.last_message), key: "message", label: t("lastMessage") },
   { cell: (row) => t.duration(row.lag_seconds), end: true, key: "lag", label: t("lag") },
-  { cell: (row) => (row.trouble ? h(C.Text, { color: "red.fg" }, row.trouble) : t("ok")), key: "trouble", label: t("trouble"), wide: "12rem" },
+  {
+    cell: (row) => (row.trouble ? h(C.Text, { color: "red.fg" }, row.trouble) : t("ok")),
+    key: "trouble",
+    label: t("trouble"),
+    wide: "12rem",
+  },
 ];
 
 const topicColumns = (t) => [
@@ -47,15 +78,35 @@ const topicColumns = (t) => [
 
 function messageColumns(t, canEdit, ask) {
   const button = (message, action) =>
-    h(C.Button, { "aria-label": t(`${action}Of`, { name: message.name.slice(0, 12) }), colorPalette: action === "drop" ? "red" : "brand", key: action, onClick: () => ask({ action, name: message.name }), size: "xs", variant: "outline" }, t(action));
+    h(
+      C.Button,
+      {
+        "aria-label": t(`${action}Of`, { name: message.name.slice(0, 12) }),
+        colorPalette: action === "drop" ? "red" : "brand",
+        key: action,
+        onClick: () => ask({ action, name: message.name }),
+        size: "xs",
+        variant: "outline",
+      },
+      t(action),
+    );
   return [
     { cell: (row) => row.name.slice(0, 12), key: "name", label: t("messageId") },
     { cell: (row) => row.topic, key: "topic", label: t("topic") },
     { cell: (row) => row.reason, key: "reason", label: t("reasonLabel"), wide: "10rem" },
     { cell: (row) => t.time(row.received), key: "received", label: t("received") },
     { cell: (row) => t.number(row.size), end: true, key: "size", label: t("bytes") },
-    { cell: (row) => h(C.Box, { as: "code", fontSize: "xs", overflowWrap: "anywhere" }, row.body), key: "content", label: t("body"), wide: "12rem" },
-    canEdit && { cell: (row) => h(C.HStack, { gap: "2" }, button(row, "replay"), button(row, "drop")), key: "actions", label: "" },
+    {
+      cell: (row) => h(C.Box, { as: "code", fontSize: "xs", overflowWrap: "anywhere" }, row.body),
+      key: "content",
+      label: t("body"),
+      wide: "12rem",
+    },
+    canEdit && {
+      cell: (row) => h(C.HStack, { gap: "2" }, button(row, "replay"), button(row, "drop")),
+      key: "actions",
+      label: "",
+    },
   ].filter(Boolean);
 }
 
@@ -79,9 +130,28 @@ function Quarantine({ canEdit, onDone, t }) {
     { title: t("quarantine") },
     h(C.Box, { mb: "3" }, h(Muted, null, t(data && !data.messages.length ? "noQuarantine" : "quarantineAbout"))),
     error ? h(ErrorNotice, { error, t }) : null,
-    data?.messages.length ? h(Rows, { columns: messageColumns(t, canEdit, ask), label: t("quarantine"), rowKey: (row) => row.name, rows: data.messages }) : null,
+    data?.messages.length
+      ? h(Rows, {
+          columns: messageColumns(t, canEdit, ask),
+          label: t("quarantine"),
+          rowKey: (row) => row.name,
+          rows: data.messages,
+        })
+      : null,
     data ? h(Pager, { after, next: data.next, onGo: (cursor) => change({ after: cursor }), t }) : null,
-    h(Confirm, { act, button: t(shown.action), danger: shown.action === "drop", onClose: () => setAsked(null), open: asked !== null, t, title: t(`${shown.action}Title`, { name: shown.name.slice(0, 12) }) }, h(C.Text, null, t(`${shown.action}Text`))),
+    h(
+      Confirm,
+      {
+        act,
+        button: t(shown.action),
+        danger: shown.action === "drop",
+        onClose: () => setAsked(null),
+        open: asked !== null,
+        t,
+        title: t(`${shown.action}Title`, { name: shown.name.slice(0, 12) }),
+      },
+      h(C.Text, null, t(`${shown.action}Text`)),
+    ),
   );
 }
 
@@ -91,8 +161,25 @@ function Health({ health, onDone, t }) {
     C.Stack,
     { gap: "4" },
     h(Figures, { health, t }),
-    h(Section, { title: t("collectors") }, collectors.length ? h(Rows, { columns: collectorColumns(t), label: t("collectors"), rowKey: (row) => `${row.host} ${row.process} ${row.subscription}`, rows: collectors }) : h(Muted, null, t("noCollectors"))),
-    h(Section, { title: t("topics") }, topics.length ? h(Rows, { columns: topicColumns(t), label: t("topics"), rowKey: (row) => row.topic, rows: topics }) : h(Muted, null, t("noTopics"))),
+    h(
+      Section,
+      { title: t("collectors") },
+      collectors.length
+        ? h(Rows, {
+            columns: collectorColumns(t),
+            label: t("collectors"),
+            rowKey: (row) => `${row.host} ${row.process} ${row.subscription}`,
+            rows: collectors,
+          })
+        : h(Muted, null, t("noCollectors")),
+    ),
+    h(
+      Section,
+      { title: t("topics") },
+      topics.length
+        ? h(Rows, { columns: topicColumns(t), label: t("topics"), rowKey: (row) => row.topic, rows: topics })
+        : h(Muted, null, t("noTopics")),
+    ),
     h(Quarantine, { canEdit: health.can_edit, onDone, t }),
   );
 }

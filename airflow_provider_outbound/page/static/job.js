@@ -4,7 +4,12 @@ import { usePolling } from "./api.js";
 import { C, Empty, ErrorNotice, Loading, OutcomeLabel, PageLink, Rows, Section, campaignUrl, h } from "./ui.js";
 
 function Fact({ label, children }) {
-  return h(C.Box, { minW: 0 }, h(C.Text, { as: "dt", color: "fg.muted", fontSize: "xs" }, label), h(C.Box, { as: "dd", overflowWrap: "anywhere" }, children));
+  return h(
+    C.Box,
+    { minW: 0 },
+    h(C.Text, { as: "dt", color: "fg.muted", fontSize: "xs" }, label),
+    h(C.Box, { as: "dd", overflowWrap: "anywhere" }, children),
+  );
 }
 
 function Facts({ job, t }) {
@@ -40,7 +45,13 @@ function JobDetail({ answer, t }) {
     { gap: "4" },
     h(C.Heading, { as: "h2", overflowWrap: "anywhere", size: "md" }, t("jobTitle", { reference: job.reference_id })),
     h(Facts, { job, t }),
-    h(Section, { title: t("calls") }, calls.length ? h(Rows, { columns: callColumns(t), label: t("calls"), rowKey: (call) => call.attempt, rows: calls }) : h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("neverCalled"))),
+    h(
+      Section,
+      { title: t("calls") },
+      calls.length
+        ? h(Rows, { columns: callColumns(t), label: t("calls"), rowKey: (call) => call.attempt, rows: calls })
+        : h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("neverCalled")),
+    ),
   );
 }
 

@@ -3,13 +3,35 @@
 import { address, post, usePolling } from "./api.js";
 import { isLive } from "./campaigns.js";
 import { JobPage } from "./job.js";
-import { C, Choice, Empty, ErrorNotice, Loading, OUTCOMES, OutcomeLabel, PageLink, Pager, Rows, TextField, campaignUrl, h, useFilters, useState } from "./ui.js";
+import {
+  C,
+  Choice,
+  Empty,
+  ErrorNotice,
+  Loading,
+  OUTCOMES,
+  OutcomeLabel,
+  PageLink,
+  Pager,
+  Rows,
+  TextField,
+  campaignUrl,
+  h,
+  useFilters,
+  useState,
+} from "./ui.js";
 
 const FILTERS = ["outcome", "status", "reason", "tag", "attempts"];
 const STATUSES = ["Scheduling", "Executing", "Succeeded", "Failed", "Cancelled", "Paused", "sending", "in_doubt", "unresolved"];
 
 export const Tags = ({ tags, t }) =>
-  tags.length ? h(C.HStack, { flexWrap: "wrap", gap: "1" }, tags.map((tag) => h(C.Badge, { key: tag, variant: "surface" }, tag))) : t("none");
+  tags.length
+    ? h(
+        C.HStack,
+        { flexWrap: "wrap", gap: "1" },
+        tags.map((tag) => h(C.Badge, { key: tag, variant: "surface" }, tag)),
+      )
+    : t("none");
 
 export const jobUrl = (campaign, job) => campaignUrl(campaign.id, { job: job.reference_id, tab: "jobs" });
 
@@ -31,22 +53,58 @@ function JobRows({ campaign, jobs, t }) {
 
 function JobFilters({ answer, values, change, t }) {
   const any = ["", t("any")];
-  const choice = (name, label, options) => h(Choice, { key: name, label, onChange: (value) => change({ [name]: value }), options: [any, ...options], value: values[name] });
+  const choice = (name, label, options) =>
+    h(Choice, {
+      key: name,
+      label,
+      onChange: (value) => change({ [name]: value }),
+      options: [any, ...options],
+      value: values[name],
+    });
   return h(
     C.Box,
     { "aria-label": t("filters"), role: "group" },
     h(
       C.SimpleGrid,
       { columns: { base: 2, md: 3, xl: 6 }, gap: "3" },
-      choice("outcome", t("outcomeLabel"), [...OUTCOMES, "open"].map((key) => [key, t.of("outcome", key)])),
-      choice("status", t("statusLabel"), STATUSES.map((key) => [key, t.of("jobStatus", key)])),
-      choice("reason", t("reasonLabel"), answer.reasons.map(({ key }) => [key, t.reason(key)])),
-      choice("tag", t("tagLabel"), answer.tags.map(({ key }) => [key, key])),
-      choice("attempts", t("attempts"), ["0", "1", "2", "3", "4", "5"].map((key) => [key, key])),
+      choice(
+        "outcome",
+        t("outcomeLabel"),
+        [...OUTCOMES, "open"].map((key) => [key, t.of("outcome", key)]),
+      ),
+      choice(
+        "status",
+        t("statusLabel"),
+        STATUSES.map((key) => [key, t.of("jobStatus", key)]),
+      ),
+      choice(
+        "reason",
+        t("reasonLabel"),
+        answer.reasons.map(({ key }) => [key, t.reason(key)]),
+      ),
+      choice(
+        "tag",
+        t("tagLabel"),
+        answer.tags.map(({ key }) => [key, key]),
+      ),
+      choice(
+        "attempts",
+        t("attempts"),
+        ["0", "1", "2", "3", "4", "5"].map((key) => [key, key]),
+      ),
       h(
         C.Flex,
         { align: "flex-end" },
-        h(C.Button, { disabled: FILTERS.every((name) => !values[name]), onClick: () => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))), size: "sm", variant: "outline" }, t("clear")),
+        h(
+          C.Button,
+          {
+            disabled: FILTERS.every((name) => !values[name]),
+            onClick: () => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))),
+            size: "sm",
+            variant: "outline",
+          },
+          t("clear"),
+        ),
       ),
     ),
   );
@@ -73,14 +131,34 @@ function JobSearch({ campaign, t }) {
     h(
       C.Flex,
       { align: "flex-start", as: "form", gap: "2", onSubmit: search },
-      h(C.Box, { flex: "1", maxW: "md", minW: 0 }, h(TextField, { autoComplete: "off", hint: t("searchJobHint"), label: t("searchJob"), onChange: (event) => setTyped(event.target.value), value: typed })),
-      h(C.Button, { disabled: !typed.trim(), loading: state.busy, mt: "5", size: "sm", type: "submit", variant: "outline" }, t("search")),
+      h(
+        C.Box,
+        { flex: "1", maxW: "md", minW: 0 },
+        h(TextField, {
+          autoComplete: "off",
+          hint: t("searchJobHint"),
+          label: t("searchJob"),
+          onChange: (event) => setTyped(event.target.value),
+          value: typed,
+        }),
+      ),
+      h(
+        C.Button,
+        { disabled: !typed.trim(), loading: state.busy, mt: "5", size: "sm", type: "submit", variant: "outline" },
+        t("search"),
+      ),
     ),
     h(
       C.Box,
       { "aria-live": "polite" },
       state.error ? h(ErrorNotice, { error: state.error, t }) : null,
-      state.jobs ? h(C.Text, { fontSize: "sm", mb: "2" }, state.jobs.length ? t("found", { count: t.number(state.jobs.length) }) : t("notFound")) : null,
+      state.jobs
+        ? h(
+            C.Text,
+            { fontSize: "sm", mb: "2" },
+            state.jobs.length ? t("found", { count: t.number(state.jobs.length) }) : t("notFound"),
+          )
+        : null,
       state.jobs?.length ? h(JobRows, { campaign, jobs: state.jobs, t }) : null,
     ),
   );
@@ -99,7 +177,9 @@ function JobList({ answer, values, change, t }) {
     h(JobFilters, { answer, change, t, values }),
     error ? h(ErrorNotice, { error, t }) : null,
     !data && !error ? h(Loading, { t }) : null,
-    data && data.total_matching != null ? h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("matching", { count: t.number(data.total_matching) })) : null,
+    data && data.total_matching != null
+      ? h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("matching", { count: t.number(data.total_matching) }))
+      : null,
     data?.jobs.length ? h(JobRows, { campaign, jobs: data.jobs, t }) : null,
     data && !data.jobs.length ? h(Empty, { title: t(filtered ? "noJobs" : "noJobsYet") }) : null,
     data ? h(Pager, { after: values.after, next: data.next, onGo: (after) => change({ after }), t }) : null,

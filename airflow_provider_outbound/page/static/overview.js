@@ -19,11 +19,21 @@ function Nothing({ children }) {
 function OverTime({ answer, t }) {
   const points = answer.per_minute;
   const days = points.length ? new Date(points.at(-1).at) - new Date(points[0].at) > 86_400_000 : false;
-  const sentence = ({ values: [answered, rest] }) => t("hourRow", { answered: t.number(answered), calls: t.number(answered + rest) });
-  const items = points.map(({ at, calls, answered }) => ({ key: at, label: days ? t.time(at) : t.clock(at), title: t.time(at), values: [answered, calls - answered] }));
+  const sentence = ({ values: [answered, rest] }) =>
+    t("hourRow", { answered: t.number(answered), calls: t.number(answered + rest) });
+  const items = points.map(({ at, calls, answered }) => ({
+    key: at,
+    label: days ? t.time(at) : t.clock(at),
+    title: t.time(at),
+    values: [answered, calls - answered],
+  }));
   return h(
     Section,
-    { aside: points.length ? t("overTimeAside", { bucket: t.duration(answer.bucket_seconds ?? 60) }) : null, gridColumn: { xl: "span 2" }, title: t("overTime") },
+    {
+      aside: points.length ? t("overTimeAside", { bucket: t.duration(answer.bucket_seconds ?? 60) }) : null,
+      gridColumn: { xl: "span 2" },
+      title: t("overTime"),
+    },
     points.length
       ? h(ColumnChart, {
           describe: sentence,
@@ -32,7 +42,10 @@ function OverTime({ answer, t }) {
           items,
           labelRoom: days ? 110 : 56,
           series: callSeries(t),
-          table: { head: [t("time"), t("callsLabel"), t.of("outcome", "answered")], row: ({ title, values: [answered, rest] }) => [title, t.number(answered + rest), t.number(answered)] },
+          table: {
+            head: [t("time"), t("callsLabel"), t.of("outcome", "answered")],
+            row: ({ title, values: [answered, rest] }) => [title, t.number(answered + rest), t.number(answered)],
+          },
           title: t("overTime"),
         })
       : h(Nothing, null, t("noCalls")),
@@ -56,7 +69,10 @@ function ByHour({ answer, t }) {
           items,
           max: 1,
           series: [{ key: "rate", label: t("answerRate"), token: outcomeColor("answered") }],
-          table: { head: [t("hour"), t("answerRate"), t("callsLabel")], row: ({ title, row }) => [title, t.percent(rate(row)), sentence(row)] },
+          table: {
+            head: [t("hour"), t("answerRate"), t("callsLabel")],
+            row: ({ title, row }) => [title, t.percent(rate(row)), sentence(row)],
+          },
           title: t("byHour"),
         })
       : h(Nothing, null, t("noCalls")),
@@ -79,7 +95,9 @@ function Bars({ title, name, rows, total, empty, token, t }) {
   return h(
     Section,
     { title },
-    rows.length ? h(BarTable, { caption: title, head: [title, `${t("count")} · ${t("share")}`], rows: named, t, total }) : h(Nothing, null, empty),
+    rows.length
+      ? h(BarTable, { caption: title, head: [title, `${t("count")} · ${t("share")}`], rows: named, t, total })
+      : h(Nothing, null, empty),
   );
 }
 
@@ -90,7 +108,8 @@ function Siblings({ answer, t }) {
   const seconds = (row) => (row.started && row.ended ? (Date.parse(row.ended) - Date.parse(row.started)) / 1000 : null);
   const columns = [
     {
-      cell: (row) => (row.id === campaign.id ? `${row.name} (${t("thisCampaign")})` : h(PageLink, { to: campaignUrl(row.id) }, row.name)),
+      cell: (row) =>
+        row.id === campaign.id ? `${row.name} (${t("thisCampaign")})` : h(PageLink, { to: campaignUrl(row.id) }, row.name),
       key: "name",
       label: t("name"),
       wide: "12rem",
@@ -98,14 +117,30 @@ function Siblings({ answer, t }) {
     { cell: (row) => t.time(row.started), key: "started", label: t("started") },
     { cell: (row) => t.duration(seconds(row)), key: "duration", label: t("duration") },
     { cell: (row) => t.number(row.total), end: true, key: "people", label: t("people") },
-    { cell: (row) => `${t.number(row.answered)} · ${t.percent(row.total ? row.answered / row.total : null)}`, end: true, key: "answered", label: t.of("outcome", "answered") },
+    {
+      cell: (row) => `${t.number(row.answered)} · ${t.percent(row.total ? row.answered / row.total : null)}`,
+      end: true,
+      key: "answered",
+      label: t.of("outcome", "answered"),
+    },
     { cell: (row) => t.number(row.calls), end: true, key: "calls", label: t("callsLabel") },
-    { cell: (row) => t.decimal(row.answered ? row.calls / row.answered : null), end: true, key: "cost", label: t("callsPerAnswer") },
+    {
+      cell: (row) => t.decimal(row.answered ? row.calls / row.answered : null),
+      end: true,
+      key: "cost",
+      label: t("callsPerAnswer"),
+    },
   ];
   return h(
     Section,
     { gridColumn: { xl: "span 2" }, title: t("siblings") },
-    h(Rows, { columns, highlight: (row) => row.id === campaign.id, label: t("siblings"), rowKey: (row) => row.id, rows: siblings }),
+    h(Rows, {
+      columns,
+      highlight: (row) => row.id === campaign.id,
+      label: t("siblings"),
+      rowKey: (row) => row.id,
+      rows: siblings,
+    }),
   );
 }
 
@@ -117,8 +152,23 @@ export function Overview({ answer, t }) {
     h(OverTime, { answer, t }),
     h(When, { answer, t }),
     h(ByHour, { answer, t }),
-    h(Bars, { empty: t("nothingYet"), name: (key) => t.of("funnel", key), rows: FUNNEL.map((key) => funnel.find((row) => row.key === key)).filter(Boolean), t, title: t("funnelTitle"), total: campaign.total }),
-    h(Bars, { empty: t("nothingYet"), name: (key) => t.of("outcome", key), rows: outcomes, t, title: t("outcomes"), token: outcomeColor, total: campaign.total }),
+    h(Bars, {
+      empty: t("nothingYet"),
+      name: (key) => t.of("funnel", key),
+      rows: FUNNEL.map((key) => funnel.find((row) => row.key === key)).filter(Boolean),
+      t,
+      title: t("funnelTitle"),
+      total: campaign.total,
+    }),
+    h(Bars, {
+      empty: t("nothingYet"),
+      name: (key) => t.of("outcome", key),
+      rows: outcomes,
+      t,
+      title: t("outcomes"),
+      token: outcomeColor,
+      total: campaign.total,
+    }),
     h(Bars, { empty: t("noReasons"), name: t.reason, rows: reasons, t, title: t("reasons"), total: campaign.total }),
     h(Bars, { empty: t("noTags"), rows: tags, t, title: t("tags"), total: campaign.answered }),
     h(Siblings, { answer, t }),

@@ -13,7 +13,11 @@ function Histories({ found, t }) {
       h(
         C.Box,
         { as: "li", borderTopWidth: "1px", key: `${campaign.id} ${job.reference_id}`, pt: "3" },
-        h(PageLink, { fontWeight: "medium", to: campaignUrl(campaign.id, { job: job.reference_id, tab: "jobs" }) }, campaign.name),
+        h(
+          PageLink,
+          { fontWeight: "medium", to: campaignUrl(campaign.id, { job: job.reference_id, tab: "jobs" }) },
+          campaign.name,
+        ),
         h(
           C.HStack,
           { flexWrap: "wrap", fontSize: "sm", gap: "3" },
@@ -48,8 +52,24 @@ function SearchForm({ t }) {
     h(
       C.Stack,
       { as: "form", gap: "3", onSubmit: search },
-      h(TextField, { autoComplete: "off", hint: t("phoneHint"), inputMode: "tel", label: t("phone"), onChange: (event) => setNumber(event.target.value), required: true, value: number }),
-      h(C.Box, null, h(C.Button, { colorPalette: "brand", disabled: !number.trim(), loading: state.busy, size: "sm", type: "submit" }, t("search"))),
+      h(TextField, {
+        autoComplete: "off",
+        hint: t("phoneHint"),
+        inputMode: "tel",
+        label: t("phone"),
+        onChange: (event) => setNumber(event.target.value),
+        required: true,
+        value: number,
+      }),
+      h(
+        C.Box,
+        null,
+        h(
+          C.Button,
+          { colorPalette: "brand", disabled: !number.trim(), loading: state.busy, size: "sm", type: "submit" },
+          t("search"),
+        ),
+      ),
     ),
     h(
       C.Box,
@@ -68,7 +88,13 @@ export function PersonSearch({ t }) {
     h(C.Button, { onClick: () => setOpen(true), size: "sm", variant: "outline" }, t("findPerson")),
     h(
       Dialog,
-      { footer: h(C.Button, { onClick: () => setOpen(false), variant: "outline" }, t("close")), onClose: () => setOpen(false), open, t, title: t("findPerson") },
+      {
+        footer: h(C.Button, { onClick: () => setOpen(false), variant: "outline" }, t("close")),
+        onClose: () => setOpen(false),
+        open,
+        t,
+        title: t("findPerson"),
+      },
       h(SearchForm, { t }),
     ),
   );

@@ -70,7 +70,11 @@ export function ExpectedEnd({ campaign, t }) {
 export function Attention({ campaign, t }) {
   const { attention } = campaign;
   if (!attention) return null;
-  const values = { count: t.number(campaign.unresolved), end: t.time(campaign.expected_end), window: t.time(campaign.window_end) };
+  const values = {
+    count: t.number(campaign.unresolved),
+    end: t.time(campaign.expected_end),
+    window: t.time(campaign.window_end),
+  };
   const advice = t(`attention_${attention}_do`, values);
   return h(
     Notice,

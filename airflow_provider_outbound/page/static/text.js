@@ -37,11 +37,19 @@ export function speak(language) {
   const numbers = new Intl.NumberFormat(locale);
   const percents = new Intl.NumberFormat(locale, { maximumFractionDigits: 1, style: "percent" });
   const decimals = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
-  const times = new Intl.DateTimeFormat(locale, { day: "numeric", hour: "2-digit", hourCycle: "h23", minute: "2-digit", month: "short", timeZone });
+  const times = new Intl.DateTimeFormat(locale, {
+    day: "numeric",
+    hour: "2-digit",
+    hourCycle: "h23",
+    minute: "2-digit",
+    month: "short",
+    timeZone,
+  });
   const full = new Intl.DateTimeFormat(locale, { dateStyle: "medium", hourCycle: "h23", timeStyle: "medium", timeZone });
   const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", hourCycle: "h23", minute: "2-digit", timeZone });
   const days = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", timeZone });
-  const unit = (amount, name) => new Intl.NumberFormat(locale, { style: "unit", unit: name, unitDisplay: "short" }).format(amount);
+  const unit = (amount, name) =>
+    new Intl.NumberFormat(locale, { style: "unit", unit: name, unitDisplay: "short" }).format(amount);
   const present = (format) => (value) => (value == null ? words.none : format(value));
 
   const t = (key, values = {}) => fill(words[key] ?? en[key] ?? key, values);
@@ -62,7 +70,8 @@ export function speak(language) {
     duration: present((seconds) => {
       const whole = Math.max(0, Math.round(seconds));
       if (whole < 60) return unit(whole, "second");
-      if (whole < 3600) return [unit(Math.floor(whole / 60), "minute"), whole % 60 ? unit(whole % 60, "second") : ""].join(" ").trim();
+      if (whole < 3600)
+        return [unit(Math.floor(whole / 60), "minute"), whole % 60 ? unit(whole % 60, "second") : ""].join(" ").trim();
       const hours = Math.floor(whole / 3600);
       const minutes = Math.floor((whole % 3600) / 60);
       return [unit(hours, "hour"), minutes ? unit(minutes, "minute") : ""].join(" ").trim();

@@ -17,7 +17,8 @@ export const en = {
   error_login_fix: "The login page opens by itself.",
   error_server: "The api-server answered with something else than data (HTTP {status}).",
   error_server_fix: "Look into the api-server's log for lines with “outbound”.",
-  tooOld: "This version of Airflow lacks parts that the page is drawn with: {names}. Update Airflow or the provider, or set page = false in the [outbound] section.",
+  tooOld:
+    "This version of Airflow lacks parts that the page is drawn with: {names}. Update Airflow or the provider, or set page = false in the [outbound] section.",
 
   name: "Campaign",
   dagAndRun: "DAG and run",
@@ -44,14 +45,17 @@ export const en = {
   onlyTask: "Only task {task} of run {run} of DAG {dag}",
   noMatch: "No campaign matches the filters.",
   empty_no_campaigns: "No campaigns yet",
-  empty_no_campaigns_do: "A campaign appears here as soon as a DAG runs OutboundBotCreateJobGroupOperator or OutboundBotAssignJobsOperator. To see one without a phone, run “outbound demo --keep” in a shell.",
+  empty_no_campaigns_do:
+    "A campaign appears here as soon as a DAG runs OutboundBotCreateJobGroupOperator or OutboundBotAssignJobsOperator. To see one without a phone, run “outbound demo --keep” in a shell.",
   empty_no_ledger: "No ledger yet",
-  empty_no_ledger_do: "The page shows what the ledger knows. Set ledger_url in the [outbound] section of Airflow's configuration to the one that the workers use, run “outbound ledger migrate” in a shell, and start a DAG that assigns contacts.",
+  empty_no_ledger_do:
+    "The page shows what the ledger knows. Set ledger_url in the [outbound] section of Airflow's configuration to the one that the workers use, run “outbound ledger migrate” in a shell, and start a DAG that assigns contacts.",
   empty_run: "This run has no campaign",
   empty_run_do: "Campaigns appear here when a task of the run creates a job group or assigns contacts to one.",
 
   doneOf: "{done} of {total} done",
-  progressName: "{done} of {total} done: {answered} answered, {unanswered} not answered, {not_dialled} not dialled, {other} other",
+  progressName:
+    "{done} of {total} done: {answered} answered, {unanswered} not answered, {not_dialled} not dialled, {other} other",
   people: "People",
   doneLabel: "Done",
   answerRate: "Answer rate",
@@ -71,9 +75,11 @@ export const en = {
   attention_failed: "This campaign failed.",
   attention_failed_do: "The failure reasons below and the log of its task say why.",
   attention_too_little_time: "This campaign will not finish within its window.",
-  attention_too_little_time_do: "At the present pace it ends on {end}, and its window ends on {window}. Who is not reached by then is not called. A later end of the window or more lines would help.",
+  attention_too_little_time_do:
+    "At the present pace it ends on {end}, and its window ends on {window}. Who is not reached by then is not called. A later end of the window or more lines would help.",
   attention_unresolved: "The service may or may not have accepted these people: {count}.",
-  attention_unresolved_do: "They are not part of the total. Clear the task that assigned them: it looks for them and assigns them again only if the service does not have them.",
+  attention_unresolved_do:
+    "They are not part of the total. Clear the task that assigned them: it looks for them and assigns them again only if the service does not have them.",
   attention_suspended: "This campaign is suspended. Nobody is called until somebody resumes it.",
   attention_no_messages: "No messages arrive for this campaign.",
   attention_no_messages_do: "Its results are read from the API instead, and appear later. Health shows whether a collector runs.",
@@ -265,7 +271,8 @@ export const en = {
   runs: "Running",
   stopped: "Stopped",
   messageId: "Id",
-  noCollectors: "No collector runs. Results are read from the API, and appear later. Start “outbound collect”, or leave it to the triggerer.",
+  noCollectors:
+    "No collector runs. Results are read from the API, and appear later. Start “outbound collect”, or leave it to the triggerer.",
   topics: "Topics",
   topic: "Topic",
   noTopics: "No message has arrived yet.",

@@ -44,9 +44,11 @@ export const zh = {
   onlyTask: "仅显示 DAG {dag} 的运行 {run} 中的任务 {task}",
   noMatch: "没有符合筛选条件的任务组。",
   empty_no_campaigns: "还没有任务组",
-  empty_no_campaigns_do: "DAG 运行 OutboundBotCreateJobGroupOperator 或 OutboundBotAssignJobsOperator 后，任务组就会显示在这里。想先看看效果，可以在命令行运行“outbound demo --keep”，不会拨打任何电话。",
+  empty_no_campaigns_do:
+    "DAG 运行 OutboundBotCreateJobGroupOperator 或 OutboundBotAssignJobsOperator 后，任务组就会显示在这里。想先看看效果，可以在命令行运行“outbound demo --keep”，不会拨打任何电话。",
   empty_no_ledger: "还没有台账",
-  empty_no_ledger_do: "本页面显示台账中的数据。请在 Airflow 配置的 [outbound] 中将 ledger_url 设为 worker 所用的地址，在命令行运行“outbound ledger migrate”，然后运行一个下发任务的 DAG。",
+  empty_no_ledger_do:
+    "本页面显示台账中的数据。请在 Airflow 配置的 [outbound] 中将 ledger_url 设为 worker 所用的地址，在命令行运行“outbound ledger migrate”，然后运行一个下发任务的 DAG。",
   empty_run: "本次运行没有任务组",
   empty_run_do: "本次运行中的 Airflow 任务创建任务组或下发任务后，会显示在这里。",
 
@@ -71,7 +73,8 @@ export const zh = {
   attention_failed: "此任务组已失败。",
   attention_failed_do: "原因见下方的失败原因以及对应 Airflow 任务的日志。",
   attention_too_little_time: "此任务组无法在外呼时段内完成。",
-  attention_too_little_time_do: "按当前速度将于 {end} 结束，而外呼时段于 {window} 结束。届时尚未拨打的人不会再被呼叫。可以推迟外呼时段的结束时间，或增加并发。",
+  attention_too_little_time_do:
+    "按当前速度将于 {end} 结束，而外呼时段于 {window} 结束。届时尚未拨打的人不会再被呼叫。可以推迟外呼时段的结束时间，或增加并发。",
   attention_unresolved: "有 {count} 人无法确认是否已被平台接收。",
   attention_unresolved_do: "这些人不计入总数。请清除下发任务的 Airflow 任务：它会先查找这些人，只有平台没有接收时才重新下发。",
   attention_suspended: "此任务组已暂停。恢复之前不会呼叫任何人。",

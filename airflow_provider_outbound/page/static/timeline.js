@@ -11,7 +11,14 @@ const MOST_DAYS = 62;
 /* How far a zone is ahead of UTC at an instant, in milliseconds. */
 function offset(instant, timeZone) {
   const format = new Intl.DateTimeFormat("en-US", {
-    day: "numeric", hour: "numeric", hourCycle: "h23", minute: "numeric", month: "numeric", second: "numeric", timeZone, year: "numeric",
+    day: "numeric",
+    hour: "numeric",
+    hourCycle: "h23",
+    minute: "numeric",
+    month: "numeric",
+    second: "numeric",
+    timeZone,
+    year: "numeric",
   });
   const part = Object.fromEntries(format.formatToParts(instant).map(({ type, value }) => [type, Number(value)]));
   return Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) - Math.floor(instant / 1000) * 1000;
@@ -62,7 +69,15 @@ function axis(from, to, width, timeZone) {
 }
 
 function Bar({ x, from, to, row, token, opacity = 1 }) {
-  return h("rect", { fill: color(token), height: LABEL, opacity, rx: 2, width: Math.max(2, x(to) - x(from)), x: x(from), y: row * ROW + 18 });
+  return h("rect", {
+    fill: color(token),
+    height: LABEL,
+    opacity,
+    rx: 2,
+    width: Math.max(2, x(to) - x(from)),
+    x: x(from),
+    y: row * ROW + 18,
+  });
 }
 
 function RowLabel({ row, children }) {
@@ -89,12 +104,46 @@ function Drawing({ window, spans, campaign, now, t, width }) {
     spans.map(([from, to]) => h(Bar, { from, key: from, row: 1, to, token: "green.solid", x })),
     h(RowLabel, { row: 2 }, t("timelineRun")),
     started ? h(Bar, { from: started, row: 2, to: last, token: "blue.solid", x }) : null,
-    expected && expected > last ? h(Bar, { from: last, opacity: 0.4, row: 2, to: expected, token: campaign.fits === false ? "orange.solid" : "blue.solid", x }) : null,
+    expected && expected > last
+      ? h(Bar, {
+          from: last,
+          opacity: 0.4,
+          row: 2,
+          to: expected,
+          token: campaign.fits === false ? "orange.solid" : "blue.solid",
+          x,
+        })
+      : null,
     axis(low, high, width, t.zone).map((instant) =>
-      h("text", { fill: color("fg.muted"), key: instant, style: SMALL, textAnchor: x(instant) > width - 40 ? "end" : x(instant) < 40 ? "start" : "middle", x: x(instant), y: height - 6 }, high - low > 2 * DAY ? t.day(instant) : t.clock(instant)),
+      h(
+        "text",
+        {
+          fill: color("fg.muted"),
+          key: instant,
+          style: SMALL,
+          textAnchor: x(instant) > width - 40 ? "end" : x(instant) < 40 ? "start" : "middle",
+          x: x(instant),
+          y: height - 6,
+        },
+        high - low > 2 * DAY ? t.day(instant) : t.clock(instant),
+      ),
     ),
-    at >= low && at <= high ? h("line", { stroke: color("red.solid"), strokeWidth: 2, x1: x(at), x2: x(at), y1: 16, y2: height - 20 }) : null,
-    at >= low && at <= high ? h("text", { fill: color("red.fg"), style: SMALL, textAnchor: x(at) > width - 30 ? "end" : "start", x: x(at) + (x(at) > width - 30 ? -5 : 5), y: 12 }, t("now")) : null,
+    at >= low && at <= high
+      ? h("line", { stroke: color("red.solid"), strokeWidth: 2, x1: x(at), x2: x(at), y1: 16, y2: height - 20 })
+      : null,
+    at >= low && at <= high
+      ? h(
+          "text",
+          {
+            fill: color("red.fg"),
+            style: SMALL,
+            textAnchor: x(at) > width - 30 ? "end" : "start",
+            x: x(at) + (x(at) > width - 30 ? -5 : 5),
+            y: 12,
+          },
+          t("now"),
+        )
+      : null,
   );
 }
 
@@ -105,7 +154,10 @@ export function Timeline({ window, hours, zone, campaign, now, t }) {
   const spans = hours && zone ? callingSpans(hours, zone, from, to) : [];
   const perDay = t.words("weekday").map((name, weekday) => [
     name,
-    (hours ?? []).filter((hour) => hour.weekday === weekday).map(({ begin, end }) => `${begin}–${end}`).join(", ") || t("closed"),
+    (hours ?? [])
+      .filter((hour) => hour.weekday === weekday)
+      .map(({ begin, end }) => `${begin}–${end}`)
+      .join(", ") || t("closed"),
   ]);
   return h(
     C.Box,

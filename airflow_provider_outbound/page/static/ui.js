@@ -219,15 +219,31 @@ export function Rows({ label, columns, rows, rowKey, highlight }) {
       rows.map((row) =>
         h(
           C.Box,
-          { as: "li", bg: highlight?.(row) ? "bg.muted" : undefined, borderRadius: "md", borderWidth: "1px", key: rowKey(row), p: "3" },
+          {
+            as: "li",
+            bg: highlight?.(row) ? "bg.muted" : undefined,
+            borderRadius: "md",
+            borderWidth: "1px",
+            key: rowKey(row),
+            p: "3",
+          },
           h(C.Box, { fontWeight: "medium", mb: "2", overflowWrap: "anywhere" }, columns[0].cell(row)),
           h(
             C.Box,
-            { as: "dl", columnGap: "3", display: "grid", fontSize: "sm", gridTemplateColumns: "auto minmax(0, 1fr)", rowGap: "1" },
-            columns.slice(1).flatMap((column) => [
-              h(C.Box, { as: "dt", color: "fg.muted", key: `${column.key}-label` }, column.label),
-              h(C.Box, { as: "dd", key: column.key, overflowWrap: "anywhere" }, column.cell(row)),
-            ]),
+            {
+              as: "dl",
+              columnGap: "3",
+              display: "grid",
+              fontSize: "sm",
+              gridTemplateColumns: "auto minmax(0, 1fr)",
+              rowGap: "1",
+            },
+            columns
+              .slice(1)
+              .flatMap((column) => [
+                h(C.Box, { as: "dt", color: "fg.muted", key: `${column.key}-label` }, column.label),
+                h(C.Box, { as: "dd", key: column.key, overflowWrap: "anywhere" }, column.cell(row)),
+              ]),
           ),
         ),
       ),
@@ -264,7 +280,13 @@ export function Rows({ label, columns, rows, rowKey, highlight }) {
             columns.map((column) =>
               h(
                 C.Table.Cell,
-                { key: column.key, minW: column.wide, textAlign: column.end ? "end" : "start", verticalAlign: "top", whiteSpace: column.wide ? "normal" : "nowrap" },
+                {
+                  key: column.key,
+                  minW: column.wide,
+                  textAlign: column.end ? "end" : "start",
+                  verticalAlign: "top",
+                  whiteSpace: column.wide ? "normal" : "nowrap",
+                },
                 column.cell(row),
               ),
             ),

@@ -15,7 +15,7 @@ MODULES = sorted(STATIC.glob("*.js"))
 
 def _sentences(name: str) -> list[tuple[str, set[str]]]:
     """Keys in order, each with the places that are filled in."""
-    found = re.findall(r"(\w+): \"([^\"]*)\"", (STATIC / name).read_text(encoding="utf-8"))
+    found = re.findall(r"(\w+):\s+\"([^\"]*)\"", (STATIC / name).read_text(encoding="utf-8"))
     return [(key, set(re.findall(r"\{\w+\}", sentence))) for key, sentence in found]
 
 
@@ -38,5 +38,5 @@ def test_a_module_imports_its_neighbours_and_nothing_else(path: Path) -> None:
 )
 def test_each_sentence_that_a_module_names_exists(path: Path) -> None:
     known = {key for key, _ in _sentences("text_en.js")} | {"weekday"}
-    used = re.findall(r"\bt\(\"(\w+)\"", path.read_text(encoding="utf-8"))
+    used = re.findall(r"\bt\(\s*\"(\w+)\"", path.read_text(encoding="utf-8"))
     assert [key for key in used if key not in known] == []
