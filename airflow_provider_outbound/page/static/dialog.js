@@ -1,12 +1,17 @@
 /* Dialogs: Chakra keeps the focus inside, closes them with Esc, and gives the focus back. */
 
-import { C, ErrorNotice, h, useEffect, useState } from "./ui.js";
+import { C, ErrorNotice, h, useEffect, useRef, useState } from "./ui.js";
 
-/* Chakra's portal: a dialog belongs to the page's body, above Airflow's navigation. */
-export function Dialog({ open, onClose, role, title, children, footer, t, size = "md" }) {
+/**
+ * Chakra's portal: a dialog belongs to the page's body, above Airflow's navigation.
+ *
+ * @param {object} [first] ref of what has the focus first; an alert dialog of Chakra needs it, or it has no focus at all
+ */
+export function Dialog({ open, onClose, role, title, children, footer, first, t, size = "md" }) {
   return h(
     C.Dialog.Root,
     {
+      ...(first ? { initialFocusEl: () => first.current } : {}),
       lazyMount: true,
       onOpenChange: (change) => !change.open && onClose(),
       open,
@@ -54,8 +59,9 @@ export function Confirm({ open, onClose, title, children, button, danger, ready 
     }
     onClose();
   };
+  const harmless = useRef(null);
   const footer = [
-    h(C.Button, { key: "no", onClick: onClose, variant: "outline" }, t("doNothing")),
+    h(C.Button, { key: "no", onClick: onClose, ref: harmless, variant: "outline" }, t("doNothing")),
     h(
       C.Button,
       { colorPalette: danger ? "red" : "brand", disabled: !ready, key: "yes", loading: state.busy, onClick: confirm },
@@ -64,7 +70,7 @@ export function Confirm({ open, onClose, title, children, button, danger, ready 
   ];
   return h(
     Dialog,
-    { footer, onClose, open, role: "alertdialog", t, title },
+    { first: harmless, footer, onClose, open, role: "alertdialog", t, title },
     h(C.Stack, { gap: "3" }, children, state.error ? h(ErrorNotice, { error: state.error, t }) : null),
   );
 }
