@@ -152,7 +152,7 @@ def _field(label: str, kind: str, description: str, **schema: Any) -> dict[str, 
 
 def _configuration() -> dict[str, Any]:
     return {
-        "description": "The ledger of calls, and how tasks wait.",
+        "description": "The ledger of calls, how tasks wait, and the page.",
         "options": {
             "ledger_url": _option(
                 "string",
@@ -185,6 +185,18 @@ def _configuration() -> dict[str, Any]:
                 "Days after which outbound ledger purge, which you run daily, deletes the data of a job group and its "
                 "contacts. 0 or empty: everything is kept. max_calls_per_contact does not count deleted calls.",
                 example="90",
+            ),
+            "page": _option(
+                "boolean",
+                "true",
+                "Whether Airflow's UI shows campaigns: the page Campaigns, and a link from each task to its campaign.",
+                example="false",
+            ),
+            "run_tab": _option(
+                "boolean",
+                "true",
+                "Whether each DAG run has a tab with its campaigns. Airflow shows the tab on runs of every DAG.",
+                example="false",
             ),
         },
     }

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -62,6 +63,29 @@ def load() -> Settings:
     )
     check_shared_ledger(settings.ledger_url, executor())
     return settings
+
+
+def page_enabled() -> bool:
+    """
+    Return ``[outbound] page``: whether Airflow's UI shows campaigns.
+
+    :raises OutboundBotConfigError: it is neither true nor false.
+    """
+    return _flag("page")
+
+
+def run_tab_enabled() -> bool:
+    """
+    Return ``[outbound] run_tab``: whether each DAG run has a tab with its campaigns.
+
+    :raises OutboundBotConfigError: it is neither true nor false.
+    """
+    return _flag("run_tab")
+
+
+def page_root() -> str:
+    """Return the path of ``[api] base_url``, to which addresses inside Airflow's UI are relative; empty for none."""
+    return urlsplit(_get("base_url", "api")).path.rstrip("/")
 
 
 def default_ledger_url() -> str:
@@ -209,6 +233,13 @@ def _reconcile_interval(value: str) -> float:
             f"[outbound] reconcile_interval is {value!r}; give seconds from 1 to 86400, e.g. 300"
         )
     return seconds
+
+
+def _flag(option: str) -> bool:
+    value = _get(option).lower()
+    if value not in ("", "true", "false"):
+        raise OutboundBotConfigError(f"[outbound] {option} is {value!r}; give true or false")
+    return value != "false"
 
 
 def _retention_days(value: str) -> int | None:

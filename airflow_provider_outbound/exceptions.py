@@ -15,7 +15,8 @@ The exceptions of this package::
       LedgerError                       the ledger cannot be used
         LedgerUnavailableError          its database cannot be reached or written now; a retry may succeed
         LedgerAccessError               its database refuses this user, or is not a ledger
-        LedgerVersionError              its schema is newer than this package
+        LedgerMissingError              there is no ledger yet, and this process must not create one
+        LedgerVersionError              its schema is newer than this package, or older and this process must not migrate
         LedgerKeyError                  a row cannot be decrypted with the given keys
         JobGroupUnknownError            the ledger does not know the group
         JobGroupPurgedError             the group's rows were purged
@@ -172,8 +173,12 @@ class LedgerAccessError(LedgerError):
     """The ledger's database refuses this user, or is not a ledger: a retry cannot succeed."""
 
 
+class LedgerMissingError(LedgerError):
+    """There is no ledger yet, and this process must not create one."""
+
+
 class LedgerVersionError(LedgerError):
-    """The ledger's schema is newer than this package."""
+    """The ledger's schema is newer than this package, or older and this process must not migrate it."""
 
 
 class LedgerKeyError(LedgerError):

@@ -11,8 +11,8 @@ from pkgutil import walk_packages
 
 import airflow_provider_outbound
 
-#: Imported where DAGs are not parsed: below Airflow, or by a command.
-APART = ("core", "simulator", "cli")
+#: Imported where DAGs are not parsed: below Airflow, by a command, or by the api-server.
+APART = ("core", "simulator", "cli", "page")
 #: Imported when a task or a trigger runs, each for a reason that it says.
 LATER = {
     "airflow_provider_outbound.operators.sources": "reads contacts, which needs phonenumbers",

@@ -129,7 +129,8 @@ def test_the_token_is_hidden_in_the_form(manager: Any) -> None:
 def test_no_option_defaults_to_nothing() -> None:
     options = get_provider_info()["config"]["outbound"]["options"]
 
-    assert set(options) == {"ledger_url", "ledger_key", "collector", "reconcile_interval", "retention_days"}
+    names = {"ledger_url", "ledger_key", "collector", "reconcile_interval", "retention_days", "page", "run_tab"}
+    assert set(options) == names
     assert all(isinstance(option["default"], str) for option in options.values())
     assert {name for name, option in options.items() if option.get("sensitive")} == {"ledger_url", "ledger_key"}
 

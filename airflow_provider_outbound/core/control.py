@@ -17,6 +17,7 @@ from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.exceptions import (
+    LedgerError,
     OutboundBotApiError,
     OutboundBotError,
     OutboundBotNotFoundError,
@@ -103,6 +104,15 @@ class JobCommand:
         if self.action is Action.CANCEL and self.all_jobs and not has_ended:
             # A sensor with on_cancelled="fail" must also detect a group that was cancelled part-way.
             ledger.groups.note_cancelled(self.job_group_id)
+        elif self.all_jobs and not has_ended:
+            self._note_suspended(ledger)
+
+    def _note_suspended(self, ledger: Ledger) -> None:
+        try:
+            ledger.groups.note_suspended(self.job_group_id, suspended=self.action is Action.SUSPEND)
+        except LedgerError as error:
+            # Only for who looks at the campaign: the command itself has taken effect.
+            log.warning("Job group %s: the ledger could not record the %s: %s", self.job_group_id, self.action, error)
 
     def _has_ended(self, client: OutboundBotClient, check: Callable[[JobGroup], None]) -> bool:
         try:

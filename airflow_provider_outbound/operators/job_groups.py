@@ -127,6 +127,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 instance_id=instance_id,
                 settle_seconds=SETTLE_SECONDS,
             )
+            hook.ledger.groups.note_connection(record.job_group_id, self.outboundbot_conn_id)
         self.log.info("Job group %s (%s)", record.job_group_id, record.name)
         return {
             "job_group_id": record.job_group_id,

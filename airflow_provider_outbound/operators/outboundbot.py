@@ -298,6 +298,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
         key = task_key(context)
         instance_id = self.instance_id or (record.instance_id if record else None)
+        if record is None or record.conn_id is None:
+            ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
         try:
             numbers = text_list(self.calling_numbers, "calling_numbers")
             if self.strategy is not None:

@@ -173,5 +173,5 @@ def test_a_reset_empties_the_topic(simulator: Any) -> None:
 
 
 def test_unknown_orders_are_named(simulator: Any) -> None:
-    with pytest.raises(ValueError, match="unknown orders \\['restrt'\\]"):
+    with pytest.raises(ValueError, match="unknown commands \\['restrt'\\]"):
         simulator.broker_control(restrt=True)

@@ -22,6 +22,7 @@ REPORT = CollectorReport(
 def go_back_to_0005(connection: Connection) -> None:
     """Make the ledger one of revision 0005, for its next opening to bring up."""
     connection.execute(text("UPDATE outbound_version SET version_num = '0005'"))
+    connection.execute(text("DROP INDEX ix_jobs_unresolved"))
     for table in ("topic_instances", "refusals", "collectors"):
         connection.execute(text(f"DROP TABLE {table}"))
     for table, column in (
@@ -29,5 +30,7 @@ def go_back_to_0005(connection: Connection) -> None:
         ("request_turns", "taken_at"),
         ("assignments", "lease_seconds"),
         ("assignments", "strategy"),
+        ("job_groups", "conn_id"),
+        ("job_groups", "suspended_at"),
     ):
         connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))

@@ -70,7 +70,7 @@ class Database:
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
         self.cipher = FieldCipher(keys)
         self._url = _checked_url(url)
-        self.engine = _engine(self._url)
+        self.engine = self._create_engine(self._url)
         # Writing threads of this process wait here, because SQLite's own wait for its lock sleeps far too long.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         try:
@@ -174,6 +174,9 @@ class Database:
             identity = self._open_identity(token, key_notes.noted(connection))
             connection.execute(table.update().values(identity_key=self.cipher.encrypt(identity)))
         return True
+
+    def _create_engine(self, url: URL) -> Engine:
+        return _engine(url)
 
     def _note_first_keys(self) -> set[str]:
         """
@@ -297,21 +300,35 @@ def _checked_url(url: str) -> URL:
     return parsed
 
 
+def postgresql_engine(url: URL, *, connect_timeout: int | None = None, **pool: Any) -> Engine:
+    """
+    Return an engine for PostgreSQL.
+
+    :param connect_timeout: Seconds; ``None``: as in the URL, or the driver's default.
+    :param pool: Options of the pool of connections.
+    :raises OutboundBotConfigError: the driver is not installed.
+    """
+    # Prepared statements belong to a server connection, and PgBouncer may give each transaction another one.
+    options: dict[str, Any] = {"prepare_threshold": None}
+    if connect_timeout is not None and "connect_timeout" not in url.query:
+        options["connect_timeout"] = connect_timeout
+    try:
+        return create_engine(
+            url.difference_update_query(options),
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=options,
+            **pool,
+        )
+    except (NoSuchModuleError, ModuleNotFoundError):
+        raise OutboundBotConfigError(
+            'ledger_url: PostgreSQL needs psycopg; run: pip install "airflow-provider-outbound[postgresql]"'
+        ) from None
+
+
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        # Prepared statements belong to a server connection, and PgBouncer may give each transaction another one.
-        options = {"prepare_threshold": None}
-        try:
-            return create_engine(
-                url.difference_update_query(options),
-                pool_pre_ping=True,
-                hide_parameters=True,
-                connect_args=options,
-            )
-        except (NoSuchModuleError, ModuleNotFoundError):
-            raise OutboundBotConfigError(
-                'ledger_url: PostgreSQL needs psycopg; run: pip install "airflow-provider-outbound[postgresql]"'
-            ) from None
+        return postgresql_engine(url)
     path = Path(str(url.database))
     _claim_file(path)
     engine = create_engine(

@@ -7,7 +7,7 @@ during a failover raises the same class as a bug in a statement.
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from airflow_provider_outbound.exceptions import (
     LedgerAccessError,
@@ -72,9 +72,12 @@ def ledger_error(shown_url: str, error: DBAPIError) -> LedgerError | OutboundBot
         return LedgerAccessError(f"{where}; {hint}")
     if code.startswith(_PASSING) or error.connection_invalidated:
         return LedgerUnavailableError(where)
-    if state is None and isinstance(error, OperationalError | InterfaceError):
+    # SQLite raises the base class for a file that it cannot read as a database.
+    is_unreadable = type(error) is DatabaseError and shown_url.startswith("sqlite")
+    if state is None and (is_unreadable or isinstance(error, OperationalError | InterfaceError)):
         hint = next((hint for words, hint in _SQLITE_HINTS.items() if words in reason), None)
-        return LedgerUnavailableError(f"{where}; {hint}" if hint else where)
+        kind = LedgerAccessError if is_unreadable else LedgerUnavailableError
+        return kind(f"{where}; {hint}" if hint else where)
     return None
 
 

@@ -236,6 +236,28 @@ class Groups:
         now = self._database.now()
         self._change_state(job_group_id, lambda before: attrs.evolve(before, cancelled=True, cancelled_at=now))
 
+    def note_connection(self, job_group_id: str, conn_id: str) -> None:
+        """
+        Record the Airflow connection through which a group is controlled; the first one given stays.
+
+        A purged group is left as it is.
+        """
+        table = schema.job_groups
+        with self._database.write() as connection:
+            self.ensure_group(connection, job_group_id)
+            connection.execute(
+                update(table)
+                .where(table.c.job_group_id == job_group_id, table.c.conn_id.is_(None), table.c.purged_at.is_(None))
+                .values(conn_id=conn_id)
+            )
+
+    def note_suspended(self, job_group_id: str, *, suspended: bool) -> None:
+        """Record that this package suspended, or resumed, all jobs of a group, if the group is in the ledger."""
+        table = schema.job_groups
+        with self._database.write() as connection:
+            moment = self._database.time(connection) if suspended else None
+            connection.execute(update(table).where(table.c.job_group_id == job_group_id).values(suspended_at=moment))
+
     def _change_state(self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState]) -> None:
         table = schema.job_groups
         here = and_(table.c.job_group_id == job_group_id, table.c.purged_at.is_(None))
@@ -280,4 +302,5 @@ def _group(row: Row[Any]) -> JobGroupRecord:
         starts_at=row.starts_at,
         ends_at=row.ends_at,
         purged_at=row.purged_at,
+        conn_id=row.conn_id,
     )

@@ -168,12 +168,12 @@ def examine(database: Database) -> Health:
         return Health(
             ledger_id=database.ledger_id,
             revision=schema.REVISION,
-            size_bytes=_size(database, connection),
+            size_bytes=ledger_size(database, connection),
             rows=rows,
             cursors=tuple(_lags(connection)),
             topics=tuple(_topics(connection)),
             instances=tuple(read_instances(connection)),
-            recovery=_recovery(connection),
+            recovery=read_recovery(connection),
             collecting=collecting,
             why_from_api=_why_from_api(connection, collecting),
             purged_groups=len(tombstones),
@@ -209,7 +209,7 @@ def _topics(connection: Connection) -> Iterable[TopicActivity]:
         yield TopicActivity(topic=row.topic, last_event_at=row.last, events=row.events)
 
 
-def _recovery(connection: Connection) -> Recovery:
+def read_recovery(connection: Connection) -> Recovery:
     """Count results. A group without messages only counts if a wait expected some."""
     newest = (
         select(_groups.job_group_id, _groups.observed)
@@ -258,7 +258,8 @@ def _key_uses(given: Sequence[str], needed: Collection[str], tried: Mapping[str 
         )
 
 
-def _size(database: Database, connection: Connection) -> int:
+def ledger_size(database: Database, connection: Connection) -> int:
+    """Bytes that the ledger's file or tables take."""
     if database.is_sqlite:
         path = Path(str(database.engine.url.database))
         return sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())

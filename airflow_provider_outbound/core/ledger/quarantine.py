@@ -54,9 +54,12 @@ class Quarantine:
         self._database = database
         self._record = record
 
-    def iter_messages(self) -> Iterator[Quarantined]:
-        """Iterate over all messages, ordered by hash; a few are read at a time."""
-        after = ""
+    def iter_messages(self, after: str = "") -> Iterator[Quarantined]:
+        """
+        Iterate over all messages, ordered by hash; a few are read at a time.
+
+        :param after: Only those with a greater hash.
+        """
         while True:
             statement = select(schema.quarantine).where(_table.hash > after).order_by(_table.hash).limit(_PAGE)
             with self._database.read() as connection:

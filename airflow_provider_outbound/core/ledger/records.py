@@ -57,6 +57,8 @@ class JobGroupRecord:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     purged_at: datetime | None = None
+    #: The Airflow connection that controls it.
+    conn_id: str | None = None
 
 
 #: States of an assignment.

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0009"
+REVISION = "0010"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -55,9 +55,10 @@ metadata = MetaData()
 #: Conditions of the two indexes of numbers, literally: a planner does not recognise them with bound parameters.
 UNIQUE_PHONE: ColumnElement[bool] = literal_column("unique_phone")
 NOT_UNIQUE_PHONE: ColumnElement[bool] = literal_column("NOT unique_phone")
-#: Conditions of the two small indexes, literally for the same reason.
+#: Conditions of the three small indexes, literally for the same reason.
 DOUBTFUL: ColumnElement[bool] = literal_column("state IN ('sending', 'in_doubt')")
 UNFINISHED: ColumnElement[bool] = literal_column("state = 'accepted' AND NOT terminal")
+UNRESOLVED: ColumnElement[bool] = literal_column("state = 'unresolved'")
 
 #: One row: the ledger's identity and the event sequence. Numbers are taken in the writer's own transaction, so that no
 #: reader can skip a number that is committed later.
@@ -94,6 +95,10 @@ job_groups = Table(
     Column("observed", JSON),
     #: When its rows were purged; this row stays, so that the group is not created again.
     Column("purged_at", UtcDateTime),
+    #: The Airflow connection of the first task that created the group or assigned to it.
+    Column("conn_id", Text),
+    #: When this package suspended all its jobs; ``None``: it did not, or resumed them.
+    Column("suspended_at", UtcDateTime),
 )
 
 assignments = Table(
@@ -165,7 +170,7 @@ jobs = Table(
     ),
     Index("ix_jobs_job", "job_id", "job_group_id"),
     Index("ix_jobs_assignment", "assignment_id", "state"),
-    # Two small indexes answer "is anything still open?" at the same cost for ten jobs and for ten million.
+    # Small indexes answer "is anything still open or unknown?" at the same cost for ten jobs and for ten million.
     Index(
         "ix_jobs_doubtful",
         "job_group_id",
@@ -177,6 +182,12 @@ jobs = Table(
         "job_group_id",
         sqlite_where=text("state = 'accepted' AND NOT terminal"),
         postgresql_where=text("state = 'accepted' AND NOT terminal"),
+    ),
+    Index(
+        "ix_jobs_unresolved",
+        "job_group_id",
+        sqlite_where=text("state = 'unresolved'"),
+        postgresql_where=text("state = 'unresolved'"),
     ),
 )
 

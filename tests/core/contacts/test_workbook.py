@@ -320,6 +320,7 @@ def zipped(**parts: str) -> bytes:
         (zipped(mimetype="application/vnd.oasis.opendocument.spreadsheet"), "is damaged, or not an Excel workbook"),
         (zipped(**{"[Content_Types].xml": "<Types/>"}), "cannot be read|is damaged"),
     ],
+    ids=["xls", "text", "empty", "ods", "parts"],
 )
 def test_what_is_no_workbook_is_named(tmp_path, content, words):
     path = tmp_path / "a.xlsx"

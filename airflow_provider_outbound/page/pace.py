@@ -1,0 +1,69 @@
+"""How fast a campaign proceeds, and when it is expected to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from airflow_provider_outbound.core.ledger.pages import Minute, Numbers
+from airflow_provider_outbound.core.rules import CallingHours
+
+#: The last minutes whose calls are the campaign's pace.
+_RECENT = timedelta(minutes=10)
+#: How far ahead an end is looked for.
+_FORESEEN = timedelta(days=60)
+
+
+def calls_per_minute(minutes: Sequence[Minute], now: datetime) -> float | None:
+    """The calls a minute in the last ten minutes; ``None``: no call began in them."""
+    recent = [minute for minute in minutes if now - _RECENT <= minute.at <= now]
+    if not recent:
+        return None
+    length = max(1.0, (now - recent[0].at) / timedelta(minutes=1))
+    return round(sum(minute.calls for minute in recent) / length, 1)
+
+
+def expected_end(numbers: Numbers, rate: float | None, now: datetime, hours: CallingHours | None) -> datetime | None:
+    """
+    When the last open job ends if the campaign continues at this rate, and needs as many calls a job as before.
+
+    :param rate: Calls a minute.
+    :param hours: Outside of these nobody is called; ``None``: calls are placed at any time.
+    """
+    left = numbers.total - numbers.done
+    if not rate or not left or not numbers.done:
+        return None
+    calls_a_job = max(1.0, numbers.calls / numbers.done)
+    needed = timedelta(minutes=left * calls_a_job / rate)
+    if needed > _FORESEEN:
+        return None
+    if hours is None:
+        return now + needed
+    for begin, end in hours.spans(now, now + _FORESEEN):
+        start = max(begin, now)
+        if start + needed <= end:
+            return start + needed
+        needed -= max(timedelta(0), end - start)
+    return None
+
+
+def buckets(minutes: Sequence[Minute], most: int) -> tuple[int, list[Minute]]:
+    """
+    Sum minutes up to at most this number of equal buckets, from the first call to the last.
+
+    :return: The length of a bucket in seconds, and the buckets with calls.
+    """
+    if not minutes:
+        return 60, []
+    count = int((minutes[-1].at - minutes[0].at) / timedelta(minutes=1)) + 1
+    length = -(-count // most)
+    found: dict[int, Minute] = {}
+    for minute in minutes:
+        place = int((minute.at - minutes[0].at) / timedelta(minutes=length))
+        before = found.get(place)
+        found[place] = Minute(
+            at=minutes[0].at + place * timedelta(minutes=length),
+            calls=minute.calls + (before.calls if before else 0),
+            answered=minute.answered + (before.answered if before else 0),
+        )
+    return 60 * length, list(found.values())

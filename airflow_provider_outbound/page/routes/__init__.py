@@ -1,0 +1,1 @@
+"""The page's requests, a module for each part of the page."""
