@@ -16,7 +16,7 @@ The exceptions of this package::
         LedgerUnavailableError          its database cannot be reached or written now; a retry may succeed
         LedgerAccessError               its database refuses this user, or is not a ledger
         LedgerMissingError              there is no ledger yet, and this process must not create one
-        LedgerVersionError              its schema is newer than this package, or older and this process must not migrate
+        LedgerVersionError              its schema is newer than this package, or older and nobody may migrate it here
         LedgerKeyError                  a row cannot be decrypted with the given keys
         JobGroupUnknownError            the ledger does not know the group
         JobGroupPurgedError             the group's rows were purged

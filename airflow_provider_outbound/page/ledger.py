@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -52,13 +52,13 @@ class Cache:
         """
         kept = self._fresh(key, version)
         if kept is not None:
-            return self._value(kept)
+            return cast("T", self._value(kept))
         with self._lock:
             working = self._working.setdefault(key, threading.Lock())
         with working:
             kept = self._fresh(key, version)
             if kept is not None:
-                return self._value(kept)
+                return cast("T", self._value(kept))
             begun = time.monotonic()
             try:
                 value = make()

@@ -60,7 +60,7 @@ def act(user: ReaderDep, campaign_id: str, action: Action, _: Nothing) -> dict[s
         _send(campaign, action)
     except OutboundBotError as error:
         log.warning("%s: %s of job group %s failed: %s", user.name, action.value, campaign_id, redact(str(error)))
-        what, _, fix = redact(str(error)).partition("; ")
+        what, _separator, fix = redact(str(error)).partition("; ")
         is_refused = isinstance(error, OutboundBotConfigError)
         return refusal(409 if is_refused else 502, what, fix or None)
     finally:

@@ -85,7 +85,7 @@ def read_job(request: Request, user: ReaderDep, campaign_id: str, reference_id: 
         {
             "job": view_job(job),
             "calls": [_call(attempt, call) for attempt, call in enumerate(calls, start=1)],
-            "transcript": None,
+            "transcript": _transcript(job),
         },
     )
 
@@ -134,6 +134,14 @@ def view_job(job: JobView) -> dict[str, Any]:
         "ended": iso(job.ended_at),
         "talk_seconds": details.talk_seconds if details else None,
     }
+
+
+def _transcript(job: JobView) -> list[dict[str, Any]] | None:
+    """What was said in the calls of a job, if it was fetched; numbers in it are masked."""
+    said = [call.conversation for call in (job.details.calls if job.details else ()) if call.conversation is not None]
+    if not said:
+        return None
+    return [{"speaker": turn.speaker, "text": redact(turn.text), "at": iso(turn.at)} for part in said for turn in part]
 
 
 def _call(attempt: int, call: CallView) -> dict[str, Any]:

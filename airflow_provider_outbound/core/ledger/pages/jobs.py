@@ -13,10 +13,11 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
-from airflow_provider_outbound.core.ledger.records import JobDetails, JobState
+from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.core.ledger.statements import CHUNK
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome, outcome
 from airflow_provider_outbound.core.models.job import Call
+from airflow_provider_outbound.core.models.job_details import JobDetails
 from airflow_provider_outbound.core.models.phone import mask, normalise
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
