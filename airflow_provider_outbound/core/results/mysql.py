@@ -48,8 +48,9 @@ def _best_collation(connection: Connection) -> str:
     names = ", ".join(f"'{name}'" for name in _COLLATIONS)
     found = connection.execute(
         text(f"SELECT COLLATION_NAME FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN ({names})")  # noqa: S608
-    ).scalars()
-    return min(found, key=_COLLATIONS.index, default=_COLLATIONS[-1])
+    )
+    known = {str(name) for name in found.scalars()}
+    return next((name for name in _COLLATIONS if name in known), _COLLATIONS[-1])
 
 
 @attrs.frozen(kw_only=True)
