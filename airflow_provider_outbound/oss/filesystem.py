@@ -195,7 +195,7 @@ class OssFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
         """
         file = super().open(path, mode, **options)
         if isinstance(file, io.TextIOWrapper) and isinstance(file.buffer, OssWriter):
-            text = {"encoding": file.encoding, "errors": file.errors, "newline": options.get("newline")}
+            text: dict[str, Any] = {"encoding": file.encoding, "errors": file.errors, "newline": options.get("newline")}
             return _TextWriter(file.detach(), **text)
         return file
 
