@@ -133,7 +133,7 @@ with atomic_write(ObjectStoragePath("oss://oss_test@campaigns/r")) as file:
 def test_a_killed_task_leaves_the_older_object(oss):
     oss.put("campaigns/r", b"old")
 
-    done = subprocess.run([sys.executable, "-c", _WRITE], cwd=Path.cwd(), timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", _WRITE], cwd=Path.cwd(), timeout=300, check=False)
 
     assert done.returncode == -signal.SIGKILL
     assert oss.body("campaigns/r") == b"old"
