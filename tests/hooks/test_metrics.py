@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.simulator.testing import Simulator
 
 Received = Callable[[], list[str]]
+
+#: Airflow never closes the socket that it sends metrics by.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 
 
 def _initialise(*, on: bool) -> None:
@@ -62,6 +66,8 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[Received]:
         yield lines
     monkeypatch.undo()
     _initialise(on=False)
+    # While the filter of this test applies.
+    gc.collect()
 
 
 def test_results_are_counted_by_dag(received: Received) -> None:

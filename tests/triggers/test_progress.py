@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from airflow_provider_outbound.core import progress
 from airflow_provider_outbound.core.ledger import Incoming
+from airflow_provider_outbound.triggers.shared_resources import MAX_REST
 
 if TYPE_CHECKING:
     import pytest
@@ -52,9 +53,9 @@ def _report_one(campaign: Any) -> None:
 
 
 def _nobody_counts() -> bool:
-    """Whether several intervals pass without a count."""
+    """Whether several intervals pass without a count, more than the longest pause after a check of the group."""
     with counted_rows() as counts:
-        time.sleep(2.0)
+        time.sleep(MAX_REST + 3.0)
     return not counts
 
 
@@ -75,6 +76,7 @@ def test_progress_is_logged_while_deferred(
         # The collector that has just started may cause a few more changes; after that, nobody counts.
         await asyncio.to_thread(tools.until, _nobody_counts, "a time without a count")
         assert len(lines()) == before
+        assert not waiting.done()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
