@@ -99,6 +99,7 @@ def test_filters_are_part_of_the_address(visit: Visit) -> None:
     page = visit()
     page.get_by_role("searchbox", name="Name contains").fill("winter")
     page.wait_for_url(re.compile("text=winter"))
+    page.get_by_role("link", name=RUNNING).wait_for(state="detached")
     page.get_by_role("link", name="Winter check").wait_for()
     assert page.get_by_role("row").count() == 2
 
