@@ -46,7 +46,7 @@ def test_who_allows_dialling_dials_without_retries_only(simulator, context):
     with OutboundBotHook() as hook:
         group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
 
-    with pytest.raises(OutboundBotConfigError, match="retries: 1, .*Nobody was called"):
+    with pytest.raises(OutboundBotConfigError, match=r"retries: 1, .*Nobody was called"):
         call("AssignJobs", job(group), allow_dialling=True, retries=1).execute(context())
     assert simulator.state()["jobs_per_number"] == {}
 
@@ -55,7 +55,13 @@ def test_who_allows_dialling_dials_without_retries_only(simulator, context):
     assert simulator.state()["jobs_per_number"] == {NUMBER: 1}
 
 
-@pytest.mark.parametrize(("extra", "error"), [({"dry_run": True}, AirflowSkipException), ({"allowed_phone_numbers": ["13900000000"]}, OutboundBotConfigError)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("extra", "error"),
+    [
+        pytest.param({"dry_run": True}, AirflowSkipException, id="dry-run"),
+        pytest.param({"allowed_phone_numbers": ["13900000000"]}, OutboundBotConfigError, id="allowed-numbers"),
+    ],
+)
 def test_a_connection_for_trials_lets_no_dialling_action_through(simulator, context, connection, extra, error):
     connection(extra)
 
