@@ -392,4 +392,7 @@ def act(cloud: Cloud, action: str, values: Mapping[str, str]) -> Payload:
     parameters = Parameters(values)
     if action not in WITHOUT_INSTANCE:
         cloud.check_instance(parameters.require("InstanceId"))
-    return function(cloud, parameters)
+    try:
+        return function(cloud, parameters)
+    except json.JSONDecodeError:
+        raise Refusal(400, "InvalidParameter", "A parameter is not JSON.") from None

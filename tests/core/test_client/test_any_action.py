@@ -72,7 +72,6 @@ DIALLING = frozenset(
 OBJECTS: dict[str, dict[str, Any]] = {
     "Tag": {"Key": "team", "Value": "a&b=c %+~"},
     "AnnotationMissionTagInfoList": {"AnnotationMissionTagInfoName": "好"},
-    "WorkingTime": {"BeginTime": "09:00:00", "EndTime": "18:00:00"},
     "AnnotationMissionSessionList": {"SessionId": "s", "AnnotationMissionChatList": [{"OriginalAsrResult": "好"}]},
 }
 
