@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -157,7 +157,7 @@ def _numbered(name: str, texts: Any) -> Iterator[tuple[str, str]]:
         yield from _numbered(f"{name}.{key}", item)
 
 
-def _nearest(name: object, known: Iterator[str] | Mapping[str, Any] | frozenset[str]) -> str:
+def _nearest(name: object, known: Collection[str]) -> str:
     plain = {item.lower(): item for item in sorted(known)}
     near = get_close_matches(str(name).lower().replace("_", ""), plain, n=1, cutoff=0.5)
     if near:

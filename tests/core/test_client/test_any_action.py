@@ -108,7 +108,8 @@ def test_every_action_sends_every_parameter_signed_and_is_answered_in_form(
         warnings.simplefilter("ignore")
         from alibabacloud_outboundbot20191226 import models
 
-    not_simulated, refusals = set(), set()
+    not_simulated: set[str] = set()
+    refusals: set[str] = set()
     for action in sorted(action_names()):
         types = documented_types(action)
         assert types.keys() == parameters_of(action).keys()
