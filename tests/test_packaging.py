@@ -36,6 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         "example_dags/nightly_campaign.py",
         "cli/demo.py",
         "core/ledger/migrations/env.py",
+        "simulator/empty_answers.json",
     ],
 )
 def test_the_wheel_holds_what_runs(wheel: zipfile.ZipFile, name: str) -> None:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from airflow.sdk import BaseHook
@@ -16,6 +16,7 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotAuthenticationError,
+    OutboundBotConfigError,
     OutboundBotError,
     OutboundBotNotFoundError,
     OutboundBotTransportError,
@@ -172,6 +173,33 @@ class OutboundBotHook(BaseHook):
                 settings = config.load()
                 self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=self.require_keys)
             return self._ledger
+
+    def call(self, action: str, /, *, allow_dialling: bool = False, **parameters: Any) -> dict[str, Any]:
+        """
+        Perform any action of the API.
+
+        An action that only reads is repeated while the API throttles or fails; any other is sent once.
+
+        :param action: Its name, e.g. ``ListIntents``.
+        :param allow_dialling: Whether an action may be sent that may dial people, or change whom, when or from which
+            number the service calls. The ledger does not know about it, and no rule of time applies.
+        :param parameters: By their names in the API's documentation, e.g. ``ScriptId``.
+        :return: The complete answer. It may contain numbers, names and signed URLs, so return from a task only what
+            Airflow may store and show.
+        :raises OutboundBotConfigError: the action or a parameter is unknown, the action may dial people, or the
+            connection does not allow it (``dry_run``, ``allowed_phone_numbers``); nothing was sent.
+        """
+        from airflow_provider_outbound.core.client.actions import check_may_dial, may_dial, reads
+
+        check_may_dial(action, allow_dialling=allow_dialling)
+        if self.dry_run and not reads(action):
+            raise OutboundBotConfigError(f"dry_run: is on, so {action} is not sent; turn it off in the connection")
+        if self.allowed_phone_numbers is not None and may_dial(action):
+            raise OutboundBotConfigError(
+                f"allowed_phone_numbers: cannot be kept by {action}, which may call others; remove it from the"
+                " connection. Nobody was called"
+            )
+        return self.client.call(action, **parameters)
 
     def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
         """

@@ -50,14 +50,14 @@ class MaskedContacts:
     __str__ = __repr__
 
     def __deepcopy__(self, _memo: Any) -> MaskedContacts:
-        return MaskedContacts(self.items, is_data=self.is_data)
+        return type(self)(self.items, is_data=self.is_data)
 
 
-def mask_contacts(items: Any) -> Any:
+def mask_contacts(items: Any, veil: type[MaskedContacts] = MaskedContacts) -> Any:
     """Mask contacts. A template, or a reference to a task's output, stays unchanged, as it shows no contact."""
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    return MaskedContacts(items) if isinstance(items, Iterable) and not isinstance(items, str | XComArg) else items
+    return veil(items) if isinstance(items, Iterable) and not isinstance(items, str | XComArg) else items
 
 
 def is_asset(value: Any) -> bool:
@@ -78,6 +78,8 @@ class OutboundBotOperator(BaseOperator):
     operator_extra_links = (OutboundBotConsoleLink(),)
     #: Fields with contacts, which are masked.
     veiled_fields: tuple[str, ...] = ()
+    #: What masks them.
+    veil: type[MaskedContacts] = MaskedContacts
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class OutboundBotOperator(BaseOperator):
         for field in cls.veiled_fields:
             # Airflow must see references to outputs of tasks.
             if field in kwargs and not any(XComArg.iter_xcom_references(kwargs[field])):
-                kwargs[field] = mask_contacts(kwargs[field])
+                kwargs[field] = mask_contacts(kwargs[field], cls.veil)
         return super().partial(**kwargs)
 
     @cached_property
@@ -136,7 +138,7 @@ class OutboundBotOperator(BaseOperator):
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
         rendered = super().render_template(content, context, jinja_env, seen_oids)
-        return MaskedContacts(rendered, is_data=True) if is_veiled and rendered is not None else rendered
+        return self.veil(rendered, is_data=True) if is_veiled and rendered is not None else rendered
 
     def _render_masked(
         self, veiled: MaskedContacts, context: Context, jinja_env: jinja2.Environment | None, seen_oids: set[int]
@@ -158,7 +160,7 @@ class OutboundBotOperator(BaseOperator):
         def render(text: str) -> Any:
             return as_airflow(text, context, env)
 
-        return MaskedContacts(render_literal(veiled.items, render, context, env), is_data=True)
+        return type(veiled)(render_literal(veiled.items, render, context, env), is_data=True)
 
 
 def task_key(context: Context) -> TaskKey:

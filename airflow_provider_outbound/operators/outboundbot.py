@@ -24,6 +24,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotContactsError,
     OutboundBotWrongTimeError,
 )
+from airflow_provider_outbound.operators.api import OutboundBotCallApiOperator
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OutboundBotAssignJobsOperator",
+    "OutboundBotCallApiOperator",
     "OutboundBotCancelJobsOperator",
     "OutboundBotCreateJobGroupOperator",
     "OutboundBotDownloadRecordingsOperator",

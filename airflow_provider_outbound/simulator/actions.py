@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_outbound.simulator import answers
 from airflow_provider_outbound.simulator.cloud import Cloud, Refusal
+from airflow_provider_outbound.simulator.empty_answers import empty_answer, has_empty_answer
 from airflow_provider_outbound.simulator.messages import milliseconds
 from airflow_provider_outbound.simulator.records import ENDED, Group, Job
 
@@ -419,9 +420,16 @@ def act(cloud: Cloud, action: str, values: Mapping[str, str]) -> Payload:
     :raises Refusal: the service refuses it.
     """
     function = ACTIONS.get(action)
+    if function is None and has_empty_answer(action):
+        if instance_id := values.get("InstanceId"):
+            cloud.check_instance(instance_id)
+        return empty_answer(action)
     if function is None:
         raise Refusal(404, "InvalidApi.NotFound", f"Specified api is not found: the simulator does not offer {action}.")
     parameters = Parameters(values)
     if action not in WITHOUT_INSTANCE:
         cloud.check_instance(parameters.require("InstanceId"))
-    return function(cloud, parameters)
+    try:
+        return function(cloud, parameters)
+    except json.JSONDecodeError:
+        raise Refusal(400, "InvalidParameter", "A parameter is not JSON.") from None

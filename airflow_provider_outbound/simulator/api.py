@@ -22,6 +22,7 @@ from starlette.routing import Route
 from airflow_provider_outbound.simulator import recordings
 from airflow_provider_outbound.simulator.actions import Payload, act
 from airflow_provider_outbound.simulator.cloud import Cloud, Refusal
+from airflow_provider_outbound.simulator.empty_answers import HEADERS, has_empty_answer
 from airflow_provider_outbound.simulator.guard import ControlGuard
 from airflow_provider_outbound.simulator.signatures import Gatekeeper
 
@@ -145,7 +146,7 @@ class Api:
             return _Dropped(reset=False)
         if unsuccessful:
             payload = {"HttpStatusCode": 500, "Code": "InternalError", "Success": False, "Message": "Internal error."}
-        return JSONResponse(self._common() | payload)
+        return JSONResponse(self._common() | payload, headers=HEADERS if has_empty_answer(action) else None)
 
     def _broken(self, action: str) -> Response | None:
         """The answer of a fault in place of the service, which has not acted."""

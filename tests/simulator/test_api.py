@@ -87,7 +87,7 @@ def test_results_are_queried_and_filtered(sdk: Any) -> None:
         pytest.param("DescribeJobGroup", {"InstanceId": None}, 400, "MissingInstanceId", id="missing-instance"),
         pytest.param("SuspendJobs", {"JobGroupId": "no"}, 400, "MissingAll", id="missing-all"),
         pytest.param("ListJobGroups", {"PageNumber": 0, "PageSize": 1}, 400, "InvalidParameter", id="page"),
-        pytest.param("ListIntents", {}, 404, "InvalidApi.NotFound", id="action-not-offered"),
+        pytest.param("ListIntents", {"InstanceId": "no"}, 404, "NotExist.Instance", id="instance-not-simulated"),
         pytest.param("DownloadRecording", {"TaskId": "no"}, 404, "NotExist.Recording", id="recording"),
     ],
 )

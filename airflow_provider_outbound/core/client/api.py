@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from airflow_provider_outbound.core.client.actions import AnyAction
 from airflow_provider_outbound.core.client.answers import parsed
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.client.control import ControlActions
@@ -40,7 +41,7 @@ class RecordingUrl:
     url: str = attrs.field(repr=False)
 
 
-class OutboundBotClient(ListingActions, ControlActions, InstanceActions):
+class OutboundBotClient(ListingActions, ControlActions, InstanceActions, AnyAction):
     """
     The API's actions, with a distinct error for each kind of failure.
 

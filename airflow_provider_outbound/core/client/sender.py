@@ -6,10 +6,11 @@ import importlib
 import json
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from airflow_provider_outbound.core.client.credentials import Signer
+from airflow_provider_outbound.core.client.credentials import Signer, form_of
 from airflow_provider_outbound.core.client.errors import from_answer, from_code, read_object, texts_in, unusable
 from airflow_provider_outbound.core.client.rate_limiter import RateLimiter, TakeSlots
 from airflow_provider_outbound.core.client.settings import ClientSettings
@@ -49,6 +50,9 @@ class RequestSender:
 
     def repeatable(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Send a request that is safe to repeat, and retry it after a temporary failure."""
+        return self._retried(partial(self.send, action, **parameters))
+
+    def _retried(self, send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         retrying = Retrying(
@@ -57,7 +61,7 @@ class RequestSender:
             retry=retry_if_exception(_is_passing),
             reraise=True,
         )
-        return retrying(self.send, action, **parameters)
+        return retrying(send)
 
     def send(self, action: str, before_request: Callable[[], None] | None = None, **parameters: Any) -> dict[str, Any]:
         """
@@ -67,23 +71,48 @@ class RequestSender:
         :param parameters: By wire name; ``None`` is left out, and the items of a sequence are numbered from 1.
         :return: The answer, if it reports success.
         """
+        build = partial(_request, action, parameters)
+        return self._send(action, build, partial(self._private, parameters), before_request)
+
+    def send_built(
+        self, action: str, build: Callable[[], Any], private: Iterable[str], *, repeat: bool
+    ) -> dict[str, Any]:
+        """
+        Send a request of the SDK.
+
+        :param build: Builds the request object; called for each attempt.
+        :param private: Texts of the request that must not be shown.
+        :param repeat: Whether it is safe to repeat, and to be retried after a temporary failure.
+        :return: The answer, if it reports success.
+        """
+        send = partial(self._send, action, build, lambda: [*self._private({}), *private])
+        return self._retried(send) if repeat else send()
+
+    def _send(
+        self,
+        action: str,
+        build: Callable[[], Any],
+        private: Callable[[], Iterable[str]],
+        before_request: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        # Built first: a request that cannot be built needs no credentials.
+        request = build()
         signer, wire = self._connected()
-        request = _request(action, parameters)
         self._limiter.wait()
         headers, query = signer.sign(self._settings.region_id, request)
         if before_request is not None:
             # Called last, because fetching credentials and signing parameters may take long.
             before_request()
-        status, body = wire.post(action, headers, query)
+        status, body = wire.send(action, request.get_method(), headers, query, form_of(request))
         if not 200 <= status < 300:
-            error = from_answer(action, status, body, request.string_to_sign, self._private(parameters))
+            error = from_answer(action, status, body, request.string_to_sign, private())
             if isinstance(error, OutboundBotThrottlingError):
                 with self._lock:
                     self._throttled += 1
             raise error
-        return self._success(action, body, parameters)
+        return self._success(action, body, private)
 
-    def _success(self, action: str, body: bytes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def _success(self, action: str, body: bytes, private: Callable[[], Iterable[str]]) -> dict[str, Any]:
         answer = read_object(body)
         if answer is None:
             raise unusable(action, "the answer is not the API's JSON", http_status=200)
@@ -98,7 +127,7 @@ class RequestSender:
             answer.get("Message"),
             http_status=200,
             request_id=answer.get("RequestId"),
-            private=self._private(parameters),
+            private=private(),
         )
 
     def _connected(self) -> tuple[Signer, Wire]:

@@ -53,12 +53,16 @@ class Wire:
         self._connections = _pool_manager(settings)
         quiet_loggers()
 
-    def post(self, action: str, headers: Mapping[str, str], query: str) -> tuple[int, bytes]:
+    def send(
+        self, action: str, method: str, headers: Mapping[str, str], query: str, form: bytes | None = None
+    ) -> tuple[int, bytes]:
         """
         Send one request, once.
 
         :param action: Named in errors.
+        :param method: ``GET`` or ``POST``, as it was signed.
         :param query: Signed; sent unchanged.
+        :param form: Sent as the body.
         :return: HTTP status and body of the answer.
         :raises OutboundBotTransportError: there was no answer; in doubt.
         """
@@ -66,7 +70,13 @@ class Wire:
         token = _query.set(query)
         try:
             answer = self._connections.urlopen(
-                "POST", self._url, headers=headers, timeout=self._timeout, retries=False, redirect=False
+                method,
+                self._url,
+                body=form,
+                headers=headers,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
             )
             status, body = answer.status, answer.data
         except Exception as error:  # noqa: BLE001 - its own errors, and any that escape from libraries below it

@@ -1,0 +1,91 @@
+"""The operator that performs any action of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.arguments import check_flags
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.operators.base import MaskedContacts, OutboundBotOperator, mask_contacts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class MaskedParameters(MaskedContacts):
+    """Hides the values of parameters, which may be numbers, names or keys: Airflow sees only their names."""
+
+    def __repr__(self) -> str:
+        if not isinstance(self.items, Mapping):
+            return f"<parameters: {type(self.items).__name__}>"
+        from airflow_provider_outbound.core.models.phone import redact
+
+        return f"<parameters: {', '.join(redact(str(name)) for name in self.items) or 'none'}>"
+
+    __str__ = __repr__
+
+
+class OutboundBotCallApiOperator(OutboundBotOperator):
+    """
+    Perform any action of the API, e.g. publish a script or list intents.
+
+    Actions that may dial people, or change whom, when or from which number the service calls, are refused: the other
+    operators keep the promises about people for them. ``allow_dialling=True`` sends them nevertheless: then the ledger
+    does not know whom they call, calling hours and block lists of this provider do not apply, and the task must have no
+    retries.
+
+    Airflow shows and stores only the parameters' names. The return value is the answer without numbers, personal data,
+    secrets and the queries of URLs; ``OutboundBotHook.call`` returns the whole answer to a task of your own.
+
+    :param action: Name of the action, e.g. ``PublishScript``.
+    :param parameters: By their names in the API's documentation, e.g. ``{"ScriptId": "…"}``. Lists are sent as numbered
+        items, and JSON parameters take JSON text or the value itself. ``InstanceId`` defaults to the connection's.
+    :param allow_dialling: Whether an action may be sent that may dial people.
+    :return: The answer of the API, masked.
+    """
+
+    template_fields: Sequence[str] = ("action", "parameters", "instance_id", "outboundbot_conn_id")
+    veiled_fields = ("parameters",)
+    veil = MaskedParameters
+    ui_color = "#eceff1"
+
+    def __init__(self, *, action: str, parameters: Any = None, allow_dialling: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.action = action
+        self.parameters = mask_contacts(parameters, MaskedParameters)
+        self.allow_dialling = allow_dialling
+        self.depend_on(parameters)
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Send the request."""
+        check_flags(self, "allow_dialling")
+        from airflow_provider_outbound.core.client.actions import check_may_dial, may_dial
+        from airflow_provider_outbound.core.client.masking import masked_answer
+
+        check_may_dial(self.action, allow_dialling=self.allow_dialling)
+        if may_dial(self.action) and self.retries:
+            raise OutboundBotConfigError(
+                f"retries: {self.retries}, and {self.action} sent twice may call people twice; pass retries=0."
+                " Nobody was called"
+            )
+        parameters = self._parameters()
+        if self.hook.dry_run:
+            raise AirflowSkipException("dry run: nothing was sent")
+        with self.hook as hook:
+            answer = hook.call(self.action, allow_dialling=self.allow_dialling, **parameters)
+        self.log.info("%s succeeded (request %s)", self.action, masked_answer(answer).get("RequestId"))
+        return masked_answer(answer)
+
+    def _parameters(self) -> dict[str, Any]:
+        veiled = self.parameters
+        given = veiled.items if isinstance(veiled, MaskedContacts) else veiled
+        if given is None:
+            given = {}
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise OutboundBotConfigError(
+                f"parameters: a {type(given).__name__}; give a dictionary with names of parameters. Nobody was called"
+            )
+        return ({"InstanceId": self.instance_id} if self.instance_id else {}) | dict(given)

@@ -1,0 +1,98 @@
+"""Any action of the API as a task: what it may do, and what Airflow may see of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_outbound.core.client.actions import may_dial
+from airflow_provider_outbound.core.client.requests import action_names
+from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.operators.outboundbot import OutboundBotCallApiOperator
+
+NUMBER = "13800000000"
+
+
+def call(action, parameters=None, **arguments):
+    return OutboundBotCallApiOperator(task_id="call", action=action, parameters=parameters, **arguments)
+
+
+def job(group):
+    contact = {"phoneNumber": NUMBER, "referenceId": "r-1", "name": "王芳"}
+    return {"JobGroupId": group, "JobsJson": [json.dumps({"contacts": [contact]})]}
+
+
+def test_an_action_without_an_operator_of_its_own_is_performed(simulator, context):
+    answer = call("PublishScript", {"ScriptId": simulator.script_id}).execute(context())
+
+    assert answer["Success"] is True
+    assert simulator.state()["requests"] == {"PublishScript": 1}
+
+
+def test_every_action_that_may_dial_is_refused(simulator, context):
+    for action in filter(may_dial, action_names()):
+        with pytest.raises(OutboundBotConfigError, match=f"{action} may dial.*allow_dialling.*Nobody was called"):
+            call(action).execute(context())
+        with pytest.raises(OutboundBotConfigError, match=action), OutboundBotHook() as hook:
+            hook.call(action)
+
+    assert simulator.state()["requests"] == {}
+
+
+def test_who_allows_dialling_dials_without_retries_only(simulator, context):
+    with OutboundBotHook() as hook:
+        group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
+
+    with pytest.raises(OutboundBotConfigError, match=r"retries: 1, .*Nobody was called"):
+        call("AssignJobs", job(group), allow_dialling=True, retries=1).execute(context())
+    assert simulator.state()["jobs_per_number"] == {}
+
+    answer = call("AssignJobs", job(group), allow_dialling=True, retries=0).execute(context())
+    assert len(answer["JobsId"]) == 1
+    assert list(simulator.state()["jobs_per_number"]) == [NUMBER]
+
+
+@pytest.mark.parametrize(
+    ("extra", "error"),
+    [
+        pytest.param({"dry_run": True}, AirflowSkipException, id="dry-run"),
+        pytest.param({"allowed_phone_numbers": ["13900000000"]}, OutboundBotConfigError, id="allowed-numbers"),
+    ],
+)
+def test_a_connection_for_trials_lets_no_dialling_action_through(simulator, context, connection, extra, error):
+    connection(extra)
+
+    with pytest.raises(error):
+        call("AssignJobs", job("group"), allow_dialling=True, retries=0).execute(context())
+    with pytest.raises(OutboundBotConfigError), OutboundBotHook() as hook:
+        hook.call("AssignJobs", allow_dialling=True, **job("group"))
+
+    assert simulator.state()["requests"] == {}
+
+
+@pytest.mark.parametrize("parameters", ["ScriptId", ["ScriptId"], {1: "x"}])
+def test_parameters_have_names(simulator, context, parameters):
+    with pytest.raises(OutboundBotConfigError, match=r"parameters: a \w+; give a dictionary"):
+        call("PublishScript", parameters).execute(context())
+
+    assert simulator.state()["requests"] == {}
+
+
+def test_neither_airflow_nor_the_log_sees_a_number(simulator, context, caplog):
+    with OutboundBotHook() as hook:
+        group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
+        hook.call("AssignJobs", allow_dialling=True, **job(group))
+    operator = call("ListJobsByGroup", {"JobGroupId": "{{ group }}", "PageNumber": 1, "PageSize": 10})
+    operator.render_template_fields(context() | {"group": group, NUMBER: NUMBER})
+
+    answer = operator.execute(context())
+
+    (found,) = answer["Jobs"]["List"]
+    assert (found["JobGroupId"], found["Contacts"][0]["ReferenceId"]) == (group, "r-1")
+    assert repr(operator.parameters) == "<parameters: JobGroupId, PageNumber, PageSize>"
+    shown = json.dumps(answer, ensure_ascii=False) + caplog.text + str(call("StartJob", job(group)).parameters)
+    assert NUMBER not in shown
+    assert "王芳" not in shown
