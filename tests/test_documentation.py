@@ -25,7 +25,14 @@ _BLOCK = re.compile(
     r"(?:<!-- setup: (?P<setup>[\w, ]+) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )
 #: Commands that a test of its own runs (the README's two), or that change the machine they are run on.
-_ELSEWHERE = ("python3 -m venv", "pip install", "export ", ".venv/bin/python -m build", 'python -c "from cryptography')
+_ELSEWHERE = (
+    "airflow roles",
+    "python3 -m venv",
+    "pip install",
+    "export ",
+    ".venv/bin/python -m build",
+    'python -c "from cryptography',
+)
 _COMMAND = re.compile(r"`(outbound [a-z][^`\n]*)`")
 
 
