@@ -46,6 +46,8 @@ _RUN_SECONDS = 300.0
 _TASKS = ("write_contacts", "create", "assign", "wait", "export", "follow_up")
 #: The calls of a campaign of any size take about this long.
 _CAMPAIGN_SECONDS = 6.0
+#: Contacts of the campaign that ``--keep`` leaves running.
+_CONTACTS_TO_WATCH = 2000
 _CALL_SECONDS = 0.5
 
 
@@ -58,7 +60,7 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         f"{DAG_ID}, prints its results and ends everything it started.",
     )
     parser.add_argument("--contacts", type=_count, default=200, help="number of contacts (default: %(default)s)")
-    parser.add_argument("--keep", action="store_true", help="keep Airflow running until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="keep Airflow and a larger campaign running until Ctrl-C")
     parser.set_defaults(run=run)
 
 
@@ -121,9 +123,11 @@ class _Demo:
         self._show(run_id)
 
     def keep(self) -> None:
-        """Keep Airflow running until Ctrl-C."""
+        """Start a second, larger campaign, so that there is something to watch, and keep Airflow running until Ctrl-C."""
+        self._stack.trigger(DAG_ID, {"contacts": _CONTACTS_TO_WATCH})
         self._console.print(
             f"Airflow: {self._stack.address}  login {USER}  password {self._stack.password}\n"
+            f"Campaigns: {self._stack.address}/plugin/outbound  ({_CONTACTS_TO_WATCH} contacts are being called)\n"
             f"Simulator: {self._stack.simulator['api']}/_simulator/state\n"
             f"Files: {self._stack.files}\n"
             "Ctrl-C ends and removes everything."

@@ -105,8 +105,7 @@ def test_everything_is_there(
         "versions",
         "configuration",
         "ledger",
-        "outboundbot_default",
-        "outboundbot_default",
+        *["outboundbot_default"] * 4,
         "rocketmq_default",
         "triggerer",
     ]
