@@ -123,7 +123,7 @@ class _Demo:
         self._show(run_id)
 
     def keep(self) -> None:
-        """Start a second, larger campaign, so that there is something to watch, and keep Airflow running until Ctrl-C."""
+        """Start a second, larger campaign, which can be watched, and keep Airflow running until Ctrl-C."""
         self._stack.trigger(DAG_ID, {"contacts": _CONTACTS_TO_WATCH})
         self._console.print(
             f"Airflow: {self._stack.address}  login {USER}  password {self._stack.password}\n"

@@ -83,10 +83,9 @@ class JobDetails:
     def from_json(cls, kept: Mapping[str, Any]) -> JobDetails:
         """Read the stored form. Rows of earlier versions have fewer fields."""
         fields = _known(cls, kept)
-        if "depth" in fields:
-            fields["depth"] = Depth(fields["depth"])
-        if "calls" in fields:
-            fields["calls"] = tuple(map(_call, fields["calls"]))
+        depth, calls = fields.pop("depth", None), fields.pop("calls", None) or ()
+        fields["depth"] = Depth.DURATIONS if depth is None else Depth(depth)
+        fields["calls"] = tuple(map(_call, calls))
         return cls(**fields)
 
 
