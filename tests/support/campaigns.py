@@ -40,7 +40,7 @@ class Campaign:
             TaskKey("dag", "run", task),
             from_items(numbers),
             request=Request(job_group_id=self.job_group_id),
-            options=AssignOptions(**{"settle_seconds": 0.2, "lease_seconds": 3.0, **options}),
+            options=AssignOptions(**{"settle_seconds": 0.2, "lease_seconds": 20.0, **options}),
             guard=lambda _: None,
         )
 
