@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import (
-    DRY_RUN,
     as_path,
     check_choice,
     check_flags,
-    is_dry_run,
     named_group,
     text_list,
     whole_number,
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import CallCap, Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy
+    from airflow_provider_outbound.core.rules import RunGuard
+    from airflow_provider_outbound.operators.preflight import BeforeAssigning
     from airflow_provider_outbound.operators.sources import SourceArguments
 
 __all__ = [
@@ -255,6 +255,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign contacts that are not assigned yet."""
         check_flags(self, "allow_backfill", "require_capacity")
+        from airflow_provider_outbound.operators.preflight import dry_run
         from airflow_provider_outbound.operators.sources import read_contacts
 
         arguments = self.source_arguments(context)
@@ -262,7 +263,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         source = read_contacts(arguments, context)
         self._refuse_empty(source)
         if self.hook.dry_run:
-            return self._dry_run(context, source, options)
+            return dry_run(self, self.job_group_id, context, source, options)
         job_group_id = named_group(self.job_group_id)
         with self.hook as hook:
             return self._assign(context, hook.ledger, job_group_id, source, options)
@@ -285,9 +286,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         import attrs
 
         from airflow_provider_outbound.core.assign import Request, abandon, assign
-        from airflow_provider_outbound.core.models.strategy import resolve_strategy
         from airflow_provider_outbound.core.rules import check_group_window
-        from airflow_provider_outbound.operators.preflight import BeforeAssigning
         from airflow_provider_outbound.operators.sources import oldest_event
 
         record = ledger.groups.get(job_group_id)
@@ -304,19 +303,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
         try:
             numbers = text_list(self.calling_numbers, "calling_numbers")
-            if self.strategy is not None:
-                strategy = resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
-            elif is_own and record is not None and record.ends_at is None:
-                # The group dials at once. Outside the calling hours none of them are left, and the guard raises.
-                with suppress(OutboundBotWrongTimeError):
-                    strategy = rules.at_once()
-            before = BeforeAssigning(
-                hook=self.hook,
-                instance_id=instance_id,
-                strategy=strategy,
-                calling_numbers=numbers,
-                require_capacity=self.require_capacity,
-            )
+            strategy = self._resolved(rules, is_at_once=is_own and record is not None and record.ends_at is None)
             result = assign(
                 self.hook.client,
                 ledger,
@@ -330,7 +317,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
                 ),
                 options=options,
                 guard=guard,
-                before_sending=before.check,
+                before_sending=self._checks(instance_id, strategy, numbers).check,
             )
         except Exception:
             if is_last_try(context):
@@ -339,28 +326,29 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         self.log.info("Job group %s: %s", job_group_id, result)
         return result.to_dict()
 
-    def _dry_run(self, context: Context, source: ContactSource, options: AssignOptions) -> dict[str, Any]:
-        from airflow_provider_outbound.core.assign import preflight
+    def _checks(
+        self, instance_id: str | None, strategy: ResolvedStrategy | None, numbers: Sequence[str]
+    ) -> BeforeAssigning:
+        from airflow_provider_outbound.operators.preflight import BeforeAssigning
 
-        # If a dry run created the group, it does not exist; the checks do not need it.
-        found = None if is_dry_run(self.job_group_id) else named_group(self.job_group_id)
-        with self.hook as hook:
-            checked = preflight(hook.ledger, task_key(context), found or "dry-run", source, options)
-        self.log.warning("Dry run: %s; nothing was sent", checked)
-        return {
-            "job_group_id": found,
-            DRY_RUN: True,
-            "read": checked.read,
-            "assigned": 0,
-            "newly_assigned": 0,
-            "assignable": checked.valid,
-            "duplicates": checked.duplicates,
-            "excluded": checked.excluded,
-            "capped": checked.capped,
-            "rejected": checked.rejected,
-            "unresolved": 0,
-            "rejects_path": str(options.rejects_path) if options.rejects_path is not None else None,
-        }
+        return BeforeAssigning(
+            hook=self.hook,
+            instance_id=instance_id,
+            strategy=strategy,
+            calling_numbers=numbers,
+            require_capacity=self.require_capacity,
+        )
+
+    def _resolved(self, rules: RunGuard, *, is_at_once: bool) -> ResolvedStrategy | None:
+        """Return when these contacts are dialled; ``None``: as the group says."""
+        from airflow_provider_outbound.core.models.strategy import resolve_strategy
+
+        if self.strategy is not None:
+            return resolve_strategy(self.strategy, run_at=rules.run_at, now=datetime.now(UTC))
+        # A group that dials at once: outside the calling hours none of them are left, and the guard raises.
+        with suppress(OutboundBotWrongTimeError):
+            return rules.at_once() if is_at_once else None
+        return None
 
     def _options(self, arguments: SourceArguments, context: Context) -> AssignOptions:
         from airflow_provider_outbound.core.assign import AssignOptions

@@ -1,16 +1,22 @@
-"""What an assignment checks before its first call, and that needs the API: script, numbers, and time."""
+"""What an assignment checks before its first call: script, numbers and time by the API; in a dry run, the contacts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from airflow_provider_outbound.arguments import DRY_RUN, is_dry_run, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.operators.base import OutboundBotOperator, task_key
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_outbound.core.assign import AssignOptions
+    from airflow_provider_outbound.core.contacts import ContactSource
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy
     from airflow_provider_outbound.core.preflight import Capacity
@@ -77,3 +83,34 @@ class BeforeAssigning:
             window_seconds=dialling_seconds(window.schedule, datetime.now(UTC)),
             is_assumed=mean is None,
         )
+
+
+def dry_run(
+    operator: OutboundBotOperator, job_group_id: Any, context: Context, source: ContactSource, options: AssignOptions
+) -> dict[str, Any]:
+    """
+    Check and count the contacts of an assignment, and send nothing.
+
+    :param job_group_id: The operator's argument.
+    """
+    from airflow_provider_outbound.core.assign import preflight
+
+    # If a dry run created the group, it does not exist; the checks do not need it.
+    found = None if is_dry_run(job_group_id) else named_group(job_group_id)
+    with operator.hook as hook:
+        checked = preflight(hook.ledger, task_key(context), found or "dry-run", source, options)
+    operator.log.warning("Dry run: %s; nothing was sent", checked)
+    return {
+        "job_group_id": found,
+        DRY_RUN: True,
+        "read": checked.read,
+        "assigned": 0,
+        "newly_assigned": 0,
+        "assignable": checked.valid,
+        "duplicates": checked.duplicates,
+        "excluded": checked.excluded,
+        "capped": checked.capped,
+        "rejected": checked.rejected,
+        "unresolved": 0,
+        "rejects_path": str(options.rejects_path) if options.rejects_path is not None else None,
+    }

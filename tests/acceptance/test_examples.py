@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from email import message_from_string
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
@@ -140,9 +140,12 @@ def test_a_task_leads_to_the_console(airflow_services: AirflowStack) -> None:
         links = airflow_services.get(
             f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/links?map_index=-1"
         )
-        (url,) = links["extra_links"].values()
+        url = links["extra_links"]["OutboundBot console"]
         assert url.startswith("https://outboundbot.console.aliyun.com/?"), task_id
         assert f"jobGroupId={group_id}" in url
+        page = urlsplit(links["extra_links"]["Campaign"])
+        assert page.path == "/plugin/outbound", task_id
+        assert {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}.items() <= dict(parse_qsl(page.query)).items()
 
 
 @pytest.mark.parametrize(

@@ -96,15 +96,7 @@ def assign(
     """
     _tell_of_forgotten_calls(ledger, options)
     checked = _check_first(ledger, key, request.job_group_id, source, options)
-    request_seconds = client.settings.connect_timeout + client.settings.read_timeout
-    lease = Lease.take(
-        ledger,
-        key,
-        request.job_group_id,
-        settle_seconds=options.settle_seconds,
-        seconds=max(options.lease_seconds, 2 * request_seconds),
-        request_seconds=request_seconds,
-    )
+    lease = _take_lease(client, ledger, key, request, options)
     with lease:
         try:
             if request.strategy_json is not None:
@@ -120,6 +112,20 @@ def assign(
             raise
         ledger.assignments.close(lease.assignment, result.assigned)
     return result
+
+
+def _take_lease(
+    client: OutboundBotClient, ledger: Ledger, key: TaskKey, request: Request, options: AssignOptions
+) -> Lease:
+    request_seconds = client.settings.connect_timeout + client.settings.read_timeout
+    return Lease.take(
+        ledger,
+        key,
+        request.job_group_id,
+        settle_seconds=options.settle_seconds,
+        seconds=max(options.lease_seconds, 2 * request_seconds),
+        request_seconds=request_seconds,
+    )
 
 
 def _check_first(
