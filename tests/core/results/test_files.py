@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     if name.endswith(".parquet"):
         return parquet.read_table(path).to_pylist()
     if name.endswith(".xlsx"):
-        header, *rows = openpyxl.load_workbook(path, read_only=True).active.values
+        with closing(openpyxl.load_workbook(path, read_only=True)) as book:
+            header, *rows = book.active.values
         return [dict(zip(header, row, strict=True)) for row in rows]
     content = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
     if name.endswith(".csv"):

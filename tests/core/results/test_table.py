@@ -46,7 +46,8 @@ def test_one_typed_row_a_job(ledger: Ledger, tell: Callable[..., None], warehous
     written = write(ledger, warehouse)
 
     first, second = rows_of(warehouse)
-    assert written == {"table": "results", "rows": 2, "counts": {"answered": 1, "unanswered": 1}}
+    funnel = {"dialled": 2, "answered": 1, "finished": 1, "tagged": 1}
+    assert written == {"table": "results", "rows": 2, "counts": {"answered": 1, "unanswered": 1, "funnel": funnel}}
     assert list(first) == list(COLUMNS)
     assert (first["job_group_id"], first["reference_id"], first["outcome"]) == (GROUP, "r-0001", "answered")
     assert (first["answered"], first["attempts"], first["revision"]) == (True, 1, 1)
