@@ -270,7 +270,7 @@ def test_numbers_that_cannot_be_cleared_are_refused(
     tell(1)
     write(ledger, warehouse)
     with warehouse.begin() as connection:
-        connection.execute(text("ALTER TABLE results ADD COLUMN phone_number TEXT NOT NULL DEFAULT ''"))
+        connection.execute(text("ALTER TABLE results ADD COLUMN phone_number VARCHAR(40) NOT NULL DEFAULT ''"))
 
     with pytest.raises(OutboundBotConfigError, match="column phone_number is NOT NULL"):
         write(ledger, warehouse)
