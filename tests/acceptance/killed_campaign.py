@@ -12,7 +12,7 @@ from airflow_provider_outbound.operators.outboundbot import (
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
-CONTACTS = [f"138{index:06d}00" for index in range(1_500)]
+CONTACTS = [f"138{index:06d}00" for index in range(4_000)]
 
 with DAG("killed_campaign", schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)}):
     create = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True)

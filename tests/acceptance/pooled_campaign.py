@@ -20,7 +20,7 @@ with DAG("pooled_campaign", schedule=None):
     assign = OutboundBotAssignJobsOperator.partial(
         task_id="assign",
         # Airflow keeps a DAG's file, and what is written there: numbers that no other test looks for.
-        contacts=[f"137{index:08d}" for index in range(200)],
+        contacts=[f"137{index:08d}" for index in range(300)],
         settle_seconds=4,
         execution_timeout=timedelta(seconds=20),
         retries=10,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from airflow_provider_outbound.core.models.job import Job
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 WEEK = timedelta(days=7)
+DUPLICATES = int(os.environ.get("OUTBOUND_TEST_DUPLICATES", "200000"))
 
 
 def other_group(campaign, name: str):
@@ -126,13 +128,13 @@ def test_names_that_templates_or_databases_trip_over(campaign, numbers):
     assert {item.name for item in campaign.ledger.results.iter_results(campaign.job_group_id)} == sent
 
 
-def test_a_million_duplicates_are_one_job(campaign, numbers):
+def test_many_duplicates_are_one_job(campaign, numbers):
     (number,) = numbers(1)
 
-    contacts = from_items({"phone": number} for _ in range(1_000_000))
+    contacts = from_items({"phone": number} for _ in range(DUPLICATES))
     result = campaign.assign(contacts, on_invalid="skip", lease_seconds=60)
 
-    assert (result.read, result.assigned, result.duplicates) == (1_000_000, 1, 999_999)
+    assert (result.read, result.assigned, result.duplicates) == (DUPLICATES, 1, DUPLICATES - 1)
 
 
 def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(campaign, numbers, caplog):
