@@ -139,9 +139,7 @@ def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
             rows.clear()
 
         def write(row: dict[str, Any]) -> None:
-            rows.append(
-                {name: json_text(row[name]) if isinstance(row[name], dict | list) else row[name] for name in columns}
-            )
+            rows.append({name: _flat(row[name]) for name in columns})
             if len(rows) >= _GROUP:
                 flush()
 
@@ -151,6 +149,7 @@ def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
 
 
 def _flat(value: Any) -> Any:
+    """Convert an object to text, for a column that holds text."""
     return json_text(value) if isinstance(value, dict | list) else value
 
 

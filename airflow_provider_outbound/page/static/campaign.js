@@ -7,15 +7,14 @@ import { JobsTab } from "./jobs.js";
 import { Overview } from "./overview.js";
 import { Attention, ProgressBar } from "./progress.js";
 import {
+  Announcement,
+  BackToList,
   C,
   ErrorNotice,
   Figure,
   Legend,
   Loading,
-  NAV_ROUTE,
-  Notice,
   OUTCOMES,
-  PageLink,
   StateBadge,
   h,
   outcomeColor,
@@ -154,13 +153,8 @@ export function CampaignPage({ id, t }) {
   return h(
     C.Stack,
     { gap: "4" },
-    h(
-      C.Flex,
-      { flexWrap: "wrap", gap: "2", justify: "space-between" },
-      h(PageLink, { fontSize: "sm", to: NAV_ROUTE }, t("allCampaigns")),
-      h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("timesIn", { zone: t.zone })),
-    ),
-    h(C.Box, { "aria-live": "polite", mt: did ? "0" : "-4" }, did ? h(Notice, { status: "success", title: did }) : null),
+    h(BackToList, { t }),
+    h(Announcement, { text: did }),
     error ? h(ErrorNotice, { error, t }) : null,
     !data && !error ? h(Loading, { t }) : null,
     data

@@ -7,6 +7,7 @@ import { AttentionBadge, ExpectedEnd, Progress } from "./progress.js";
 import {
   C,
   Choice,
+  ClearFilters,
   Empty,
   ErrorNotice,
   Loading,
@@ -122,20 +123,7 @@ function Filters({ values, change, dags, t }) {
         type: "date",
         value: values.to,
       }),
-      h(
-        C.Flex,
-        { align: "flex-end" },
-        h(
-          C.Button,
-          {
-            disabled: FILTERS.every((name) => !values[name]),
-            onClick: () => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))),
-            size: "sm",
-            variant: "outline",
-          },
-          t("clear"),
-        ),
-      ),
+      h(ClearFilters, { change, names: FILTERS, t, values }),
     ),
   );
 }

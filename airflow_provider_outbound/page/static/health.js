@@ -3,13 +3,13 @@
 import { address, forget, post, usePolling } from "./api.js";
 import { Confirm } from "./dialog.js";
 import {
+  Announcement,
+  BackToList,
   C,
   ErrorNotice,
   Figure,
   Loading,
-  NAV_ROUTE,
   Notice,
-  PageLink,
   Pager,
   Rows,
   Section,
@@ -194,14 +194,9 @@ export function HealthPage({ t }) {
   return h(
     C.Stack,
     { gap: "4" },
-    h(
-      C.Flex,
-      { flexWrap: "wrap", gap: "2", justify: "space-between" },
-      h(PageLink, { fontSize: "sm", to: NAV_ROUTE }, t("allCampaigns")),
-      h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("timesIn", { zone: t.zone })),
-    ),
+    h(BackToList, { t }),
     h(C.Heading, { as: "h1", size: "lg" }, t("health")),
-    h(C.Box, { "aria-live": "polite", mt: did ? "0" : "-4" }, did ? h(Notice, { status: "success", title: did }) : null),
+    h(Announcement, { text: did }),
     error?.status === 404 ? h(Notice, { status: "warning", title: t("noHealth") }) : error ? h(ErrorNotice, { error, t }) : null,
     !data && !error ? h(Loading, { t }) : null,
     data ? h(Health, { health: data, onDone, t }) : null,

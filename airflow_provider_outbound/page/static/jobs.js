@@ -6,6 +6,7 @@ import { JobPage } from "./job.js";
 import {
   C,
   Choice,
+  ClearFilters,
   Empty,
   ErrorNotice,
   Loading,
@@ -92,20 +93,7 @@ function JobFilters({ answer, values, change, t }) {
         t("attempts"),
         ["0", "1", "2", "3", "4", "5"].map((key) => [key, key]),
       ),
-      h(
-        C.Flex,
-        { align: "flex-end" },
-        h(
-          C.Button,
-          {
-            disabled: FILTERS.every((name) => !values[name]),
-            onClick: () => change(Object.fromEntries(FILTERS.map((name) => [name, ""]))),
-            size: "sm",
-            variant: "outline",
-          },
-          t("clear"),
-        ),
-      ),
+      h(ClearFilters, { change, names: FILTERS, t, values }),
     ),
   );
 }

@@ -296,3 +296,37 @@ export function Rows({ label, columns, rows, rowKey, highlight }) {
     ),
   );
 }
+
+/* A button that empties the filters with these names. */
+export function ClearFilters({ change, names, t, values }) {
+  return h(
+    C.Flex,
+    { align: "flex-end" },
+    h(
+      C.Button,
+      {
+        disabled: names.every((name) => !values[name]),
+        onClick: () => change(Object.fromEntries(names.map((name) => [name, ""]))),
+        size: "sm",
+        variant: "outline",
+      },
+      t("clear"),
+    ),
+  );
+}
+
+/* The first line of a page below the list: the way back, and the time zone of all times. */
+export function BackToList({ t }) {
+  return h(
+    C.Flex,
+    { flexWrap: "wrap", gap: "2", justify: "space-between" },
+    h(PageLink, { fontSize: "sm", to: NAV_ROUTE }, t("allCampaigns")),
+    h(C.Text, { color: "fg.muted", fontSize: "sm" }, t("timesIn", { zone: t.zone })),
+  );
+}
+
+/* What an action did; a screen reader says it when it appears. */
+export function Announcement({ text }) {
+  const notice = text ? h(Notice, { status: "success", title: text }) : null;
+  return h(C.Box, { "aria-live": "polite", mt: text ? "0" : "-4" }, notice);
+}

@@ -10,20 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+from support import ledgers
 from support.examples import examples
 
-from airflow_provider_outbound.core.ledger import Collecting, CollectorRecord, CollectorReport, Ledger, schema
+from airflow_provider_outbound.core.ledger import Collecting, CollectorRecord, Ledger, schema
 
 NOW = datetime(2026, 5, 1, 8, 30, tzinfo=UTC)
-REPORT = CollectorReport(
-    collector_id="1" * 32,
-    endpoints="grpc://broker:8081",
-    topic="calls",
-    consumer_group="GID_ours",
-    host="alpha",
-    pid=7,
-    running_for=30.0,
-)
+#: The broker has not answered this one yet.
+REPORT = attrs.evolve(ledgers.REPORT, contact_ago=None)
 
 
 def let_pass(ledger: Ledger, passed: timedelta) -> None:
