@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -231,6 +233,8 @@ class Database:
         with self.read() as connection:
             revision = self._revision(connection)
         if revision != schema.REVISION:
+            import alembic.command  # noqa: F401 - before the lock is taken, because others wait for it for a limited time
+
             with self._errors(), self.engine.connect() as connection:
                 connection = connection.execution_options(outbound_writes=True)
                 with connection.begin():
@@ -363,7 +367,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     try:
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         # Keys are random, so each contact's index entries lie on different pages. A cache that holds the pages of one
         # transaction, and a checkpoint only every few transactions, reduce the writes of a large ledger to a third.
@@ -374,6 +378,20 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         cursor.execute("PRAGMA secure_delete=ON")
     finally:
         cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            # While another process is switching the same new file, SQLite fails at once, whatever its busy timeout.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

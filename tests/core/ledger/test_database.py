@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -117,3 +121,30 @@ def test_ten_processes_that_start_at_once_make_one_ledger(url: str, key: str) ->
 
     assert [process.returncode for process in processes] == [0] * 10, answers
     assert len({out for out, _ in answers}) == 1
+
+
+@contextmanager
+def another_that_creates(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another process's connection to the new file, before it has switched it to WAL."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def test_opening_waits_for_another_process_that_creates_the_same_file(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "ledger.db"
+    with another_that_creates(path) as other:
+        timer = threading.Timer(0.5, other.execute, ["COMMIT"])
+        timer.start()
+        with open_ledger(f"sqlite:///{path}", [key]) as ledger:
+            assert ledger.ledger_id
+        timer.join()
+
+
+def test_a_file_that_another_process_never_releases_is_an_error(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_outbound.core.ledger.database.BUSY_TIMEOUT", 0.2)
+    path = tmp_path / "ledger.db"
+    with another_that_creates(path), pytest.raises(LedgerUnavailableError, match="database is locked"):
+        open_ledger(f"sqlite:///{path}", [key])
