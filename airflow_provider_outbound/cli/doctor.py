@@ -159,7 +159,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
     from airflow_provider_outbound import config
     from airflow_provider_outbound.cli.ledger.opening import missing_file
     from airflow_provider_outbound.cli.ledger.status import errors_of, warnings_of
-    from airflow_provider_outbound.core.ledger import examine, open_ledger
+    from airflow_provider_outbound.core.ledger import examine, open_ledger, shown_url
 
     name = "ledger"
     if missing := missing_file(settings.ledger_url):
@@ -168,7 +168,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
     try:
         with open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=False) as ledger:
             url = ledger.engine.url
-            shown = f"{url.render_as_string(hide_password=True)} (id {ledger.ledger_id[:8]})"
+            shown = f"{shown_url(url)} (id {ledger.ledger_id[:8]})"
             skew = abs((ledger.now() - datetime.now(UTC)).total_seconds())
             health = examine(ledger)
     except OutboundBotError as error:

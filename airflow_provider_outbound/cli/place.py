@@ -95,11 +95,12 @@ def _has_tables(database: str) -> bool:
 
 
 def _masked(url: str) -> str:
-    """A database URL without its password, which may also be among the options."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from airflow_provider_outbound.core.ledger import shown_url
+
     try:
-        return make_url(url).set(query={}).render_as_string(hide_password=True)
+        return shown_url(make_url(url))
     except ArgumentError:
         return "unknown: its URL cannot be read"

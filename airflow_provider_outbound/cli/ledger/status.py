@@ -42,11 +42,11 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _status(args: argparse.Namespace) -> int:
-    from airflow_provider_outbound.core.ledger import examine
+    from airflow_provider_outbound.core.ledger import examine, shown_url
 
     with open_named(args, require_keys=False) as ledger:
         health = examine(ledger)
-        shown = ledger.engine.url.render_as_string(hide_password=True)
+        shown = shown_url(ledger.engine.url)
     if args.json:
         print_json(_as_json(health, shown))
     else:

@@ -13,6 +13,7 @@ from airflow_provider_outbound.core.ledger.collectors import (
     CollectorReport,
     describe_age,
 )
+from airflow_provider_outbound.core.ledger.errors import shown_url
 from airflow_provider_outbound.core.ledger.health import Health, examine
 from airflow_provider_outbound.core.ledger.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.ledger.persons import Forgotten, PersonCall, PersonJob
@@ -87,4 +88,5 @@ __all__ = [
     "examine",
     "mean_call_seconds",
     "open_ledger",
+    "shown_url",
 ]

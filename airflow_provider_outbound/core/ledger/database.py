@@ -28,7 +28,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from airflow_provider_outbound.core.ledger import keys as key_notes
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.cipher import FieldCipher, Identity
-from airflow_provider_outbound.core.ledger.errors import ledger_error
+from airflow_provider_outbound.core.ledger.errors import ledger_error, shown_url
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
     LedgerUnavailableError,
@@ -207,7 +207,7 @@ class Database:
 
     @property
     def _shown(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        return shown_url(self._url)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

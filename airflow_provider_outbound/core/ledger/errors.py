@@ -7,6 +7,8 @@ during a failover raises the same class as a bug in a statement.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from airflow_provider_outbound.exceptions import (
@@ -15,6 +17,9 @@ from airflow_provider_outbound.exceptions import (
     LedgerUnavailableError,
     OutboundBotConfigError,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 #: SQLSTATEs, or their prefixes, that may pass by themselves: connection lost, out of resources (disk, memory,
 #: connections), lock or transaction aborted, shutting down or starting, read-only during a failover, I/O.
@@ -52,6 +57,11 @@ _SQLITE_HINTS = {
     "no such table": "it is not a ledger of this package",
     "not a database": "the file is not a ledger, or it is damaged",
 }
+
+
+def shown_url(url: URL) -> str:
+    """Return a database's URL for people: without its password and options, because an option may be a password too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def ledger_error(shown_url: str, error: DBAPIError) -> LedgerError | OutboundBotConfigError | None:

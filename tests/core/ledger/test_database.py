@@ -148,3 +148,13 @@ def test_a_file_that_another_process_never_releases_is_an_error(
     path = tmp_path / "ledger.db"
     with another_that_creates(path), pytest.raises(LedgerUnavailableError, match="database is locked"):
         open_ledger(f"sqlite:///{path}", [key])
+
+
+@pytest.mark.parametrize("option", ["password", "sslpassword", "passfile"])
+def test_an_error_shows_no_option_of_the_url(key: str, option: str) -> None:
+    url = f"postgresql://dialler:s3cret@127.0.0.1:1/calls?{option}=s3cret&connect_timeout=2"
+
+    with pytest.raises(LedgerUnavailableError, match=r"127\.0\.0\.1:1/calls") as refused:
+        open_ledger(url, [key])
+
+    assert "s3cret" not in str(refused.value)
