@@ -42,7 +42,7 @@ class Campaign:
     ) -> AssignResult:
         """Assign a list, or a source, with settings that fit a test."""
         source = from_items(contacts) if isinstance(contacts, Sequence) else contacts
-        fitting = {"settle_seconds": 0.5, "batch_size": 5, "max_parallel_requests": 4, "lease_seconds": 3.0}
+        fitting = {"settle_seconds": 0.5, "batch_size": 5, "max_parallel_requests": 4, "lease_seconds": 6.0}
         return assign(
             self.client,
             self.ledger,

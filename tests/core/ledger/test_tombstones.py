@@ -60,7 +60,7 @@ class Campaign:
             ASSIGN,
             from_items(NUMBERS),
             request=Request(job_group_id=job_group_id),
-            options=AssignOptions(settle_seconds=0.2, lease_seconds=3.0, **options),
+            options=AssignOptions(settle_seconds=0.2, lease_seconds=6.0, **options),
             guard=lambda _: None,
         )
 

@@ -13,6 +13,8 @@ import pytest
 
 import airflow_provider_outbound
 
+pytestmark = [pytest.mark.packages, pytest.mark.xdist_group("packages")]
+
 GRPC, REMOTING = "rocketmq-python-client==5.1.2", "rocketmq-client-python==2.0.0"
 #: Brings a librocketmq.so for Linux on x86-64.
 REMOTING_WHEEL = "rocketmq-client-python==0.5.0rc2"
@@ -41,19 +43,29 @@ except RocketMQClientError as error:
 
 
 class Environment:
-    """A fresh environment with this package and nothing that it needs but attrs."""
+    """An environment with this package, attrs, and what the gRPC client needs; each test installs the clients anew."""
 
     def __init__(self, folder: Path) -> None:
         self._home = folder / "home"
         self._home.mkdir()
         self._path = folder / "path"
         shutil.copytree(Path(airflow_provider_outbound.__file__).parent, self._path / "airflow_provider_outbound")
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True, timeout=120)
         self._python = folder / "venv" / "bin" / "python"
+        self._pip("install", "attrs", GRPC)
 
-    def pip(self, *arguments: str) -> None:
-        command = [self._python, "-m", "pip", "--disable-pip-version-check", "-q", *arguments]
-        subprocess.run(command, check=True, timeout=600)
+    def install(self, *packages: str) -> None:
+        """Install clients, one after another."""
+        self._pip("uninstall", "-y", "rocketmq-python-client", "rocketmq-client-python")
+        for package in packages:
+            self._pip("install", "--no-deps", package)
+
+    def uninstall(self, package: str) -> None:
+        self._pip("uninstall", "-y", package)
+
+    def _pip(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "pip", "--python", self._python, "--disable-pip-version-check", "-q"]
+        subprocess.run([*command, *arguments], check=True, timeout=600)
 
     def run(self, program: str) -> str:
         ended = subprocess.run(
@@ -71,16 +83,17 @@ class Environment:
         return [path.name for path in self._home.iterdir()]
 
 
-@pytest.mark.packages
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("environment"))
+
+
 @pytest.mark.parametrize(
     "packages",
     [pytest.param((GRPC, REMOTING), id="remoting-last"), pytest.param((REMOTING, GRPC), id="grpc-last")],
 )
-def test_both_clients_import_whichever_was_installed_last(packages: tuple[str, str], tmp_path: Path) -> None:
-    environment = Environment(tmp_path)
-    environment.pip("install", "attrs")
-    for package in packages:
-        environment.pip("install", package)
+def test_both_clients_import_whichever_was_installed_last(packages: tuple[str, str], environment: Environment) -> None:
+    environment.install(*packages)
 
     grpc, remoting = environment.run(_LOAD_GRPC), environment.run(_LOAD_REMOTING)
 
@@ -89,22 +102,20 @@ def test_both_clients_import_whichever_was_installed_last(packages: tuple[str, s
     assert remoting == "loaded" or "no usable librocketmq (rocketmq dynamic library not found)" in remoting
     assert environment.files_at_home() == []
 
-    environment.pip("uninstall", "-y", "rocketmq-python-client")
+    environment.uninstall("rocketmq-python-client")
 
     assert 'pip install "airflow-provider-outbound[grpc]"' in environment.run(_LOAD_MISSING_GRPC)
 
 
-@pytest.mark.packages
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="the wheel is for Linux, x86-64")
 @pytest.mark.parametrize(
     "packages",
     [pytest.param((GRPC, REMOTING_WHEEL), id="remoting-last"), pytest.param((REMOTING_WHEEL, GRPC), id="grpc-last")],
 )
-def test_the_wheel_with_its_own_library_works_beside_the_grpc_client(packages: tuple[str, str], tmp_path: Path) -> None:
-    environment = Environment(tmp_path)
-    environment.pip("install", "attrs")
-    for package in packages:
-        environment.pip("install", package)
+def test_the_wheel_with_its_own_library_works_beside_the_grpc_client(
+    packages: tuple[str, str], environment: Environment
+) -> None:
+    environment.install(*packages)
 
     grpc, remoting = environment.run(_LOAD_GRPC), environment.run(_LOAD_REMOTING)
 
