@@ -194,7 +194,7 @@ def test_the_keyboard_alone_is_enough(visit: Visit, running: str) -> None:
 def test_the_page_speaks_chinese_and_follows_a_change(visit: Visit, running: str) -> None:
     page = visit(running, language="zh-CN")
     page.get_by_text("此任务组无法在外呼时段内完成。").wait_for()
-    assert page.get_by_role("tab", name="任务").count() == 1
+    assert page.get_by_role("tab", name="作业").count() == 1
     page.evaluate("() => { document.documentElement.lang = 'en' }")
     page.get_by_text("This campaign will not finish within its window.").wait_for()
 
