@@ -93,7 +93,8 @@ class AirflowStack(Supervised):
 
     def start_simulator(self) -> None:
         """Start the simulator and read its ready line."""
-        command = [*OUTBOUND, "simulate", "--api-port", "0", "--broker-port", "0", *self._simulator_options]
+        ports = ("--api-port", "0", "--broker-port", "0")
+        command = [*OUTBOUND, "simulate", *ports, "--seed", "0", *self._simulator_options]
         self.start("simulator", command, plain_environment())
 
         def is_ready() -> bool:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -73,7 +74,12 @@ def _add_behaviour(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-requests-per-second", type=_positive, help="throttle requests above this (default: never)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (default: %(default)s)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="seed of all random choices, ids among them: a ledger takes ids that come again for the groups it knows"
+        " (default: another one each time)",
+    )
     parser.add_argument(
         "--clock-speed",
         type=_positive,
@@ -111,10 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
             flush=True,
         )
         return 1
+    seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
     settings = Settings(
-        options=Options(
-            call_seconds=arguments.call_seconds, concurrency=max(arguments.concurrency, 1), seed=arguments.seed
-        ),
+        options=Options(call_seconds=arguments.call_seconds, concurrency=max(arguments.concurrency, 1), seed=seed),
         api_port=arguments.api_port,
         broker_port=arguments.broker_port,
         publish_to=arguments.publish_to,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -206,3 +207,21 @@ def test_exports_are_lines_that_a_shell_reads_as_the_connections(start: Start) -
     assert (outboundbot["conn_type"], rocketmq["conn_type"]) == ("outboundbot", "rocketmq")
     assert _is_open(outboundbot["host"])
     assert _is_open(f"{rocketmq['host']}:{rocketmq['port']}")
+
+
+@pytest.mark.parametrize(("options", "same"), [((), False), (("--seed", "7"), True)])
+def test_ids_come_again_only_with_a_seed(start: Start, options: tuple[str, ...], same: bool) -> None:
+    ports = ("--api-port", "0", "--broker-port", "0")
+
+    first, second = (_first_id(_ready(start(*ports, *options))["api"]) for _ in range(2))
+
+    assert (first == second) is same
+
+
+def _first_id(api: str) -> str:
+    """The id of a request that is refused because it is not signed."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{api}/?Action=ListScripts", timeout=10)
+    with refused.value as answer:
+        found: str = json.load(answer)["RequestId"]
+    return found

@@ -23,7 +23,7 @@ def simulated_service(*options: str, broker: bool = True) -> Iterator[dict[str, 
     """
     from airflow_provider_outbound.cli.services import OUTBOUND
 
-    command = [*OUTBOUND, "simulate", "--api-port", "0", "--until-stdin-closes"]
+    command = [*OUTBOUND, "simulate", "--api-port", "0", "--seed", "0", "--until-stdin-closes"]
     command += [*(("--broker-port", "0") if broker else ()), *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
