@@ -58,6 +58,17 @@ def get_provider_info() -> dict[str, Any]:
             for kind in ("operators", "sensors")
         },
         "filesystems": ["airflow_provider_outbound.oss"],
+        # The schemes of databases belong to the providers of those databases.
+        "asset-uris": [
+            {
+                "schemes": ["oss"],
+                "handler": None,
+                "factory": "airflow_provider_outbound.operators.assets.create_oss_asset",
+                "to_openlineage_converter": (
+                    "airflow_provider_outbound.operators.assets.convert_oss_asset_to_openlineage"
+                ),
+            }
+        ],
         "queues": ["airflow_provider_outbound.queues.outboundbot.OutboundBotMessageQueueProvider"],
         "triggers": [
             {

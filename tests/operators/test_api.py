@@ -7,7 +7,7 @@ import json
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.client.actions import may_dial
+from airflow_provider_outbound.core.client.guard import may_dial
 from airflow_provider_outbound.core.client.requests import action_names
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
