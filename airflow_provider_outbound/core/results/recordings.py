@@ -58,7 +58,7 @@ def download_recordings(
     :param poll_interval: Interval between two polls of the ledger (seconds).
     :param notice_patience: How long to wait for the notice of a call before asking the API (seconds). If no message
         about the group ever arrived, the API is asked at once.
-    :param mkv: Download from ``mkvUrl`` of the notices instead. The API returns no such link, so a call whose notice has
+    :param mkv: Download from ``mkvUrl`` of the notices instead. The API returns no such link: a call whose notice has
         none counts as missing.
     :return: ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``, ``bytes``.
     :raises OutboundBotConfigError: a file cannot be written.
