@@ -262,9 +262,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             options = self._options(arguments, context)
             source = read_contacts(arguments, context)
             self._refuse_empty(source)
-        if self.hook.dry_run:
-            return dry_run(self, self.job_group_id, context, source, options)
-        job_group_id = named_group(self.job_group_id)
+            if self.hook.dry_run:
+                return dry_run(self, self.job_group_id, context, source, options)
+            job_group_id = named_group(self.job_group_id)
         with self.hook as hook:
             return self._assign(context, hook.ledger, job_group_id, source, options)
 
