@@ -1,4 +1,4 @@
-"""Whatever is wrong with an argument, a source or a strategy: the error says once that nobody was called, and it is so."""
+"""Whatever is wrong with an argument, a source or a strategy: the error says once, and truly: nobody was called."""
 
 from __future__ import annotations
 
