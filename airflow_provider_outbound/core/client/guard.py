@@ -189,7 +189,7 @@ def _parsed(strategy: Any) -> Any:
         return strategy
     try:
         return json.loads(strategy)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise OutboundBotConfigError(
             "StrategyJson: is not JSON, so when it dials is unknown; give JSON text of an object"
         ) from None
