@@ -50,13 +50,13 @@ def test_an_object_is_the_asset_that_the_author_wrote(group, context, oss):
     assert events == [(Asset(path).uri, result)]
 
 
-def test_a_table_without_a_uri_gives_an_alias_no_event(group, context, tmp_path, monkeypatch, caplog):
+def test_a_table_without_a_uri_gives_an_alias_no_event(group, context, tmp_path, monkeypatch, caplog, capfd):
     monkeypatch.setenv("AIRFLOW_CONN_MARTS", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/m.db"}))
 
     events, _ = exported(group, context, table="results", sql_conn_id="marts")
 
     assert events == []
-    assert "alias 'results' gets no event" in caplog.text
+    assert "alias 'results' gets no event" in caplog.text + "".join(capfd.readouterr())
 
 
 @pytest.mark.postgresql

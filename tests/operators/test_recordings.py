@@ -132,16 +132,24 @@ class TestDeferred:
         assert isinstance(waits, OutboundBotJobCompleteTrigger)
         paused.set_clock(speed=1000)
         event = self.event_of(waits)
-        paused.faults(recording_missing=2)
+        paused.faults(recording_missing=1000)
         pauses, kwargs = self.deferred(lambda: record.execute_complete(context(), event, **kwargs))
         assert isinstance(pauses, DateTimeTrigger)
-        assert kwargs["downloaded"] == len([*(tmp_path / "r").iterdir()]) == 1
+        paused.faults()
         result = record.execute_complete(context(), pauses.moment, **kwargs)
 
         assert event["status"] == "complete"
-        names = ("answered", "downloaded", "present", "missing")
-        assert [result[name] for name in names] == [3, 3, 0, 0]
-        assert result["bytes"] == sum(path.stat().st_size for path in (tmp_path / "r").iterdir())
+        files = sorted((tmp_path / "r").iterdir())
+        size = sum(path.stat().st_size for path in files)
+        counts = {"answered": 3, "downloaded": 3, "present": 0, "missing": 0, "bytes": size}
+        assert result == {"job_group_id": group, "path": str(tmp_path / "r"), **counts}
+        assert len(files) == 3
+
+        # Two were downloaded before a pause, and one after it.
+        again = files[0].stat().st_size
+        files[0].unlink()
+        result = record.execute_complete(context(), None, **kwargs | {"downloaded": 2, "size": size - again})
+        assert {name: result[name] for name in counts} == counts
 
     def test_when_the_time_is_up_it_counts_what_is_missing(self, paused, context, group, tmp_path, caplog):
         paused.set_clock(speed=1000)
