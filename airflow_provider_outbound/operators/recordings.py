@@ -141,7 +141,7 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.results import download_available
 
         left = (deadline - datetime.now(UTC)).total_seconds()
-        patience = {} if pause is None else {"notice_patience": 0.0}
+        patience: dict[str, Any] = {} if pause is None else {"notice_patience": 0.0}
         with self.hook as hook:
             found = download_available(
                 hook.ledger, hook.client, timeout=max(left, LEAST_SECONDS), **patience, **self._arguments()
