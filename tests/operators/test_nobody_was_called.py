@@ -32,7 +32,6 @@ ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
         pytest.param({"contacts_sql": "SELECT 1 AS a, 2 AS a", "sql_conn_id": "people_db"}, id="column-twice"),
         pytest.param({"contacts_sql": "CREATE TABLE t (x)", "sql_conn_id": "people_db"}, id="no-rows"),
         pytest.param({"contacts_path": "/nowhere/people.csv"}, id="no-file"),
-        pytest.param({"contacts_path": "s9://bucket/people.csv"}, id="unknown-scheme"),
         pytest.param({"contacts": [{"telefon": "1"}], "columns": {"telefone": "telefon"}}, id="unknown-field"),
         pytest.param({"contacts": 5}, id="no-list"),
         pytest.param({"contacts": ["13800000000"], "default_region": "China"}, id="region"),
