@@ -202,11 +202,13 @@ def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continue
 def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(campaign, numbers, tmp_path):
     """The second file has the fault, and its error names no half-true ending of its own."""
     narrow = pa.table({"phone": pa.array([13800000000.0], pa.float32())})
-    (tmp_path / "1.csv").write_text("phone\n" + "\n".join(numbers(450)))
-    parquet.write_table(narrow, tmp_path / "2.parquet")
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / "1.csv").write_text("phone\n" + "\n".join(numbers(450)))
+    parquet.write_table(narrow, folder / "2.parquet")
 
     with pytest.raises(OutboundBotContactsError, match="float32") as caught:
-        campaign.assign(from_path(tmp_path), on_invalid="skip", batch_size=50, lease_seconds=60.0)
+        campaign.assign(from_path(folder), on_invalid="skip", batch_size=50, lease_seconds=60.0)
 
     assert "Nobody was called" not in str(caught.value)
     assert f"{len(campaign.jobs_per_number())} contacts read before it are assigned already" in str(caught.value)
