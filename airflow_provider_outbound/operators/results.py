@@ -1,4 +1,4 @@
-"""The operator for results."""
+"""The operators for results and recordings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from airflow_provider_outbound.arguments import as_path, check_flags, named_grou
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.operators.assets import path_uri, report_to_outlets, table_uri
 from airflow_provider_outbound.operators.base import OutboundBotOperator
+from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_outbound.core.ledger import Ledger
+
+__all__ = ["OutboundBotDownloadRecordingsOperator", "OutboundBotExportResultsOperator"]
 
 
 class OutboundBotExportResultsOperator(OutboundBotOperator):
