@@ -58,6 +58,7 @@ def get_provider_info() -> dict[str, Any]:
             for kind in ("operators", "sensors")
         },
         "filesystems": ["airflow_provider_outbound.oss"],
+        "asset-uris": [_oss_assets()],
         "queues": ["airflow_provider_outbound.queues.outboundbot.OutboundBotMessageQueueProvider"],
         "triggers": [
             {
@@ -72,6 +73,17 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["airflow_provider_outbound.cli.airflow.commands"],
         "connection-types": [_outboundbot_connection(), _rocketmq_connection()],
         "config": {"outbound": _configuration()},
+    }
+
+
+def _oss_assets() -> dict[str, Any]:
+    # The schemes of databases belong to the providers of those databases.
+    module = "airflow_provider_outbound.operators.assets"
+    return {
+        "schemes": ["oss"],
+        "handler": None,
+        "factory": f"{module}.create_oss_asset",
+        "to_openlineage_converter": f"{module}.convert_oss_asset_to_openlineage",
     }
 
 

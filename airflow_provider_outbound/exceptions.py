@@ -33,8 +33,13 @@ Every message may be shown and logged: none contains a phone number, a contact's
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+
+#: How an error ends that was raised before anybody was called.
+NOBODY_WAS_CALLED = "Nobody was called"
 
 
 class OutboundBotError(Exception):
@@ -51,6 +56,22 @@ class OutboundBotError(Exception):
 
 class OutboundBotConfigError(OutboundBotError, ValueError):
     """A connection, an argument or a setting is wrong; nothing was sent."""
+
+
+def end_with(text: str, ending: str) -> str:
+    """Return an error's text with a last sentence in place of :data:`NOBODY_WAS_CALLED`, whether it had that or not."""
+    text = text.removesuffix(NOBODY_WAS_CALLED).rstrip().removesuffix(".")
+    return f"{text}{'' if text.endswith(('?', '!')) else '.'} {ending}"
+
+
+@contextmanager
+def before_calling() -> Iterator[None]:
+    """Within this block nobody is called: an error about an argument, a setting or the contacts says so at its end."""
+    try:
+        yield
+    except OutboundBotConfigError as error:
+        error.args = (end_with(str(error), NOBODY_WAS_CALLED), *error.args[1:])
+        raise
 
 
 class OutboundBotContactsError(OutboundBotConfigError):

@@ -27,10 +27,8 @@ from airflow_provider_outbound.arguments import (
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
 from airflow_provider_outbound.operators.outboundbot import OutboundBotAssignJobsOperator, OutboundBotCancelJobsOperator
-from airflow_provider_outbound.operators.results import (
-    OutboundBotDownloadRecordingsOperator,
-    OutboundBotExportResultsOperator,
-)
+from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
+from airflow_provider_outbound.operators.results import OutboundBotExportResultsOperator
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 from airflow_provider_outbound.simulator.testing import Simulator
 

@@ -16,7 +16,6 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotAuthenticationError,
-    OutboundBotConfigError,
     OutboundBotError,
     OutboundBotNotFoundError,
     OutboundBotTransportError,
@@ -152,10 +151,18 @@ class OutboundBotHook(BaseHook):
     @cached_property
     def client(self) -> OutboundBotClient:
         """The API client. Threads may share it."""
-        from airflow_provider_outbound.core.client import OutboundBotClient
+        from airflow_provider_outbound.core.client import ActionGuard, OutboundBotClient
 
         settings = self.settings.client
-        return OutboundBotClient(settings, lambda *turns: self.ledger.turns.take(settings.origin, *turns))
+        return OutboundBotClient(
+            settings,
+            lambda *turns: self.ledger.turns.take(settings.origin, *turns),
+            guard=ActionGuard(
+                dry_run=self.dry_run,
+                is_restricted=self.allowed_phone_numbers is not None,
+                hours=self.calling_hours,
+            ),
+        )
 
     @property
     def ledger(self) -> Ledger:
@@ -182,24 +189,15 @@ class OutboundBotHook(BaseHook):
 
         :param action: Its name, e.g. ``ListIntents``.
         :param allow_dialling: Whether an action may be sent that may dial people, or change whom, when or from which
-            number the service calls. The ledger does not know about it, and no rule of time applies.
+            number the service calls. The ledger does not know whom it calls. The connection's calling hours apply.
         :param parameters: By their names in the API's documentation, e.g. ``ScriptId``.
         :return: The complete answer. It may contain numbers, names and signed URLs, so return from a task only what
             Airflow may store and show.
         :raises OutboundBotConfigError: the action or a parameter is unknown, the action may dial people, or the
-            connection does not allow it (``dry_run``, ``allowed_phone_numbers``); nothing was sent.
+            connection does not allow it (``dry_run``, ``allowed_phone_numbers``); it was not sent.
+        :raises OutboundBotWrongTimeError: it would dial outside the connection's calling hours; it was not sent.
         """
-        from airflow_provider_outbound.core.client.actions import check_may_dial, may_dial, reads
-
-        check_may_dial(action, allow_dialling=allow_dialling)
-        if self.dry_run and not reads(action):
-            raise OutboundBotConfigError(f"dry_run: is on, so {action} is not sent; turn it off in the connection")
-        if self.allowed_phone_numbers is not None and may_dial(action):
-            raise OutboundBotConfigError(
-                f"allowed_phone_numbers: cannot be kept by {action}, which may call others; remove it from the"
-                " connection. Nobody was called"
-            )
-        return self.client.call(action, **parameters)
+        return self.client.call(action, allow_dialling=allow_dialling, **parameters)
 
     def iter_results(self, job_group_id: str, only: str | None = None) -> Iterator[JobResult]:
         """

@@ -34,8 +34,8 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
 
     Actions that may dial people, or change whom, when or from which number the service calls, are refused: the other
     operators keep the promises about people for them. ``allow_dialling=True`` sends them nevertheless: then the ledger
-    does not know whom they call, calling hours and block lists of this provider do not apply, and the task must have no
-    retries.
+    does not know whom they call, and exclusions and limits of this provider do not apply. The connection's calling
+    hours do. The task must have no retries.
 
     Airflow shows and stores only the parameters' names. The return value is the answer without numbers, personal data,
     secrets and the queries of URLs; ``OutboundBotHook.call`` returns the whole answer to a task of your own.
@@ -62,10 +62,12 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Send the request."""
         check_flags(self, "allow_dialling")
-        from airflow_provider_outbound.core.client.actions import check_may_dial, may_dial
+        from airflow_provider_outbound.core.client import ActionGuard
+        from airflow_provider_outbound.core.client.guard import may_dial
         from airflow_provider_outbound.core.client.masking import masked_answer
 
-        check_may_dial(self.action, allow_dialling=self.allow_dialling)
+        # Before the connection is looked up, and before a dry run skips the task.
+        ActionGuard().check(self.action, allow_dialling=self.allow_dialling)
         if may_dial(self.action) and self.retries:
             raise OutboundBotConfigError(
                 f"retries: {self.retries}, and {self.action} sent twice may call people twice; pass retries=0."

@@ -31,7 +31,8 @@ def connect(
     hook = BaseHook.get_hook(sql_conn_id)
     if not hasattr(hook, "get_sqlalchemy_engine"):
         raise OutboundBotConfigError(
-            f"sql_conn_id: connection {sql_conn_id!r} ({type(hook).__name__}) is not a database"
+            f"sql_conn_id: connection {sql_conn_id!r} ({type(hook).__name__}) is not a database; give the connection of"
+            " one"
         )
     place = f"{field} on connection {sql_conn_id!r}"
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.arguments import DRY_RUN, check_choice, check_flags, text_list, whole_number
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, before_calling
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
@@ -92,6 +92,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
 
+    @before_calling()
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the group, or find the one that an earlier try created."""
         check_flags(self, "start_immediately", "allow_backfill")

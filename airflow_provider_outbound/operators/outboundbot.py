@@ -21,6 +21,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotConfigError,
     OutboundBotContactsError,
     OutboundBotWrongTimeError,
+    before_calling,
 )
 from airflow_provider_outbound.operators.api import OutboundBotCallApiOperator
 from airflow_provider_outbound.operators.base import (
@@ -35,10 +36,8 @@ from airflow_provider_outbound.operators.base import (
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
 from airflow_provider_outbound.operators.job_groups import OutboundBotCreateJobGroupOperator
 from airflow_provider_outbound.operators.literals import NOT_GIVEN, SOURCES, came_from_task
-from airflow_provider_outbound.operators.results import (
-    OutboundBotDownloadRecordingsOperator,
-    OutboundBotExportResultsOperator,
-)
+from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
+from airflow_provider_outbound.operators.results import OutboundBotExportResultsOperator
 from airflow_provider_outbound.operators.steering import (
     OutboundBotCancelJobsOperator,
     OutboundBotResumeJobsOperator,
@@ -258,13 +257,14 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         from airflow_provider_outbound.operators.preflight import dry_run
         from airflow_provider_outbound.operators.sources import read_contacts
 
-        arguments = self.source_arguments(context)
-        options = self._options(arguments, context)
-        source = read_contacts(arguments, context)
-        self._refuse_empty(source)
-        if self.hook.dry_run:
-            return dry_run(self, self.job_group_id, context, source, options)
-        job_group_id = named_group(self.job_group_id)
+        with before_calling():
+            arguments = self.source_arguments(context)
+            options = self._options(arguments, context)
+            source = read_contacts(arguments, context)
+            self._refuse_empty(source)
+            if self.hook.dry_run:
+                return dry_run(self, self.job_group_id, context, source, options)
+            job_group_id = named_group(self.job_group_id)
         with self.hook as hook:
             return self._assign(context, hook.ledger, job_group_id, source, options)
 
@@ -302,8 +302,9 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         if record is None or record.conn_id is None:
             ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
         try:
-            numbers = text_list(self.calling_numbers, "calling_numbers")
-            strategy = self._resolved(rules, is_at_once=is_own and record is not None and record.ends_at is None)
+            with before_calling():
+                numbers = text_list(self.calling_numbers, "calling_numbers")
+                strategy = self._resolved(rules, is_at_once=is_own and record is not None and record.ends_at is None)
             result = assign(
                 self.hook.client,
                 ledger,

@@ -51,9 +51,7 @@ class Query:
             options = {"stream_results": True, "no_parameters": True}
             with closing(connection.execution_options(**options).exec_driver_sql(self.sql)) as result:
                 if not result.returns_rows:
-                    raise OutboundBotConfigError(
-                        "contacts_sql: it returns no rows; pass a SELECT statement. Nobody was called"
-                    )
+                    raise OutboundBotConfigError("contacts_sql: it returns no rows; pass a SELECT statement")
                 names = tuple(result.keys())
                 twice = [name for name in names if names.count(name) > 1]
                 if twice:
@@ -96,5 +94,5 @@ def _texts(rows: Iterable[Any]) -> Iterator[Any]:
     except UnicodeDecodeError as error:
         raise OutboundBotContactsError(
             f"contacts_sql: a text is not valid {error.encoding}; convert the column to utf8mb4, or set the"
-            " connection's charset. Nobody was called"
+            " connection's charset"
         ) from None

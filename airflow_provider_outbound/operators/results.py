@@ -1,22 +1,22 @@
-"""Operators for results and recordings."""
+"""The operators for results and recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.arguments import as_path, check_duration, check_flags, named_group
+from airflow_provider_outbound.arguments import as_path, check_flags, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.operators.assets import path_uri, report_to_outlets, table_uri
 from airflow_provider_outbound.operators.base import OutboundBotOperator
+from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_outbound.core.ledger import Ledger
 
-#: How long to wait for recordings.
-RECORDINGS_TIMEOUT = timedelta(minutes=30)
+__all__ = ["OutboundBotDownloadRecordingsOperator", "OutboundBotExportResultsOperator"]
 
 
 class OutboundBotExportResultsOperator(OutboundBotOperator):
@@ -50,6 +50,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         answered job. Only the owner can read the files.
     :return: ``job_group_id``, ``path`` or ``table``, ``rows``, ``counts`` (with ``funnel`` once the details of all
         answered jobs are known), with a second file ``conversation_path``; also in the asset events of ``outlets``.
+        An ``AssetAlias`` among them gets an event of the file or table itself, for instance of
+        ``postgres://host:5432/database/schema/table``.
     """
 
     template_fields: Sequence[str] = (
@@ -116,15 +118,15 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
                     conversation=self.conversation,
                     instance_id=instance_id,
                 )
-            written = self._write(ledger, job_group_id)
+            written, uri = self._write(ledger, job_group_id)
         result = {"job_group_id": job_group_id, **written}
-        for outlet in self.outlets:
-            context["outlet_events"][outlet].extra.update(result)
+        report_to_outlets(self, context, result, uri)
         place = result.get("path") or f"table {result['table']}"
         self.log.info("Job group %s: %s rows written to %s", job_group_id, result["rows"], place)
         return result
 
-    def _write(self, ledger: Ledger, job_group_id: str) -> dict[str, Any]:
+    def _write(self, ledger: Ledger, job_group_id: str) -> tuple[dict[str, Any], str | None]:
+        """Write the rows; return the result, and the URI of what was written."""
         from airflow_provider_outbound.core.results import export, export_to_table
         from airflow_provider_outbound.operators.databases import connect
 
@@ -135,64 +137,8 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
             "conversation": self.conversation,
         }
         if self.table is None:
-            return export(ledger, job_group_id, as_path(self.path, "path"), file_format=self.file_format, **which)
+            path = as_path(self.path, "path")
+            return export(ledger, job_group_id, path, file_format=self.file_format, **which), path_uri(self.path)
         with connect(str(self.sql_conn_id), "table") as connection:
-            return export_to_table(ledger, job_group_id, connection, self.table, **which)
-
-
-class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
-    """
-    Download the recording of each answered call of a group, as soon as the service has it.
-
-    Run it after the campaign or in parallel: it holds a worker until the group has ended and every answered call has
-    its recording, or until ``timeout``. Files are named by ids, ``JOB_TASK.wav``, and appear when they are complete;
-    only the owner can read them. Existing recordings are not downloaded again. If a notice is missing, the API is
-    asked.
-
-    :param job_group_id: The group, or the return value of another task of this provider.
-    :param path: Folder for the files, local or, with a scheme, in an object store.
-    :param max_parallel_requests: The maximum number of concurrent downloads.
-    :param timeout: How long to wait for recordings. Those missing then are counted; the next run downloads them.
-    :return: ``job_group_id``, ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``,
-        ``bytes`` (downloaded); also in the asset events of ``outlets``.
-    """
-
-    template_fields: Sequence[str] = ("job_group_id", "path", "instance_id", "outboundbot_conn_id")
-    ui_color = "#eaf7ea"
-
-    def __init__(
-        self,
-        *,
-        job_group_id: Any,
-        path: Any,
-        max_parallel_requests: int = 8,
-        timeout: timedelta = RECORDINGS_TIMEOUT,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.job_group_id = job_group_id
-        self.path = path
-        self.max_parallel_requests = max_parallel_requests
-        self.timeout = timeout
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Download the available recordings, and wait for the rest."""
-        from airflow_provider_outbound.core.results import download_recordings
-
-        job_group_id = named_group(self.job_group_id)
-        check_duration(self.timeout, "timeout")
-        with self.hook as hook:
-            record = hook.ledger.groups.get(job_group_id)
-            fetched = download_recordings(
-                hook.ledger,
-                hook.client,
-                job_group_id,
-                as_path(self.path, "path"),
-                instance_id=self.instance_id or (record.instance_id if record else None),
-                max_parallel_requests=self.max_parallel_requests,
-                timeout=self.timeout.total_seconds(),
-            )
-        result = {"job_group_id": job_group_id, **fetched}
-        for outlet in self.outlets:
-            context["outlet_events"][outlet].extra.update(result)
-        return result
+            written = export_to_table(ledger, job_group_id, connection, self.table, **which)
+            return written, table_uri(connection, self.table)

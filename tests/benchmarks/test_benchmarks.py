@@ -111,3 +111,13 @@ def test_a_benchmark_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert ended.value.code == 2
     assert "NAME" in capsys.readouterr().err
+
+
+def test_sources_prints_a_line_of_figures_last() -> None:
+    pytest.importorskip("alibabacloud_oss_v2")
+    figures, output = _figures("sources", "--rows", "200")
+
+    for source in ("csv", "xlsx", "oss"):
+        assert figures[f"contacts_{source}"] == figures["rows"] == 200
+        assert figures[f"peak_mb_{source}"] >= figures[f"before_mb_{source}"] > 0
+    assert "rows per second" in output

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.core.client.actions import may_dial
+from airflow_provider_outbound.core.client.guard import may_dial
 from airflow_provider_outbound.core.client.requests import action_names
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import OutboundBotCallApiOperator
 
@@ -71,6 +73,24 @@ def test_a_connection_for_trials_lets_no_dialling_action_through(simulator, cont
         hook.call("AssignJobs", allow_dialling=True, **job("group"))
 
     assert simulator.state()["requests"] == {}
+
+
+def test_calling_hours_hold_for_an_action_by_name(simulator, context, connection):
+    with OutboundBotHook() as hook:
+        group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
+    today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+    days = [(today + timedelta(days=days)).isoformat() for days in (-1, 0, 1)]
+    connection({"calling_hours": {"windows": [["00:00", "24:00"]], "holidays": days}})
+
+    for action, parameters in (("AssignJobs", job(group)), ("StartJob", {"JobJson": "{}"})):
+        with pytest.raises(OutboundBotWrongTimeError, match=r"Nobody was called$"):
+            call(action, parameters, allow_dialling=True, retries=0).execute(context())
+        with pytest.raises(OutboundBotWrongTimeError), OutboundBotHook() as hook:
+            hook.call(action, allow_dialling=True, **parameters)
+    call("CancelJobs", {"JobGroupId": group, "All": True}, allow_dialling=True, retries=0).execute(context())
+
+    assert not {"AssignJobs", "StartJob"} & simulator.state()["requests"].keys()
+    assert simulator.state()["jobs_per_number"] == {}
 
 
 @pytest.mark.parametrize("parameters", ["ScriptId", ["ScriptId"], {1: "x"}])

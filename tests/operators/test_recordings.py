@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_outbound.core.models.strategy import Strategy
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
     OutboundBotDownloadRecordingsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 
@@ -74,9 +79,122 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
     assert not re.search(r"138\d{8}|Signature=", told)
 
 
+class TestDeferred:
+    """A deferred task holds a worker only while it downloads, and its totals are those of all its parts."""
+
+    @pytest.fixture
+    def paused(self, simulator_factory, monkeypatch):
+        """A simulator whose clock stands still."""
+        simulator = simulator_factory(clock_speed=0)
+        for name, value in simulator.connections.items():
+            monkeypatch.setenv(name, value)
+        return simulator
+
+    @pytest.fixture
+    def group(self, paused, context) -> str:
+        """A group with three jobs that will be answered."""
+        made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context("create"))
+        OutboundBotAssignJobsOperator(
+            task_id="assign",
+            job_group_id=made,
+            contacts=[f"1380000000{digit}" for digit in range(3)],
+            settle_seconds=0.3,
+        ).execute(context("assign"))
+        assert paused.state()["groups"].keys() == {made["job_group_id"]}
+        return str(made["job_group_id"])
+
+    def operator(self, group, folder, **arguments):
+        arguments = {"deferrable": True, "timeout": timedelta(minutes=5), **arguments}
+        return OutboundBotDownloadRecordingsOperator(
+            task_id="record", job_group_id=group, path=str(folder), **arguments
+        )
+
+    def deferred(self, act):
+        with pytest.raises(TaskDeferred) as caught:
+            act()
+        # As Airflow stores what the task needs to continue.
+        return caught.value.trigger, json.loads(json.dumps(caught.value.kwargs))
+
+    def event_of(self, trigger):
+        path, arguments = trigger.serialize()
+        module, _, name = path.rpartition(".")
+
+        async def first():
+            async with asyncio.timeout(120):
+                return (await anext(aiter(getattr(importlib.import_module(module), name)(**arguments).run()))).payload
+
+        return asyncio.run(first())
+
+    def test_it_waits_for_the_group_and_then_for_what_is_missing(self, paused, context, group, tmp_path):
+        record = self.operator(group, tmp_path / "r")
+
+        waits, kwargs = self.deferred(lambda: record.execute(context()))
+        assert isinstance(waits, OutboundBotJobCompleteTrigger)
+        paused.set_clock(speed=1000)
+        event = self.event_of(waits)
+        paused.faults(recording_missing=1000)
+        pauses, kwargs = self.deferred(lambda: record.execute_complete(context(), event, **kwargs))
+        assert isinstance(pauses, DateTimeTrigger)
+        paused.faults()
+        result = record.execute_complete(context(), pauses.moment, **kwargs)
+
+        assert event["status"] == "complete"
+        files = sorted((tmp_path / "r").iterdir())
+        size = sum(path.stat().st_size for path in files)
+        counts = {"answered": 3, "downloaded": 3, "present": 0, "missing": 0, "bytes": size}
+        assert result == {"job_group_id": group, "path": str(tmp_path / "r"), **counts}
+        assert len(files) == 3
+
+        # Two were downloaded before a pause, and one after it.
+        again = files[0].stat().st_size
+        files[0].unlink()
+        result = record.execute_complete(context(), None, **kwargs | {"downloaded": 2, "size": size - again})
+        assert {name: result[name] for name in counts} == counts
+
+    def test_when_the_time_is_up_it_counts_what_is_missing(self, paused, context, group, tmp_path, caplog):
+        paused.set_clock(speed=1000)
+        paused.faults(recording_missing=1000)
+        record = self.operator(group, tmp_path / "r")
+
+        trigger, kwargs = self.deferred(lambda: record.execute(context()))
+        if isinstance(trigger, OutboundBotJobCompleteTrigger):
+            trigger, kwargs = self.deferred(
+                lambda: record.execute_complete(context(), self.event_of(trigger), **kwargs)
+            )
+        over = datetime.now(UTC).isoformat()
+        result = record.execute_complete(context(), None, **kwargs | {"deadline": over})
+
+        assert [result[name] for name in ("answered", "downloaded", "present", "missing")] == [3, 0, 0, 3]
+        assert "3 recordings are missing: 3 × its link answers HTTP 404" in caplog.text
+
+    def test_pauses_grow_and_end_with_the_timeout(self, context, group, tmp_path):
+        record = self.operator(group, tmp_path / "r")
+        ended = {"deadline": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "has_ended": True}
+
+        lengths = []
+        for _ in range(5):
+            trigger, ended = self.deferred(lambda state=ended: record.execute_complete(context(), None, **state))
+            lengths.append(round((trigger.moment - datetime.now(UTC)).total_seconds() / 60))
+        soon = {"deadline": (datetime.now(UTC) + timedelta(seconds=30)).isoformat(), "has_ended": True}
+        trigger, _ = self.deferred(lambda: record.execute_complete(context(), None, **soon))
+
+        assert lengths == [1, 2, 4, 8, 10]
+        assert trigger.moment.isoformat() == soon["deadline"]
+
+    def test_an_error_of_the_wait_is_the_tasks(self, context, group, tmp_path):
+        event = {"status": "error", "kind": "OutboundBotNotFoundError", "message": "NotExist.JobGroup"}
+
+        with pytest.raises(OutboundBotError, match="NotExist"):
+            self.operator(group, tmp_path / "r").execute_complete(
+                context(), event, deadline=datetime.now(UTC).isoformat()
+            )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        pytest.param({"deferrable": "yes"}, "deferrable: 'yes' is neither", id="deferrable"),
+        pytest.param({"mkv": "yes"}, "mkv: 'yes' is neither", id="mkv"),
         pytest.param(
             {"max_parallel_requests": 0}, "max_parallel_requests: 0 is not a whole number of 1 or more", id="requests"
         ),

@@ -1,20 +1,13 @@
-"""Excel workbooks as contacts, as do-not-call lists, and beside every other source of the same contacts."""
+"""Excel workbooks as contacts, and as do-not-call lists."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sqlite3
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import openpyxl
-import pyarrow as pa
 import pytest
 from airflow.sdk import DAG
-from pyarrow import parquet
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
@@ -22,11 +15,9 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
-from airflow_provider_outbound.operators.sources import read_contacts
 from airflow_provider_outbound.task_groups.outboundbot import OutboundBotCampaignTaskGroup
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
-COLUMNS = ("手机号", "name", "reference_id", "city", "points", "due")
 
 
 def write(path: Path, **sheets: list[list[Any]]) -> str:
@@ -47,48 +38,6 @@ def assign(group: Any, **arguments: Any) -> OutboundBotAssignJobsOperator:
 @pytest.fixture
 def group(context: Any) -> Any:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
-
-
-def in_every_source(folder: Path, rows: list[tuple[Any, ...]]) -> dict[str, dict[str, Any]]:
-    """Return the arguments that read these rows from each source."""
-    plain = [[value.isoformat() if isinstance(value, date) else value for value in row] for row in rows]
-    with (folder / "a.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *plain])
-    (folder / "a.jsonl").write_text("".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in plain))
-    parquet.write_table(
-        pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows]), folder / "a.parquet"
-    )
-    write(folder / "a.xlsx", People=[["Customers"], [], list(COLUMNS), *map(list, rows)], Notes=[["of March"]])
-    with sqlite3.connect(folder / "a.db") as database:
-        database.execute(f"CREATE TABLE people ({', '.join(COLUMNS)})")
-        database.executemany(f"INSERT INTO people VALUES ({', '.join('?' * len(COLUMNS))})", plain)
-    database.close()
-    paths = {name: {"contacts_path": str(folder / f"a.{name}")} for name in ("csv", "jsonl", "parquet", "xlsx")}
-    return paths | {"sqlite": {"contacts_sql": "SELECT * FROM people ORDER BY rowid", "sql_conn_id": "people_db"}}
-
-
-def test_a_thousand_contacts_read_the_same_from_every_source(context, group, tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/a.db"}))
-    rows = [
-        (13800000000 + index, f"李{index}", f"c-{index:05d}", '杭州, "x"', index / 4, date(2026, 1, 1 + index % 28))
-        for index in range(1_000)
-    ]
-    read = {}
-
-    for source, arguments in in_every_source(tmp_path, rows).items():
-        operator = assign(group, **arguments)
-        read[source] = [
-            (contact.phone.e164, contact.name, contact.reference_id, contact.extras, contact.row)
-            for contact in read_contacts(operator.source_arguments(context()), context())
-        ]
-
-    last = Decimal(999) / 4
-    assert read["csv"][999][3] == {"city": '杭州, "x"', "points": str(last), "due": "2026-01-20"}
-    assert len(read["csv"]) == 1_000
-    for source in ("jsonl", "parquet", "xlsx", "sqlite"):
-        assert read[source] == [
-            (*row[:3], row[3] | {"points": row[3]["points"].removesuffix(".0")}, row[4]) for row in read["csv"]
-        ]
 
 
 def test_a_workbook_is_called_except_for_those_in_another(simulator, context, group, tmp_path):

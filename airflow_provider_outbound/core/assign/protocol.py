@@ -21,11 +21,15 @@ from airflow_provider_outbound.core.ledger import Assignment, CandidateStatus, L
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.reconcile import LEASE_SECONDS, GroupReader, Lease, own_name, settle
 from airflow_provider_outbound.exceptions import (
+    NOBODY_WAS_CALLED,
     AssignmentUnresolvedError,
     JobGroupPurgedError,
     LeaseHeldError,
     LeaseLostError,
     OutboundBotContactsError,
+    OutboundBotWrongTimeError,
+    before_calling,
+    end_with,
 )
 
 #: Raises if this group may not call anybody now.
@@ -53,10 +57,8 @@ def preflight(
     )
     with ExitStack() as stack:
         screening = open_screening(ledger, assignment, source, options, stack, strict=False)
-        try:
+        with before_calling():
             statuses = Counter(status for _, status in screening)
-        except OutboundBotContactsError as error:
-            raise OutboundBotContactsError(f"{error}. Nobody was called") from None
     if screening.rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
             f"{screening.rejected} of {screening.read} contacts cannot be used: {screening.summary_of_rejects()}; "
@@ -297,7 +299,10 @@ class _Run:
             try:
                 self._dispatcher.send(left.without(contacts))
             except OutboundBotContactsError as error:
-                raise OutboundBotContactsError(f"{error}. {self._what_was_sent()}") from None
+                advice = ". Fix the source and run the task again: it continues, and assigns nobody twice"
+                raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
+            except OutboundBotWrongTimeError as error:
+                raise OutboundBotWrongTimeError(end_with(str(error), self._what_was_sent())) from None
         self._has_adopted = left.adopted > 0
         found = Preflight.of(screening, valid=screening.fresh, pending=0)
         return attrs.evolve(
@@ -306,15 +311,15 @@ class _Run:
             capped=found.capped + self._dispatcher.capped,
         )
 
-    def _what_was_sent(self) -> str:
-        assigned, unresolved = self._ledger.journal.count_settled(self._lease.assignment)
-        if not assigned and not unresolved:
-            return "Nobody was called"
-        doubt = f", and {unresolved} more may be" if unresolved else ""
-        return (
-            f"{assigned} contacts read before it are assigned already{doubt}; those after it are not. "
-            "Fix the source and run the task again: it continues, and assigns nobody twice"
-        )
+    def _what_was_sent(self, advice: str = "") -> str:
+        """Return the end of an error that came while contacts were read and sent."""
+        journal, assignment = self._ledger.journal, self._lease.assignment
+        assigned, unresolved = journal.count_settled(assignment)
+        uncertain = unresolved + len(journal.in_doubt(assignment))
+        if not assigned and not uncertain:
+            return NOBODY_WAS_CALLED
+        doubt = f", and {uncertain} more may be" if uncertain else ""
+        return f"{assigned} contacts read before it are assigned already{doubt}; those after it are not{advice}"
 
     def _guard(self) -> None:
         if self._group is not None:

@@ -13,12 +13,22 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.client.answers import Page
     from airflow_provider_outbound.core.client.api import BlockedNumber, OutboundBotClient, RecordingUrl
     from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
+    from airflow_provider_outbound.core.client.guard import ActionGuard
     from airflow_provider_outbound.core.client.settings import ClientSettings
 
-__all__ = ["MAX_JOBS_PER_REQUEST", "BlockedNumber", "ClientSettings", "OutboundBotClient", "Page", "RecordingUrl"]
+__all__ = [
+    "MAX_JOBS_PER_REQUEST",
+    "ActionGuard",
+    "BlockedNumber",
+    "ClientSettings",
+    "OutboundBotClient",
+    "Page",
+    "RecordingUrl",
+]
 
 _MODULES = {
     "MAX_JOBS_PER_REQUEST": "base",
+    "ActionGuard": "guard",
     "BlockedNumber": "api",
     "ClientSettings": "settings",
     "OutboundBotClient": "api",

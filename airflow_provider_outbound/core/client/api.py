@@ -54,6 +54,8 @@ class OutboundBotClient(ListingActions, ControlActions, InstanceActions, AnyActi
     :param settings: Address, credentials and timeouts.
     :param take_slots: Takes slots of a rate limit that processes share: called with the number of slots and the rate
         per second, it returns the seconds until the first. Default: the limit holds for this client alone.
+    :param guard: What the connection allows of :meth:`call`. Default: everything, except that actions that may dial
+        people need ``allow_dialling``.
     """
 
     def create_job_group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from airflow_provider_outbound.core.client.guard import ActionGuard
 from airflow_provider_outbound.core.client.sender import RequestSender
 from airflow_provider_outbound.core.client.settings import ClientSettings
 
@@ -14,8 +15,15 @@ MAX_JOBS_PER_REQUEST = 99
 class ClientActions:
     """Base of the groups of actions; :class:`~airflow_provider_outbound.core.client.OutboundBotClient` has them all."""
 
-    def __init__(self, settings: ClientSettings, take_slots: Callable[[int, float], float] | None = None) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        take_slots: Callable[[int, float], float] | None = None,
+        *,
+        guard: ActionGuard | None = None,
+    ) -> None:
         self.settings = settings
+        self._guard = ActionGuard() if guard is None else guard
         self._sender = RequestSender(settings, take_slots)
 
     def take_throttled(self) -> int:

@@ -34,7 +34,7 @@ def from_items(
     if _is_frame(items):
         return ContactSource([_Frame(items, label)], columns=columns, default_region=default_region)
     if narrow := narrow_float(str(getattr(items, "dtype", getattr(items, "type", "")))):
-        raise OutboundBotContactsError(f"{label}: {no_number(narrow)}. Nobody was called")
+        raise OutboundBotContactsError(f"{label}: {no_number(narrow)}")
     if hasattr(items, "to_pylist"):
         # Otherwise an Arrow column returns its own types of values.
         items = items.to_pylist()

@@ -257,9 +257,7 @@ class ContactSource:
         if not missing and "phone" in fields:
             phone = fields["phone"]
             if narrow := narrow_float(header.types.get(phone, "")):
-                raise OutboundBotContactsError(
-                    f"{label}: column {redact(phone)!r}: {no_number(narrow)}. Nobody was called"
-                )
+                raise OutboundBotContactsError(f"{label}: column {redact(phone)!r}: {no_number(narrow)}")
             return
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(

@@ -12,11 +12,10 @@ from typing import IO
 
 from airflow_provider_outbound.core.contacts.source import ContactSource, Reject
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.exceptions import OutboundBotContactsError
+from airflow_provider_outbound.exceptions import OutboundBotContactsError, before_calling
 
 #: Rows encrypted together.
 _BLOCK = 1000
-_NOBODY = "Nobody was called"
 
 
 class Spool:
@@ -46,12 +45,9 @@ class Spool:
     def _read(self) -> _EncryptedRows:
         kept = _EncryptedRows()
         rows = iter(self._source)
-        try:
+        with before_calling():
             while block := list(islice(rows, _BLOCK)):
                 self._append(kept, block)
-        except OutboundBotContactsError as error:
-            text = str(error)
-            raise OutboundBotContactsError(text if text.endswith(_NOBODY) else f"{text}. {_NOBODY}") from None
         return kept
 
     def _append(self, kept: _EncryptedRows, block: list[Contact | Reject]) -> None:
@@ -60,7 +56,7 @@ class Spool:
         except OSError as error:
             raise OutboundBotContactsError(
                 f"{self.label}: the contacts cannot be kept in a temporary file in {tempfile.gettempdir()}:"
-                f" {error.strerror}; free some space, or set TMPDIR to another folder. {_NOBODY}"
+                f" {error.strerror}; free some space, or set TMPDIR to another folder"
             ) from None
 
 

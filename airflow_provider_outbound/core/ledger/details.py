@@ -87,8 +87,12 @@ class Details:
             found = select(exists().where(schema.events.c.job_group_id == job_group_id))
             return bool(connection.execute(found).scalar())
 
-    def recording_url(self, task_id: str) -> str | None:
-        """The URL of a call's recording from the latest notice; it may have expired. ``None``: no notice has one."""
+    def recording_url(self, task_id: str, field: str = "url") -> str | None:
+        """
+        The URL of a call's recording from the latest notice; it may have expired. ``None``: that notice has none.
+
+        :param field: ``url``, or ``mkvUrl``.
+        """
         notices = schema.recordings.c
         statement = select(notices.body).where(notices.task_id == task_id).order_by(notices.recorded_at.desc())
         with self._database.read() as connection:
@@ -96,7 +100,7 @@ class Details:
         if body is None:
             return None
         try:
-            return text(self._database.cipher.decrypt_json(body).get("url"))
+            return text(self._database.cipher.decrypt_json(body).get(field))
         except LedgerKeyError:
             return None
 

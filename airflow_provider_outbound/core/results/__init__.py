@@ -76,13 +76,15 @@ from airflow_provider_outbound.core.results.counting import count_tags
 from airflow_provider_outbound.core.results.enrich import enrich
 from airflow_provider_outbound.core.results.export import check_level, export, export_to_table
 from airflow_provider_outbound.core.results.filters import iter_results, needs_details
-from airflow_provider_outbound.core.results.recordings import download_recordings
+from airflow_provider_outbound.core.results.recordings import Available, download_available, download_recordings
 
 __all__ = [
     "COLUMNS",
     "PERSONAL_COLUMNS",
+    "Available",
     "check_level",
     "count_tags",
+    "download_available",
     "download_recordings",
     "enrich",
     "export",

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -43,6 +43,7 @@ def download_recordings(
     timeout: float = 1800.0,
     poll_interval: float = 1.0,
     notice_patience: float = NOTICE_PATIENCE,
+    mkv: bool = False,
 ) -> dict[str, Any]:
     """
     Download the recording of every answered call of a group to a folder.
@@ -57,31 +58,100 @@ def download_recordings(
     :param poll_interval: Interval between two polls of the ledger (seconds).
     :param notice_patience: How long to wait for the notice of a call before asking the API (seconds). If no message
         about the group ever arrived, the API is asked at once.
+    :param mkv: Download from ``mkvUrl`` of the notices instead. The API returns no such link: a call whose notice has
+        none counts as missing.
     :return: ``path``, ``answered`` (calls), ``downloaded``, ``present`` (from earlier), ``missing``, ``bytes``.
     :raises OutboundBotConfigError: a file cannot be written.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged.
     :raises OutboundBotError: the API refuses; files downloaded until then stay.
     """
-    check_limit(max_parallel_requests)
-    check_not_purged(ledger, job_group_id)
-    deadline = time.monotonic() + timeout
-    tracker = RecordingTracker(
-        ledger,
-        client,
-        job_group_id,
-        instance_id=instance_id,
-        present=Present(folder),
+    source = _Source(ledger=ledger, client=client, folder=folder, instance_id=instance_id, mkv=mkv)
+    pace = _Pace(
+        limit=max_parallel_requests,
+        deadline=time.monotonic() + timeout,
         poll_interval=poll_interval,
         notice_patience=notice_patience,
     )
-    reasons: dict[str, str] = {}
-    source = _Source(ledger=ledger, client=client, folder=folder, instance_id=instance_id)
-    size = _download(
-        tracker, source, reasons, limit=max_parallel_requests, deadline=deadline, poll_interval=poll_interval
+    found = _run(job_group_id, source, pace)
+    _report_missing(job_group_id, found.missing, found.reasons)
+    return found.summary
+
+
+@attrs.frozen(kw_only=True)
+class Available:
+    """
+    The recordings of a group after those that were available have been downloaded.
+
+    :param summary: As :func:`download_recordings` returns it.
+    :param is_over: Whether no recording is missing and no job is open.
+    :param has_unfinished: Whether a job is open.
+    :param missing: The missing recordings, by the names of their files.
+    :param reasons: Why they are missing, if they were tried.
+    """
+
+    summary: dict[str, Any]
+    is_over: bool
+    has_unfinished: bool
+    missing: Sequence[str]
+    reasons: Mapping[str, str]
+
+    def report(self, job_group_id: str) -> None:
+        """Log how many are missing, and why."""
+        _report_missing(job_group_id, self.missing, self.reasons)
+
+
+def download_available(
+    ledger: Ledger,
+    client: OutboundBotClient,
+    job_group_id: str,
+    folder: Any,
+    *,
+    instance_id: str | None = None,
+    max_parallel_requests: int = 8,
+    timeout: float = 1800.0,
+    notice_patience: float = NOTICE_PATIENCE,
+    mkv: bool = False,
+) -> Available:
+    """
+    Download the recordings that are available now, without waiting for others.
+
+    Parameters and errors are those of :func:`download_recordings`. A call whose notice may still come within
+    ``notice_patience`` is left for later.
+    """
+    source = _Source(ledger=ledger, client=client, folder=folder, instance_id=instance_id, mkv=mkv)
+    pace = _Pace(
+        limit=max_parallel_requests,
+        deadline=time.monotonic() + timeout,
+        poll_interval=1.0,
+        notice_patience=notice_patience,
+        waits=False,
     )
-    _report_missing(job_group_id, tracker.missing, reasons)
-    log.info("Job group %s: %d recordings downloaded to %s", job_group_id, tracker.downloaded, folder)
-    return _summary(tracker, folder, size)
+    return _run(job_group_id, source, pace)
+
+
+def _run(job_group_id: str, source: _Source, pace: _Pace) -> Available:
+    check_limit(pace.limit)
+    check_not_purged(source.ledger, job_group_id)
+    tracker = RecordingTracker(
+        source.ledger,
+        source.client,
+        job_group_id,
+        instance_id=source.instance_id,
+        present=Present(source.folder),
+        poll_interval=pace.poll_interval,
+        notice_patience=pace.notice_patience,
+        suffix="_mkv" if source.mkv else "",
+    )
+    reasons: dict[str, str] = {}
+    size = _download(tracker, source, reasons, pace)
+    log.info("Job group %s: %d recordings downloaded to %s", job_group_id, tracker.downloaded, source.folder)
+    return Available(
+        summary=_summary(tracker, source.folder, size),
+        is_over=tracker.is_over,
+        has_unfinished=tracker.has_unfinished,
+        missing=tracker.missing,
+        reasons=reasons,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +162,24 @@ class _Source:
     client: OutboundBotClient
     folder: Any
     instance_id: str | None
+    mkv: bool
+
+
+@attrs.frozen(kw_only=True)
+class _Pace:
+    """
+    How recordings are downloaded.
+
+    :param limit: The maximum number of concurrent downloads.
+    :param deadline: When to give up, on the monotonic clock.
+    :param waits: Whether to wait for recordings that are not available yet.
+    """
+
+    limit: int
+    deadline: float
+    poll_interval: float
+    notice_patience: float
+    waits: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -130,10 +218,7 @@ def _download(
     tracker: RecordingTracker,
     source: _Source,
     reasons: dict[str, str],
-    *,
-    limit: int,
-    deadline: float,
-    poll_interval: float,
+    pace: _Pace,
 ) -> int:
     """
     Download in parallel, until none is missing or the time is up.
@@ -147,12 +232,12 @@ def _download(
         if stop.is_set():
             raise RecordingUnavailableError("time is up")
 
-    fetcher = Fetcher(source.client.settings, connections=limit, go_on=go_on)
+    fetcher = Fetcher(source.client.settings, connections=pace.limit, go_on=go_on)
     get = _getter(source, fetcher, go_on)
     try:
         # Leaving the block does not wait for downloads, so that the task can end at once.
-        with BoundedMap(get, limit=limit, stop=stop, name="outbound-download") as downloads:
-            size = _follow(tracker, downloads, reasons, deadline=deadline, poll_interval=poll_interval)
+        with BoundedMap(get, limit=pace.limit, stop=stop, name="outbound-download") as downloads:
+            size = _follow(tracker, downloads, reasons, pace)
             for download, future in downloads.drain(_LAST_SECONDS):
                 if future.exception() is None:
                     size += future.result()
@@ -166,12 +251,10 @@ def _follow(
     tracker: RecordingTracker,
     downloads: BoundedMap[_Download, int],
     reasons: dict[str, str],
-    *,
-    deadline: float,
-    poll_interval: float,
+    pace: _Pace,
 ) -> int:
     """
-    Download recordings as they become ready, until none is missing or the time is up.
+    Download recordings as they become ready, until none is missing, none is available, or the time is up.
 
     A server that sends a byte now and then blocks its reader without a socket timeout. So a download is abandoned here
     when its deadline has passed.
@@ -179,7 +262,7 @@ def _follow(
     :param reasons: Filled with why recordings are missing, by their stems.
     :return: The number of bytes downloaded.
     """
-    size = 0
+    size, deadline = 0, pace.deadline
     progress = ProgressLog(f"Job group {tracker.job_group_id}", "recordings present", from_zero=True)
     while time.monotonic() < deadline:
         tracker.look()
@@ -187,9 +270,9 @@ def _follow(
         for pending in tracker.due(downloads.free):
             until = min(deadline, time.monotonic() + DOWNLOAD_SECONDS)
             downloads.start(_Download(pending=pending, until=until))
-        if downloads.is_idle and tracker.is_over:
+        if downloads.is_idle and (tracker.is_over or not (pace.waits or tracker.has_more)):
             break
-        pause = max(0.0, min(poll_interval, deadline - time.monotonic()))
+        pause = max(0.0, min(pace.poll_interval, deadline - time.monotonic()))
         if downloads.is_idle:
             time.sleep(pause)
         for download, future in downloads.finished(pause):
@@ -218,7 +301,12 @@ def _note(reasons: dict[str, str], pending: PendingRecording, reason: str) -> No
 
 def _getter(source: _Source, fetcher: Fetcher, go_on: Callable[[], None]) -> Callable[[_Download], int]:
     def by_notice(pending: PendingRecording, until: float) -> int | None:
-        url = source.ledger.details.recording_url(pending.task_id) if pending.has_notice else None
+        field = "mkvUrl" if source.mkv else "url"
+        url = source.ledger.details.recording_url(pending.task_id, field) if pending.has_notice else None
+        if source.mkv:
+            if url is None:
+                raise RecordingUnavailableError("no notice reported its mkvUrl")
+            return fetcher.fetch(url, source.folder, pending.stem, until=until)
         try:
             return None if url is None else fetcher.fetch(url, source.folder, pending.stem, until=until)
         except RecordingUnavailableError:

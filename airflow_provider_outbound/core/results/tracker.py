@@ -105,6 +105,7 @@ class RecordingTracker:
         present: Present,
         poll_interval: float,
         notice_patience: float,
+        suffix: str = "",
     ) -> None:
         self._ledger = ledger
         self._client = client
@@ -113,6 +114,7 @@ class RecordingTracker:
         self._present = present
         self._poll_interval = poll_interval
         self._notice_patience = notice_patience
+        self._suffix = suffix
         self._look_at = self._refresh_at = 0.0
         self._changed = -1
         self._calls: list[RecordedCall] = []
@@ -129,6 +131,18 @@ class RecordingTracker:
     def is_over(self) -> bool:
         """Whether no recording is missing and no job is open."""
         return not (self._pending or self._unnamed or self._has_unfinished)
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether a job of the group is open."""
+        return self._has_unfinished
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a recording may be tried now, or the API may be asked now which call was answered."""
+        now = time.monotonic()
+        may_ask = bool(self._unnamed) and self._refresh_at <= now
+        return may_ask or any(not pending.running and pending.at <= now for pending in self._pending.values())
 
     @property
     def missing(self) -> list[str]:
@@ -188,7 +202,7 @@ class RecordingTracker:
         self.downloaded += 1
 
     def _want(self, call: RecordedCall, task_id: str, now: float, patience: float) -> None:
-        stem = f"{_name(call.job_id)}_{_name(task_id)}"
+        stem = f"{_name(call.job_id)}_{_name(task_id)}{self._suffix}"
         if stem in self._present:
             return
         pending = self._pending.get(stem)

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import attrs
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from airflow_provider_outbound.core.contacts import from_items, from_path
 from airflow_provider_outbound.core.ledger import CallCap, TaskKey
 from airflow_provider_outbound.core.models.job import Job
-from airflow_provider_outbound.exceptions import OutboundBotContactsError
+from airflow_provider_outbound.exceptions import OutboundBotContactsError, OutboundBotWrongTimeError
 
 WEEK = timedelta(days=7)
 DUPLICATES = int(os.environ.get("OUTBOUND_TEST_DUPLICATES", "200000"))
@@ -195,6 +197,40 @@ def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continue
 
     assert (result.read, result.assigned, result.unresolved) == (450, 450, 0)
     assert campaign.each_once(people)
+
+
+def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(campaign, numbers, tmp_path):
+    """The second file has the fault, and its error names no half-true ending of its own."""
+    narrow = pa.table({"phone": pa.array([13800000000.0], pa.float32())})
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / "1.csv").write_text("phone\n" + "\n".join(numbers(450)))
+    parquet.write_table(narrow, folder / "2.parquet")
+
+    with pytest.raises(OutboundBotContactsError, match="float32") as caught:
+        campaign.assign(from_path(folder), on_invalid="skip", batch_size=50, lease_seconds=60.0)
+
+    assert "Nobody was called" not in str(caught.value)
+    assert f"{len(campaign.jobs_per_number())} contacts read before it are assigned already" in str(caught.value)
+
+
+def test_a_window_that_ends_meanwhile_says_who_was_called(campaign, numbers):
+    asked = []
+
+    def guard(_group):
+        asked.append(campaign.jobs_per_number())
+        if asked[-1]:
+            raise OutboundBotWrongTimeError("the strategy's window was over; pass a later end. Nobody was called")
+
+    with pytest.raises(OutboundBotWrongTimeError) as caught:
+        campaign.assign(numbers(450), guard=guard, batch_size=50, max_parallel_requests=1)
+
+    called = len(campaign.jobs_per_number())
+    assert 0 < called < 450
+    assert str(caught.value) == (
+        f"the strategy's window was over; pass a later end. {called} contacts read before it are assigned already;"
+        " those after it are not"
+    )
 
 
 def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign, numbers, tmp_path):

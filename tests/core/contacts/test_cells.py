@@ -194,7 +194,7 @@ class TestNarrowFloats:
         ],
     )
     def test_a_column_of_a_frame_is_refused_whole(self, frame, kind):
-        with pytest.raises(OutboundBotContactsError, match=rf"contacts: column 'phone': {kind} cannot .* Nobody was"):
+        with pytest.raises(OutboundBotContactsError, match=rf"contacts: column 'phone': {kind} cannot"):
             list(from_items(frame))
         with pytest.raises(OutboundBotContactsError, match=rf"exclude: column 'phone': {kind} cannot"):
             read_excluded(from_items(frame, label="exclude"), "exclude")

@@ -187,8 +187,13 @@ class Campaign:
             for job in self.jobs()
         )
 
-    def notice(self, task_ids: list[str], *, url: str | None = None) -> None:
-        """Keep the notices of recordings, as a collector does; ``url``: another than the service gives."""
+    def notice(self, task_ids: list[str], *, url: str | None = None, field: str = "url") -> None:
+        """
+        Keep the notices of recordings, as a collector does.
+
+        :param url: Another than the service gives.
+        :param field: The field of the message with the URL.
+        """
         jobs = self.answered_calls()
         self.keep(
             {
@@ -203,7 +208,7 @@ class Campaign:
                     "callId": task_id,
                     "duration": 5,
                     "fileName": "../../13800000000.wav",
-                    "url": url or self.simulator.run(lambda cloud, name=f"{task_id}.wav": cloud.recording_url(name)),
+                    field: url or self.simulator.run(lambda cloud, name=f"{task_id}.wav": cloud.recording_url(name)),
                 },
             }
             for task_id in task_ids

@@ -73,6 +73,24 @@ def test_each_answered_call_has_its_recording_and_no_name_is_a_number_or_a_remot
     assert campaign.requests("DownloadRecording") == 0
 
 
+def test_the_mkv_of_a_notice_is_downloaded_beside_the_recording_and_never_replaced_by_it(
+    campaign: Any, tmp_path: Path
+) -> None:
+    campaign.dial(NUMBERS)
+    campaign.collect()
+    campaign.notice(list(campaign.answered_calls())[:2], field="mkvUrl")
+    download(campaign, tmp_path / "r")
+
+    result = download(campaign, tmp_path / "r", mkv=True, timeout=3.0)
+
+    assert (result["answered"], result["downloaded"], result["missing"]) == (7, 2, 5)
+    extra = sorted({*names(tmp_path / "r")} - {*expected(campaign)})
+    assert [name.partition(".")[0] for name in extra] == sorted(
+        f"{job_id}_{task_id}_mkv" for task_id, job_id in list(campaign.answered_calls().items())[:2]
+    )
+    assert campaign.requests("DownloadRecording") == 7
+
+
 def test_notices_that_never_came_are_made_up_for_by_the_api(campaign: Any, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
