@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.client.answers import Page
     from airflow_provider_outbound.core.client.api import BlockedNumber, OutboundBotClient, RecordingUrl
     from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
+    from airflow_provider_outbound.core.client.groups import TagHits
     from airflow_provider_outbound.core.client.settings import ClientSettings
 
-__all__ = ["MAX_JOBS_PER_REQUEST", "BlockedNumber", "ClientSettings", "OutboundBotClient", "Page", "RecordingUrl"]
+__all__ = [
+    "MAX_JOBS_PER_REQUEST",
+    "BlockedNumber",
+    "ClientSettings",
+    "OutboundBotClient",
+    "Page",
+    "RecordingUrl",
+    "TagHits",
+]
 
 _MODULES = {
     "MAX_JOBS_PER_REQUEST": "base",
@@ -24,6 +33,7 @@ _MODULES = {
     "OutboundBotClient": "api",
     "Page": "answers",
     "RecordingUrl": "api",
+    "TagHits": "groups",
 }
 
 
