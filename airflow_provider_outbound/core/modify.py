@@ -96,15 +96,23 @@ def modify_group(
     if "strategy" in changed and changes.strategy is not None and before.ends_at is not None:
         ledger.groups.note_window(job_group_id, before.starts_at, max(before.ends_at, changes.strategy.ends_at))
     failure = _send(client, before, wanted, instance_id, check)
-    is_certain = failure is not None and not failure.in_doubt
     # A window that changes although nobody asked for it may call people at night.
     required = {name: wanted[name] for name in wanted if name in changed or name == "strategy"}
+    is_refused = failure is not None and not failure.in_doubt
     try:
-        after, left = _look(client, of_group, required, 0.0 if is_certain else settle_seconds)
+        after, left = _look(client, of_group, required, 0.0 if is_refused else settle_seconds)
     except OutboundBotError as error:
         raise (failure or error) from None
-    if failure is None or is_certain or not left:
+    if failure is None or is_refused or not left:
         _note_window(ledger, after)
+    _check_result(job_group_id, failure, left, settle_seconds)
+    return ModifiedGroup(group=after, changed=changed)
+
+
+def _check_result(
+    job_group_id: str, failure: OutboundBotError | None, left: tuple[str, ...], settle_seconds: float
+) -> None:
+    """Raise if the group does not have the settings."""
     if left:
         raise failure or OutboundBotError(
             f"job group {job_group_id}: the service accepted the change, but {settle_seconds:g} s later it still"
@@ -112,7 +120,6 @@ def modify_group(
         )
     if failure is not None:
         log.warning("Job group %s: it was changed, although the request failed: %s", job_group_id, failure)
-    return ModifiedGroup(group=after, changed=changed)
 
 
 def differences(group: JobGroup, wanted: Mapping[str, Any]) -> tuple[str, ...]:

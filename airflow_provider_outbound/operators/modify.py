@@ -105,6 +105,7 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Change the group."""
         from airflow_provider_outbound.core.modify import modify_group
+        from airflow_provider_outbound.core.rules import check_group_window
 
         check_flags(self, "allow_backfill")
         check_seconds(self.settle_seconds, "settle_seconds")
@@ -120,8 +121,6 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
             self._check(job_group_id, instance_id, changes)
 
             def check(group: JobGroup) -> None:
-                from airflow_provider_outbound.core.rules import check_group_window
-
                 is_own = record is not None and record.run_key is not None
                 rules.check(changes.strategy or check_group_window(group, is_own=is_own))
 
@@ -136,11 +135,12 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
                 dry_run=hook.dry_run,
             )
             self._report(result, changes, record)
+        starts_at, ends_at = result.group.starts_at, result.group.ends_at
         return {
             "job_group_id": job_group_id,
             "changed": list(result.changed),
-            "starts_at": result.group.starts_at.isoformat() if result.group.starts_at else None,
-            "ends_at": result.group.ends_at.isoformat() if result.group.ends_at else None,
+            "starts_at": starts_at.isoformat() if starts_at else None,
+            "ends_at": ends_at.isoformat() if ends_at else None,
         }
 
     def _changes(self, run_at: datetime) -> GroupChanges:

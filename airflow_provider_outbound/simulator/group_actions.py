@@ -25,6 +25,8 @@ def modify_job_group(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
     if script_id := parameters.get("ScriptId"):
         cloud.check_script(script_id)
     changed = {field: read(parameters) for field, parameter, read in _SETTINGS if _is_given(parameters, parameter)}
+    if cloud.faults.strikes("change_ignored", action="ModifyJobGroup"):
+        return {"JobGroup": answers.group_answer(group)}
     # Nothing can be refused from here on.
     group.name = name
     for field, value in changed.items():
