@@ -46,7 +46,7 @@ def group(slow, context):
     """A group until tomorrow, with three attempts a day, and ten jobs."""
     create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=until(1, max_attempts_per_day=3))
     made = create.execute(context("create"))
-    people = [f"138000{index:02}000" + "0" for index in range(10)]
+    people = [f"138000{index:02}000" for index in range(10)]
     OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=people).execute(context("assign"))
     return made["job_group_id"]
 

@@ -107,7 +107,8 @@ def _strategy(group: Mapping[str, Any]) -> dict[str, Any]:
     raw = group.get("Strategy")
     if not isinstance(raw, Mapping):
         return {}
-    found = {ours: raw[theirs] for ours, theirs in _STRATEGY.items() if raw.get(theirs) is not None}
+    # Zero stands for a number that was not given.
+    found = {ours: raw[theirs] for ours, theirs in _STRATEGY.items() if raw.get(theirs) not in (None, 0, "0")}
     if str(found.get("repeatBy", "")).lower() not in ("week", "month"):
         found.pop("repeatDays", None)
     if "repeatBy" in found:
