@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def group(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_tags_and_progress_are_those_of_the_service(simulator: Simulator, group: str) -> None:
     with OutboundBotHook() as hook:
         while (progress := hook.describe_job_group(group).progress) is None or progress.unfinished:
-            pass
+            time.sleep(0.05)
         hits = hook.describe_tag_hits_summary(group)
 
     assert progress.total == 3

@@ -69,10 +69,11 @@ def _delete(client: OutboundBotClient, group: DeletableGroup) -> int:
                 f"has {left} jobs that have not ended; cancel them in the console, and purge again. It was not deleted"
                 " at the service"
             )
+        jobs = progress.total
         client.delete_job_group(job_group_id=group.job_group_id, instance_id=group.instance_id)
     except OutboundBotNotFoundError as error:
         # With another code the instance does not exist, and the group may be in another one.
         if not error.code.startswith("NotExist.JobGroup"):
             raise
         return 0
-    return progress.total
+    return jobs
