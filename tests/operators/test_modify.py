@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,8 +65,7 @@ def recorded_end(operator, group) -> datetime | None:
         return hook.ledger.groups.get(group).ends_at
 
 
-def test_a_longer_window_applies_to_jobs_that_wait_and_to_the_ledger(slow, context, group, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_longer_window_applies_to_jobs_that_wait_and_to_the_ledger(slow, context, group, capsys):
     before = slow.state()["groups"][group]
     operator = modify(group, strategy=until(3), priority="Urgent", min_concurrency=2)
 
@@ -86,7 +84,7 @@ def test_a_longer_window_applies_to_jobs_that_wait_and_to_the_ledger(slow, conte
     assert slow.run(lambda cloud: {job.strategy.end for job in cloud.groups[group].jobs}) == {
         (NOW + timedelta(days=3)).timestamp()
     }
-    assert "priority: Urgent" in caplog.text
+    assert "priority: Urgent" in capsys.readouterr().out
 
 
 def test_jobs_are_dialled_after_the_end_of_the_old_window(slow, context, group):
@@ -206,13 +204,13 @@ def test_a_dry_run_checks_and_sends_nothing(slow, context, group, monkeypatch):
     assert requests(slow) == 0
 
 
-def test_jobs_with_a_strategy_of_their_own_keep_it(slow, context, group, caplog):
+def test_jobs_with_a_strategy_of_their_own_keep_it(slow, context, group, capsys):
     OutboundBotAssignJobsOperator(
         task_id="more", job_group_id=group, contacts=["13900000000"], strategy=until(2)
     ).execute(context("more"))
 
     modify(group, strategy=until(3)).execute(context())
 
-    assert "jobs that were assigned with a strategy of their own keep it" in caplog.text
+    assert "jobs that were assigned with a strategy of their own keep it" in capsys.readouterr().out
     ends = slow.run(lambda cloud: {job.phone_number: job.strategy.end for job in cloud.groups[group].jobs})
     assert ends["13900000000"] == (NOW + timedelta(days=2)).timestamp()
