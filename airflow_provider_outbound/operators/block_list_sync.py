@@ -142,7 +142,7 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
         )
 
         # This operator has the arguments for people that must not be called, and none for contacts.
-        given = {name: getattr(self, name, None) for name in attrs.fields_dict(SourceArguments)}
+        given: dict[str, Any] = {name: getattr(self, name, None) for name in attrs.fields_dict(SourceArguments)}
         arguments = SourceArguments(**given | {"encoding": self.exclude_encoding, "on_missing_exclusions": "fail"})
         labels = named_exclusions(arguments)
         if not labels:
