@@ -26,6 +26,7 @@ from airflow_provider_outbound.arguments import (
 )
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
+from airflow_provider_outbound.operators.modify import OutboundBotModifyJobGroupOperator
 from airflow_provider_outbound.operators.outboundbot import OutboundBotAssignJobsOperator, OutboundBotCancelJobsOperator
 from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
 from airflow_provider_outbound.operators.results import OutboundBotExportResultsOperator
@@ -95,6 +96,10 @@ def test_what_names_no_group_is_refused_in_one_line(value: Any) -> None:
         pytest.param(lambda group: OutboundBotJobCompleteSensor(task_id="t", job_group_id=group), id="wait"),
         pytest.param(
             lambda group: OutboundBotCancelJobsOperator(task_id="t", job_group_id=group, all_jobs=True), id="cancel"
+        ),
+        pytest.param(
+            lambda group: OutboundBotModifyJobGroupOperator(task_id="t", job_group_id=group, priority="Daily"),
+            id="modify",
         ),
         pytest.param(
             lambda group: OutboundBotExportResultsOperator(task_id="t", job_group_id=group, path="/x.csv"), id="export"

@@ -8,7 +8,7 @@ and is logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -99,18 +99,30 @@ class Checks:
 
         :raises OutboundBotConfigError: the script is not published, or a number belongs to another instance.
         """
-        steps: tuple[tuple[str, Callable[[], str]], ...] = (
-            ("script_id", lambda: self.check_script(script_id)),
-            ("calling_numbers", lambda: self.check_calling_numbers(calling_numbers)),
-            (
-                "recall_calling_numbers",
-                lambda: self.check_calling_numbers(recall_calling_numbers, "recall_calling_numbers"),
-            ),
+        _run({"script_id": lambda: self.check_script(script_id)})
+        self.check_numbers(calling_numbers, recall_calling_numbers)
+
+    def check_numbers(self, calling_numbers: Sequence[str], recall_calling_numbers: Sequence[str]) -> None:
+        """
+        Check that all numbers belong to the bot instance. What cannot be checked is logged.
+
+        :raises OutboundBotConfigError: one of them does not.
+        """
+        _run(
+            {
+                "calling_numbers": lambda: self.check_calling_numbers(calling_numbers),
+                "recall_calling_numbers": lambda: self.check_calling_numbers(
+                    recall_calling_numbers, "recall_calling_numbers"
+                ),
+            }
         )
-        for field, check in steps:
-            with _tolerant(field):
-                if found := check():
-                    log.info("Preflight: %s", found)
+
+
+def _run(steps: Mapping[str, Callable[[], str]]) -> None:
+    for field, check in steps.items():
+        with _tolerant(field):
+            if found := check():
+                log.info("Preflight: %s", found)
 
 
 @attrs.frozen(kw_only=True)

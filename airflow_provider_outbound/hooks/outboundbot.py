@@ -24,8 +24,9 @@ from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_
 from airflow_provider_outbound.hooks.metrics import count_throttled
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
+    from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient, TagHits
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
+    from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.rules import CallingHours
 
 
@@ -237,13 +238,35 @@ class OutboundBotHook(BaseHook):
         self._learn_tags(job_group_id, only)
         return follow_up(self.ledger, job_group_id, name, only)
 
+    def describe_job_group(self, job_group_id: str) -> JobGroup:
+        """
+        Describe a job group as the service has it: status, window, and how many jobs are in which status.
+
+        :raises OutboundBotNotFoundError: there is no such group in the bot instance.
+        """
+        return self.client.describe_job_group(job_group_id=job_group_id, instance_id=self._instance_of(job_group_id))
+
+    def describe_tag_hits_summary(self, job_group_id: str) -> tuple[TagHits, ...]:
+        """
+        Count the tags of a job group's conversations, as the service counts them.
+
+        :raises OutboundBotNotFoundError: there is no such group in the bot instance.
+        """
+        return self.client.describe_tag_hits_summary(
+            job_group_id=job_group_id, instance_id=self._instance_of(job_group_id)
+        )
+
+    def _instance_of(self, job_group_id: str) -> str | None:
+        """Return the bot instance of a group, from the ledger; ``None``: the connection's."""
+        record = self.ledger.groups.get(job_group_id)
+        return record.instance_id if record else None
+
     def _learn_tags(self, job_group_id: str, only: str | None) -> None:
         """Fetch missing tags from the API if ``only`` selects by tag."""
         from airflow_provider_outbound.core.results import enrich, needs_details
 
         if needs_details(only):
-            record = self.ledger.groups.get(job_group_id)
-            enrich(self.ledger, self.client, job_group_id, instance_id=record.instance_id if record else None)
+            enrich(self.ledger, self.client, job_group_id, instance_id=self._instance_of(job_group_id))
 
     def get_conn(self) -> OutboundBotClient:
         """Return the client, under the name common to Airflow's hooks."""

@@ -24,6 +24,24 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.rules import RunGuard
 
 
+def as_recall_strategy(value: RecallStrategy | Mapping[str, bool] | None) -> RecallStrategy | None:
+    """
+    Return a strategy for dead lines, from the class or its arguments.
+
+    :raises OutboundBotConfigError: there is no such argument.
+    """
+    from airflow_provider_outbound.core.models.strategy import RecallStrategy
+
+    if value is None or isinstance(value, RecallStrategy):
+        return value
+    try:
+        return RecallStrategy(**value)
+    except TypeError:
+        raise OutboundBotConfigError(
+            "recall_strategy: accepts empty_number_ignore, in_arrears_ignore, out_of_service_ignore"
+        ) from None
+
+
 class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
     """
     Create the job group of this task: one per DAG run and map index, however often the task is tried.
@@ -141,7 +159,6 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
     def _spec(self, context: Context) -> GroupSpec:
         """Return the group as the author defined it, checked against the time rules."""
         from airflow_provider_outbound.core.assign import GroupSpec
-        from airflow_provider_outbound.core.models.strategy import RecallStrategy
 
         rules = run_guard(self, context)
         strategy = self._resolved(rules)
@@ -154,14 +171,7 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             )
         if self.priority is not None:
             check_choice(self.priority, "priority", ("Urgent", "Daily"))
-        recall = self.recall_strategy
-        if recall is not None and not isinstance(recall, RecallStrategy):
-            try:
-                recall = RecallStrategy(**recall)
-            except TypeError:
-                raise OutboundBotConfigError(
-                    "recall_strategy: accepts empty_number_ignore, in_arrears_ignore, out_of_service_ignore"
-                ) from None
+        recall = as_recall_strategy(self.recall_strategy)
         return GroupSpec(
             name=self.job_group_name or context["ti"].dag_id,
             script_id=script_id,

@@ -34,8 +34,10 @@ from airflow_provider_outbound.operators.base import (
     task_key,
 )
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
+from airflow_provider_outbound.operators.block_list_sync import OutboundBotSyncContactBlockListOperator
 from airflow_provider_outbound.operators.job_groups import OutboundBotCreateJobGroupOperator
 from airflow_provider_outbound.operators.literals import NOT_GIVEN, SOURCES, came_from_task
+from airflow_provider_outbound.operators.modify import OutboundBotModifyJobGroupOperator
 from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
 from airflow_provider_outbound.operators.results import OutboundBotExportResultsOperator
 from airflow_provider_outbound.operators.steering import (
@@ -63,9 +65,11 @@ __all__ = [
     "OutboundBotCreateJobGroupOperator",
     "OutboundBotDownloadRecordingsOperator",
     "OutboundBotExportResultsOperator",
+    "OutboundBotModifyJobGroupOperator",
     "OutboundBotResumeJobsOperator",
     "OutboundBotSaveContactBlockListOperator",
     "OutboundBotSuspendJobsOperator",
+    "OutboundBotSyncContactBlockListOperator",
 ]
 
 

@@ -161,6 +161,21 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
             f"on_missing_exclusions: {arguments.on_missing_exclusions!r} is neither 'fail' nor 'ignore'."
             " Nobody was called"
         )
+    excluded: frozenset[str] = frozenset()
+    for label in named_exclusions(arguments):
+        numbers = _excluded_by(arguments, label, context)
+        if numbers is not None:
+            arguments.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
+            excluded |= numbers
+    return excluded
+
+
+def named_exclusions(arguments: SourceArguments) -> list[str]:
+    """
+    Return which of the arguments for people that must not be called are given.
+
+    :raises OutboundBotConfigError: ``exclude_columns`` or ``exclude_sheet`` cannot be used.
+    """
     named = [label for label in EXCLUSIONS if label in arguments.named or getattr(arguments, label) is not None]
     if arguments.exclude_columns is not None and not named:
         raise OutboundBotConfigError(
@@ -169,19 +184,13 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
         )
     has_files = "exclude_path" in named or is_asset(arguments.exclude)
     _sheet(arguments, "exclude_sheet", has_files=has_files)
-    excluded: frozenset[str] = frozenset()
-    for label in named:
-        numbers = _excluded_by(arguments, label, context)
-        if numbers is not None:
-            arguments.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
-            excluded |= numbers
-    return excluded
+    return named
 
 
 def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> frozenset[str] | None:
     """Return the numbers of one argument; ``None`` if its list does not exist and the author accepts that."""
     value = getattr(arguments, label)
-    if why := _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else ""):
+    if why := why_missing(value, label):
         if arguments.on_missing_exclusions == "ignore":
             arguments.log.warning("%s: %s; it excludes nobody, because on_missing_exclusions='ignore'", label, why)
             return None
@@ -190,6 +199,17 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
             " if the list may be missing. Nobody was called"
         )
     _check_complete(arguments, label, value)
+    return read_exclusion(arguments, label, context)
+
+
+def read_exclusion(arguments: SourceArguments, label: str, context: Context) -> frozenset[str]:
+    """
+    Return the numbers of one list of people that must not be called, in E.164.
+
+    :param label: Name of the argument.
+    :raises OutboundBotContactsError: one of its numbers cannot be read.
+    """
+    value = getattr(arguments, label)
     how: dict[str, Any] = {"default_region": arguments.default_region}
     encoding = arguments.encoding if arguments.exclude_encoding is None else arguments.exclude_encoding
     if label == "exclude_path":
@@ -202,6 +222,11 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
         exclude_columns=_columns(arguments.exclude_columns, "exclude_columns"),
     )
     return read_excluded(source, label)
+
+
+def why_missing(value: Any, label: str) -> str:
+    """Return why a given list does not exist; an empty text if it does."""
+    return _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else "")
 
 
 def _why_missing(value: Any) -> str:
@@ -220,16 +245,24 @@ def _why_missing(value: Any) -> str:
 
 def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
     """Refuse the output of a mapped task if some of its instances returned nothing."""
-    missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, MaskedContacts) else value)))
-    if not missing:
+    if not (why := why_incomplete(value)):
         return
-    why = f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
     if arguments.on_missing_exclusions != "ignore":
         raise OutboundBotContactsError(
             f"{label}: {why}, so the people they exclude might be called; let each return a list, which may be empty,"
             " or pass on_missing_exclusions='ignore'. Nobody was called"
         )
     arguments.log.warning("%s: %s; they exclude nobody, because on_missing_exclusions='ignore'", label, why)
+
+
+def why_incomplete(value: Any) -> str:
+    """Return why the output of a mapped task is incomplete; an empty text if it is not."""
+    missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, MaskedContacts) else value)))
+    if not missing:
+        return ""
+    return (
+        f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
+    )
 
 
 def _mapped_outputs(value: Any) -> Iterator[Any]:

@@ -27,12 +27,13 @@ class CampaignLink(BaseOperatorLink):
     @property
     def operators(self) -> list[type]:  # type: ignore[override]
         """The classes whose tasks have the link."""
-        from airflow_provider_outbound.operators import block_list, outboundbot, results, steering
+        from airflow_provider_outbound.operators import block_list, modify, outboundbot, results, steering
         from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
         return [
             outboundbot.OutboundBotCreateJobGroupOperator,
             outboundbot.OutboundBotAssignJobsOperator,
+            modify.OutboundBotModifyJobGroupOperator,
             steering.OutboundBotSuspendJobsOperator,
             steering.OutboundBotResumeJobsOperator,
             steering.OutboundBotCancelJobsOperator,

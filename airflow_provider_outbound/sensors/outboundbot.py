@@ -37,6 +37,7 @@ TIMEOUT_MARGIN = timedelta(hours=2)
 #: How long to wait for a group to end after its jobs were cancelled, and the poll interval (seconds): calls in progress
 #: are not interrupted.
 CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
@@ -167,7 +168,10 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             elif event["status"] == "complete":
                 return self._finish(dict(event["summary"]))
             elif event["status"] == "timeout":
-                return self._time_out()
+                # The group's window may have been extended meanwhile.
+                until = self._deadline(_LONG_AGO)
+                if until <= datetime.now(UTC):
+                    return self._time_out()
             else:
                 kind = JobGroupFailedError if event.get("kind") == "JobGroupFailedError" else OutboundBotError
                 raise kind(str(event["message"]))

@@ -8,8 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_outbound.simulator import answers
+from airflow_provider_outbound.simulator.block_list import (
+    delete_contact_block_list,
+    get_contact_block_list,
+    save_contact_block_list,
+)
 from airflow_provider_outbound.simulator.cloud import Cloud, Refusal
 from airflow_provider_outbound.simulator.empty_answers import empty_answer, has_empty_answer
+from airflow_provider_outbound.simulator.group_actions import (
+    delete_job_group,
+    describe_tag_hits_summary,
+    modify_job_group,
+)
 from airflow_provider_outbound.simulator.messages import milliseconds
 from airflow_provider_outbound.simulator.parameters import Parameters
 from airflow_provider_outbound.simulator.records import ENDED, Group, Job
@@ -214,43 +224,6 @@ def download_recording(cloud: Cloud, parameters: Parameters) -> Payload:
     return {"DownloadParams": {"SignatureUrl": cloud.recording_url(name), "FileName": name}}
 
 
-def save_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
-    """SaveContactBlockList"""
-    try:
-        rows = json.loads(parameters.require("ContactBlockListsJson"))
-        numbers = [str(row["phoneNumber"]) for row in rows]
-    except (ValueError, KeyError, TypeError):
-        raise Refusal(400, "InvalidParameter", "ContactBlockListsJson is not a list with phoneNumber.") from None
-    entries = {
-        number: {
-            "ContactBlockListId": cloud.new_id(),
-            "CreationTime": milliseconds(cloud.clock.now()),
-            "Creator": row.get("creator", ""),
-            "InstanceId": cloud.options.instance_id,
-            "Name": row.get("name", ""),
-            "PhoneNumber": number,
-            "Remark": row.get("remark", ""),
-        }
-        for number, row in zip(numbers, rows, strict=True)
-    }
-    cloud.block(entries)
-    return {"AffectedRows": len(numbers)}
-
-
-def get_contact_block_list(cloud: Cloud, parameters: Parameters) -> Payload:
-    """GetContactBlockList"""
-    number, size = parameters.integer("PageNumber", 1), parameters.integer("PageSize", 10)
-    rows = list(cloud.block_list.values())
-    return {
-        "ContactBlocklistList": {
-            "List": answers.page(rows, number, size),
-            "PageNumber": number,
-            "PageSize": size,
-            "TotalCount": len(rows),
-        }
-    }
-
-
 def describe_instance(cloud: Cloud, _: Parameters) -> Payload:
     """DescribeInstance"""
     lines: Payload = {"MaxConcurrentConversation": cloud.options.concurrency}
@@ -350,6 +323,10 @@ ACTIONS: Mapping[str, Action] = {
     "DownloadRecording": download_recording,
     "SaveContactBlockList": save_contact_block_list,
     "GetContactBlockList": get_contact_block_list,
+    "DeleteContactBlockList": delete_contact_block_list,
+    "ModifyJobGroup": modify_job_group,
+    "DeleteJobGroup": delete_job_group,
+    "DescribeTagHitsSummary": describe_tag_hits_summary,
     "DescribeInstance": describe_instance,
     "ListOutboundCallNumbers": list_outbound_call_numbers,
     "DescribeScript": describe_script,

@@ -144,7 +144,7 @@ def job_answer(job: Job, *, instance_id: str, with_calls: bool) -> dict[str, Any
     if job.failure_reason is not None:
         answer["FailureReason"] = job.failure_reason
     if with_calls:
-        answer["Summary"] = [{"SummaryName": name, "Content": value} for name, value in _tags(job).items()]
+        answer["Summary"] = [{"SummaryName": name, "Content": value} for name, value in collected_tags(job).items()]
         answer["Tasks"] = [_task(job, call, contact) for call in job.calls]
         answer["CalledNumber"] = job.phone_number
         if job.next_at is not None:
@@ -152,7 +152,8 @@ def job_answer(job: Job, *, instance_id: str, with_calls: bool) -> dict[str, Any
     return answer
 
 
-def _tags(job: Job) -> dict[str, str]:
+def collected_tags(job: Job) -> dict[str, str]:
+    """The tags of a job's conversation; none if nobody answered."""
     return tags_of(job.phone_number) if any(is_answered(call.status) for call in job.calls) else {}
 
 
@@ -215,7 +216,7 @@ def result_row(job: Job, *, renamed_tags: bool = False) -> dict[str, Any]:
 
     :param renamed_tags: whether tags have other names than in DescribeJob.
     """
-    tags = {f"tag.{name}" if renamed_tags else name: value for name, value in _tags(job).items()}
+    tags = {f"tag.{name}" if renamed_tags else name: value for name, value in collected_tags(job).items()}
     answer: dict[str, Any] = {"Id": job.job_id, "Status": job.status, "StatusName": job.status}
     if job.failure_reason is not None:
         answer["JobFailureReason"] = job.failure_reason

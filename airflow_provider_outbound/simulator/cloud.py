@@ -171,7 +171,7 @@ class Cloud:
             script_id=script_id,
             created_at=now,
             modified_at=now,
-            strategy=_strategy(strategy_json) if strategy_json else Strategy(),
+            strategy=read_strategy(strategy_json) if strategy_json else Strategy(),
             strategy_id=self.new_id(),
             **settings,
         )
@@ -201,7 +201,7 @@ class Cloud:
         calling_numbers: Sequence[str] = (),
     ) -> list[str]:
         """Add jobs to a group and plan their calls; returns their ids in the order of ``jobs``."""
-        strategy = _strategy(strategy_json) if strategy_json else group.strategy
+        strategy = read_strategy(strategy_json) if strategy_json else group.strategy
         assigned_at = time.monotonic()
         ids = []
         for raw in jobs:
@@ -316,7 +316,8 @@ class Cloud:
         }
 
 
-def _strategy(text: str) -> Strategy:
+def read_strategy(text: str) -> Strategy:
+    """:raises Refusal: it cannot be read."""
     try:
         return parse_strategy(text)
     except (StrategyError, TypeError, ValueError) as error:

@@ -89,6 +89,14 @@ class Dialler:
         self._plan_at(job, self._next_attempt(job, now))
         self._wake.set()
 
+    def replan(self, job: Job) -> None:
+        """Plan the calls of a job whose strategy has changed; a call on the line is finished first."""
+        if job.status == "Scheduling":
+            self.plan(job)
+        elif job.strategy.end is not None:
+            self.agenda.add(max(job.strategy.end, self.clock.now()), "expire", job)
+            self._wake.set()
+
     def end(self, job: Job, status: str, failure_reason: str | None = None, *, at: float | None = None) -> None:
         """End a job that has no call on the line."""
         job.plan += 1
@@ -125,7 +133,9 @@ class Dialler:
                 return
             at, kind, job, plan = self.agenda.pop()
             if kind == "expire":
-                if job.status in {"Scheduling", "Paused"}:
+                # The strategy may have changed since the entry was added.
+                is_over = job.strategy.end is not None and at >= job.strategy.end
+                if is_over and job.status in {"Scheduling", "Paused"}:
                     self.end(job, "Failed", "TimeUp", at=at)
             elif kind == "dial":
                 if plan == job.plan and job.status == "Scheduling":

@@ -15,6 +15,7 @@ API, after acting
     ``throttle_503`` (``acts``, default true): HTTP 503 with the code Throttling.User, as from a gateway that gave up.
     ``partial_batch``: a random part of the jobs is accepted, then HTTP 500.
     ``ids_shuffled``: AssignJobs' job ids come in random order.
+    ``change_ignored``: ModifyJobGroup reports success, and nothing was changed.
 Listings
     ``listing_lag`` (``seconds``): jobs appear in listings and progress that much later.
     ``listing_reshuffle``: the order is different in every answer.
@@ -60,6 +61,7 @@ _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "throttle_503": None,
     "partial_batch": _ACTING,
     "ids_shuffled": _ACTING,
+    "change_ignored": frozenset({"ModifyJobGroup"}),
     "listing_lag": None,
     "listing_reshuffle": _LISTINGS,
     "latest_task_missing": None,

@@ -6,11 +6,11 @@ import json
 import os
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from airflow_provider_outbound.core.ledger import JobGroupRecord
 from airflow_provider_outbound.exceptions import JobGroupFailedError, JobGroupTimeoutError, OutboundBotConfigError
@@ -162,14 +162,10 @@ def test_a_failure_is_a_skip_where_the_author_says_so(campaign: Any) -> None:
 
 
 def test_the_wait_ends_some_time_after_the_window(campaign: Any) -> None:
-    from datetime import UTC, datetime
-
     ends_at = datetime(2030, 1, 1, 12, tzinfo=UTC)
     campaign.hook.ledger.groups.record(JobGroupRecord(job_group_id=campaign.job_group_id, ends_at=ends_at))
     campaign.simulator.set_clock(speed=0)
     campaign.assign(1)
-    from airflow.sdk.exceptions import TaskDeferred
-
     with pytest.raises(TaskDeferred) as deferred:
         campaign.sensor(deferrable=True).execute({})
 
@@ -177,9 +173,22 @@ def test_the_wait_ends_some_time_after_the_window(campaign: Any) -> None:
     assert deferred.value.method_name == "execute_complete"
 
 
-def test_an_event_that_was_lost_is_made_good(campaign: Any) -> None:
-    from airflow.sdk.exceptions import TaskDeferred
+def test_a_window_that_was_extended_during_the_wait_is_waited_for(campaign: Any) -> None:
+    campaign.assign(1)
+    now = datetime.now(UTC)
+    sensor = campaign.sensor(deferrable=True)
+    campaign.hook.ledger.groups.note_window(campaign.job_group_id, None, now + timedelta(days=1))
 
+    with pytest.raises(TaskDeferred) as caught:
+        sensor.execute_complete({}, {"status": "timeout"}, deadline=now.isoformat())
+
+    assert caught.value.trigger.deadline == now + timedelta(days=1) + TIMEOUT_MARGIN
+    campaign.hook.ledger.groups.note_window(campaign.job_group_id, None, now - timedelta(days=1))
+    with pytest.raises(JobGroupTimeoutError):
+        sensor.execute_complete({}, {"status": "timeout"}, deadline=now.isoformat())
+
+
+def test_an_event_that_was_lost_is_made_good(campaign: Any) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(2)
     waiting = campaign.sensor(deferrable=True, rocketmq_conn_id=None)

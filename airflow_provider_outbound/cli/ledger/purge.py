@@ -26,6 +26,10 @@ events that a cursor has not read yet. An interrupted purge is finished by the n
 of its jobs have ended. All reasons are reported, with the time until which each of them holds.
 --cursor drops the cursor of a subscription whose trigger is gone for good, so that no events are kept for it. It purges
 nothing else.
+--at-service also deletes the purged job groups at the service (DeleteJobGroup), those of earlier purges among them, if
+tasks of this ledger created them and all of their jobs have ended. With --group it deletes that job group, whoever
+created it. The ledger is purged first, and its tombstones record what the service does not have any more: what fails is
+named, and the next purge with --at-service tries it again. Connections are read from Airflow.
 max_calls_per_contact counts only calls that have not been purged, so keep rows for longer than its period. People who
 must not be contacted are remembered, by a keyed hash of the number; see: outbound ledger allow."""
 
@@ -47,6 +51,12 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--group", metavar="ID", help="only this job group, of any age")
     which.add_argument("--cursor", metavar="NAME", help="only drop this subscription's cursor")
+    parser.add_argument("--at-service", action="store_true", help="also delete purged job groups at the service")
+    parser.add_argument(
+        "--outboundbot-conn-id",
+        metavar="ID",
+        help="Airflow connection for --at-service (default: that of each job group, else outboundbot_default)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only report what would be purged")
     parser.set_defaults(run=_purge)
 
@@ -60,17 +70,28 @@ def _days(text: str) -> int:
 def _purge(args: argparse.Namespace) -> int:
     if args.cursor is not None:
         return _drop_cursor(args)
-    days = _retention_days(args)
+    age = timedelta(days=_retention_days(args))
     with open_named(args) as ledger:
-        purge = ledger.retention.purge(timedelta(days=days), job_group_id=args.group, dry_run=args.dry_run)
-    if args.group is not None and purge.passed_over:
-        (group,) = purge.passed_over
-        raise LedgerError(f"job group {group.job_group_id} {group.reason}; nothing was purged")
-    _show(purge, dry_run=args.dry_run)
+        purge = ledger.retention.purge(age, job_group_id=args.group, dry_run=args.dry_run)
+        groups = ledger.tombstones.deletable(age, job_group_id=args.group) if args.at_service else []
+        # A group that an earlier purge left at the service is no obstacle.
+        if args.group is not None and purge.passed_over and not groups:
+            (group,) = purge.passed_over
+            raise LedgerError(f"job group {group.job_group_id} {group.reason}; nothing was purged")
+        _show(purge, dry_run=args.dry_run)
+        if args.at_service and args.dry_run:
+            mine = [group for group in purge.purged if args.group is not None or group.dag_id is not None]
+            print(f"{len(groups) + len(mine)} job groups would be deleted at the service")
+        elif groups:
+            from airflow_provider_outbound.cli.ledger.at_service import delete_at_service
+
+            return delete_at_service(ledger, groups, args.outboundbot_conn_id)
     return 0
 
 
 def _drop_cursor(args: argparse.Namespace) -> int:
+    if args.at_service:
+        raise OutboundBotConfigError("--at-service: --cursor purges no job group; omit it. Nothing was dropped")
     with open_named(args) as ledger:
         unread = ledger.events.drop_cursor(args.cursor, dry_run=args.dry_run)
     print(f"cursor {args.cursor}: {'would be dropped' if args.dry_run else 'dropped'}; {unread} events unread")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.client.answers import Page
     from airflow_provider_outbound.core.client.api import BlockedNumber, OutboundBotClient, RecordingUrl
     from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
+    from airflow_provider_outbound.core.client.groups import TagHits
     from airflow_provider_outbound.core.client.guard import ActionGuard
     from airflow_provider_outbound.core.client.settings import ClientSettings
 
@@ -24,6 +25,7 @@ __all__ = [
     "OutboundBotClient",
     "Page",
     "RecordingUrl",
+    "TagHits",
 ]
 
 _MODULES = {
@@ -34,6 +36,7 @@ _MODULES = {
     "OutboundBotClient": "api",
     "Page": "answers",
     "RecordingUrl": "api",
+    "TagHits": "groups",
 }
 
 

@@ -11,8 +11,10 @@ import attrs
 from airflow_provider_outbound.core.client.actions import AnyAction
 from airflow_provider_outbound.core.client.answers import parsed
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
+from airflow_provider_outbound.core.client.block_list import BlockListActions
 from airflow_provider_outbound.core.client.control import ControlActions
 from airflow_provider_outbound.core.client.errors import unusable
+from airflow_provider_outbound.core.client.groups import GroupActions
 from airflow_provider_outbound.core.client.instance import InstanceActions
 from airflow_provider_outbound.core.client.listings import ListingActions
 from airflow_provider_outbound.core.models.job import Job, JobGroup
@@ -41,7 +43,7 @@ class RecordingUrl:
     url: str = attrs.field(repr=False)
 
 
-class OutboundBotClient(ListingActions, ControlActions, InstanceActions, AnyAction):
+class OutboundBotClient(ListingActions, ControlActions, GroupActions, BlockListActions, InstanceActions, AnyAction):
     """
     The API's actions, with a distinct error for each kind of failure.
 

@@ -43,6 +43,7 @@ from airflow_provider_outbound.core.ledger.records import (
     Unfinished,
 )
 from airflow_provider_outbound.core.ledger.retention import Purge
+from airflow_provider_outbound.core.ledger.tombstones import DeletableGroup
 from airflow_provider_outbound.core.models.job_details import CallDetails, Depth, JobDetails, Turn
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "CollectorRecord",
     "CollectorReport",
     "Counts",
+    "DeletableGroup",
     "Depth",
     "Doubt",
     "EventPage",

@@ -148,6 +148,20 @@ class FollowUps:
                     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
         return len(found)
 
+    def refused(self, phone_keys: Sequence[str]) -> set[str]:
+        """
+        The persons among these whom this package put on a block list, and those who refused and whose jobs were purged.
+
+        Persons that were on the service's block list when they were to be called are not among them: who put them there
+        may also remove them.
+        """
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for part in chunks(phone_keys):
+                kept = select(_refusals.phone_key).where(_refusals.phone_key.in_(part))
+                found.update(connection.execute(kept).scalars())
+        return found
+
     def unhandled(self, name: str, job_group_id: str, results: Sequence[JobResult]) -> list[JobResult]:
         """The jobs of a group that the follow-up has not processed."""
         done: set[str] = set()

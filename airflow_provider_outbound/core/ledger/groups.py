@@ -251,6 +251,19 @@ class Groups:
                 .values(conn_id=conn_id)
             )
 
+    def note_window(self, job_group_id: str, starts_at: datetime | None, ends_at: datetime | None) -> None:
+        """
+        Record a group's window as the API reports it, if the group is in the ledger and was not purged.
+
+        :param ends_at: ``None``: it has no end.
+        """
+        self._change_state(
+            job_group_id,
+            lambda before: attrs.evolve(before, ends_at=ends_at, knows_end=True),
+            starts_at=starts_at,
+            ends_at=ends_at,
+        )
+
     def note_suspended(self, job_group_id: str, *, suspended: bool) -> None:
         """Record that this package suspended, or resumed, all jobs of a group, if the group is in the ledger."""
         table = schema.job_groups
@@ -258,14 +271,16 @@ class Groups:
             moment = self._database.time(connection) if suspended else None
             connection.execute(update(table).where(table.c.job_group_id == job_group_id).values(suspended_at=moment))
 
-    def _change_state(self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState]) -> None:
+    def _change_state(
+        self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState], **columns: Any
+    ) -> None:
         table = schema.job_groups
         here = and_(table.c.job_group_id == job_group_id, table.c.purged_at.is_(None))
         with self._database.write() as connection:
             row = connection.execute(select(table.c.observed).where(here).with_for_update()).one_or_none()
             if row is not None:
                 changed = change(ReconcileState.from_json(row.observed))
-                connection.execute(update(table).where(here).values(observed=changed.to_json()))
+                connection.execute(update(table).where(here).values(observed=changed.to_json(), **columns))
 
     def changed_since(self, sequence: int) -> tuple[int, dict[str, bool]]:
         """

@@ -20,6 +20,7 @@ from airflow_provider_outbound.core.ledger.rate_limiter import SharedRateLimiter
 from airflow_provider_outbound.core.ledger.results import Results
 from airflow_provider_outbound.core.ledger.retention import Retention
 from airflow_provider_outbound.core.ledger.takeovers import Takeovers
+from airflow_provider_outbound.core.ledger.tombstones import Tombstones
 
 
 class Ledger(Database):
@@ -31,8 +32,9 @@ class Ledger(Database):
     listings report of it, ``calls`` its calls. ``inbox`` records messages, and ``events`` is their log for later
     readers. ``details`` stores what the API reports about ended jobs beyond their outcome. ``follow_ups`` stores
     which contacts a follow-up has processed. ``quarantine`` holds messages that could not be read. ``retention``
-    purges what finished long ago, ``persons`` finds and erases what is known about one person. ``turns`` spaces out
-    requests. ``collectors`` stores which collectors run, and their problems.
+    purges what finished long ago, and ``tombstones`` are what remains of purged groups. ``persons`` finds and erases
+    what is known about one person. ``turns`` spaces out requests. ``collectors`` stores which collectors run, and their
+    problems.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
@@ -51,6 +53,7 @@ class Ledger(Database):
         self.events = EventLog(self)
         self.follow_ups = FollowUps(self)
         self.retention = Retention(self, self.groups, self.follow_ups)
+        self.tombstones = Tombstones(self)
         self.persons = Persons(self, self.groups, self.results, self.retention)
 
 

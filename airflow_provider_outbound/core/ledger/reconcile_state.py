@@ -137,22 +137,30 @@ class Tombstone:
     :param last_at: When the group last changed; ``None``: not known.
     :param jobs: The number of its jobs.
     :param late_messages: The number of messages about it that arrived after the purge.
+    :param deleted: Whether the service does not have the group any more either.
     """
 
     last_at: datetime | None = None
     jobs: int = 0
     late_messages: int = 0
+    deleted: bool = False
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any] | None) -> Tombstone:
         """Read a row of any version of this package."""
         row = row or {}
-        return cls(last_at=_moment(row.get("last_at")), jobs=row.get("jobs", 0), late_messages=row.get("late", 0))
+        return cls(
+            last_at=_moment(row.get("last_at")),
+            jobs=row.get("jobs", 0),
+            late_messages=row.get("late", 0),
+            deleted=bool(row.get("deleted")),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The row, with the keys that every version of this package reads."""
         row = {"last_at": self.last_at and self.last_at.isoformat(), "jobs": self.jobs}
-        return row | ({"late": self.late_messages} if self.late_messages else {})
+        rare = {"late": self.late_messages, "deleted": self.deleted}
+        return row | {name: value for name, value in rare.items() if value}
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -124,7 +124,7 @@ def test_every_action_sends_every_parameter_signed_and_is_answered_in_form(
     requests = simulator.state()["requests"]
     assert len(action_names()) == 162
     assert {action: requests.get(action) for action in action_names()} == dict.fromkeys(action_names(), 1)
-    assert len(not_simulated) == 143
+    assert len(not_simulated) == 139
     assert refusals <= {"NotExist", "InvalidParameter"}
     assert not not_simulated & {"AssignJobs", "DescribeJobGroup", "ListScripts"}
 
