@@ -35,6 +35,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": integration,
         "description": "Phone campaigns with Alibaba Cloud's OutboundBot: assign contacts once, wait, act on results.",
         "versions": [__version__],
+        # Without "logo" and "how-to-guide", which Airflow does not read: they are paths in its own documentation.
         "integrations": [
             {
                 "integration-name": integration,

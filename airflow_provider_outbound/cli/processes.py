@@ -41,7 +41,7 @@ class Supervised:
         self._ended: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        self._supervisor = subprocess.Popen(  # noqa: S603
+        self._supervisor = subprocess.Popen(  # noqa: S603 - this package, by this Python
             [sys.executable, "-m", "airflow_provider_outbound.cli.supervisor", "--folder", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ class Supervised:
             return
         supervisor, self._supervisor = self._supervisor, None
         assert supervisor.stdin is not None  # noqa: S101  # a pipe, see above
-        assert supervisor.stdout is not None  # noqa: S101
+        assert supervisor.stdout is not None  # noqa: S101 - the same
         with suppress(BrokenPipeError):  # it has ended already
             supervisor.stdin.close()
         supervisor.wait(_END_SECONDS)

@@ -236,6 +236,30 @@ class RunGuard:
         return None if self.hours is None else self.hours.rest_of_day(now)
 
 
+@attrs.frozen(kw_only=True)
+class GroupGuard:
+    """
+    The time rules of one task's contacts in one job group.
+
+    :param rules: The rules of the task.
+    :param strategy: When these contacts are dialled; ``None``: as the group says.
+    :param is_own: Whether a task of this ledger created the group; see :func:`check_group_window`.
+    """
+
+    rules: RunGuard
+    strategy: ResolvedStrategy | None
+    is_own: bool
+
+    def check(self, group: JobGroup) -> None:
+        """
+        Refuse to send contacts to a group against a time rule.
+
+        :param group: The group as the API reports it.
+        :raises OutboundBotWrongTimeError: as :meth:`RunGuard.check` and :func:`check_group_window`.
+        """
+        self.rules.check(self.strategy or check_group_window(group, is_own=self.is_own))
+
+
 def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, now: datetime) -> None:
     """
     Refuse to dial outside the connection's hours.

@@ -47,7 +47,7 @@ def lineage(operator: BaseOperator, returned: Any) -> OperatorLineage[Any, Any]:
     table = getattr(operator, "table", None)
     if table:
         # Parsed for the name, which the rules of its database complete; not executed.
-        written += _tables(operator, f"INSERT INTO {table} (reference_id) VALUES (1)")[1]  # noqa: S608
+        written += _tables(operator, f"INSERT INTO {table} (reference_id) VALUES (1)")[1]  # noqa: S608 - not executed
     is_export = written or table
     return OperatorLineage(inputs=group if is_export else read, outputs=written if is_export else group)
 

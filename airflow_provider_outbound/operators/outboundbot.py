@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.assign import AssignOptions
     from airflow_provider_outbound.core.contacts import ContactSource
     from airflow_provider_outbound.core.ledger import CallCap, Ledger
-    from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy
     from airflow_provider_outbound.core.rules import RunGuard
     from airflow_provider_outbound.operators.preflight import BeforeAssigning
@@ -290,17 +289,12 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
         import attrs
 
         from airflow_provider_outbound.core.assign import Request, abandon, assign
-        from airflow_provider_outbound.core.rules import check_group_window
+        from airflow_provider_outbound.core.rules import GroupGuard
         from airflow_provider_outbound.operators.sources import oldest_event
 
         record = ledger.groups.get(job_group_id)
-        strategy: ResolvedStrategy | None = None
         is_own = record is not None and record.run_key is not None
         rules = attrs.evolve(run_guard(self, context), event_at=oldest_event(self.contacts, context))
-
-        def guard(group: JobGroup) -> None:
-            rules.check(strategy or check_group_window(group, is_own=is_own))
-
         key = task_key(context)
         instance_id = self.instance_id or (record.instance_id if record else None)
         if record is None or record.conn_id is None:
@@ -321,7 +315,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
                     calling_numbers=numbers,
                 ),
                 options=options,
-                guard=guard,
+                guard=GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check,
                 before_sending=self._checks(instance_id, strategy, numbers).check,
             )
         except Exception:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 
 import attrs
 
@@ -104,7 +105,7 @@ def assign(
             if request.strategy_json is not None:
                 ledger.assignments.note_strategy(lease.assignment, request.strategy_json)
             pending = None if checked is None else checked.pending
-            run = _Run(
+            run = _start(
                 client, ledger, lease, source, request, options, guard, lambda group: before_sending(group, pending)
             )
             # If all contacts are in the group already, the source need not be read again.
@@ -170,51 +171,60 @@ def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: 
         log.warning("Job group %s: the assignment stays open: %s", job_group_id, error)
 
 
+def _start(
+    client: OutboundBotClient,
+    ledger: Ledger,
+    lease: Lease,
+    source: ContactSource,
+    request: Request,
+    options: AssignOptions,
+    guard: Guard,
+    before_sending: Callable[[JobGroup], None],
+) -> _Run:
+    """Learn who is in the group already, and whether more people may be called."""
+    before, _ = ledger.journal.count_settled(lease.assignment)
+    since = ledger.now()  # the previous holder may have sent until its lease ended
+    reader = GroupReader(
+        client=client, ledger=ledger, job_group_id=request.job_group_id, instance_id=request.instance_id
+    )
+    group = catch_up(reader, lease, settle_seconds=options.settle_seconds, by_phone=options.dedupe_by == "phone")
+    before_sending(group)
+    dispatcher = BatchDispatcher(
+        client=client,
+        ledger=ledger,
+        lease=lease,
+        request=request,
+        options=options,
+        guard=partial(guard, group),
+        since=since,
+    )
+    return _Run(ledger, lease, source, options, reader, dispatcher, before)
+
+
 class _Run:
     def __init__(
         self,
-        client: OutboundBotClient,
         ledger: Ledger,
         lease: Lease,
         source: ContactSource,
-        request: Request,
         options: AssignOptions,
-        guard: Guard,
-        before_sending: Callable[[JobGroup], None],
+        reader: GroupReader,
+        dispatcher: BatchDispatcher,
+        before: int,
     ) -> None:
         self._ledger = ledger
         self._lease = lease
         self._source = source
         self._options = options
-        self._author_guard = guard
-        self._before_sending = before_sending
+        self._reader = reader
+        self._dispatcher = dispatcher
+        #: The number of contacts that earlier tries assigned.
+        self._before = before
         #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
-        self._group: JobGroup | None = None
-        self._reader = GroupReader(
-            client=client, ledger=ledger, job_group_id=request.job_group_id, instance_id=request.instance_id
-        )
-        self._dispatcher = BatchDispatcher(
-            client=client,
-            ledger=ledger,
-            lease=lease,
-            request=request,
-            options=options,
-            guard=self._guard,
-            # The previous holder may have sent until its lease ended.
-            since=ledger.now(),
-        )
 
     def run(self, checked: Preflight | None) -> AssignResult:
         ledger, assignment = self._ledger, self._lease.assignment
-        before, _ = ledger.journal.count_settled(assignment)
-        self._group = catch_up(
-            self._reader,
-            self._lease,
-            settle_seconds=self._options.settle_seconds,
-            by_phone=self._options.dedupe_by == "phone",
-        )
-        self._before_sending(self._group)
         settle_others(self._reader, self._lease)
         may_resend = True
         if assignment.reopened and ledger.journal.unresolved(assignment):
@@ -230,7 +240,7 @@ class _Run:
             job_group_id=assignment.job_group_id,
             read=found.read,
             assigned=assigned,
-            newly_assigned=max(0, assigned - before),
+            newly_assigned=max(0, assigned - self._before),
             duplicates=found.duplicates,
             excluded=found.excluded,
             capped=found.capped,
@@ -320,10 +330,6 @@ class _Run:
             return NOBODY_WAS_CALLED
         doubt = f", and {uncertain} more may be" if uncertain else ""
         return f"{assigned} contacts read before it are assigned already{doubt}; those after it are not{advice}"
-
-    def _guard(self) -> None:
-        if self._group is not None:
-            self._author_guard(self._group)
 
     def _settle(self, *, may_resend: bool) -> None:
         """Settle contacts in doubt, send those that never arrived once more, and settle these."""

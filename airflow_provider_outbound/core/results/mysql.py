@@ -47,7 +47,7 @@ def adapt(connection: Connection, table: Table) -> None:
 def _best_collation(connection: Connection) -> str:
     names = ", ".join(f"'{name}'" for name in _COLLATIONS)
     found = connection.execute(
-        text(f"SELECT COLLATION_NAME FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN ({names})")  # noqa: S608
+        text(f"SELECT COLLATION_NAME FROM information_schema.COLLATIONS WHERE COLLATION_NAME IN ({names})")  # noqa: S608 - of constants
     )
     known = {str(name) for name in found.scalars()}
     return next((name for name in _COLLATIONS if name in known), _COLLATIONS[-1])
