@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
+from airflow_provider_outbound.cli.progress import CommandProgress
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -61,8 +62,13 @@ def _purge(args: argparse.Namespace) -> int:
     if args.cursor is not None:
         return _drop_cursor(args)
     days = _retention_days(args)
-    with open_named(args) as ledger:
-        purge = ledger.retention.purge(timedelta(days=days), job_group_id=args.group, dry_run=args.dry_run)
+    with open_named(args) as ledger, CommandProgress("job groups") as progress:
+        purge = ledger.retention.purge(
+            timedelta(days=days),
+            job_group_id=args.group,
+            dry_run=args.dry_run,
+            report=lambda done, total: progress.show("purge", done, total),
+        )
     if args.group is not None and purge.passed_over:
         (group,) = purge.passed_over
         raise LedgerError(f"job group {group.job_group_id} {group.reason}; nothing was purged")
