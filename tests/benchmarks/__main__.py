@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-BENCHMARKS = ("assign", "collect", "wait")
+BENCHMARKS = ("assign", "collect", "page", "wait")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

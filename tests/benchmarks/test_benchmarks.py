@@ -111,3 +111,14 @@ def test_a_benchmark_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert ended.value.code == 2
     assert "NAME" in capsys.readouterr().err
+
+
+def test_page_prints_a_line_of_figures_last() -> None:
+    figures, output = _figures(
+        *("page", "--campaigns", "60", "--events", "2400", "--clients", "2", "--seconds", "2", "--pause", "0.05")
+    )
+
+    assert figures["p95_ms"].keys() <= {"list", "filtered", "campaign", "jobs", "job", "health"}
+    assert figures["requests"] > 0
+    assert all(took > 0 for took in figures["p95_ms"].values())
+    assert "60 campaigns: filled" in output

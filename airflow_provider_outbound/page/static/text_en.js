@@ -172,7 +172,7 @@ export const en = {
   jobs: "Jobs",
   overTime: "Calls over time",
   overTimeAside: "One column: {bucket}",
-  byHour: "Answer rate by hour of the day",
+  byHour: "Share of calls answered, by hour of the day",
   byHourAside: "Hours in {zone}",
   hourRow: "{answered} of {calls} calls answered",
   outcomes: "Outcomes",

@@ -163,7 +163,7 @@ export const zh = {
   jobs: "任务",
   overTime: "呼叫走势",
   overTimeAside: "每柱：{bucket}",
-  byHour: "各时段接通率",
+  byHour: "各时段呼叫接通率",
   byHourAside: "时区：{zone}",
   hourRow: "呼叫 {calls} 次，接通 {answered} 次",
   outcomes: "结果",
