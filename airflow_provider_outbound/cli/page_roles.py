@@ -59,8 +59,11 @@ def _has_fab() -> bool:
     from airflow.configuration import conf
     from airflow.exceptions import AirflowConfigException
 
+    name = conf.get("core", "auth_manager", fallback="")
+    if name.startswith("airflow."):
+        return name.startswith("airflow.providers.fab.")
     try:
-        manager = conf.getimport("core", "auth_manager")
+        manager = conf.getimport("core", "auth_manager")  # an own one may extend FAB's
     except (AirflowConfigException, ImportError):
         return False  # Airflow itself reports it
     return any(one.__module__.startswith("airflow.providers.fab.") for one in getattr(manager, "__mro__", ()))

@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         "p95_ms": {kind: _percentile(taken) for kind, taken in sorted(asking.taken.items())},
     }
     for kind, taken in sorted(asking.taken.items()):
-        print(f"{kind:<12} {len(taken):>6} answers  median {1000 * statistics.median(taken):>7.1f} ms"
-              f"  95 % {_percentile(taken):>7.1f} ms")  # fmt: skip
+        median = 1000 * statistics.median(taken)
+        print(f"{kind:<10}{len(taken):>6} answers  median {median:>7.1f} ms  95 % {_percentile(taken):>7.1f} ms")
     print(json.dumps(figures))
     return 0
 

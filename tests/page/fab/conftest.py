@@ -23,7 +23,9 @@ OWN_ROLES = {
 FAB_ROLES = ("Viewer", "User", "Op", "Admin")
 _SETTINGS = {
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
-    # Of the tests alone: it protects nothing.
+    # FAB keeps a user and their rights for half a minute, and the tests change rights.
+    "AIRFLOW__FAB__CACHE_TTL": "0",
+    # Of the tests alone: they protect nothing.
     "AIRFLOW__API__SECRET_KEY": "only-for-tests-0123456789abcdef0123456789abcdef",
     "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-0123456789abcdef0123456789abcdef0123456789abcdef",
 }
