@@ -49,18 +49,25 @@ def expected_end(numbers: Numbers, rate: float | None, now: datetime, hours: Cal
 
 
 def has_stalled(
-    minutes: Sequence[Minute], now: datetime, *, since: datetime, until: datetime | None, hours: CallingHours | None
+    minutes: Sequence[Minute],
+    now: datetime,
+    *,
+    created_at: datetime,
+    starts_at: datetime | None,
+    ends_at: datetime | None,
+    hours: CallingHours | None,
 ) -> bool:
     """
     Whether no call is known for ten minutes although people may be called all that time.
 
-    :param since: From when the campaign may dial, if no call is known.
-    :param until: The end of its window; ``None``: it has none, or it is not known.
+    :param created_at: When the campaign was created, which counts like a call if none is known.
+    :param starts_at: When its window begins; ``None``: it has none, or it is not known.
+    :param ends_at: When its window ends; ``None`` as before.
     :param hours: Outside of these nobody is called; ``None``: calls are placed at any time.
     """
     begin = now - RECENT
-    last = minutes[-1].at if minutes else since
-    if last > begin or since > begin or (until is not None and until <= now):
+    last = minutes[-1].at if minutes else created_at
+    if last > begin or (starts_at is not None and starts_at > begin) or (ends_at is not None and ends_at <= now):
         return False
     return hours is None or first_uncovered([(begin, now)], hours.spans(begin, now)) is None
 

@@ -188,8 +188,14 @@ def _standstill(campaign: Campaign, counted: Numbers, now: datetime) -> str | No
         return None
     if window_end is not None and window_end <= now - RECENT:
         return "window_over"
-    begins = max(campaign.created_at, campaign.starts_at or campaign.created_at)
-    stalled = has_stalled(minutes(campaign), now, since=begins, until=window_end, hours=calling_hours(campaign))
+    stalled = has_stalled(
+        minutes(campaign),
+        now,
+        created_at=campaign.created_at,
+        starts_at=campaign.starts_at,
+        ends_at=window_end,
+        hours=calling_hours(campaign),
+    )
     return "no_calls" if stalled else None
 
 

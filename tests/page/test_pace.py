@@ -37,10 +37,11 @@ def _hours(begin: str, end: str, holidays: tuple[str, ...] = ()) -> CallingHours
         pytest.param(_calls(60, 9), {}, False, id="nine-minutes"),
         pytest.param(_calls(60, -3), {}, False, id="clock-of-the-service-is-ahead"),
         pytest.param([], {}, True, id="no-call-yet"),
-        pytest.param([], {"since": NOW - 5 * MINUTE}, False, id="has-just-begun"),
-        pytest.param(_calls(60), {"since": NOW + MINUTE}, False, id="before-its-start"),
-        pytest.param(_calls(60), {"until": NOW + MINUTE}, True, id="before-its-end"),
-        pytest.param(_calls(60), {"until": NOW}, False, id="after-its-end"),
+        pytest.param([], {"created_at": NOW - 5 * MINUTE}, False, id="has-just-begun"),
+        pytest.param(_calls(60), {"starts_at": NOW + MINUTE}, False, id="before-its-start"),
+        pytest.param(_calls(60), {"starts_at": NOW - 5 * MINUTE}, False, id="begins-again"),
+        pytest.param(_calls(60), {"ends_at": NOW + MINUTE}, True, id="before-its-end"),
+        pytest.param(_calls(60), {"ends_at": NOW}, False, id="after-its-end"),
         pytest.param(_calls(60), {"hours": _hours("09:00", "20:00")}, True, id="within-hours"),
         pytest.param(_calls(60), {"hours": _hours("09:00", "11:59")}, False, id="hours-are-over"),
         pytest.param(_calls(60), {"hours": _hours("11:55", "20:00")}, False, id="hours-have-just-begun"),
@@ -48,7 +49,7 @@ def _hours(begin: str, end: str, holidays: tuple[str, ...] = ()) -> CallingHours
     ],
 )
 def test_ten_minutes_without_a_call_count_only_while_people_may_be_called(calls, more, stalled):
-    known = {"since": NOW - 60 * MINUTE, "until": None, "hours": None}
+    known = {"created_at": NOW - 60 * MINUTE, "starts_at": None, "ends_at": None, "hours": None}
     assert has_stalled(calls, NOW, **{**known, **more}) is stalled
 
 
@@ -59,7 +60,9 @@ def test_nobody_is_warned_of_a_pause_in_calling_hours(last, begin, length, now):
     hours = _hours(f"{begin:02d}:00", f"{min(24, begin + length):02d}:00")
     calls = [Minute(at=moment - last * MINUTE, calls=1, answered=0)]
 
-    stalled = has_stalled(calls, moment, since=moment - timedelta(days=1), until=None, hours=hours)
+    stalled = has_stalled(
+        calls, moment, created_at=moment - timedelta(days=1), starts_at=None, ends_at=None, hours=hours
+    )
 
     # Nobody had to be called at a time at which nobody may be.
     tenths = [moment - RECENT + index * MINUTE for index in range(11)]
@@ -124,7 +127,12 @@ def test_nobody_is_expected_to_be_called_on_a_holiday_of_the_connection(ask, sta
         "windows": [["00:00", "24:00"]],
         "holidays": [str(today + timedelta(days=day)) for day in (-1, 0, 1)],
     }
-    connection = {"conn_type": "outboundbot", "extra": {"calling_hours": hours}}
+    connection = {
+        "conn_type": "outboundbot",
+        "login": "id",
+        "password": "secret",
+        "extra": {"instance_id": "instance", "calling_hours": hours},
+    }
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
     assert _attention(ask) is None
 
