@@ -63,7 +63,7 @@ def _has_fab() -> bool:
     if name.startswith("airflow."):
         return name.startswith("airflow.providers.fab.")
     try:
-        manager = conf.getimport("core", "auth_manager")  # an own one may extend FAB's
+        manager = conf.getimport("core", "auth_manager")  # a custom one may extend FAB's
     except (AirflowConfigException, ImportError):
         return False  # Airflow itself reports it
     return any(one.__module__.startswith("airflow.providers.fab.") for one in getattr(manager, "__mro__", ()))

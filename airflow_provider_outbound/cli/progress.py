@@ -1,7 +1,7 @@
 """
 The progress of a command that takes long, on standard error: a bar on a terminal, a line now and then elsewhere.
 
-Both say it as the log of a task does; see :func:`.describe_progress`.
+Both use the format of the progress lines in a task's log; see :func:`.describe_progress`.
 """
 
 from __future__ import annotations
