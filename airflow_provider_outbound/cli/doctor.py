@@ -16,6 +16,7 @@ import attrs
 from airflow_provider_outbound.cli import collectors
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
 from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.cli.page_roles import check_roles
 from airflow_provider_outbound.cli.place import Finding, State, look_around
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
@@ -124,6 +125,7 @@ def _findings(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield _rocketmq(arguments.rocketmq_conn_id)
         yield from _instances(arguments.outboundbot_conn_id, arguments.rocketmq_conn_id)
     yield _triggerer()
+    yield from check_roles()
 
 
 def _versions() -> Finding:

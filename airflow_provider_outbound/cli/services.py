@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import tenacity
 
@@ -50,6 +50,7 @@ class AirflowStack(Supervised):
     :param settings: Additional Airflow settings: ``SECTION__OPTION``.
     :param environment: Additional environment variables, for example connections.
     :param simulator_options: Additional arguments of ``outbound simulate``.
+    :param path: The path of Airflow's address, for example ``/airflow``.
     """
 
     #: Names of the processes that must run during a wait for a DAG or a run.
@@ -63,10 +64,11 @@ class AirflowStack(Supervised):
         settings: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         simulator_options: Iterable[str] = (),
+        path: str = "",
     ) -> None:
         super().__init__(folder)
         self.password = secrets.token_urlsafe(9)
-        self.address = f"http://127.0.0.1:{free_port()}"
+        self.address = f"http://127.0.0.1:{free_port()}{path}"
         #: The simulator's ready line, once it runs.
         self.simulator: dict[str, Any] = {}
         #: Folder for the files of the example DAGs.
@@ -149,7 +151,7 @@ class AirflowStack(Supervised):
             # late report of its first end for a failure.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "API__HOST": "127.0.0.1",
-            "API__PORT": self.address.rpartition(":")[2],
+            "API__PORT": str(urlsplit(self.address).port),
             "API__BASE_URL": self.address,
             "API__SECRET_KEY": secrets.token_hex(16),
             "API_AUTH__JWT_SECRET": secrets.token_hex(32),

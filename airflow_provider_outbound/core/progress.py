@@ -17,6 +17,33 @@ BUSY_SECONDS, IDLE_SECONDS = 60.0, 600.0
 RATE_SECONDS, MIN_RATE_SECONDS, MARK_SECONDS = 600.0, 15.0, 5.0
 
 
+class Rate:
+    """
+    How much is done per minute, over the last :data:`RATE_SECONDS`.
+
+    :param from_zero: Whether it begins now, with nothing done.
+    :param clock: Seconds that never go back.
+    """
+
+    def __init__(self, *, from_zero: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._marks: deque[tuple[float, int]] = deque([(clock(), 0)] if from_zero else [])
+
+    def mark(self, done: int) -> None:
+        """Measure; most measurements are not kept."""
+        now = self._clock()
+        if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
+            self._marks.append((now, done))
+        while len(self._marks) > 1 and now - self._marks[0][0] > RATE_SECONDS:
+            self._marks.popleft()
+
+    def per_minute(self, done: int) -> float | None:
+        """The rate, once something was marked; ``None`` if it is too early to tell."""
+        since, before = self._marks[0]
+        seconds = self._clock() - since
+        return None if seconds < MIN_RATE_SECONDS or done < before else (done - before) * 60 / seconds
+
+
 class ProgressLog:
     """
     Logs how far something is. Every argument is a count or a time, so no line contains a phone number.
@@ -36,7 +63,7 @@ class ProgressLog:
         self._from_zero = from_zero
         self._clock = clock
         self._logged_at = self._counted_at = clock()
-        self._marks: deque[tuple[float, int]] = deque([(self._logged_at, 0)] if from_zero else [])
+        self._rate = Rate(from_zero=from_zero, clock=clock)
         self._logged: tuple[int, int | None, int | None] | None = None
         self._ends_at: datetime | None = None
 
@@ -58,7 +85,7 @@ class ProgressLog:
 
         Call it as often as you like: it takes no longer than a comparison unless it logs.
         """
-        self._mark(done)
+        self._rate.mark(done)
         is_first = self._logged is None and not self._from_zero
         if is_first or self.is_due(has_changed=(done, total, answered) != self._logged):
             self.log(done, total, answered=answered, ends_at=ends_at)
@@ -74,11 +101,11 @@ class ProgressLog:
         :param answered: How many of them were answered; ``None`` if that does not apply.
         :param ends_at: When the window ends, aware; ``None`` if it has no end or does not apply.
         """
-        self._mark(done)
+        self._rate.mark(done)
         self._logged, self._ends_at = (done, total, answered), ends_at
         self._logged_at = self._clock()
         line = describe_progress(
-            done, total, self._unit, answered=answered, per_minute=self._rate(done), ends_at=ends_at
+            done, total, self._unit, answered=answered, per_minute=self._rate.per_minute(done), ends_at=ends_at
         )
         log.info("%s: %s", self._label, line)
 
@@ -94,18 +121,6 @@ class ProgressLog:
 
     def _age(self) -> float:
         return max(0.0, self._clock() - self._logged_at)
-
-    def _mark(self, done: int) -> None:
-        now = self._clock()
-        if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
-            self._marks.append((now, done))
-        while len(self._marks) > 1 and now - self._marks[0][0] > RATE_SECONDS:
-            self._marks.popleft()
-
-    def _rate(self, done: int) -> float | None:
-        since, before = self._marks[0]
-        seconds = self._clock() - since
-        return None if seconds < MIN_RATE_SECONDS or done < before else (done - before) * 60 / seconds
 
 
 def describe_progress(

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from airflow_provider_outbound.core.ledger.pages import Minute, Numbers
+from airflow_provider_outbound.core.models.windows import first_uncovered
 from airflow_provider_outbound.core.rules import CallingHours
 
 #: The last minutes whose calls are the campaign's pace.
-_RECENT = timedelta(minutes=10)
+RECENT = timedelta(minutes=10)
 #: How far ahead an end is looked for.
 _FORESEEN = timedelta(days=60)
 
 
 def calls_per_minute(minutes: Sequence[Minute], now: datetime) -> float | None:
     """The calls a minute in the last ten minutes; ``None``: no call began in them."""
-    recent = [minute for minute in minutes if now - _RECENT <= minute.at <= now]
+    recent = [minute for minute in minutes if now - RECENT <= minute.at <= now]
     if not recent:
         return None
     length = max(1.0, (now - recent[0].at) / timedelta(minutes=1))
@@ -45,6 +46,30 @@ def expected_end(numbers: Numbers, rate: float | None, now: datetime, hours: Cal
             return start + needed
         needed -= max(timedelta(0), end - start)
     return None
+
+
+def has_stalled(
+    minutes: Sequence[Minute],
+    now: datetime,
+    *,
+    created_at: datetime,
+    starts_at: datetime | None,
+    ends_at: datetime | None,
+    hours: CallingHours | None,
+) -> bool:
+    """
+    Whether no call is known for ten minutes although people may be called all that time.
+
+    :param created_at: When the campaign was created, which counts like a call if none is known.
+    :param starts_at: When its window begins; ``None``: it has none, or it is not known.
+    :param ends_at: When its window ends; ``None`` as before.
+    :param hours: Outside of these nobody is called; ``None``: calls are placed at any time.
+    """
+    begin = now - RECENT
+    last = minutes[-1].at if minutes else created_at
+    if last > begin or (starts_at is not None and starts_at > begin) or (ends_at is not None and ends_at <= now):
+        return False
+    return hours is None or first_uncovered([(begin, now)], hours.spans(begin, now)) is None
 
 
 def buckets(minutes: Sequence[Minute], most: int) -> tuple[int, list[Minute]]:

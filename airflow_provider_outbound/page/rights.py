@@ -41,13 +41,13 @@ class Reader:
         return get_auth_manager().get_authorized_dag_ids(user=self.user, method="GET")
 
     @cached_property
-    def _editable(self) -> set[str]:
-        return get_auth_manager().get_authorized_dag_ids(user=self.user, method="PUT")
-
-    @cached_property
     def _all_dags(self) -> set[str]:
         with create_session() as session:
             return set(session.scalars(select(DagModel.dag_id)))
+
+    @cached_property
+    def _editable_runs(self) -> dict[str, bool]:
+        return {}
 
     @cached_property
     def _connections(self) -> dict[tuple[str, str | None], bool]:
@@ -68,11 +68,22 @@ class Reader:
 
     def can_read(self, campaign: Campaign) -> bool:
         """Whether the user may see a campaign."""
-        return self._has(campaign, "GET", self._readable)
+        missing = campaign.dag_ids - self._readable
+        if campaign.dag_ids and not missing:
+            return True
+        # Airflow knows these DAGs, and the user has no right to them.
+        if missing & self._all_dags:
+            return False
+        return self.may_use_connection("GET", campaign.conn_id)
 
-    def seems_editor(self, campaign: Campaign) -> bool:
-        """Whether to offer the user the actions on a campaign; :meth:`require_edit` decides."""
-        return self._has(campaign, "PUT", self._editable)
+    def can_edit(self, campaign: Campaign) -> bool:
+        """Whether the user may control a campaign: what the page offers, and what :meth:`require_edit` accepts."""
+        known = campaign.dag_ids & self._all_dags
+        if not all(self._may_edit_runs(dag_id) for dag_id in known):
+            return False
+        if known and known == campaign.dag_ids:
+            return True
+        return self.may_use_connection("PUT", campaign.conn_id)
 
     def require_edit(self, campaign: Campaign) -> None:
         """
@@ -80,30 +91,19 @@ class Reader:
 
         :raises HTTPException: 403.
         """
-        known = campaign.dag_ids & self._all_dags
-        may = all(self._may_edit_runs(dag_id) for dag_id in known)
-        if known != campaign.dag_ids or not known:
-            may = may and self.may_use_connection("PUT", campaign.conn_id)
-        if not may:
-            raise HTTPException(403, "You may not edit the DAG of this campaign")
-
-    def _has(self, campaign: Campaign, method: Literal["GET", "PUT"], granted: set[str]) -> bool:
-        missing = campaign.dag_ids - granted
-        if campaign.dag_ids and not missing:
-            return True
-        # Airflow knows these DAGs, and the user has no right to them.
-        if missing & self._all_dags:
-            return False
-        return self.may_use_connection(method, campaign.conn_id)
+        if not self.can_edit(campaign):
+            raise HTTPException(403, "You may not edit the runs of this campaign's DAG")
 
     def _may_edit_runs(self, dag_id: str) -> bool:
-        # Without the team, a user of another team would be let in.
-        details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
-        return bool(
-            get_auth_manager().is_authorized_dag(
-                method="PUT", access_entity=DagAccessEntity.RUN, details=details, user=self.user
+        if dag_id not in self._editable_runs:
+            # Without the team, a user of another team would be let in.
+            details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+            self._editable_runs[dag_id] = bool(
+                get_auth_manager().is_authorized_dag(
+                    method="PUT", access_entity=DagAccessEntity.RUN, details=details, user=self.user
+                )
             )
-        )
+        return self._editable_runs[dag_id]
 
 
 def _team_of(conn_id: str | None) -> str | None:

@@ -14,7 +14,7 @@ from airflow_provider_outbound.core.rules import CallingHours
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.page.answers import iso
 from airflow_provider_outbound.page.ledger import shared
-from airflow_provider_outbound.page.pace import calls_per_minute, expected_end
+from airflow_provider_outbound.page.pace import RECENT, calls_per_minute, expected_end, has_stalled
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,27 @@ def _attention(campaign: Campaign, counted: Numbers, state: str, *, fits: bool |
         return "unresolved"
     if state == "suspended":
         return "suspended"
-    return "no_messages" if state == "running" and _has_no_messages(campaign) else None
+    return _standstill(campaign, counted, now) if state == "running" else None
+
+
+def _standstill(campaign: Campaign, counted: Numbers, now: datetime) -> str | None:
+    """Why a running campaign shows no progress."""
+    if _has_no_messages(campaign):
+        return "no_messages"
+    window_end = window_end_of(campaign)
+    if counted.done == counted.total:
+        return None
+    if window_end is not None and window_end <= now - RECENT:
+        return "window_over"
+    stalled = has_stalled(
+        minutes(campaign),
+        now,
+        created_at=campaign.created_at,
+        starts_at=campaign.starts_at,
+        ends_at=window_end,
+        hours=calling_hours(campaign),
+    )
+    return "no_calls" if stalled else None
 
 
 def _has_no_messages(campaign: Campaign) -> bool:

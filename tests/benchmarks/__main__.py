@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_provider_outbound.exceptions import OutboundBotError
 
-BENCHMARKS = ("assign", "collect", "sources", "wait")
+BENCHMARKS = ("assign", "collect", "page", "sources", "wait")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

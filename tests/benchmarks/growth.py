@@ -64,8 +64,8 @@ def measure(sizes: Sizes) -> dict[str, Any]:
         groups: dict[str, list[str]] = {}
         for name, count in (("few", sizes.few), ("many", sizes.many)):
             begun = time.perf_counter()
-            with _in_haste(ledgers[name]):
-                groups[name] = _fill(ledgers[name], max(1, count // EVENTS))
+            with in_haste(ledgers[name]):
+                groups[name] = fill(ledgers[name], max(1, count // EVENTS))
             say(f"{len(groups[name]) * EVENTS:,} events: filled in {time.perf_counter() - begun:.0f} s")
         inserts = _in_turns({name: _inserts(ledger, sizes.lots) for name, ledger in ledgers.items()}, sizes.lots)
         queries = _in_turns(
@@ -113,12 +113,12 @@ def _queries(ledger: Ledger, groups: list[str]) -> Callable[[], object]:
     return ask
 
 
-def _lots(count: int) -> Iterator[list[Incoming]]:
+def _lots(count: int, jobs: int = JOBS) -> Iterator[list[Incoming]]:
     from airflow_provider_outbound.core.ledger import Incoming
     from benchmarks.collect import bodies
 
     lot: list[Incoming] = []
-    for body in bodies(count, jobs_per_group=JOBS):
+    for body in bodies(count, jobs_per_group=jobs):
         lot.append(Incoming(body=body, message_id="", topic="outbound-bench"))
         if len(lot) == _LOT:
             yield lot
@@ -128,7 +128,7 @@ def _lots(count: int) -> Iterator[list[Incoming]]:
 
 
 @contextmanager
-def _in_haste(ledger: Ledger) -> Iterator[None]:
+def in_haste(ledger: Ledger) -> Iterator[None]:
     """Switch off SQLite's durability, which a temporary ledger does not need: everything is written only once."""
     from sqlalchemy import event
 
@@ -145,13 +145,14 @@ def _in_haste(ledger: Ledger) -> Iterator[None]:
         ledger.engine.dispose()
 
 
-def _fill(ledger: Ledger, count: int) -> list[str]:
-    """Create ``count`` groups of :data:`JOBS` jobs; returns their ids."""
+def fill(ledger: Ledger, count: int, jobs: int = JOBS) -> list[str]:
+    """Create ``count`` groups with this number of jobs, and four events for each; returns their ids."""
     from sqlalchemy import select, update
 
     from airflow_provider_outbound.core.ledger import schema
 
-    for lot in _lots(EVENTS):
+    events = 4 * jobs
+    for lot in _lots(events, jobs):
         ledger.inbox.record(lot)
     with ledger.read() as connection:
         (first,) = connection.execute(select(schema.job_groups.c.job_group_id)).scalars()
@@ -164,20 +165,20 @@ def _fill(ledger: Ledger, count: int) -> list[str]:
         end = min(count, start + _GROUPS_AT_ONCE)
         with ledger.write() as connection:
             for table in tables:
-                _copy(connection, table, first, start, end)
+                _copy(connection, table, first, start, end, events)
         if end % 1000 < _GROUPS_AT_ONCE:
             say(f"{end:,} of {count:,} groups")
     with ledger.write() as connection:
         for index in indexes:
             index.create(connection)
-        connection.execute(update(schema.ledger).values(sequence=count * EVENTS))
+        connection.execute(update(schema.ledger).values(sequence=count * events))
     with ledger.engine.connect() as connection:
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
     return [first, *(f"{first}-{number}" for number in range(1, count))]
 
 
-def _copy(connection: Connection, table: Table, group: str, start: int, end: int) -> None:
+def _copy(connection: Connection, table: Table, group: str, start: int, end: int, events: int) -> None:
     """Copy a group's rows of one table, with the keys of the groups ``start`` to ``end``."""
     from sqlalchemy import text
 
@@ -207,4 +208,4 @@ def _copy(connection: Connection, table: Table, group: str, start: int, end: int
     )
     if sqlite:
         statement = statement.replace(numbers, "", 1).replace("SELECT ", f"{numbers} SELECT ", 1)
-    connection.execute(text(statement), {"start": start, "end": end, "group": group, "events": EVENTS})
+    connection.execute(text(statement), {"start": start, "end": end, "group": group, "events": events})

@@ -121,3 +121,14 @@ def test_sources_prints_a_line_of_figures_last() -> None:
         assert figures[f"contacts_{source}"] == figures["rows"] == 200
         assert figures[f"peak_mb_{source}"] >= figures[f"before_mb_{source}"] > 0
     assert "rows per second" in output
+
+
+def test_page_prints_a_line_of_figures_last() -> None:
+    figures, output = _figures(
+        *("page", "--campaigns", "60", "--events", "2400", "--clients", "2", "--seconds", "2", "--pause", "0.05")
+    )
+
+    assert figures["p95_ms"].keys() <= {"list", "filtered", "campaign", "jobs", "job", "health"}
+    assert figures["requests"] > 0
+    assert all(took > 0 for took in figures["p95_ms"].values())
+    assert "60 campaigns: filled" in output

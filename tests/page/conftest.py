@@ -41,7 +41,7 @@ def airflow_app(airflow_home: Path) -> Iterator[Any]:
     }
     (airflow_home / "passwords.json").write_text(json.dumps({role: role for role in ROLES}))
     os.environ |= settings
-    _add_dags("campaign", "foreign")
+    add_dags("campaign", "foreign")
     purge_cached_app()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -53,7 +53,8 @@ def airflow_app(airflow_home: Path) -> Iterator[Any]:
         del os.environ[name]
 
 
-def _add_dags(*dag_ids: str) -> None:
+def add_dags(*dag_ids: str) -> None:
+    """Enter DAGs into Airflow's database."""
     from airflow.models import DagModel
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session

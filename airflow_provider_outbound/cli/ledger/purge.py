@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
+from airflow_provider_outbound.cli.progress import CommandProgress
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +73,13 @@ def _purge(args: argparse.Namespace) -> int:
         return _drop_cursor(args)
     age = timedelta(days=_retention_days(args))
     with open_named(args) as ledger:
-        purge = ledger.retention.purge(age, job_group_id=args.group, dry_run=args.dry_run)
+        with CommandProgress("job groups") as progress:
+            purge = ledger.retention.purge(
+                age,
+                job_group_id=args.group,
+                dry_run=args.dry_run,
+                report=lambda done, total: progress.show("purge", done, total),
+            )
         groups = ledger.tombstones.deletable(age, job_group_id=args.group) if args.at_service else []
         # A group that an earlier purge left at the service is no obstacle.
         if args.group is not None and purge.passed_over and not groups:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.cli.progress import CommandProgress
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger.rekey import Progress, Rekeyed
-
-#: Seconds between two lines that report progress.
-_PACE = 5.0
+    from airflow_provider_outbound.core.ledger.rekey import Rekeyed
 
 _DESCRIPTION = """\
 Encrypt everything in the ledger with the first key: contacts, results, calls, recordings, events, quarantined messages,
@@ -51,9 +47,12 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _rekey(args: argparse.Namespace) -> int:
     from airflow_provider_outbound.core.ledger.rekey import Rekey
 
-    with open_named(args, require_keys=False) as ledger:
+    with open_named(args, require_keys=False) as ledger, CommandProgress("rows") as progress:
         rekey = Rekey(
-            ledger, dry_run=args.dry_run, discard_unreadable=args.discard_unreadable, report=_Reporter().report
+            ledger,
+            dry_run=args.dry_run,
+            discard_unreadable=args.discard_unreadable,
+            report=lambda step: progress.show(step.table, step.done, step.total),
         )
         rekeyed = rekey.run()
         given = ledger.cipher.key_ids
@@ -63,18 +62,6 @@ def _rekey(args: argparse.Namespace) -> int:
         _show(rekeyed, dry_run=args.dry_run)
     _check(rekeyed, given, dry_run=args.dry_run)
     return 0
-
-
-class _Reporter:
-    """Reports progress on standard error, at a limited rate."""
-
-    def __init__(self) -> None:
-        self._reported_at = time.monotonic()
-
-    def report(self, progress: Progress) -> None:
-        if time.monotonic() - self._reported_at >= _PACE:
-            self._reported_at = time.monotonic()
-            print(f"{progress.table}: {progress.done:,} of {progress.total:,} rows", file=sys.stderr, flush=True)
 
 
 def _as_json(rekeyed: Rekeyed, *, dry_run: bool) -> dict[str, Any]:

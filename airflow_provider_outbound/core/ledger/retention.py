@@ -9,7 +9,7 @@ the rows that they follow from.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,14 @@ class Retention:
         self._groups = groups
         self._follow_ups = follow_ups
 
-    def purge(self, older_than: timedelta, *, job_group_id: str | None = None, dry_run: bool = False) -> Purge:
+    def purge(
+        self,
+        older_than: timedelta,
+        *,
+        job_group_id: str | None = None,
+        dry_run: bool = False,
+        report: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Purge:
         """
         Purge groups that have not changed for a time, and events that are older and that every cursor has passed.
 
@@ -117,6 +124,7 @@ class Retention:
         :param older_than: How long ago the last change must be.
         :param job_group_id: Purge only this group, and no events of others.
         :param dry_run: Only report what would be done.
+        :param report: Called with the number of groups that were examined so far, and of all.
         :raises JobGroupUnknownError: the group is not in the ledger.
         """
         before = self._database.now() - older_than
@@ -124,7 +132,9 @@ class Retention:
         done = {group.job_group_id for group in finished}
         purged: list[PurgedGroup] = []
         passed_over: list[PassedOver] = []
-        for group in self._candidates(before, job_group_id):
+        candidates = self._candidates(before, job_group_id)
+        for index, group in enumerate(candidates):
+            report(index, len(candidates))
             if group.job_group_id in done:
                 continue
             found = self._examine(group, before)

@@ -67,7 +67,7 @@ def act(user: ReaderDep, campaign_id: str, action: Action, _: Nothing) -> dict[s
         views.forget(campaign)
     log.warning("%s: %s of job group %s was sent for %d people", user.name, action.value, campaign_id, affected)
     changed = views.find(campaign_id) or campaign
-    return {"campaign": views.view(changed, shared.get().pages.now(), can_edit=user.seems_editor(changed))}
+    return {"campaign": views.view(changed, shared.get().pages.now(), can_edit=user.can_edit(changed))}
 
 
 def _affected(campaign: Campaign) -> int:

@@ -120,7 +120,7 @@ def list_campaigns(
     return answer(
         request,
         {
-            "campaigns": [views.view(one, now, can_edit=user.seems_editor(one)) for _, one in page[:limit]],
+            "campaigns": [views.view(one, now, can_edit=user.can_edit(one)) for _, one in page[:limit]],
             "next": _encoded(page[limit - 1][0]) if len(page) > limit else None,
             "dags": sorted({dag_id for one in readable for dag_id in one.dag_ids}),
             "empty": None if readable else "no_campaigns",
@@ -134,7 +134,7 @@ def read_campaign(request: Request, user: ReaderDep, campaign_id: str) -> Respon
     """One campaign with its charts."""
     campaign = readable_campaign(user, campaign_id)
     now = shared.get().pages.now()
-    shown = views.view(campaign, now, can_edit=user.seems_editor(campaign))
+    shown = views.view(campaign, now, can_edit=user.can_edit(campaign))
     counted, minutes, hours = views.numbers(campaign), views.minutes(campaign), views.calling_hours(campaign)
     seconds, per_minute = buckets(minutes, _BUCKETS)
     window_end = views.window_end_of(campaign)

@@ -111,7 +111,7 @@ def search_person(user: ReaderDep, wanted: SearchPerson) -> dict[str, Any] | Res
     visible.sort(key=lambda pair: pair[0].created_at, reverse=True)
     return {
         "campaigns": [
-            {"campaign": views.view(campaign, now, can_edit=user.seems_editor(campaign)), "job": view_job(job)}
+            {"campaign": views.view(campaign, now, can_edit=user.can_edit(campaign)), "job": view_job(job)}
             for campaign, job in visible
         ]
     }

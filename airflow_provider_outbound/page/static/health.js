@@ -46,7 +46,7 @@ function Figures({ health, t }) {
       }),
       h(Figure, {
         label: t("throttled"),
-        note: t("throttledNote"),
+        note: throttled.length ? t("throttledNote") : null,
         value: throttled.length ? throttled.map(delayText).join(", ") : t("ok"),
       }),
       h(Figure, { label: t("quarantined"), value: t.number(quarantine) }),

@@ -73,13 +73,16 @@ export function Attention({ campaign, t }) {
   const values = {
     count: t.number(campaign.unresolved),
     end: t.time(campaign.expected_end),
+    open: t.number(campaign.total - campaign.done),
     window: t.time(campaign.window_end),
   };
-  const advice = t(`attention_${attention}_do`, values);
+  // Without an end of the window there is none to miss.
+  const reason = attention === "no_calls" && !campaign.window_end ? "no_calls_open" : attention;
+  const advice = t(`attention_${reason}_do`, values);
   return h(
     Notice,
     { mb: "4", status: attention === "failed" ? "error" : "warning", title: t(`attention_${attention}`, values) },
-    advice === `attention_${attention}_do` ? null : advice,
+    advice === `attention_${reason}_do` ? null : advice,
   );
 }
 

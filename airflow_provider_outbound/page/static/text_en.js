@@ -71,6 +71,8 @@ export const en = {
     unresolved: "Unresolved",
     suspended: "Suspended",
     no_messages: "No messages",
+    no_calls: "No calls",
+    window_over: "Window over",
   },
   attention_failed: "This campaign failed.",
   attention_failed_do: "The failure reasons below and the log of its task say why.",
@@ -83,6 +85,13 @@ export const en = {
   attention_suspended: "This campaign is suspended. Nobody is called until somebody resumes it.",
   attention_no_messages: "No messages arrive for this campaign.",
   attention_no_messages_do: "Its results are read from the API instead, and appear later. Health shows whether a collector runs.",
+  attention_no_calls: "No call is known for the last ten minutes, and people are not done: {open}.",
+  attention_no_calls_do:
+    "Unless calls begin again, this campaign will not finish within its window, which ends on {window}. A pause in its strategy, or people who are to be called again later, may explain it. If neither does, look in the console of the service.",
+  attention_no_calls_open_do:
+    "A pause in its strategy, or people who are to be called again later, may explain it. If neither does, look in the console of the service.",
+  attention_window_over: "The window of this campaign has ended, and people are not done: {open}.",
+  attention_window_over_do: "Nobody is called after the window, except people who were assigned with a strategy of their own.",
 
   attention_no_messages_all: "No messages arrive.",
 
@@ -163,7 +172,7 @@ export const en = {
   jobs: "Jobs",
   overTime: "Calls over time",
   overTimeAside: "One column: {bucket}",
-  byHour: "Answer rate by hour of the day",
+  byHour: "Share of calls answered, by hour of the day",
   byHourAside: "Hours in {zone}",
   hourRow: "{answered} of {calls} calls answered",
   outcomes: "Outcomes",

@@ -69,6 +69,8 @@ export const zh = {
     unresolved: "待确认",
     suspended: "已暂停",
     no_messages: "没有消息",
+    no_calls: "没有呼叫",
+    window_over: "时段已结束",
   },
   attention_failed: "此任务组已失败。",
   attention_failed_do: "请查看下方的失败原因以及对应任务的日志。",
@@ -80,6 +82,13 @@ export const zh = {
   attention_suspended: "此任务组已暂停。恢复之前不会呼叫任何人。",
   attention_no_messages: "没有收到此任务组的消息。",
   attention_no_messages_do: "结果改为向接口补查，显示会延迟。请在“运行状况”中查看采集进程是否在运行。",
+  attention_no_calls: "最近十分钟没有已知的呼叫，还有 {open} 人未完成。",
+  attention_no_calls_do:
+    "如果呼叫不恢复，此任务组将无法在外呼时段内完成（外呼时段于 {window} 结束）。原因也可能是策略中的间歇，或者剩下的人还没到重呼时间；如果都不是，请查看平台的控制台。",
+  attention_no_calls_open_do:
+    "原因可能是策略中的间歇，或者剩下的人还没到重呼时间；如果都不是，请查看平台的控制台。",
+  attention_window_over: "此任务组的外呼时段已经结束，还有 {open} 人未完成。",
+  attention_window_over_do: "外呼时段结束后不再呼叫任何人，只有下发时另有策略的人除外。",
 
   attention_no_messages_all: "没有收到消息。",
 
@@ -154,7 +163,7 @@ export const zh = {
   jobs: "作业",
   overTime: "呼叫走势",
   overTimeAside: "每柱 {bucket}",
-  byHour: "各时段接通率",
+  byHour: "各时段呼叫接通率",
   byHourAside: "时区：{zone}",
   hourRow: "呼叫 {calls} 次，接通 {answered} 次",
   outcomes: "结果",

@@ -77,15 +77,20 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
-    """Start the simulator and the api-server, fill the ledger, and end everything afterwards."""
+def site(folder: Path, path: str = "") -> Iterator[Site]:
+    """
+    Start the simulator and the api-server, fill the ledger, and end everything afterwards.
+
+    :param path: The path of Airflow's address.
+    """
     for name in ("source", "airflow"):
         (folder / name).mkdir()
     dag = folder / "source" / f"{DAG_ID}.py"
     dag.write_text(_DAG)
     ledger_path = folder / "ledger.db"
     settings = {**_SETTINGS, "OUTBOUND__LEDGER_URL": f"sqlite:///{ledger_path}"}
-    with AirflowStack(folder / "airflow", dags=[dag], settings=settings, simulator_options=_SIMULATOR) as stack:
+    options = {"settings": settings, "simulator_options": _SIMULATOR, "path": path}
+    with AirflowStack(folder / "airflow", dags=[dag], **options) as stack:
         stack.prepare()
         (stack.folder / "passwords.json").write_text(json.dumps({USER: stack.password, "viewer": "viewer"}))
         _add_calling_hours(stack)
