@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
@@ -15,7 +18,7 @@ from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger import JobGroupRecord
+    from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
@@ -24,6 +27,8 @@ _ACTIONS = {
     "resume": ("resume", "resume suspended jobs"),
     "cancel": ("cancel", "cancel jobs for good"),
 }
+#: The connection of job groups whose own one is not recorded.
+_CONNECTION = "outboundbot_default"
 _ALL = """\
 --all means every job group of this ledger that has not ended. Calls on the line are not cut off. Tasks that are still
 assigning continue to add contacts, which will be called: pause or fail them first (airflow dags pause DAG).
@@ -62,7 +67,11 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--outboundbot-conn-id", default="outboundbot_default", metavar="ID", help="Airflow connection")
+    parser.add_argument(
+        "--outboundbot-conn-id",
+        metavar="ID",
+        help=f"Airflow connection (default: the one that each job group was created with, or {_CONNECTION})",
+    )
 
 
 def _count(value: str) -> int:
@@ -72,48 +81,91 @@ def _count(value: str) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    with quiet_logs():
-        hook = _hook(arguments)
-        with hook:
-            records = hook.ledger.groups.list_all()[: arguments.limit]
-            no_api = _why_no_api(hook)
-            rows = [_row(hook, record, no_api) for record in records]
-            external = "ID" if config.load().collector == "external" else None
-            no_messages = hook.ledger.collectors.read().why_nothing_comes(external)
+    with quiet_logs(), _Connections(arguments) as connections:
+        ledger = connections.ledger
+        rows = [_row(connections, record) for record in ledger.groups.list_all()[: arguments.limit]]
+        external = "ID" if config.load().collector == "external" else None
+        no_messages = ledger.collectors.read().why_nothing_comes(external)
     if arguments.json:
         print_json(rows)
     else:
         _print_table(rows)
     if no_messages and any(row["api"] or row["error"] for row in rows):
         print(f"outbound: no messages come: {no_messages}", file=sys.stderr)
+    for why, count in connections.unusable.items():
+        print(f"outbound: the API was not asked about {count} job groups: {why}", file=sys.stderr)
     failed = [row for row in rows if row["error"]]
-    if no_api and failed:
-        print(f"outbound: the API was not asked about {len(failed)} job groups: {no_api}", file=sys.stderr)
-        return 1
     for row in failed:
-        print(f"outbound: {row['job_group_id']}: {row['error']}", file=sys.stderr)
+        if row["error"] not in connections.unusable:
+            print(f"outbound: {row['job_group_id']}: {row['error']}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _why_no_api(hook: OutboundBotHook) -> str:
-    """Why the connection cannot be used, since the ledger can be listed without one; empty if it can."""
-    try:
-        _ = hook.settings
-    except OutboundBotConfigError as error:
-        return str(error)
-    return ""
-
-
-def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str, Any]:
+class _Connections:
     """
-    One job group; ``api`` is ``None`` if the API was not asked, or did not answer.
+    The connections of job groups, which may belong to several accounts. Owns their hooks, which end with the block.
 
-    :param no_api: Why the API cannot be asked; empty if it can.
+    :param arguments: The command's.
     """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        read_airflow_connections()
+        self._named: str | None = arguments.outboundbot_conn_id
+        self._command: str = arguments.command
+        self._hooks: dict[str, OutboundBotHook] = {}
+        self._open = ExitStack()
+        #: Why connections cannot be used, and for how many job groups.
+        self.unusable: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, which can be read without a usable connection."""
+        return self._hook(self._named or _CONNECTION).ledger
+
+    def of(self, record: JobGroupRecord) -> OutboundBotHook:
+        """
+        Return the hook of a job group's connection.
+
+        :raises OutboundBotConfigError: the connection cannot be used for this command.
+        """
+        conn_id = self._named or record.conn_id or _CONNECTION
+        hook = self._hook(conn_id)
+        try:
+            dry_run = hook.dry_run
+        except OutboundBotConfigError as error:
+            self.unusable[str(error)] += 1
+            raise
+        if dry_run and self._command != "groups":
+            raise OutboundBotConfigError(
+                f"connection {conn_id!r} has dry_run set, so nothing is sent; name another one with"
+                " --outboundbot-conn-id"
+            )
+        return hook
+
+    def _hook(self, conn_id: str) -> OutboundBotHook:
+        from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+        if conn_id not in self._hooks:
+            hook = self._hooks[conn_id] = self._open.enter_context(OutboundBotHook(conn_id))
+            # Calls must be stopped with whatever keys there are; resuming them can wait for the right ones.
+            hook.require_keys = self._command == "resume"
+        return self._hooks[conn_id]
+
+
+def _row(connections: _Connections, record: JobGroupRecord) -> dict[str, Any]:
+    """One job group; ``api`` is ``None`` if the API was not asked, or did not answer."""
     from airflow_provider_outbound.core.control import is_over
 
     key = record.task_key
-    ledger = hook.ledger
+    ledger = connections.ledger
     state, counted = ledger.groups.state(record.job_group_id), ledger.results.summary(record.job_group_id)
     row: dict[str, Any] = {
         "job_group_id": record.job_group_id,
@@ -129,10 +181,8 @@ def _row(hook: OutboundBotHook, record: JobGroupRecord, no_api: str) -> dict[str
     }
     if is_over(state):
         return {**row, "status": "Cancelled" if state.reconcile_state.cancelled else "Completed"}
-    if no_api:
-        return {**row, "error": no_api}
     try:
-        group = _describe(hook, record)
+        group = _describe(connections.of(record), record)
     except Exception as error:  # noqa: BLE001 - the other groups must still be listed
         return {**row, "error": words_of(error)}
     return {**row, "status": str(group.status) if group.status else None, "api": _counts(group)}
@@ -158,38 +208,35 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _steer(arguments: argparse.Namespace) -> int:
-    with undisturbed():
-        hook = _hook(arguments)
-        with hook:
-            records = {record.job_group_id: record for record in _chosen(hook, arguments)}
-            if not records:
-                print("no job group is under way")
-                return 0
-            if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
-                print("nothing was done")
-                return 1
-            sweep = Sweep(action=arguments.action, group_ids=list(records))
-            return sweep.run(lambda group_id: _act(hook, arguments.action, records[group_id]))
+    with undisturbed(), _Connections(arguments) as connections:
+        records = {record.job_group_id: record for record in _chosen(connections.ledger, arguments)}
+        if not records:
+            print("no job group is under way")
+            return 0
+        if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
+            print("nothing was done")
+            return 1
+        sweep = Sweep(action=arguments.action, group_ids=list(records))
+        return sweep.run(lambda group_id: _act(connections.of(records[group_id]), arguments.action, records[group_id]))
 
 
-def _chosen(hook: OutboundBotHook, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
+def _chosen(ledger: Ledger, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
     from airflow_provider_outbound.core.ledger import JobGroupRecord
 
-    ledger = hook.ledger
     if not arguments.all:
         for job_group_id in arguments.groups:
             yield ledger.groups.get(job_group_id) or JobGroupRecord(job_group_id=job_group_id)
         return
     for record in ledger.groups.list_all():
-        if not _is_over(hook, record):
+        if not _is_over(ledger, record):
             yield record
 
 
-def _is_over(hook: OutboundBotHook, record: JobGroupRecord) -> bool:
+def _is_over(ledger: Ledger, record: JobGroupRecord) -> bool:
     from airflow_provider_outbound.core.control import is_over
 
     try:
-        return is_over(hook.ledger.groups.state(record.job_group_id))
+        return is_over(ledger.groups.state(record.job_group_id))
     except Exception as error:  # noqa: BLE001 - a group that the ledger cannot read must not be skipped
         print(f"outbound: {record.job_group_id}: {words_of(error)}; treated as under way", file=sys.stderr)
         return False
@@ -235,18 +282,3 @@ def _describe(hook: OutboundBotHook, record: JobGroupRecord) -> JobGroup:
 
 def _counts(group: JobGroup) -> dict[str, int]:
     return {name: getattr(group.progress, name, 0) for name in _COUNTS}
-
-
-def _hook(arguments: argparse.Namespace) -> OutboundBotHook:
-    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
-
-    read_airflow_connections()
-    hook = OutboundBotHook(arguments.outboundbot_conn_id)
-    # Calls must be stopped with whatever keys there are; resuming them can wait for the right ones.
-    hook.require_keys = arguments.command == "resume"
-    if arguments.command != "groups" and hook.dry_run:
-        raise OutboundBotConfigError(
-            f"connection {arguments.outboundbot_conn_id!r} has dry_run set, so nothing is sent; name another one with"
-            " --outboundbot-conn-id"
-        )
-    return hook

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ def cloud(simulator_factory: Callable[..., Simulator], tmp_path: Path, monkeypat
 def campaign(cloud: Simulator) -> Callable[..., str]:
     """Makes a job group with some jobs, as a task would."""
 
-    def make(name: str, jobs: int = 3) -> str:
-        hook = OutboundBotHook()
+    def make(name: str, jobs: int = 3, *, conn_id: str | None = None, cloud: Simulator = cloud) -> str:
+        hook = OutboundBotHook(conn_id or "outboundbot_default")
         key = TaskKey(name, f"run-of-{name}", "create")
         with hook.ledger as ledger:
             spec = GroupSpec(name=name, script_id=cloud.script_id, description="")
@@ -55,6 +56,8 @@ def campaign(cloud: Simulator) -> Callable[..., str]:
                 options=AssignOptions(),
                 guard=lambda _: None,
             )
+            if conn_id is not None:
+                ledger.groups.note_connection(group.job_group_id, conn_id)
         return group.job_group_id
 
     return make
@@ -309,6 +312,68 @@ def test_a_dry_run_connection_cannot_be_a_kill_switch(
 
     (line,) = capsys.readouterr().err.splitlines()
     assert "dry_run" in line
+
+
+@pytest.fixture
+def two_accounts(
+    cloud: Simulator,
+    simulator_factory: Callable[..., Simulator],
+    campaign: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[tuple[Simulator, str]]:
+    """Two accounts, and a campaign in each. The connection of the second one allows calls in no hour of today."""
+    other = simulator_factory(concurrency=1, clock_speed=0, seed=1)
+    connection = json.loads(other.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+    found = [(cloud, campaign("mine")), (other, campaign("theirs", conn_id="other", cloud=other))]
+    days = [f"{datetime.now(UTC) + timedelta(days=day):%Y-%m-%d}" for day in (-1, 0, 1)]
+    connection["extra"]["calling_hours"] = {"timezone": "UTC", "windows": [["08:00", "20:00"]], "holidays": days}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+    return found
+
+
+def test_groups_of_several_accounts_are_controlled_through_their_own_connections(
+    two_accounts: list[tuple[Simulator, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["suspend", "--all", "--yes"]) == 0
+    suspended = [statuses(*account) for account in two_accounts]
+    assert main(["groups", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert main(["cancel", "--all", "--yes"]) == 0
+
+    assert all("Paused" in found for found in suspended)
+    assert sorted(row["job_group_id"] for row in rows if row["api"]) == sorted(group for _, group in two_accounts)
+    assert all("Cancelled" in statuses(*account) for account in two_accounts)
+
+
+def test_jobs_are_resumed_only_in_the_calling_hours_of_their_own_connection(
+    two_accounts: list[tuple[Simulator, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_, mine), (_, theirs) = two_accounts
+    assert main(["suspend", "--all", "--yes"]) == 0
+    capsys.readouterr()
+
+    assert main(["resume", "--all", "--yes"]) == 1
+
+    captured = capsys.readouterr()
+    assert [line.partition(":")[0] for line in captured.out.splitlines()][:1] == [mine]
+    assert theirs in captured.err
+    assert "calling_hours" in captured.err
+    assert [("Paused" in statuses(*account)) for account in two_accounts] == [False, True]
+
+
+def test_an_account_whose_connection_is_gone_keeps_no_other_from_being_stopped(
+    two_accounts: list[tuple[Simulator, str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_OTHER")
+    (_, mine), (_, theirs) = two_accounts
+
+    assert main(["cancel", "--all", "--yes"]) == 1
+
+    captured = capsys.readouterr()
+    assert f"{mine}: cancel: " in captured.out
+    assert f"{theirs}: connection 'other' does not exist" in captured.err
+    assert [("Cancelled" in statuses(*account)) for account in two_accounts] == [True, False]
 
 
 @pytest.fixture
