@@ -110,17 +110,6 @@ def test_numbers_are_read_without_tables_of_places_and_carriers() -> None:
     assert not _GEODATA & {name.partition(".")[0] for name in loaded.stdout.split()}
 
 
-@pytest.mark.packages
-def test_the_pins_go_with_airflows_fab_provider(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True, timeout=120)
-    pip = [tmp_path / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--dry-run"]
-    wanted = [f"{ROOT}[grpc,postgresql]", "apache-airflow-providers-fab"]
-
-    done = subprocess.run([*pip, "-c", ROOT / "constraints.txt", *wanted], capture_output=True, text=True, timeout=1800)
-
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_readme_and_the_check_script_run_the_same_commands() -> None:
     readme, script = ((ROOT / name).read_text().splitlines() for name in ("README.md", ".ci/run"))
 
