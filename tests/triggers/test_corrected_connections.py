@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,14 @@ def spoil(monkeypatch: pytest.MonkeyPatch, name: str, **fields: Any) -> Callable
 
 def soon() -> datetime:
     return datetime.now(UTC) + LONG
+
+
+@pytest.fixture
+def without_garbage_collection() -> Iterator[None]:
+    """What is freed, is freed because nothing refers to it."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -241,6 +250,7 @@ def test_a_wait_for_cancelled_jobs_takes_up_a_corrected_connection(
     assert "has been changed" in caplog.text
 
 
+@pytest.mark.usefixtures("without_garbage_collection")
 def test_a_client_goes_with_the_last_wait_that_used_it(
     campaign: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

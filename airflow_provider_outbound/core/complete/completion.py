@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -82,7 +82,6 @@ class Completion:
         self._ledger = ledger
         self._client = client
         self._given_instance_id = instance_id
-        self._expected_jobs = expected_jobs
         self._interval = reconcile_interval
         self._messages = messages
         self._abandoned_after = abandoned_after
@@ -90,6 +89,8 @@ class Completion:
         self._claim_at = 0.0
         self._confirm_at: float | None = None
         self._log = WaitLog(job_group_id, reconcile_interval)
+        # No bound method: in a cycle of references, the client would keep its connections until a garbage collection.
+        self._read = partial(_read_counts, ledger, job_group_id, expected_jobs)
         self.progress = WaitProgress(job_group_id, self._read)
         #: Number of the group's last change in the ledger, as of the last check.
         self.changes = -1
@@ -375,17 +376,20 @@ class Completion:
         self._ledger.results.record_listing(self.job_group_id, found)
         return True
 
-    def _read(self) -> tuple[LedgerCounts, GroupState, Mapping[str, Any]]:
-        state = self._ledger.groups.state(self.job_group_id)
-        counted = self._ledger.results.summary(self.job_group_id)
-        counts = LedgerCounts(
-            total=counted["total"],
-            terminal=counted["completed"],
-            unlisted=counted["unlisted"],
-            expected=max(state.closed, self._expected_jobs or 0),
-            deliberate=state.closed_assignments > 0 or self._expected_jobs is not None,
-            assigning=state.is_assigning,
-            gave_up=state.abandoned_assignments > 0,
-            assignments=state.finished_assignments,
-        )
-        return counts, state, counted
+
+def _read_counts(
+    ledger: Ledger, job_group_id: str, expected_jobs: int | None
+) -> tuple[LedgerCounts, GroupState, Mapping[str, Any]]:
+    state = ledger.groups.state(job_group_id)
+    counted = ledger.results.summary(job_group_id)
+    counts = LedgerCounts(
+        total=counted["total"],
+        terminal=counted["completed"],
+        unlisted=counted["unlisted"],
+        expected=max(state.closed, expected_jobs or 0),
+        deliberate=state.closed_assignments > 0 or expected_jobs is not None,
+        assigning=state.is_assigning,
+        gave_up=state.abandoned_assignments > 0,
+        assignments=state.finished_assignments,
+    )
+    return counts, state, counted
