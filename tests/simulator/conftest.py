@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.grpc_client import once_started
 
 from airflow_provider_outbound.core.rocketmq.grpc import load_client
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -111,15 +112,8 @@ class Consumer:
         return [json.loads(message.body) for message in self.receive(count)]
 
     def poll(self, *, lease: int = 30) -> list[Any]:
-        """One long poll; the races of the library's start, for the settings and for the route, are waited out."""
-        for _ in range(50):
-            try:
-                return list(self.client.receive(32, lease))
-            except Exception as error:
-                if "settings" not in str(error) and "route" not in str(error):
-                    raise
-                time.sleep(0.1)
-        raise AssertionError("the settings or the route never arrived")
+        """One long poll."""
+        return list(once_started(lambda: self.client.receive(32, lease)))
 
 
 @pytest.fixture

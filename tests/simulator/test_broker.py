@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
+from support.grpc_client import once_started
 
 from airflow_provider_outbound.core.rocketmq.grpc import load_client
 
@@ -155,7 +157,7 @@ def test_a_producer_publishes_and_tags_are_filtered(simulator: Any, make_consume
     for tag in ("a", "b", "c"):
         message = client.Message()
         message.topic, message.tag, message.body = simulator.topic, tag, tag.encode()
-        producer.send(message)
+        once_started(partial(producer.send, message))
     producer.shutdown()
 
     received = make_consumer(simulator, tag="a||c").receive(2)
