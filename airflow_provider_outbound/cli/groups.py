@@ -12,7 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
+from airflow_provider_outbound.cli.options import (
+    DEFAULT_CONNECTION,
+    connection_of,
+    quiet_logs,
+    read_airflow_connections,
+)
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
@@ -27,8 +32,6 @@ _ACTIONS = {
     "resume": ("resume", "resume suspended jobs"),
     "cancel": ("cancel", "cancel jobs for good"),
 }
-#: The connection of job groups whose own one is not recorded.
-_CONNECTION = "outboundbot_default"
 _ALL = """\
 --all means every job group of this ledger that has not ended. Calls on the line are not cut off. Tasks that are still
 assigning continue to add contacts, which will be called: pause or fail them first (airflow dags pause DAG).
@@ -70,7 +73,7 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outboundbot-conn-id",
         metavar="ID",
-        help=f"Airflow connection (default: the one that each job group was created with, or {_CONNECTION})",
+        help=f"Airflow connection (default: the one that each job group was created with, or {DEFAULT_CONNECTION})",
     )
 
 
@@ -128,7 +131,7 @@ class _Connections:
     @property
     def ledger(self) -> Ledger:
         """The ledger, which can be read without a usable connection."""
-        return self._hook(self._named or _CONNECTION).ledger
+        return self._hook(connection_of(self._named, None)).ledger
 
     def of(self, record: JobGroupRecord) -> OutboundBotHook:
         """
@@ -136,7 +139,7 @@ class _Connections:
 
         :raises OutboundBotConfigError: the connection cannot be used for this command.
         """
-        conn_id = self._named or record.conn_id or _CONNECTION
+        conn_id = connection_of(self._named, record.conn_id)
         hook = self._hook(conn_id)
         try:
             dry_run = hook.dry_run

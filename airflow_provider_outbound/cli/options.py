@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: The connection of job groups whose own one is not recorded.
+DEFAULT_CONNECTION = "outboundbot_default"
 LEDGER_HELP = """\
 Ledger: --ledger-url or OUTBOUND_LEDGER_URL, and OUTBOUND_LEDGER_KEY (several keys are comma separated, newest first).
 Values that are not given are read from Airflow's [outbound] section.
@@ -52,3 +54,13 @@ def quiet_logs() -> Iterator[None]:
         yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+def connection_of(named: str | None, recorded: str | None) -> str:
+    """
+    Return the id of the connection through which a command reaches a job group.
+
+    :param named: The one that the command names for all job groups.
+    :param recorded: The group's own; earlier versions did not record it.
+    """
+    return named or recorded or DEFAULT_CONNECTION

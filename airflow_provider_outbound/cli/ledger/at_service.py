@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_connections
+from airflow_provider_outbound.cli.options import connection_of, quiet_logs, read_airflow_connections
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed
 from airflow_provider_outbound.exceptions import (
     OutboundBotConfigError,
@@ -33,7 +33,7 @@ def delete_at_service(ledger: Ledger, groups: Sequence[DeletableGroup], conn_id:
 
     def act(job_group_id: str) -> Mapping[str, int]:
         group = by_id[job_group_id]
-        name = conn_id or group.conn_id or "outboundbot_default"
+        name = connection_of(conn_id, group.conn_id)
         if name not in clients:
             clients[name] = _client(ledger, name)
         jobs = _delete(clients[name], group)
