@@ -158,6 +158,10 @@ class AirflowStack(Supervised):
             # Poll more often than in production: idle time would slow the demo down.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # Parse seldom, because the files do not change, and patiently, on a machine that is busy.
+            "CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+            "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "150",
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
             **self._settings,
         }

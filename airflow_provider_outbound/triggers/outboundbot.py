@@ -37,8 +37,12 @@ log = logging.getLogger(__name__)
 
 #: Pause between two attempts to open an unavailable ledger (seconds).
 LEDGER_SECONDS = 5.0
+#: How long to try to cancel the jobs of a task that a person has ended, and the pause between two attempts (seconds).
+CANCEL_SECONDS, CANCEL_PAUSE = 600.0, 5.0
 #: States of a task that has ended.
 _ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
+#: Cancellations in progress: a loop refers to its tasks only weakly.
+_cancellations: set[asyncio.Task[None]] = set()
 
 
 class OutboundBotJobCompleteTrigger(BaseTrigger):
@@ -251,6 +255,43 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         """
         if not self.cancel_on_kill:
             return
+        # In a task of its own, which goes on if this call is cancelled: about a second after the call, Airflow 3.3
+        # cancels the trigger once more, and it gives up after [triggerer] on_kill_timeout. It reports neither.
+        cancellation = asyncio.create_task(self._cancel_jobs())
+        _cancellations.add(cancellation)
+        cancellation.add_done_callback(_cancellations.discard)
+        await asyncio.shield(cancellation)
+
+    async def _cancel_jobs(self) -> None:
+        """Cancel the jobs; try for some minutes, and log what is left to do if that fails."""
+        until = time.monotonic() + CANCEL_SECONDS
+        try:
+            while True:
+                try:
+                    return await self._cancel_if_ended()
+                except OutboundBotError as error:
+                    if not error.is_transient or time.monotonic() > until:
+                        raise
+                    log.warning("Job group %s: not cancelled yet: %s; will try again", self.job_group_id, error)
+                await asyncio.sleep(CANCEL_PAUSE)
+        except asyncio.CancelledError:
+            self._log_uncertain("the triggerer stops")
+            raise
+        except OutboundBotError as error:
+            self._log_uncertain(str(error))
+        except Exception as error:  # noqa: BLE001 - nobody else reports it; not its own text, which may contain private data
+            self._log_uncertain(type(error).__name__)
+
+    def _log_uncertain(self, reason: str) -> None:
+        log.error(
+            "Job group %s: the waiting task was ended, but it is not certain that its jobs are cancelled: %s. "
+            "Run: outbound cancel %s",
+            self.job_group_id,
+            reason,
+            self.job_group_id,
+        )
+
+    async def _cancel_if_ended(self) -> None:
         state = await self._task_state()
         if state not in _ENDED or (self.deadline is not None and self.deadline <= datetime.now(UTC)):
             log.info("Job group %s: not cancelled, because no person ended the task (%s)", self.job_group_id, state)

@@ -36,12 +36,17 @@ def test_a_wait_that_is_cleared_goes_on_and_one_that_is_marked_failed_cancels(ai
     assert _statuses(stack, group_id) & {"Scheduling", "Executing"}
     assert _cancels(stack) == before
 
-    stack._request(
-        "PATCH",
-        f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id)}/taskInstances/wait",
-        {"new_state": "failed"},
-    )
-    wait_until(lambda: _cancels(stack) > before, seconds=300, what="cancelled", every=1)
+    # It takes longer than a round of the triggerer, and each round cancels the trigger again.
+    stack.simulator_post("faults", {"throttle": {"times": 6, "actions": ["CancelJobs"]}})
+    try:
+        stack._request(
+            "PATCH",
+            f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id)}/taskInstances/wait",
+            {"new_state": "failed"},
+        )
+        wait_until(lambda: _cancels(stack) > before + 6, seconds=300, what="cancelled", every=1)
+    finally:
+        stack.simulator_post("faults", {"throttle": None})
     wait_until(
         lambda: not _statuses(stack, group_id) & {"Scheduling", "Executing"}, seconds=60, what="nobody is called"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -311,6 +313,69 @@ def test_a_killed_wait_cancels_only_if_a_person_ended_its_task(
     asyncio.run(campaign.trigger().on_kill())
 
     assert campaign.simulator.state()["requests"].get("CancelJobs", 0) == requests
+
+
+def test_a_cancellation_goes_on_when_airflow_asks_again(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each of its rounds, a second apart, a triggerer cancels those triggers again that have not ended."""
+    _tell_state(monkeypatch, "failed")
+    campaign.freeze()
+    campaign.assign(3)
+    campaign.simulator.faults(throttle={"times": 3, "actions": ["CancelJobs"]})
+
+    async def triggerer() -> None:
+        call = asyncio.create_task(asyncio.wait_for(campaign.trigger(cancel_on_kill=True).on_kill(), 30))
+        await asyncio.sleep(0.2)
+        call.cancel("user-action")
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        gc.collect()
+        until = time.monotonic() + 60
+        while campaign.simulator.state()["requests"].get("CancelJobs", 0) < 4:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+
+    asyncio.run(triggerer())
+
+
+def test_a_cancellation_is_tried_again(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is anything to cancel is not known, and the cancellation itself is refused for a while."""
+    _tell_state(monkeypatch, "failed")
+    monkeypatch.setattr(outboundbot, "CANCEL_PAUSE", 0.1)
+    campaign.freeze()
+    campaign.assign(3)
+    campaign.simulator.faults(reset={"actions": ["DescribeJobGroup"]}, throttle={"actions": ["CancelJobs"], "times": 9})
+
+    asyncio.run(campaign.trigger(cancel_on_kill=True).on_kill())
+
+    assert campaign.simulator.state()["requests"]["CancelJobs"] == 10
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        pytest.param({"throttle": {"actions": ["CancelJobs"]}}, "Throttling", id="for-too-long"),
+        pytest.param({"success_false": {"actions": ["CancelJobs"], "acts": False}}, "CancelJobs", id="refused"),
+    ],
+)
+def test_a_cancellation_that_fails_says_what_is_left_to_do(
+    campaign: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: dict[str, Any],
+    reason: str,
+) -> None:
+    _tell_state(monkeypatch, "failed")
+    monkeypatch.setattr(outboundbot, "CANCEL_SECONDS", 0)
+    campaign.freeze()
+    campaign.assign(3)
+    campaign.simulator.faults(**fault)
+
+    asyncio.run(campaign.trigger(cancel_on_kill=True).on_kill())
+
+    (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert error.startswith(f"Job group {campaign.job_group_id}: the waiting task was ended, but it is not certain")
+    assert reason in error
+    assert error.endswith(f"Run: outbound cancel {campaign.job_group_id}")
 
 
 def test_a_wait_that_another_triggerer_ended_cancels_nothing(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:

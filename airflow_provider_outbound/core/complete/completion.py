@@ -223,14 +223,22 @@ class Completion:
 
         :return: Whether there was anything to cancel.
         """
-        progress = self.describe().progress or Progress()
-        # Jobs that were just assigned may not be counted yet.
-        everything = progress.total >= self._ledger.results.counts(self.job_group_id).total
-        if everything and not progress.unfinished and not self._ledger.groups.state(self.job_group_id).is_assigning:
-            return False
+        try:
+            if self._has_ended():
+                return False
+        except OutboundBotError as error:
+            if not error.is_transient:
+                raise  # a question without an answer must not prevent the cancellation
         self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
         self._ledger.groups.note_cancelled(self.job_group_id)
         return True
+
+    def _has_ended(self) -> bool:
+        progress = self.describe().progress or Progress()
+        if progress.unfinished or self._ledger.groups.state(self.job_group_id).is_assigning:
+            return False
+        # Jobs that were just assigned may not be counted yet.
+        return progress.total >= self._ledger.results.counts(self.job_group_id).total
 
     def _check(self) -> Summary | None:
         state = self._ledger.groups.state(self.job_group_id)
@@ -352,14 +360,9 @@ class Completion:
     def _evaluate(
         self, state: ReconcileState, counts: LedgerCounts, group: JobGroup, reading: Reading | None = None
     ) -> Decision:
+        now = self._ledger.now()
         return evaluate_completion(
-            state,
-            counts,
-            group,
-            self._ledger.now(),
-            interval=self._interval,
-            has_messages=self._messages,
-            reading=reading,
+            state, counts, group, now, interval=self._interval, has_messages=self._messages, reading=reading
         )
 
     def _fill(self, counts: LedgerCounts, progress: Progress) -> bool:
