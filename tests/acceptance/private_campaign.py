@@ -18,7 +18,7 @@ with DAG(
     "private_campaign",
     schedule=None,
     params={name: Param("", type="string") for name in ("contacts", "exclude", "rejects", "results")},
-    default_args={"retries": 8, "retry_delay": timedelta(seconds=1)},
+    default_args={"retries": 30, "retry_delay": timedelta(seconds=1)},
 ):
     create = OutboundBotCreateJobGroupOperator(
         task_id="create", strategy=Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)

@@ -20,13 +20,13 @@ DAG = "private_campaign"
 TASKS = ("create", "strict", "assign", "wait", "export")
 CONTACTS = 120
 FAULTS = {
-    "throttle": {"probability": 0.2},
+    "throttle": {"probability": 0.1},
     "answer_lost": {"probability": 0.15, "actions": ["AssignJobs", "CreateJobGroup"]},
     "late": {"probability": 0.1, "seconds": 1.0, "actions": ["AssignJobs"]},
     "partial_batch": {"probability": 0.2},
-    "status_500": {"probability": 0.1},
-    "html": {"probability": 0.1},
-    "reset": {"probability": 0.1},
+    "status_500": {"probability": 0.05},
+    "html": {"probability": 0.05},
+    "reset": {"probability": 0.05},
     "success_false": {"probability": 0.1, "actions": ["AssignJobs"]},
     "ids_shuffled": {},
     "listing_lag": {"seconds": 1.0},
@@ -119,7 +119,7 @@ def finish(stack: AirflowStack, run_id: str, seen_processes: set[bytes]) -> dict
                 continue
         return stack.run_state(DAG, run_id) in {"success", "failed"}
 
-    wait_until(has_ended, seconds=300, what="the end of the campaign", every=0.3)
+    wait_until(has_ended, seconds=600, what="the end of the campaign", every=0.3)
     return {task["task_id"]: task["state"] for task in stack.tasks(DAG, run_id)}
 
 
