@@ -158,8 +158,7 @@ class _Connections:
 
         if conn_id not in self._hooks:
             hook = self._hooks[conn_id] = self._open.enter_context(OutboundBotHook(conn_id))
-            # Calls must be stopped with whatever keys there are; resuming them can wait for the right ones.
-            hook.require_keys = self._command == "resume"
+            hook.may_call = self._command == "resume"
         return self._hooks[conn_id]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 from airflow.sdk import BaseHook
@@ -16,6 +17,7 @@ from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotAuthenticationError,
+    OutboundBotConfigError,
     OutboundBotError,
     OutboundBotNotFoundError,
     OutboundBotTransportError,
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.rules import CallingHours
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,13 +54,24 @@ class ConnectionSettings:
     allowed_phone_numbers: frozenset[str] | None = attrs.field(default=None, repr=False)
 
     @classmethod
-    def from_fields(cls, fields: Fields) -> Self:
+    def from_fields(cls, fields: Fields, *, may_call: bool = True) -> Self:
         """
         Read a connection.
 
+        :param may_call: Whether people may be called with these settings. If not, mistakes in what only matters for
+            calls, and in limits, are logged and passed over.
         :raises OutboundBotConfigError: a field cannot be used.
         """
         from airflow_provider_outbound.core.client.settings import DEFAULT_REGION, ClientSettings
+
+        def rule(read: Callable[[], T], otherwise: T) -> T:
+            try:
+                return read()
+            except OutboundBotConfigError as error:
+                if may_call:
+                    raise
+                log.warning("%s. It is passed over, because nobody is called", error)
+                return otherwise
 
         connection = fields.connection
         host = (connection.host or "").strip().rstrip("/")
@@ -72,17 +88,17 @@ class ConnectionSettings:
             region_id=fields.text("region_id", DEFAULT_REGION),
             endpoint=endpoint,
             instance_id=fields.text("instance_id"),
-            connect_timeout=fields.number("connect_timeout") or 5.0,
-            read_timeout=fields.number("read_timeout") or 10.0,
-            max_requests_per_second=fields.number("max_requests_per_second"),
+            connect_timeout=rule(lambda: fields.number("connect_timeout"), None) or 5.0,
+            read_timeout=rule(lambda: fields.number("read_timeout"), None) or 10.0,
+            max_requests_per_second=rule(lambda: fields.number("max_requests_per_second"), None),
             origin=fields.origin,
         )
         return cls(
             client=client,
             script_id=fields.text("script_id"),
-            calling_hours=_calling_hours(fields),
-            dry_run=fields.flag("dry_run", default=False),
-            allowed_phone_numbers=_allowed_phone_numbers(fields),
+            calling_hours=rule(lambda: _calling_hours(fields), None),
+            dry_run=rule(lambda: fields.flag("dry_run", default=False), False),
+            allowed_phone_numbers=rule(lambda: _allowed_phone_numbers(fields), None),
         )
 
 
@@ -106,8 +122,9 @@ class OutboundBotHook(BaseHook):
     def __init__(self, outboundbot_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
-        #: Whether :attr:`ledger` raises if a key is missing. Stopping calls must work without.
-        self.require_keys = True
+        #: Whether the hook may be used to call people. If not, a missing key of the ledger and a mistake in the
+        #: connection's rules are no reason to refuse: stopping calls must work nevertheless. Set it before first use.
+        self.may_call = True
         self._ledger: Ledger | None = None
         # Reentrant, because on_kill interrupts the task's thread, which may be opening the ledger.
         self._lock = threading.RLock()
@@ -137,7 +154,8 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: the connection does not exist, or a field cannot be used.
         """
-        return ConnectionSettings.from_fields(get_fields(self.outboundbot_conn_id, self.conn_type))
+        fields = get_fields(self.outboundbot_conn_id, self.conn_type)
+        return ConnectionSettings.from_fields(fields, may_call=self.may_call)
 
     async def aload(self) -> Self:
         """
@@ -146,7 +164,8 @@ class OutboundBotHook(BaseHook):
         :return: This hook, whose other properties then need no lookup.
         :raises OutboundBotConfigError: the connection does not exist, or a field cannot be used.
         """
-        self.settings = ConnectionSettings.from_fields(await aget_fields(self.outboundbot_conn_id, self.conn_type))
+        fields = await aget_fields(self.outboundbot_conn_id, self.conn_type)
+        self.settings = ConnectionSettings.from_fields(fields, may_call=self.may_call)
         return self
 
     @cached_property
@@ -172,14 +191,14 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
-        :raises LedgerKeyError: a key is missing, and :attr:`require_keys` is set.
+        :raises LedgerKeyError: a key is missing, and :attr:`may_call` is set.
         """
         from airflow_provider_outbound.core.ledger import open_ledger
 
         with self._lock:
             if self._ledger is None:
                 settings = config.load()
-                self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=self.require_keys)
+                self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=self.may_call)
             return self._ledger
 
     def call(self, action: str, /, *, allow_dialling: bool = False, **parameters: Any) -> dict[str, Any]:

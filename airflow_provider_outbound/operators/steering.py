@@ -43,8 +43,8 @@ class JobControlOperator(OutboundBotOperator):
 
     template_fields: Sequence[str] = ("job_group_id", "job_ids", "reference_ids", "instance_id", "outboundbot_conn_id")
     action: ClassVar[str]
-    #: Whether the ledger must be completely readable. Stopping calls must work with a missing key.
-    requires_keys: ClassVar[bool] = False
+    #: Whether people may be called afterwards; see :attr:`OutboundBotHook.may_call`.
+    may_call: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class JobControlOperator(OutboundBotOperator):
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
             raise self._too_late(event["remaining"])
-        self.hook.require_keys = self.requires_keys
+        self.hook.may_call = self.may_call
         with self.hook:
             return self._result(self._command())
 
@@ -97,7 +97,7 @@ class JobControlOperator(OutboundBotOperator):
         """Raise if the action must not be sent now."""
 
     def _control(self, context: Context) -> dict[str, Any]:
-        self.hook.require_keys = self.requires_keys
+        self.hook.may_call = self.may_call
         with self.hook as hook:
             command = self._command()
             if hook.dry_run:
@@ -188,7 +188,7 @@ class OutboundBotResumeJobsOperator(JobControlOperator):
     """
 
     action = "resume"
-    requires_keys = True
+    may_call = True
 
     def __init__(self, *, max_run_age: timedelta = MAX_RUN_AGE, allow_backfill: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -296,7 +296,9 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         if state not in _ENDED or (self.deadline is not None and self.deadline <= datetime.now(UTC)):
             log.info("Job group %s: not cancelled, because no person ended the task (%s)", self.job_group_id, state)
             return
-        hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
+        hook = OutboundBotHook(self.outboundbot_conn_id)
+        hook.may_call = False
+        await hook.aload()
         settings = await settings_reader.run(config.load)
         async with shared_resources(settings) as shared:
             completion = await shared.run(lambda: self._completion(shared, hook.settings.client, settings))

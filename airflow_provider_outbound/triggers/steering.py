@@ -93,10 +93,10 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         async def load() -> OutboundBotHook:
-            hook = await OutboundBotHook(self.outboundbot_conn_id).aload()
-            # The wait reads nothing encrypted.
-            hook.require_keys = False
-            return hook
+            hook = OutboundBotHook(self.outboundbot_conn_id)
+            # The action was sent before; the wait only reads.
+            hook.may_call = False
+            return await hook.aload()
 
         connections = Connections(
             f"Job group {self.job_group_id}", (self.outboundbot_conn_id,), load, CORRECTION_SECONDS

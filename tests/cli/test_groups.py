@@ -285,6 +285,38 @@ def _never(connection: dict[str, Any]) -> dict[str, Any]:
     return connection
 
 
+@pytest.mark.parametrize(("command", "code"), [("suspend", 0), ("cancel", 0), ("resume", 1)])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        pytest.param({"calling_hours": "9 to 5"}, id="hours"),
+        pytest.param({"allowed_phone_numbers": "nobody"}, id="numbers"),
+        pytest.param({"dry_run": "perhaps"}, id="dry-run"),
+        pytest.param({"max_requests_per_second": 0}, id="limit"),
+    ],
+)
+def test_a_mistake_in_a_rule_keeps_nobody_from_stopping_calls(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: dict[str, Any],
+    command: str,
+    code: int,
+) -> None:
+    group_id = campaign("one")
+    connection = json.loads(cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"] |= mistake
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+
+    assert main([command, group_id]) == code
+
+    (name,) = mistake
+    assert (name in capsys.readouterr().err) == bool(code)
+    sent = {"suspend": "SuspendJobs", "cancel": "CancelJobs", "resume": "ResumeJobs"}[command]
+    assert cloud.state()["requests"].get(sent, 0) == 1 - code
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -105,6 +105,22 @@ def test_all_jobs_wait_for_the_calls_on_the_line(slow_simulator, context, group,
     assert statuses(slow_simulator).count(next(iter(after))) >= 4
 
 
+@pytest.mark.parametrize("operator", [OutboundBotSuspendJobsOperator, OutboundBotCancelJobsOperator])
+def test_a_mistake_in_the_calling_hours_keeps_no_task_from_stopping_calls(
+    slow_simulator, context, group, operator, monkeypatch
+):
+    connection = json.loads(slow_simulator.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"]["calling_hours"] = "9 to 5"
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+    arguments = {"job_group_id": group, "all_jobs": True, "wait_for_completion": False}
+
+    operator(task_id="stop", **arguments).execute(context("stop"))
+
+    assert "Scheduling" not in statuses(slow_simulator)
+    with pytest.raises(OutboundBotConfigError, match="calling_hours"):
+        OutboundBotResumeJobsOperator(task_id="resume", **arguments).execute(context("resume"))
+
+
 @pytest.mark.parametrize("named_by", ["job_ids", "reference_ids"])
 def test_named_jobs_alone_are_suspended_and_resumed(slow_simulator, context, group, named_by):
     waiting = [job for job in jobs_of(slow_simulator, group) if job["status"] == "Scheduling"][:2]

@@ -83,8 +83,7 @@ def _send(campaign: Campaign, action: Action) -> None:
             f"outbound {action.value} {campaign.job_group_id} --outboundbot-conn-id ID",
         )
     hook = OutboundBotHook(campaign.conn_id)
-    # Calls must be stopped with whatever keys there are; resuming them can wait for the right ones.
-    hook.require_keys = action is Action.RESUME
+    hook.may_call = action is Action.RESUME
     settings = hook.settings
     if settings.dry_run:
         raise OutboundBotConfigError(f"connection {campaign.conn_id!r} has dry_run set, so nothing is sent")
