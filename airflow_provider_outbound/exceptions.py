@@ -5,6 +5,7 @@ The exceptions of this package::
       OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
         OutboundBotContactsError        the contacts cannot be used; nothing was sent
           ContactsNotFoundError         the given file, folder or pattern does not exist, or contains no data file
+        ConnectionMissingError          Airflow does not find the connection; a secrets backend may be away
         OutboundBotWrongTimeError       dialling now would break a time rule; nothing was sent
       OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
         OutboundBotThrottlingError      refused for now; a retry may succeed
@@ -56,6 +57,18 @@ class OutboundBotError(Exception):
 
 class OutboundBotConfigError(OutboundBotError, ValueError):
     """A connection, an argument or a setting is wrong; nothing was sent."""
+
+
+class ConnectionMissingError(OutboundBotConfigError):
+    """
+    Airflow does not find a connection.
+
+    Airflow reports the same if a secrets backend or its API server does not answer, so a retry may succeed.
+    """
+
+    @property
+    def is_transient(self) -> bool:
+        return True
 
 
 def end_with(text: str, ending: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_outbound import get_provider_info
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import ConnectionMissingError, OutboundBotConfigError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -116,7 +116,8 @@ def get_fields(conn_id: str, conn_type: str) -> Fields:
     """
     Look up a connection.
 
-    :raises OutboundBotConfigError: it does not exist, has another type, or its extra is not a JSON object.
+    :raises ConnectionMissingError: Airflow does not find it.
+    :raises OutboundBotConfigError: it has another type, or its extra is not a JSON object.
     """
     checked = _checked(find_connection(conn_id), conn_id, conn_type)
     return Fields(checked, read_extra(checked))
@@ -170,9 +171,10 @@ def _reraise_unless_missing(error: Exception) -> None:
 
 def _checked(connection: Connection | None, conn_id: str, conn_type: str) -> Connection:
     if connection is None:
-        raise OutboundBotConfigError(
+        raise ConnectionMissingError(
             f"connection {conn_id!r} does not exist; create it in the UI under Admin, Connections, or with: "
-            f"airflow connections add {conn_id} --conn-type {conn_type} …"
+            f"airflow connections add {conn_id} --conn-type {conn_type} … "
+            "(Airflow reports the same if a secrets backend does not answer)"
         )
     if connection.conn_type != conn_type:
         raise OutboundBotConfigError(

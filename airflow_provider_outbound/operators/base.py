@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sized
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_outbound.arguments import named_group
+from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.operators.literals import came_from_task, render_literal
@@ -80,6 +82,9 @@ class OutboundBotOperator(BaseOperator):
     veiled_fields: tuple[str, ...] = ()
     #: What masks them.
     veil: type[MaskedContacts] = MaskedContacts
+    #: Fields for which a task or a template must not give None: it would mean the default, which may call people at
+    #: another time, or from another number.
+    never_none: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -138,7 +143,18 @@ class OutboundBotOperator(BaseOperator):
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
         rendered = super().render_template(content, context, jinja_env, seen_oids)
+        if rendered is None and content is not None:
+            self._refuse_none(content)
         return self.veil(rendered, is_data=True) if is_veiled and rendered is not None else rendered
+
+    def _refuse_none(self, content: Any) -> None:
+        """Raise if a field that must not be None was rendered to it; ``content`` is its value before."""
+        for field in self.never_none:
+            if getattr(self, field) is content:
+                raise OutboundBotConfigError(
+                    f"{field}: empty: its task returned nothing or was skipped, or its template rendered to None; let"
+                    f" it give a value, or omit the argument. {NOBODY_WAS_CALLED}"
+                )
 
     def _render_masked(
         self, veiled: MaskedContacts, context: Context, jinja_env: jinja2.Environment | None, seen_oids: set[int]
@@ -215,6 +231,14 @@ def run_guard(operator: _Dialling, context: Context) -> RunGuard:
         allow_backfill=operator.allow_backfill,
         hours=operator.hook.calling_hours,
     )
+
+
+def has_assigned(operator: OutboundBotOperator, job_group_id: Any, context: Context) -> bool:
+    """Return whether the running task may have assigned contacts to a group before: in an earlier try, or run."""
+    if operator.hook.dry_run:
+        return False
+    with operator.hook as hook:
+        return hook.ledger.assignments.may_have_called(task_key(context), named_group(job_group_id))
 
 
 def is_last_try(context: Context) -> bool:

@@ -75,6 +75,14 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         "instance_id",
         "outboundbot_conn_id",
     )
+    never_none = (
+        "script_id",
+        "strategy",
+        "recall_strategy",
+        "calling_numbers",
+        "recall_calling_numbers",
+        "instance_id",
+    )
     ui_color = "#e8f4fd"
 
     def __init__(

@@ -71,6 +71,14 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
         "instance_id",
         "outboundbot_conn_id",
     )
+    never_none = (
+        "strategy",
+        "recall_strategy",
+        *_NUMBERS,
+        "priority",
+        "ringing_duration",
+        "min_concurrency",
+    )
     ui_color = "#e8f4fd"
 
     def __init__(

@@ -27,7 +27,7 @@ from airflow_provider_outbound.operators.api import OutboundBotCallApiOperator
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
-    OutboundBotOperator,
+    has_assigned,
     is_last_try,
     mask_contacts,
     run_guard,
@@ -36,6 +36,7 @@ from airflow_provider_outbound.operators.base import (
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
 from airflow_provider_outbound.operators.block_list_sync import OutboundBotSyncContactBlockListOperator
 from airflow_provider_outbound.operators.job_groups import OutboundBotCreateJobGroupOperator
+from airflow_provider_outbound.operators.killed import EndsWhenKilled
 from airflow_provider_outbound.operators.literals import NOT_GIVEN, SOURCES, came_from_task
 from airflow_provider_outbound.operators.modify import OutboundBotModifyJobGroupOperator
 from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
@@ -72,7 +73,7 @@ __all__ = [
 ]
 
 
-class OutboundBotAssignJobsOperator(OutboundBotOperator):
+class OutboundBotAssignJobsOperator(EndsWhenKilled):
     """
     Assign contacts to a job group, each at most once, whatever happens to the task.
 
@@ -162,6 +163,7 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"contacts_sql": "sql"}
     veiled_fields = ("contacts", "exclude")
+    never_none = ("strategy", "calling_numbers")
     ui_color = "#e8f4fd"
 
     def __init__(
@@ -264,11 +266,11 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             arguments = self.source_arguments(context)
             options = self._options(arguments, context)
             source = read_contacts(arguments, context)
-            self._refuse_empty(source)
+            self._refuse_empty(source, context)
             if self.hook.dry_run:
                 return dry_run(self, self.job_group_id, context, source, options)
             job_group_id = named_group(self.job_group_id)
-        with self.hook as hook:
+        with self.hook as hook, self._ended_by_kill():
             return self._assign(context, hook.ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:
@@ -318,7 +320,8 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
                 guard=GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check,
                 before_sending=self._checks(instance_id, strategy, numbers).check,
             )
-        except Exception:
+        except BaseException:
+            # Also after the task's execution_timeout, or when it is killed.
             if is_last_try(context):
                 abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)
             raise
@@ -380,12 +383,15 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
             )
         return CallCap(most=whole_number(most, "max_calls_per_contact", least=1) or 1, period=period)
 
-    def _refuse_empty(self, source: ContactSource) -> None:
+    def _refuse_empty(self, source: ContactSource, context: Context) -> None:
         check_choice(self.on_empty, "on_empty", ("skip", "fail"))
         if not source.is_empty():
             return
         where = "contacts" if self.contacts_from is None else "contacts_from"
         where = where if self.contacts_path is None else f"contacts_path {self.contacts_path}"
-        if self.on_empty == "skip":
+        if self.on_empty == "fail":
+            raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" to accept that')
+        if not has_assigned(self, self.job_group_id, context):
             raise AirflowSkipException(f"{where}: there are no contacts. Nobody was called")
-        raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" to accept that')
+        # A skipped task would also skip the wait for those who are being called.
+        self.log.warning("%s: there are no contacts any more; this task reports whom it assigned before", where)

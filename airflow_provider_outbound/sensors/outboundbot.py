@@ -25,6 +25,7 @@ from airflow_provider_outbound.hooks.metrics import count_results
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
+from airflow_provider_outbound.sensors.killed import cancel_if_ended
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 if TYPE_CHECKING:
@@ -178,11 +179,10 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         return self._defer(until)
 
     def on_kill(self) -> None:
-        """Cancel the group's jobs, if the author asked for that and they have not ended."""
+        """Cancel the group's jobs, if the author asked for that and a person has ended this task."""
         if self.cancel_on_kill:
-            with self._waiting():
-                if self._completion.cancel():
-                    self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
+            hook = OutboundBotHook(self.outboundbot_conn_id)
+            cancel_if_ended(hook, self._group_id, self.instance_id)
 
     def _report_trouble(self) -> None:
         """Log why no messages come, once per reason in each process of a rescheduled task."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import ConnectionMissingError, OutboundBotError
 from airflow_provider_outbound.triggers.shared_resources import lookup_limiter
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,9 @@ T = TypeVar("T")
 #: another wait of this process that is reused. Together they are less than an interval, and a thousand waits ask
 #: Airflow ten times per interval.
 _AGAIN, _SHARED = 0.8, 0.1
+#: How long a task's wait looks for a connection that Airflow does not find, and the pause between two attempts
+#: (seconds): Airflow says the same of a secrets backend that does not answer.
+MISSING_SECONDS, MISSING_PAUSE = 60.0, 5.0
 
 #: By connection: when it was last looked up (monotonic), and its fields. A triggerer serves one team, so a connection
 #: id means the same connection to all of its waits.
@@ -33,15 +37,22 @@ class Connections(Generic[T]):
     :param conn_ids: The connections.
     :param load: Looks up and validates the connections and returns settings; called within :data:`lookup_limiter`.
     :param interval: The longest time until a correction is noticed (seconds).
+    :param patience: How long :meth:`settings` looks for a connection that Airflow does not find (seconds).
     """
 
     def __init__(
-        self, subject: str, conn_ids: Sequence[str | None], load: Callable[[], Awaitable[T]], interval: float
+        self,
+        subject: str,
+        conn_ids: Sequence[str | None],
+        load: Callable[[], Awaitable[T]],
+        interval: float,
+        patience: float = 0.0,
     ) -> None:
         self._subject = subject
         self._conn_ids = [conn_id for conn_id in conn_ids if conn_id is not None]
         self._load = load
         self._interval = interval
+        self._patience = patience
         self._due_at = 0.0
         #: Their fields when the settings were loaded, or earlier.
         self._fields: list[tuple[Any, ...]] | None = None
@@ -52,15 +63,25 @@ class Connections(Generic[T]):
         """
         Return the settings, loaded by the first call and by :meth:`corrected`.
 
+        :raises ConnectionMissingError: Airflow has not found a connection for some time.
         :raises OutboundBotConfigError: a connection cannot be used.
         """
-        if self._settings is None:
-            async with lookup_limiter.passed():
-                # The fields first: an edit between the two lookups is then noticed at the next comparison.
-                with contextlib.suppress(Exception):
-                    self._fields = await self._look_up(_SHARED * self._interval)
-                self._settings = await self._load()
-            self._due_at = time.monotonic() + _AGAIN * self._interval
+        until = time.monotonic() + self._patience
+        while self._settings is None:
+            try:
+                async with lookup_limiter.passed():
+                    # The fields first: an edit between the two lookups is then noticed at the next comparison.
+                    with contextlib.suppress(Exception):
+                        self._fields = await self._look_up(_SHARED * self._interval)
+                    self._settings = await self._load()
+            except ConnectionMissingError as error:
+                if time.monotonic() >= until:
+                    raise
+                self._tell(error)
+                await asyncio.sleep(MISSING_PAUSE)
+            else:
+                self._trouble = ""
+                self._due_at = time.monotonic() + _AGAIN * self._interval
         return self._settings
 
     def due_in(self) -> float:
@@ -107,7 +128,8 @@ class Connections(Generic[T]):
         # Not the text of another library's error, which may contain private data.
         words = str(error) if isinstance(error, OutboundBotError) else describe_exception(error)
         if words != self._trouble:
-            log.warning("%s: the wait continues, its connections unchanged: %s", self._subject, words)
+            what = "the wait continues, its connections unchanged" if self._settings is not None else "will try again"
+            log.warning("%s: %s: %s", self._subject, what, words)
         self._trouble = words
 
 

@@ -16,7 +16,8 @@ from airflow_provider_outbound.exceptions import LedgerUnavailableError, Outboun
 from airflow_provider_outbound.hooks.metrics import set_collecting
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
-from airflow_provider_outbound.triggers.connections import Connections
+from airflow_provider_outbound.triggers.connections import MISSING_SECONDS, Connections
+from airflow_provider_outbound.triggers.ended_tasks import ENDED, task_state
 from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
 from airflow_provider_outbound.triggers.shared_resources import (
     SharedResources,
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 LEDGER_SECONDS = 5.0
 #: How long to try to cancel the jobs of a task that a person has ended, and the pause between two attempts (seconds).
 CANCEL_SECONDS, CANCEL_PAUSE = 600.0, 5.0
-#: States of a task that has ended.
-_ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 #: Cancellations in progress: a loop refers to its tasks only weakly.
 _cancellations: set[asyncio.Task[None]] = set()
 
@@ -129,6 +128,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
             (self.outboundbot_conn_id, self.rocketmq_conn_id if settings.collector == "embedded" else None),
             load,
             settings.reconcile_interval,
+            MISSING_SECONDS,
         )
         await connections.settings()
         async with shared_resources(settings) as shared:
@@ -293,7 +293,7 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
 
     async def _cancel_if_ended(self) -> None:
         state = await self._task_state()
-        if state not in _ENDED or (self.deadline is not None and self.deadline <= datetime.now(UTC)):
+        if state not in ENDED or (self.deadline is not None and self.deadline <= datetime.now(UTC)):
             log.info("Job group %s: not cancelled, because no person ended the task (%s)", self.job_group_id, state)
             return
         hook = OutboundBotHook(self.outboundbot_conn_id)
@@ -307,19 +307,5 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
 
     async def _task_state(self) -> str | None:
         """Return the state of the waiting task; ``None`` if it was cleared or does not exist."""
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
         task = self.task_instance
-        if task is None:
-            return None
-        states = await asyncio.to_thread(
-            RuntimeTaskInstance.get_task_states,
-            dag_id=task.dag_id,
-            task_ids=[task.task_id],
-            run_ids=[task.run_id],
-            map_index=task.map_index,
-        )
-        found = states.get(task.run_id, {})
-        name = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
-        state = found.get(name, found.get(task.task_id))
-        return None if state is None else str(getattr(state, "value", state))
+        return None if task is None else await asyncio.to_thread(task_state, task)

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
-from airflow_provider_outbound.triggers.connections import Connections
+from airflow_provider_outbound.triggers.connections import MISSING_SECONDS, Connections
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.control import JobCommand
@@ -99,7 +99,7 @@ class OutboundBotJobsSteeredTrigger(BaseTrigger):
             return await hook.aload()
 
         connections = Connections(
-            f"Job group {self.job_group_id}", (self.outboundbot_conn_id,), load, CORRECTION_SECONDS
+            f"Job group {self.job_group_id}", (self.outboundbot_conn_id,), load, CORRECTION_SECONDS, MISSING_SECONDS
         )
         command = await asyncio.to_thread(self._command)
         while True:

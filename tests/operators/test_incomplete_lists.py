@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, ErrorType
+from airflow.sdk.execution_time import comms, task_runner
+from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
@@ -185,3 +188,47 @@ def test_a_field_that_the_service_would_ignore_is_refused(simulator, context, fi
         OutboundBotCreateJobGroupOperator(task_id="create", strategy=strategy).execute(context("create"))
 
     assert not simulator.state()["groups"]
+
+
+class _Supervisor:
+    """Answers about a task with four outputs, of which the API server does not find one."""
+
+    def __init__(self, missing: int | None) -> None:
+        self._missing = missing
+
+    def send(self, msg):
+        if isinstance(msg, comms.GetXComCount):
+            return comms.XComCountResponse(len=len(NUMBERS))
+        if isinstance(msg, comms.GetTICount):
+            return comms.TICount(count=0 if msg.states else len(NUMBERS))
+        if msg.offset == self._missing or msg.offset >= len(NUMBERS):
+            return comms.ErrorResponse(error=ErrorType.XCOM_NOT_FOUND)
+        return comms.XComSequenceIndexResult(root=NUMBERS[msg.offset])
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """Airflow's sequence of the outputs of a mapped task."""
+
+    def make(missing: int | None):
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", _Supervisor(missing), raising=False)
+        operator = SimpleNamespace(dag_id="campaign", task_id="reads")
+        return LazyXComSequence(
+            xcom_arg=SimpleNamespace(operator=operator, key="return_value"), ti=SimpleNamespace(run_id="run")
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("missing", [0, 2])
+@pytest.mark.parametrize("label", ["contacts", "exclude"])
+def test_a_list_that_airflow_cuts_off_calls_nobody(simulator, assign, outputs, label, missing):
+    """Airflow treats an output that its API server does not find as the end of the list."""
+    with pytest.raises(OutboundBotContactsError, match=rf"^{label}: {missing} of 4 items .*Nobody was called$"):
+        assign(**{label: outputs(missing)})
+
+    assert not called(simulator)
+
+
+def test_a_list_that_airflow_gives_completely_is_called(simulator, assign, outputs):
+    assert assign(contacts=outputs(None))["assigned"] == 4

@@ -16,6 +16,7 @@ from airflow_provider_outbound.core.collect.watch import end_all
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.sensors import killed
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -68,6 +69,12 @@ def campaign(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     yield Campaign(simulator=simulator, hook=hook, job_group_id=group.job_group_id)
     end_all()
     hook.ledger.close()
+
+
+@pytest.fixture
+def ended_by_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Airflow answers about a task that a person marked as failed; only a running task can ask."""
+    monkeypatch.setattr(killed, "own_state", lambda: "failed")
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_a_cleared_sensor_asks_nobody_about_a_finished_group(
     assert asked == {}
 
 
-def test_a_killed_task_of_a_finished_group_cancels_nothing(campaign: Any) -> None:
+def test_a_killed_task_of_a_finished_group_cancels_nothing(campaign: Any, ended_by_a_person: None) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
 
@@ -247,7 +247,7 @@ def test_a_killed_task_of_a_finished_group_cancels_nothing(campaign: Any) -> Non
     assert not campaign.sensor().execute({})["group_cancelled"]
 
 
-def test_a_killed_task_whose_jobs_are_not_counted_yet_cancels_them(campaign: Any) -> None:
+def test_a_killed_task_whose_jobs_are_not_counted_yet_cancels_them(campaign: Any, ended_by_a_person: None) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(3)
     campaign.simulator.faults(listing_lag=600.0)

@@ -212,7 +212,7 @@ def test_the_triggers_error_is_the_tasks(campaign: Any, kind: str, error: type[E
         campaign.sensor().execute_complete({}, event={"status": "error", "kind": kind, "message": "in words"})
 
 
-def test_a_killed_task_cancels_only_if_told_to(campaign: Any) -> None:
+def test_a_killed_task_cancels_only_if_told_to(campaign: Any, ended_by_a_person: None) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(2)
 

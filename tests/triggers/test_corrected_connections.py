@@ -18,7 +18,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_outbound.core.collect.watch import end_all
 from airflow_provider_outbound.core.ledger import TaskKey
-from airflow_provider_outbound.triggers import outboundbot, steering
+from airflow_provider_outbound.triggers import connections, outboundbot, steering
 from airflow_provider_outbound.triggers.connections import Connections
 from airflow_provider_outbound.triggers.shared_resources import SharedResources
 
@@ -198,6 +198,29 @@ def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
 
     assert (event["status"], event["summary"]["completed"]) == ("complete", 5)
     assert caplog.text.count("connections unchanged") == 1
+
+
+@pytest.mark.parametrize("name", [API, MESSAGES])
+def test_a_wait_begins_although_a_secrets_backend_does_not_answer_at_first(
+    campaign: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Airflow says then that the connection does not exist, as when a restarted triggerer begins all of its waits."""
+    monkeypatch.setattr(connections, "MISSING_PAUSE", 0.1)
+    campaign.assign(5)
+    good = os.environ[name]
+    monkeypatch.delenv(name)
+
+    async def scenario() -> dict[str, Any]:
+        waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
+        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
+        await asyncio.sleep(0.5)
+        monkeypatch.setenv(name, good)
+        return await waiting  # type: ignore[no-any-return]
+
+    event = asyncio.run(scenario())
+
+    assert (event["status"], event["summary"]["completed"]) == ("complete", 5), event
+    assert caplog.text.count("will try again") == 1
 
 
 def test_a_subscription_to_call_events_takes_up_a_corrected_connection(

@@ -225,14 +225,15 @@ def test_a_deadline_ends_the_wait_with_what_there_is(campaign: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
-        pytest.param({"outboundbot_conn_id": "absent"}, "OutboundBotConfigError", "absent", id="no-connection"),
-        pytest.param({"rocketmq_conn_id": "absent"}, "OutboundBotConfigError", "absent", id="no-rocketmq-connection"),
+        pytest.param({"outboundbot_conn_id": "absent"}, "ConnectionMissingError", "absent", id="no-connection"),
+        pytest.param({"rocketmq_conn_id": "absent"}, "ConnectionMissingError", "absent", id="no-rocketmq-connection"),
         pytest.param({"instance_id": "absent"}, "OutboundBotNotFoundError", "NotExist.Instance", id="no-instance"),
     ],
 )
 def test_what_waiting_cannot_mend_is_told_in_one_line(
-    campaign: Any, options: dict[str, Any], kind: str, words: str
+    campaign: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: str, words: str
 ) -> None:
+    monkeypatch.setattr(outboundbot, "MISSING_SECONDS", 0)
     campaign.assign(1)
 
     event = campaign.wait(**options)

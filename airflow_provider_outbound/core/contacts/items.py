@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any
 
 from airflow_provider_outbound.core.contacts.cells import narrow_float, no_number
@@ -55,7 +55,17 @@ class _Items:
         self.is_repeatable = not isinstance(items, Iterator)
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        return enumerate(self._items, start=1)
+        row = 0
+        for row, item in enumerate(self._items, start=1):
+            yield row, item
+        # Airflow's sequence of a mapped task's outputs fetches one after the other. It ends, without an error, at the
+        # first that the API server does not find, for example while a proxy in front of it is reconfigured.
+        expected = len(self._items) if isinstance(self._items, Sized) else row
+        if row != expected:
+            raise OutboundBotContactsError(
+                f"{self.label}: {row} of {expected} items could be read, because the list changed meanwhile or Airflow"
+                " did not find the rest; run the task again"
+            )
 
 
 class _Frame:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.leases import bound_lease
-from airflow_provider_outbound.core.ledger.records import ABANDONED, CLOSED, OPEN, Assignment, TaskKey
+from airflow_provider_outbound.core.ledger.records import ABANDONED, CLOSED, OPEN, Assignment, JobState, TaskKey
 from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
 
@@ -84,6 +84,17 @@ class Assignments:
                     .distinct()
                 ).scalars()
             )
+
+    def may_have_called(self, key: TaskKey, job_group_id: str) -> bool:
+        """Return whether a task has assigned contacts to a group, or may have."""
+        table = schema.jobs.c
+        with self._database.read() as connection:
+            found = connection.execute(
+                select(table.assignment_id)
+                .where(table.assignment_id == key.assignment_id(job_group_id), table.state != JobState.REFUSED)
+                .limit(1)
+            )
+            return found.first() is not None
 
     def renew(self, assignment: Assignment, lease_seconds: float) -> None:
         """
