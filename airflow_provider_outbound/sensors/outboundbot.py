@@ -24,6 +24,7 @@ from airflow_provider_outbound.exceptions import (
 from airflow_provider_outbound.hooks.metrics import count_results
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.hooks.stopping import cancel_killed
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
@@ -180,9 +181,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     def on_kill(self) -> None:
         """Cancel the group's jobs, if the author asked for that and they have not ended."""
         if self.cancel_on_kill:
-            with self._waiting():
-                if self._completion.cancel():
-                    self.log.info("Job group %s: its jobs are cancelled, because this task was ended", self._group_id)
+            cancel_killed(OutboundBotHook(self.outboundbot_conn_id), self._group_id, self.instance_id)
 
     def _report_trouble(self) -> None:
         """Log why no messages come, once per reason in each process of a rescheduled task."""
@@ -200,7 +199,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> OutboundBotHook:
         """The hook of the connection, which owns client and ledger."""
-        return OutboundBotHook(self.outboundbot_conn_id)
+        return self._new_hook()
+
+    def _new_hook(self) -> OutboundBotHook:
+        hook = OutboundBotHook(self.outboundbot_conn_id)
+        # A mistake in rules for calls must not keep it from cancelling at its end.
+        hook.may_call, hook.require_keys = self.on_timeout != "cancel", True
+        return hook
 
     def _take_up_corrections(self) -> None:
         """
@@ -212,7 +217,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         if now - self._looked_up_at < self._settings.reconcile_interval:
             return
         self._looked_up_at = now
-        hook = OutboundBotHook(self.outboundbot_conn_id)
+        hook = self._new_hook()
         try:
             is_as_before = hook.settings.client == self.hook.settings.client
         except OutboundBotError as error:
