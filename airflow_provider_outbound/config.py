@@ -65,6 +65,22 @@ def load() -> Settings:
     return settings
 
 
+def load_ledger(*, is_strict: bool) -> tuple[str, tuple[str, ...]]:
+    """
+    Read which ledger to use.
+
+    :param is_strict: Whether to refuse mistakes in other options too. Stopping calls must work in spite of them.
+    :return: Its URL and its keys.
+    :raises OutboundBotConfigError: as :func:`load`.
+    """
+    if is_strict:
+        settings = load()
+        return settings.ledger_url, settings.ledger_keys
+    url = _ledger_url(_get("ledger_url"))
+    check_shared_ledger(url, executor())
+    return url, _ledger_keys()
+
+
 def page_enabled() -> bool:
     """
     Return ``[outbound] page``: whether Airflow's UI shows campaigns.

@@ -20,7 +20,7 @@ from airflow_provider_outbound.cli.options import (
 )
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
@@ -33,10 +33,13 @@ _ACTIONS = {
     "cancel": ("cancel", "cancel jobs for good"),
 }
 _ALL = """\
---all means every job group of this ledger that has not ended. Calls on the line are not cut off. Tasks that are still
-assigning continue to add contacts, which will be called: pause or fail them first (airflow dags pause DAG).
+--all means every job group of this ledger that has not ended. Calls on the line are not cut off. After suspend and
+cancel, tasks of this ledger that are assigning to the job group fail within seconds. Tasks that begin later assign, and
+these contacts are called: pause their DAGs first (airflow dags pause DAG).
 Every job group is tried, even if another one fails, the output cannot be written or the terminal is closed. Exit code 0
 means that all are done; after Ctrl-C, those that are not done are listed.
+Job groups that are named are suspended and cancelled even if the ledger cannot be used. Exit code 1 then says that
+tasks do not learn of it.
 """
 #: Counts that the API returns.
 _COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
@@ -86,13 +89,16 @@ def _count(value: str) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     with quiet_logs(), _Connections(arguments) as connections:
         ledger = connections.ledger
-        rows = [_row(connections, record) for record in ledger.groups.list_all()[: arguments.limit]]
+        records = ledger.groups.list_all()
+        rows = [_row(connections, record) for record in records[: arguments.limit]]
         external = "ID" if config.load().collector == "external" else None
         no_messages = ledger.collectors.read().why_nothing_comes(external)
     if arguments.json:
         print_json(rows)
     else:
         _print_table(rows)
+    if len(rows) < len(records):
+        print(f"outbound: {len(records) - len(rows)} older job groups are not listed; see --limit", file=sys.stderr)
     if no_messages and any(row["api"] or row["error"] for row in rows):
         print(f"outbound: no messages come: {no_messages}", file=sys.stderr)
     for why, count in connections.unusable.items():
@@ -117,6 +123,7 @@ class _Connections:
         self._command: str = arguments.command
         self._hooks: dict[str, OutboundBotHook] = {}
         self._open = ExitStack()
+        self._why_no_ledger: OutboundBotError | None = None
         #: Why connections cannot be used, and for how many job groups.
         self.unusable: Counter[str] = Counter()
 
@@ -130,8 +137,36 @@ class _Connections:
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger, which can be read without a usable connection."""
-        return self._hook(connection_of(self._named, None)).ledger
+        """
+        The ledger, which can be read without a usable connection.
+
+        :raises OutboundBotError: it cannot be opened; tried once, because each try may take long.
+        """
+        if self._why_no_ledger is not None:
+            raise self._why_no_ledger
+        try:
+            return self._hook(connection_of(self._named, None)).ledger
+        except OutboundBotError as error:
+            self._why_no_ledger = error
+            raise
+
+    def record_of(self, job_group_id: str) -> JobGroupRecord:
+        """Return what the ledger knows of a job group. Stopping its calls must work without."""
+        from airflow_provider_outbound.core.ledger import JobGroupRecord
+
+        try:
+            record = self.ledger.groups.get(job_group_id)
+        except (LedgerError, OutboundBotConfigError) as error:
+            if self._command == "resume":
+                raise
+            conn_id = connection_of(self._named, None)
+            print(
+                f"outbound: {job_group_id}: {words_of(error)}; {self._command} is sent without the ledger, through"
+                f" connection {conn_id!r}",
+                file=sys.stderr,
+            )
+            record = None
+        return record or JobGroupRecord(job_group_id=job_group_id)
 
     def of(self, record: JobGroupRecord) -> OutboundBotHook:
         """
@@ -211,7 +246,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 def _steer(arguments: argparse.Namespace) -> int:
     with undisturbed(), _Connections(arguments) as connections:
-        records = {record.job_group_id: record for record in _chosen(connections.ledger, arguments)}
+        records = {record.job_group_id: record for record in _chosen(connections, arguments)}
         if not records:
             print("no job group is under way")
             return 0
@@ -219,18 +254,19 @@ def _steer(arguments: argparse.Namespace) -> int:
             print("nothing was done")
             return 1
         sweep = Sweep(action=arguments.action, group_ids=list(records))
-        return sweep.run(lambda group_id: _act(connections.of(records[group_id]), arguments.action, records[group_id]))
+        return sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
 
 
-def _chosen(ledger: Ledger, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
-    from airflow_provider_outbound.core.ledger import JobGroupRecord
-
+def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
     if not arguments.all:
-        for job_group_id in arguments.groups:
-            yield ledger.groups.get(job_group_id) or JobGroupRecord(job_group_id=job_group_id)
+        yield from map(connections.record_of, arguments.groups)
         return
-    for record in ledger.groups.list_all():
-        if not _is_over(ledger, record):
+    try:
+        records = connections.ledger.groups.list_all()
+    except LedgerError as error:
+        raise LedgerError(f"{error}. --all needs the ledger: name job groups, or use the service's console") from error
+    for record in records:
+        if not _is_over(connections.ledger, record):
             yield record
 
 
@@ -255,9 +291,10 @@ def _agrees(action: str, count: int) -> bool:
         return False
 
 
-def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str, int]:
+def _act(connections: _Connections, action: str, record: JobGroupRecord) -> dict[str, int]:
     from airflow_provider_outbound.core.control import Action, JobCommand
 
+    hook = connections.of(record)
     command = JobCommand(
         action=Action(action), job_group_id=record.job_group_id, instance_id=record.instance_id, all_jobs=True
     )
@@ -266,12 +303,12 @@ def _act(hook: OutboundBotHook, action: str, record: JobGroupRecord) -> dict[str
         if command.action is Action.RESUME:
             from airflow_provider_outbound.core.rules import check_resume
 
-            strategies = hook.ledger.assignments.strategies(group.job_group_id)
+            strategies = connections.ledger.assignments.strategies(group.job_group_id)
             check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
 
-    command.send(hook.client, hook.ledger, check)
+    command.send(hook.client, lambda: connections.ledger, check)
     try:
-        return _counts(command.describe(hook.client))
+        return _counts(command.describe(hook.client, urgent=action != "resume"))
     except Exception as error:
         raise OutboundBotError(
             f"{action} was sent, but its result cannot be read: {words_of(error)}; check it with: outbound groups"

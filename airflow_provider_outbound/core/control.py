@@ -7,18 +7,21 @@ Repeating a command is safe: jobs that are already in the requested state stay i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
-from airflow_provider_outbound.core.models.job import JobGroup, Progress
+from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
     LedgerError,
+    LedgerUnavailableError,
     OutboundBotApiError,
+    OutboundBotConfigError,
     OutboundBotError,
     OutboundBotNotFoundError,
 )
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import GroupState, Ledger
 
 log = logging.getLogger(__name__)
+
+#: Opens the ledger, or raises: stopping calls does not depend on it.
+OpenLedger: TypeAlias = "Callable[[], Ledger]"
 
 
 class Action(StrEnum):
@@ -73,50 +79,95 @@ class JobCommand:
     def _of_group(self) -> dict[str, Any]:
         return {"job_group_id": self.job_group_id, "instance_id": self.instance_id}
 
-    def describe(self, client: OutboundBotClient) -> JobGroup:
-        """Fetch the group from the API."""
-        return client.describe_job_group(**self._of_group)
+    @classmethod
+    def for_group(
+        cls, action: Action, job_group_id: str, open_ledger: OpenLedger, instance_id: str | None = None
+    ) -> JobCommand:
+        """
+        Return a command for all jobs of a group.
+
+        :param instance_id: The group's bot instance; ``None``: as the ledger has it, if it can be read.
+        """
+        if instance_id is None:
+            with _without_ledger(job_group_id, action):
+                record = open_ledger().groups.get(job_group_id)
+                instance_id = record.instance_id if record else None
+        return cls(action=action, job_group_id=job_group_id, instance_id=instance_id, all_jobs=True)
+
+    def describe(self, client: OutboundBotClient, *, urgent: bool = False) -> JobGroup:
+        """
+        Fetch the group from the API.
+
+        :param urgent: Whether to ask at once, whatever the connection's rate limit.
+        """
+        return client.describe_job_group(urgent=urgent, **self._of_group)
 
     def send(
-        self, client: OutboundBotClient, ledger: Ledger, check: Callable[[JobGroup], None] = lambda _: None
+        self, client: OutboundBotClient, open_ledger: OpenLedger, check: Callable[[JobGroup], None] = lambda _: None
     ) -> None:
         """
         Send the command. If the group has ended, this is a success, whatever the service answers.
 
+        Jobs are suspended and cancelled even if the ledger cannot be used.
+
         :param check: Raises if the command must not be sent now; not called for a group that has ended.
         :raises OutboundBotNotFoundError: there is no such group.
+        :raises LedgerError: the command was sent, but the ledger could not record it.
         """
-        has_ended = self._has_ended(client, check)
-        act = {
-            Action.SUSPEND: client.suspend_jobs,
-            Action.RESUME: client.resume_jobs,
-            Action.CANCEL: client.cancel_jobs,
-        }
+        has_ended = self._has_ended(client, open_ledger, check)
         try:
-            act[self.action](
-                job_ids=self.job_ids, reference_ids=self.reference_ids, all_jobs=self.all_jobs, **self._of_group
-            )
+            self._act(client)
         except OutboundBotApiError as error:
             # The command was sent anyway, because progress may lag behind. A refusal is then not a failure.
             if not has_ended:
                 raise
             log.info("Job group %s has ended: %s", self.job_group_id, error)
-        if self.action is Action.CANCEL and self.all_jobs and not has_ended:
-            # A sensor with on_cancelled="fail" must also detect a group that was cancelled part-way.
-            ledger.groups.note_cancelled(self.job_group_id)
-        elif self.all_jobs and not has_ended:
-            self._note_suspended(ledger)
+        if self.all_jobs and not has_ended:
+            self._note(open_ledger)
 
-    def _note_suspended(self, ledger: Ledger) -> None:
-        try:
-            ledger.groups.note_suspended(self.job_group_id, suspended=self.action is Action.SUSPEND)
-        except LedgerError as error:
-            # Only for who looks at the campaign: the command itself has taken effect.
-            log.warning("Job group %s: the ledger could not record the %s: %s", self.job_group_id, self.action, error)
+    def send_unless_ended(self, client: OutboundBotClient, open_ledger: OpenLedger) -> bool:
+        """
+        Send the command, unless every job of the group has ended.
 
-    def _has_ended(self, client: OutboundBotClient, check: Callable[[JobGroup], None]) -> bool:
+        :return: Whether it was sent.
+        :raises OutboundBotNotFoundError: there is no such group.
+        :raises LedgerError: the command was sent, but the ledger could not record it.
+        """
+        if self._has_ended(client, open_ledger, lambda _: None):
+            return False
+        self._act(client)
+        self._note(open_ledger)
+        return True
+
+    def _act(self, client: OutboundBotClient) -> None:
+        act = {
+            Action.SUSPEND: client.suspend_jobs,
+            Action.RESUME: client.resume_jobs,
+            Action.CANCEL: client.cancel_jobs,
+        }
+        act[self.action](
+            job_ids=self.job_ids, reference_ids=self.reference_ids, all_jobs=self.all_jobs, **self._of_group
+        )
+
+    def _note(self, open_ledger: OpenLedger) -> None:
+        """Record the command, for tasks that assign to the group or wait for it, and for who looks at the campaign."""
         try:
-            group = self.describe(client)
+            groups = open_ledger().groups
+            if self.action is Action.CANCEL:
+                groups.note_cancelled(self.job_group_id)
+            else:
+                groups.note_suspended(self.job_group_id, suspended=self.action is Action.SUSPEND)
+        except OutboundBotError as error:
+            kind = LedgerUnavailableError if error.is_transient else LedgerError
+            raise kind(
+                f"job group {self.job_group_id}: the service accepted {self.action}, but the ledger could not record"
+                f" it, so tasks that assign to the group or wait for it do not know: {error}. Repeat it then"
+            ) from error
+
+    def _has_ended(self, client: OutboundBotClient, open_ledger: OpenLedger, check: Callable[[JobGroup], None]) -> bool:
+        try:
+            # Before calls are stopped, this must not wait for the turns of tasks that assign.
+            group = self.describe(client, urgent=self.action is not Action.RESUME)
         except OutboundBotNotFoundError:
             raise
         except Exception as error:
@@ -128,21 +179,45 @@ class JobCommand:
                 "Job group %s: sending %s although its state is unknown: %s", self.job_group_id, self.action, why
             )
             return False
-        if group.progress is not None and group.progress.total > 0 and group.progress.unfinished == 0:
-            return True
+        progress = group.progress
+        if progress is not None and progress.total > 0 and progress.unfinished == 0:
+            with _without_ledger(self.job_group_id, self.action):
+                ledger = open_ledger()
+                # A task may be assigning, and jobs that were just assigned may not be counted yet.
+                is_assigning = ledger.groups.state(self.job_group_id).is_assigning
+                if not is_assigning and progress.total >= ledger.results.counts(self.job_group_id).total:
+                    return True
         check(group)
         return False
 
-    def by_job_id(self, client: OutboundBotClient, ledger: Ledger) -> JobCommand:
-        """The same command with job ids instead of reference ids, as :meth:`remaining` needs it."""
+    def by_job_id(self, client: OutboundBotClient, open_ledger: OpenLedger) -> JobCommand:
+        """
+        The same command with job ids instead of reference ids, as :meth:`remaining` needs it.
+
+        :raises OutboundBotError: some reference ids are not in the group yet, and a task is still assigning to it.
+        """
         if not self.reference_ids:
             return self
-        found = ledger.results.job_ids(self.job_group_id, self.reference_ids)
+        found: dict[str | None, str] = {}
+        with _without_ledger(self.job_group_id, self.action):
+            found |= open_ledger().results.job_ids(self.job_group_id, self.reference_ids)
         if missing := set(self.reference_ids) - found.keys():
             # No message or listing has reported their ids yet, or another program assigned them.
             jobs = client.iter_jobs_by_group(**self._of_group)
             found |= {job.reference_id: job.job_id for job in jobs if job.reference_id in missing}
+        if missing := set(self.reference_ids) - found.keys():
+            self._report_missing(len(missing), open_ledger)
         return attrs.evolve(self, job_ids=(*self.job_ids, *found.values()), reference_ids=())
+
+    def _report_missing(self, count: int, open_ledger: OpenLedger) -> None:
+        text = f"job group {self.job_group_id}: {self.action}: {count} of {len(self.reference_ids)} reference_ids are"
+        with _without_ledger(self.job_group_id, self.action):
+            if self.action is not Action.RESUME and open_ledger().groups.state(self.job_group_id).open_assignments:
+                raise OutboundBotError(
+                    f"{text} not in the group yet. A task is still assigning contacts to it, and may add them, so that"
+                    " they are called: try again once that task has ended"
+                )
+        log.warning("%s not in the group, so nothing was done about them", text)
 
     def remaining(self, client: OutboundBotClient) -> int | None:
         """
@@ -154,7 +229,9 @@ class JobCommand:
         before = _LEFT_BEHIND[self.action]
         try:
             if self.all_jobs:
-                progress = self.describe(client).progress or Progress()
+                progress = self.describe(client).progress
+                if progress is None:
+                    return None
                 return sum(int(getattr(progress, _COUNTS[status])) for status in before)
             starts = range(0, len(self.job_ids), MAX_JOBS_PER_REQUEST)
             parts = (self.job_ids[start : start + MAX_JOBS_PER_REQUEST] for start in starts)
@@ -172,3 +249,14 @@ class JobCommand:
 def is_over(state: GroupState) -> bool:
     """Whether the ledger shows that a group has ended, so that no request to the API is needed."""
     return state.reconcile_state.confirmed is not None and not state.has_unfinished and not state.is_assigning
+
+
+@contextmanager
+def _without_ledger(job_group_id: str, action: Action) -> Iterator[None]:
+    """Continue without what the ledger knows if it cannot be used, unless people are called afterwards."""
+    try:
+        yield
+    except (LedgerError, OutboundBotConfigError) as error:
+        if action is Action.RESUME:
+            raise
+        log.warning("Job group %s: %s continues without the ledger: %s", job_group_id, action, error)

@@ -125,6 +125,8 @@ class OutboundBotHook(BaseHook):
         #: Whether the hook may be used to call people. If not, a missing key of the ledger and a mistake in the
         #: connection's rules are no reason to refuse: stopping calls must work nevertheless. Set it before first use.
         self.may_call = True
+        #: Whether every key of the ledger must be there nevertheless, because it is written; ``None``: as above.
+        self.require_keys: bool | None = None
         self._ledger: Ledger | None = None
         # Reentrant, because on_kill interrupts the task's thread, which may be opening the ledger.
         self._lock = threading.RLock()
@@ -191,14 +193,14 @@ class OutboundBotHook(BaseHook):
 
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
-        :raises LedgerKeyError: a key is missing, and :attr:`may_call` is set.
+        :raises LedgerKeyError: a key is missing, and :attr:`may_call` or :attr:`require_keys` is set.
         """
         from airflow_provider_outbound.core.ledger import open_ledger
 
         with self._lock:
             if self._ledger is None:
-                settings = config.load()
-                self._ledger = open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=self.may_call)
+                is_strict = self.may_call if self.require_keys is None else self.require_keys
+                self._ledger = open_ledger(*config.load_ledger(is_strict=is_strict), require_keys=is_strict)
             return self._ledger
 
     def call(self, action: str, /, *, allow_dialling: bool = False, **parameters: Any) -> dict[str, Any]:

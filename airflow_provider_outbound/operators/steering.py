@@ -103,8 +103,8 @@ class JobControlOperator(OutboundBotOperator):
             if hook.dry_run:
                 raise AirflowSkipException("dry run: nothing was sent")
             if not command.is_empty:
-                command.send(hook.client, hook.ledger, lambda group: self.check(group, context))
-                command = command.by_job_id(hook.client, hook.ledger)
+                command.send(hook.client, lambda: hook.ledger, lambda group: self.check(group, context))
+                command = command.by_job_id(hook.client, lambda: hook.ledger)
         # Opened again on use: a wait needs the ledger only if the connection limits requests.
         with self.hook:
             if self.wait_for_completion and not command.is_empty:
@@ -112,6 +112,8 @@ class JobControlOperator(OutboundBotOperator):
             return self._result(command)
 
     def _command(self) -> JobCommand:
+        import attrs
+
         from airflow_provider_outbound.core.control import Action, JobCommand
 
         job_group_id = named_group(self.job_group_id)
@@ -122,11 +124,11 @@ class JobControlOperator(OutboundBotOperator):
             raise OutboundBotConfigError(
                 f"{self.action}: select jobs by job_ids, reference_ids, or all_jobs=True for the whole group"
             )
-        record = self.hook.ledger.groups.get(job_group_id)
-        return JobCommand(
-            action=Action(self.action),
-            job_group_id=job_group_id,
-            instance_id=self.instance_id or (record.instance_id if record else None),
+        command = JobCommand.for_group(
+            Action(self.action), job_group_id, lambda: self.hook.ledger, instance_id=self.instance_id
+        )
+        return attrs.evolve(
+            command,
             job_ids=text_list(self.job_ids, "job_ids"),
             reference_ids=text_list(self.reference_ids, "reference_ids"),
             all_jobs=self.all_jobs,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.hooks.stopping import cancel_unless_ended, explain_uncertainty
 from airflow_provider_outbound.triggers.ended_tasks import ENDED, task_state
 
 log = logging.getLogger(__name__)
@@ -35,27 +35,20 @@ def cancel_if_ended(hook: OutboundBotHook, job_group_id: str, instance_id: str |
     thread.start()
     thread.join(PATIENCE)
     if thread.is_alive():
-        _log_uncertain(job_group_id, "Airflow is about to kill this process")
+        log.error(explain_uncertainty(job_group_id, "Airflow is about to kill this process"))
 
 
 def _cancel_if_ended(hook: OutboundBotHook, job_group_id: str, instance_id: str | None) -> None:
-    from airflow_provider_outbound.core.complete import Completion
-
-    # A mistake in the connection's rules for calls must not keep anybody from stopping calls.
+    # Neither a missing key of the ledger nor a mistake in the connection's rules must keep calls from being stopped.
     hook.may_call = False
     try:
         state = own_state()
         if state not in ENDED:
             log.info("Job group %s: not cancelled, because no person ended the task (%s)", job_group_id, state)
             return
-        with hook:
-            is_cancelled = Completion(hook.ledger, hook.client, job_group_id, instance_id=instance_id).cancel()
-        if is_cancelled:
-            log.info("Job group %s: its jobs are cancelled, because this task was ended", job_group_id)
-    except OutboundBotError as error:
-        _log_uncertain(job_group_id, str(error))
-    except Exception as error:  # noqa: BLE001 - nobody else reports it; not its own text, which may contain private data
-        _log_uncertain(job_group_id, type(error).__name__)
+        cancel_unless_ended(hook, job_group_id, instance_id)
+    except Exception as error:  # noqa: BLE001 - nobody else reports it
+        log.error(explain_uncertainty(job_group_id, error))  # noqa: TRY400 - its text may contain private data
 
 
 def own_state() -> str | None:
@@ -63,13 +56,3 @@ def own_state() -> str | None:
     from airflow.sdk import get_current_context
 
     return task_state(get_current_context()["ti"])
-
-
-def _log_uncertain(job_group_id: str, reason: str) -> None:
-    log.error(
-        "Job group %s: the waiting task was ended, but it is not certain that its jobs are cancelled: %s. "
-        "Run: outbound cancel %s",
-        job_group_id,
-        reason,
-        job_group_id,
-    )

@@ -200,7 +200,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> OutboundBotHook:
         """The hook of the connection, which owns client and ledger."""
-        return OutboundBotHook(self.outboundbot_conn_id)
+        return self._new_hook()
+
+    def _new_hook(self) -> OutboundBotHook:
+        hook = OutboundBotHook(self.outboundbot_conn_id)
+        # A mistake in rules for calls must not keep it from cancelling at its end.
+        hook.may_call, hook.require_keys = self.on_timeout != "cancel", True
+        return hook
 
     def _take_up_corrections(self) -> None:
         """
@@ -212,7 +218,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         if now - self._looked_up_at < self._settings.reconcile_interval:
             return
         self._looked_up_at = now
-        hook = OutboundBotHook(self.outboundbot_conn_id)
+        hook = self._new_hook()
         try:
             is_as_before = hook.settings.client == self.hook.settings.client
         except OutboundBotError as error:

@@ -16,6 +16,7 @@ from airflow_provider_outbound.exceptions import LedgerUnavailableError, Outboun
 from airflow_provider_outbound.hooks.metrics import set_collecting
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
+from airflow_provider_outbound.hooks.stopping import cancel_unless_ended, explain_uncertainty
 from airflow_provider_outbound.triggers.connections import MISSING_SECONDS, Connections
 from airflow_provider_outbound.triggers.ended_tasks import ENDED, task_state
 from airflow_provider_outbound.triggers.events import OutboundBotCallEventTrigger
@@ -275,21 +276,10 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
                     log.warning("Job group %s: not cancelled yet: %s; will try again", self.job_group_id, error)
                 await asyncio.sleep(CANCEL_PAUSE)
         except asyncio.CancelledError:
-            self._log_uncertain("the triggerer stops")
+            log.error(explain_uncertainty(self.job_group_id, "the triggerer stops"))  # noqa: TRY400 - no error of ours
             raise
-        except OutboundBotError as error:
-            self._log_uncertain(str(error))
-        except Exception as error:  # noqa: BLE001 - nobody else reports it; not its own text, which may contain private data
-            self._log_uncertain(type(error).__name__)
-
-    def _log_uncertain(self, reason: str) -> None:
-        log.error(
-            "Job group %s: the waiting task was ended, but it is not certain that its jobs are cancelled: %s. "
-            "Run: outbound cancel %s",
-            self.job_group_id,
-            reason,
-            self.job_group_id,
-        )
+        except Exception as error:  # noqa: BLE001 - nobody else reports it
+            log.error(explain_uncertainty(self.job_group_id, error))  # noqa: TRY400 - its text may contain private data
 
     async def _cancel_if_ended(self) -> None:
         state = await self._task_state()
@@ -299,11 +289,8 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         hook = OutboundBotHook(self.outboundbot_conn_id)
         hook.may_call = False
         await hook.aload()
-        settings = await settings_reader.run(config.load)
-        async with shared_resources(settings) as shared:
-            completion = await shared.run(lambda: self._completion(shared, hook.settings.client, settings))
-            if await shared.run(completion.cancel):
-                log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", self.job_group_id)
+        # Not with the resources that waits share: their threads may all be waiting, and their ledger needs every key.
+        await asyncio.to_thread(cancel_unless_ended, hook, self.job_group_id, self.instance_id)
 
     async def _task_state(self) -> str | None:
         """Return the state of the waiting task; ``None`` if it was cleared or does not exist."""

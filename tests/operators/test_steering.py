@@ -12,7 +12,9 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 
+from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCancelJobsOperator,
@@ -20,6 +22,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotResumeJobsOperator,
     OutboundBotSuspendJobsOperator,
 )
+from airflow_provider_outbound.simulator import answers
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
 #: Long enough for a slow machine; nothing is measured by it.
@@ -265,3 +268,59 @@ def test_a_deferred_suspension_in_a_dag(slow_simulator, run_dag):
 
 def jobs_of(simulator, job_group_id: str) -> list[dict[str, Any]]:
     return list(simulator.state()["groups"][job_group_id]["jobs"])
+
+
+def test_reference_ids_that_a_running_task_may_still_add_fail_the_task(slow_simulator, context, group):
+    """Whoever asks for that is told, because these people would be called."""
+    cancel = OutboundBotCancelJobsOperator(
+        task_id="cancel", job_group_id=group, reference_ids=[REFERENCES[-1], "not-assigned-yet"]
+    )
+    with OutboundBotHook() as hook:
+        hook.ledger.assignments.open(
+            TaskKey("dag", "run", "assign more"), group, owner="worker", lease_seconds=60, settle_seconds=1
+        )
+
+    with pytest.raises(OutboundBotError, match="1 of 2 reference_ids are not in the group yet"):
+        cancel.execute(context())
+
+    assert statuses(slow_simulator).count("Cancelled") == 1
+
+
+def test_reference_ids_that_are_not_in_the_group_are_counted_in_the_log(slow_simulator, context, group, caplog):
+    cancel = OutboundBotCancelJobsOperator(
+        task_id="cancel", job_group_id=group, reference_ids=[REFERENCES[-1], "nobody"]
+    )
+
+    cancel.execute(context())
+
+    assert "1 of 2 reference_ids are not in the group, so nothing was done about them" in caplog.text
+    assert statuses(slow_simulator).count("Cancelled") == 1
+
+
+@pytest.mark.parametrize("by", [{"all_jobs": True}, {"reference_ids": REFERENCES[-1:]}], ids=["all", "named"])
+def test_jobs_are_cancelled_without_the_ledger(slow_simulator, context, group, monkeypatch, by):
+    cancel = OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=group, wait_for_completion=False, **by)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", "nonsense")
+
+    if "all_jobs" in by:
+        with pytest.raises(OutboundBotError, match="the service accepted cancel, but the ledger could not record it"):
+            cancel.execute(context())
+    else:
+        cancel.execute(context())
+
+    assert "Cancelled" in statuses(slow_simulator)
+
+
+def test_an_answer_without_progress_does_not_count_as_an_effect(slow_simulator, context, group, monkeypatch):
+    answer = answers.group_answer
+
+    def without_progress(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {name: value for name, value in answer(*args, **kwargs).items() if name != "Progress"}
+
+    monkeypatch.setattr(answers, "group_answer", without_progress)
+    cancel = OutboundBotCancelJobsOperator(
+        task_id="cancel", job_group_id=group, all_jobs=True, timeout=timedelta(seconds=0.2), poll_interval=0.1
+    )
+
+    with pytest.raises(JobGroupTimeoutError, match="an unknown number of jobs"):
+        cancel.execute(context())

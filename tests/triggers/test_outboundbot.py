@@ -379,6 +379,18 @@ def test_a_cancellation_that_fails_says_what_is_left_to_do(
     assert error.endswith(f"Run: outbound cancel {campaign.job_group_id}")
 
 
+def test_a_cancellation_needs_no_key_of_the_ledger(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tell_state(monkeypatch, "failed")
+    monkeypatch.setattr(outboundbot, "CANCEL_SECONDS", 0)
+    campaign.freeze()
+    campaign.assign(3)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", "b3RoZXIta2V5LW9mLTMyLWJ5dGVzLS0hISEhISEhISE=")
+
+    asyncio.run(campaign.trigger(cancel_on_kill=True).on_kill())
+
+    assert campaign.simulator.state()["requests"]["CancelJobs"] == 1
+
+
 def test_a_wait_that_another_triggerer_ended_cancels_nothing(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The task went on with that one's event, and has ended; the stalled one learns that its trigger is gone."""
     _tell_state(monkeypatch, "success")

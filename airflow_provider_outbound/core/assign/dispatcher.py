@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -26,7 +27,14 @@ MAX_DOUBTS_IN_A_ROW = 40
 #: The gateway's limit is not documented.
 MAX_URL_BYTES = 128_000
 
+#: Shortest time between two questions whether the group's calls were stopped (seconds).
+STOP_SECONDS = 1.0
+
 log = logging.getLogger(__name__)
+
+
+class StoppedError(OutboundBotError):
+    """A person stopped the group's calls after the assignment had begun."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +78,7 @@ class BatchDispatcher:
         self._request = request
         self._options = options
         self._guard = guard
+        self._check_stop_at = 0.0
         self._limiter = AdaptiveRateLimiter(options.max_parallel_requests)
         self._lock = threading.Lock()
         self._queue = WorkQueue()
@@ -90,10 +99,12 @@ class BatchDispatcher:
         """
         Send all candidates. On return, and on failure too, nothing is in flight and every outcome is journalled.
 
+        :raises StoppedError: a person stopped the group's calls.
         :raises OutboundBotError: the first failure that a retry of the request would not fix.
         """
         self._queue = WorkQueue()
         self.lost_races = self.capped = 0
+        begun_at = self._ledger.now()
         try:
             # Leaving the pool waits for the requests in flight.
             threads = self._options.max_parallel_requests
@@ -108,6 +119,7 @@ class BatchDispatcher:
                     raise
         finally:
             self._put_down()
+            self._repeat_stop(begun_at)
         if self._failure is not None:
             raise self._failure
 
@@ -123,8 +135,45 @@ class BatchDispatcher:
             ahead = list(islice(candidates, 2 * self._limiter.pace * self._options.batch_size))
             if not ahead:
                 break
+            self._check_stop()
             self._guard()
             self._begin(ahead)
+
+    def _check_stop(self) -> None:
+        """Make sure that no command has stopped the group's calls; asks the ledger at most once per second."""
+        if time.monotonic() < self._check_stop_at:
+            return
+        self._check_stop_at = time.monotonic() + STOP_SECONDS
+        stop = self._ledger.assignments.find_stop(self._lease.assignment)
+        if stop is None:
+            return
+        what, advice = (
+            ("cancelled", "start a new DAG run to call the others")
+            if stop.is_final
+            else ("suspended", "resume them and clear this task to call the others")
+        )
+        when = stop.at.isoformat(timespec="seconds")
+        raise StoppedError(
+            f"job group {self._request.job_group_id}: all its jobs were {what} at {when}, after this task had begun to"
+            f" assign to it, so it assigns nobody else; {advice}"
+        )
+
+    def _repeat_stop(self, since: datetime) -> None:
+        """Repeat a command that stopped the group's calls meanwhile: the last requests may have come after it."""
+        request = self._request
+        try:
+            stop = self._ledger.assignments.find_stop(self._lease.assignment)
+            if stop is None or stop.at < since:
+                return
+            repeat = self._client.cancel_jobs if stop.is_final else self._client.suspend_jobs
+            repeat(job_group_id=request.job_group_id, all_jobs=True, instance_id=request.instance_id)
+        except OutboundBotError as error:
+            log.error(  # noqa: TRY400 - its own text is enough
+                "Job group %s: if its calls were stopped, repeat that: contacts that were assigned since may be called"
+                " (%s)",
+                request.job_group_id,
+                error,
+            )
 
     def _begin(self, ahead: Sequence[Candidate]) -> None:
         outcomes = self._take_outcomes()

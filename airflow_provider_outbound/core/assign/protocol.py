@@ -11,7 +11,7 @@ from functools import partial
 import attrs
 
 from airflow_provider_outbound.core.assign.catch_up import catch_up
-from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
+from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening, stored_candidates
 from airflow_provider_outbound.core.assign.results import AssignResult, Preflight
@@ -94,6 +94,7 @@ def assign(
     :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused, and a retry would not help.
     :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
+    :raises StoppedError: all jobs of the group were suspended or cancelled after the assignment had begun.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
@@ -313,6 +314,8 @@ class _Run:
                 raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
             except OutboundBotWrongTimeError as error:
                 raise OutboundBotWrongTimeError(end_with(str(error), self._what_was_sent())) from None
+            except StoppedError as error:
+                raise StoppedError(end_with(str(error), self._what_was_sent())) from None
         self._has_adopted = left.adopted > 0
         found = Preflight.of(screening, valid=screening.fresh, pending=0)
         return attrs.evolve(

@@ -144,16 +144,20 @@ class OutboundBotClient(ListingActions, ControlActions, GroupActions, BlockListA
             raise unusable("AssignJobs", f"{len(ids)} job ids ({len(set(ids))} distinct) for {len(jobs)} jobs")
         return frozenset(ids)
 
-    def describe_job_group(self, *, job_group_id: str, instance_id: str | None = None) -> JobGroup:
+    def describe_job_group(
+        self, *, job_group_id: str, instance_id: str | None = None, urgent: bool = False
+    ) -> JobGroup:
         """
         Describe a group: status and progress.
 
+        :param urgent: Whether to ask at once, whatever the connection's rate limit.
         :raises OutboundBotNotFoundError: there is no such group in the instance.
 
         Source: ``DescribeJobGroup`` (2019-12-26).
         """
         answer = self._sender.repeatable(
             "DescribeJobGroup",
+            urgent=urgent,
             InstanceId=self._instance(instance_id),
             JobGroupId=self._need("job_group_id", job_group_id),
         )

@@ -74,6 +74,8 @@ class ControlActions(ClientActions):
         send = partial(
             self._sender.repeatable,
             action,
+            # Jobs are resumed at the connection's rate. Stopping calls does not wait for other requests.
+            urgent=action != "ResumeJobs",
             InstanceId=self._instance(instance_id),
             JobGroupId=self._need("job_group_id", job_group_id),
             All=all_jobs,

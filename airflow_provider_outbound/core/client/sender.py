@@ -63,16 +63,24 @@ class RequestSender:
         )
         return retrying(send)
 
-    def send(self, action: str, before_request: Callable[[], None] | None = None, **parameters: Any) -> dict[str, Any]:
+    def send(
+        self,
+        action: str,
+        before_request: Callable[[], None] | None = None,
+        *,
+        urgent: bool = False,
+        **parameters: Any,
+    ) -> dict[str, Any]:
         """
         Send one request, once.
 
         :param before_request: Called right before sending; if it raises, nothing is sent.
+        :param urgent: Whether to send it at once, whatever the connection's rate limit.
         :param parameters: By wire name; ``None`` is left out, and the items of a sequence are numbered from 1.
         :return: The answer, if it reports success.
         """
         build = partial(_request, action, parameters)
-        return self._send(action, build, partial(self._private, parameters), before_request)
+        return self._send(action, build, partial(self._private, parameters), before_request, urgent=urgent)
 
     def send_built(
         self, action: str, build: Callable[[], Any], private: Iterable[str], *, repeat: bool
@@ -94,11 +102,14 @@ class RequestSender:
         build: Callable[[], Any],
         private: Callable[[], Iterable[str]],
         before_request: Callable[[], None] | None = None,
+        *,
+        urgent: bool = False,
     ) -> dict[str, Any]:
         # Built first: a request that cannot be built needs no credentials.
         request = build()
         signer, wire = self._connected()
-        self._limiter.wait()
+        if not urgent:
+            self._limiter.wait()
         headers, query = signer.sign(self._settings.region_id, request)
         if before_request is not None:
             # Called last, because fetching credentials and signing parameters may take long.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from airflow_provider_outbound.core import control
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
 from airflow_provider_outbound.core.complete.evaluate import (
     Action,
@@ -27,6 +28,7 @@ from airflow_provider_outbound.core.complete.evaluate import (
 )
 from airflow_provider_outbound.core.complete.wait_log import WaitLog
 from airflow_provider_outbound.core.complete.wait_progress import WaitProgress
+from airflow_provider_outbound.core.control import JobCommand
 from airflow_provider_outbound.core.ledger.reconcile_state import Question, ReconcileState
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.reconcile import GroupReader
@@ -222,23 +224,13 @@ class Completion:
         Ask the API to cancel every job of the group, unless all have ended.
 
         :return: Whether there was anything to cancel.
+        :raises JobGroupFailedError: the group does not exist.
         """
-        try:
-            if self._has_ended():
-                return False
-        except OutboundBotError as error:
-            if not error.is_transient:
-                raise  # a question without an answer must not prevent the cancellation
-        self._client.cancel_jobs(job_group_id=self.job_group_id, all_jobs=True, instance_id=self._instance_id)
-        self._ledger.groups.note_cancelled(self.job_group_id)
-        return True
-
-    def _has_ended(self) -> bool:
-        progress = self.describe().progress or Progress()
-        if progress.unfinished or self._ledger.groups.state(self.job_group_id).is_assigning:
-            return False
-        # Jobs that were just assigned may not be counted yet.
-        return progress.total >= self._ledger.results.counts(self.job_group_id).total
+        command = JobCommand.for_group(
+            control.Action.CANCEL, self.job_group_id, lambda: self._ledger, instance_id=self._given_instance_id
+        )
+        with self._existing():
+            return command.send_unless_ended(self._client, lambda: self._ledger)
 
     def _check(self) -> Summary | None:
         state = self._ledger.groups.state(self.job_group_id)

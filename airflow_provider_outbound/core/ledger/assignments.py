@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from sqlalchemy import Connection, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.leases import bound_lease
+from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
 from airflow_provider_outbound.core.ledger.records import ABANDONED, CLOSED, OPEN, Assignment, JobState, TaskKey
 from airflow_provider_outbound.core.ledger.statements import insert
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
@@ -17,6 +19,19 @@ from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
     from airflow_provider_outbound.core.ledger.groups import Groups
+
+
+@attrs.frozen(kw_only=True)
+class Stop:
+    """
+    A command of this package that stopped all jobs of a group.
+
+    :param at: When, by the database's clock.
+    :param is_final: Whether they were cancelled; otherwise they were suspended, and not resumed.
+    """
+
+    at: datetime
+    is_final: bool
 
 
 class Assignments:
@@ -95,6 +110,23 @@ class Assignments:
                 .limit(1)
             )
             return found.first() is not None
+
+    def find_stop(self, assignment: Assignment) -> Stop | None:
+        """Return how all jobs of the group were stopped since the assignment was first opened, if they were."""
+        table, groups = schema.assignments.c, schema.job_groups.c
+        statement = (
+            select(table.opened_at, groups.suspended_at, groups.observed)
+            .join_from(schema.assignments, schema.job_groups, table.job_group_id == groups.job_group_id)
+            .where(table.assignment_id == assignment.assignment_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(statement).one()
+        cancelled_at = ReconcileState.from_json(row.observed).cancelled_at
+        if cancelled_at is not None and cancelled_at > row.opened_at:
+            return Stop(at=cancelled_at, is_final=True)
+        if row.suspended_at is not None and row.suspended_at > row.opened_at:
+            return Stop(at=row.suspended_at, is_final=False)
+        return None
 
     def renew(self, assignment: Assignment, lease_seconds: float) -> None:
         """

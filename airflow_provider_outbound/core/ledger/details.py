@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exists, select
+from sqlalchemy import Connection, exists, select, tuple_
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.forgotten import is_forgotten
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
 from airflow_provider_outbound.core.ledger.records import JobResult, RecordedCall
-from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.job_details import JobDetails
 from airflow_provider_outbound.core.models.wire import text
 from airflow_provider_outbound.exceptions import LedgerKeyError
@@ -28,7 +29,7 @@ class Details:
 
     def save(self, told: Sequence[tuple[JobResult, JobDetails]]) -> None:
         """
-        Store details.
+        Store details, unless the person was forgotten after the API was asked.
 
         :param told: Details, each with the job's result as it was when the API was asked.
         """
@@ -36,6 +37,10 @@ class Details:
             return
         with self._database.write() as connection:
             now = self._database.time(connection)
+            forgotten = self._forgotten(connection, [result for result, _ in told])
+            told = [(result, details) for result, details in told if _key(result) not in forgotten]
+            if not told:
+                return
             statement = insert(connection, schema.details)
             connection.execute(
                 statement.on_conflict_do_update(
@@ -53,6 +58,15 @@ class Details:
                     for result, details in told
                 ],
             )
+
+    def _forgotten(self, connection: Connection, results: Sequence[JobResult]) -> set[tuple[str, str]]:
+        """Keys of the jobs whose contacts were erased."""
+        key = tuple_(schema.jobs.c.job_group_id, schema.jobs.c.reference_id)
+        found: set[tuple[str, str]] = set()
+        for part in chunks([_key(result) for result in results]):
+            rows = connection.execute(select(schema.jobs).where(key.in_(part)))
+            found |= {_key(row) for row in rows if is_forgotten(self._database.cipher, row.contact)}
+        return found
 
     def exist(self, job_group_id: str) -> bool:
         """Whether any details of a group are stored."""
@@ -111,3 +125,7 @@ def read_details(cipher: FieldCipher, body: bytes) -> JobDetails | None:
         return JobDetails.from_json(cipher.decrypt_json(body))
     except LedgerKeyError:
         return None
+
+
+def _key(job: Any) -> tuple[str, str]:
+    return job.job_group_id, job.reference_id

@@ -31,7 +31,8 @@ router = APIRouter()
 #: Longest waits for the API (seconds): Airflow's own requests share the threads.
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 3.0, 8.0
 _STILL_ASSIGNING = (
-    "A task is still assigning people to this campaign, and they will be called. Fail or pause that task first"
+    "A task is still assigning people to this campaign. It will fail, and people whom it has not assigned yet are not"
+    " called"
 )
 
 
@@ -103,4 +104,4 @@ def _send(campaign: Campaign, action: Action) -> None:
             check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
 
     with hook:
-        command.send(hook.client, hook.ledger, check)
+        command.send(hook.client, lambda: hook.ledger, check)

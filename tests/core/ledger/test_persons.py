@@ -178,6 +178,23 @@ def test_nothing_is_left_of_a_person_who_was_forgotten(
     assert (job.result.phone_number, job.result.is_forgotten, job.result.answered) == (None, True, True)
 
 
+def test_details_that_were_asked_for_before_are_not_stored_afterwards(ledger: Ledger) -> None:
+    person, other = Called(ledger=ledger).assign().finish(), Called(ledger=ledger, number=OTHER).assign().finish()
+    told = [
+        (result, JobDetails(tags={"wish": f"call {person.name} at {result.phone_number}, it is urgent"}))
+        for group in (person.group, other.group)
+        for result in ledger.results.iter_results(group)
+    ]
+
+    ledger.persons.forget(person.e164)
+    ledger.details.save(told)
+
+    assert traces(ledger, person.number) == []
+    (kept,) = ledger.results.iter_results(other.group)
+    assert kept.details is not None
+    assert "urgent" in kept.details.tags["wish"]
+
+
 def test_forgetting_calls_nobody_twice(ledger: Ledger) -> None:
     person = Called(ledger=ledger).assign().finish()
     elsewhere = Called(ledger=ledger)

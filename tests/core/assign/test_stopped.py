@@ -1,0 +1,104 @@
+"""Suspending and cancelling a job group while a task assigns to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_outbound.core.assign import dispatcher
+from airflow_provider_outbound.core.control import Action, JobCommand
+from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.exceptions import OutboundBotError
+
+STOPS = [pytest.param(Action.SUSPEND, "Paused", id="suspend"), pytest.param(Action.CANCEL, "Cancelled", id="cancel")]
+
+
+@pytest.fixture(autouse=True)
+def frozen(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call ends, and the task asks before each of its commits whether calls were stopped."""
+    campaign.simulator.set_clock(speed=0)
+    monkeypatch.setattr(dispatcher, "STOP_SECONDS", 0.0)
+
+
+def send(campaign: Any, action: Action) -> None:
+    command = JobCommand(action=action, job_group_id=campaign.job_group_id, all_jobs=True)
+    command.send(campaign.client, lambda: campaign.ledger)
+
+
+def waiting(campaign: Any) -> int:
+    """The number of people whom the service would call next."""
+    return sum(
+        job["status"] == "Scheduling" for job in campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]
+    )
+
+
+def stop_midway(campaign: Any, numbers: list[str], action: Action) -> None:
+    calls = []
+
+    def guard(_: Any) -> None:
+        calls.append(None)
+        if len(calls) == 10:
+            send(campaign, action)
+
+    with pytest.raises(OutboundBotError, match=r"so it assigns nobody else; .* contacts read before it are assigned"):
+        campaign.assign(numbers, guard=guard)
+
+
+@pytest.mark.parametrize(("action", "after"), STOPS)
+def test_a_task_that_assigns_stops_too_and_leaves_nobody_to_be_called(
+    campaign: Any, numbers: Callable[[int], list[str]], action: Action, after: str
+) -> None:
+    stop_midway(campaign, numbers(600), action)
+
+    jobs = campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]
+    assert 0 < len(jobs) < 600
+    assert after in {job["status"] for job in jobs}
+    assert waiting(campaign) == 0
+
+    # Nor does its retry.
+    with pytest.raises(OutboundBotError, match="so it assigns nobody else"):
+        campaign.assign(numbers(600))
+    assert len(campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]) == len(jobs)
+
+
+def test_after_the_group_was_resumed_a_retry_assigns_the_others(
+    campaign: Any, numbers: Callable[[int], list[str]]
+) -> None:
+    stop_midway(campaign, numbers(300), Action.SUSPEND)
+    send(campaign, Action.RESUME)
+
+    campaign.assign(numbers(300))
+
+    assert campaign.each_once(numbers(300))
+    assert waiting(campaign) > 0
+
+
+def test_a_stop_during_the_last_requests_is_repeated(campaign: Any, numbers: Callable[[int], list[str]]) -> None:
+    calls = []
+
+    def guard(_: Any) -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            # The only commit was before, and its requests are sent now.
+            send(campaign, Action.CANCEL)
+
+    assert campaign.assign(numbers(5), guard=guard).assigned == 5
+
+    assert waiting(campaign) == 0
+    assert campaign.simulator.state()["requests"]["CancelJobs"] == 2
+
+
+def test_a_group_that_was_cancelled_before_takes_contacts_again(
+    campaign: Any, numbers: Callable[[int], list[str]]
+) -> None:
+    campaign.assign(numbers(5))
+    send(campaign, Action.CANCEL)
+    others = [f"139{index:08d}" for index in range(10)]
+
+    assert campaign.assign(others, key=TaskKey("dag", "tomorrow", "assign")).assigned == 10
+    # A task of the day before that is cleared has nobody to send, and repeats no command.
+    assert campaign.assign(numbers(5)).newly_assigned == 0
+
+    assert campaign.simulator.state()["requests"]["CancelJobs"] == 1

@@ -1,0 +1,75 @@
+"""A wait that is to cancel its group does so, whatever else does not work."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+OTHER_KEY = "b3RoZXIta2V5LW9mLTMyLWJ5dGVzLS0hISEhISEhISE="
+
+
+@pytest.fixture
+def group(campaign: Any) -> str:
+    """A group whose people would be called tomorrow."""
+    tomorrow = round(time.time() * 1000) + 86_400_000
+    strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
+    campaign.job_group_id = campaign.hook.client.create_job_group(
+        job_group_name="tomorrow", script_id=campaign.simulator.script_id, strategy_json=json.dumps(strategy)
+    ).job_group_id
+    campaign.assign(3)
+    return str(campaign.job_group_id)
+
+
+@pytest.fixture
+def mistake(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody makes a mistake in the connection while the task waits."""
+    connection = json.loads(campaign.simulator.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"]["calling_hours"] = "9 to 5"
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+
+
+def statuses(campaign: Any) -> set[str]:
+    return {job["status"] for job in campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]}
+
+
+def test_a_mistake_in_a_rule_keeps_no_killed_task_from_cancelling(campaign: Any, group: str, mistake: None) -> None:
+    campaign.sensor(cancel_on_kill=True).on_kill()
+
+    assert statuses(campaign) == {"Cancelled"}
+
+
+def test_a_mistake_in_a_rule_keeps_no_wait_from_cancelling_when_its_time_is_over(
+    campaign: Any, group: str, mistake: None
+) -> None:
+    sensor = campaign.sensor(timeout=0.1, on_timeout="cancel")
+
+    summary = sensor.execute_complete({}, {"status": "timeout"}, deadline=datetime.now(UTC).isoformat())
+
+    assert summary["cancelled"] == 3
+    assert statuses(campaign) == {"Cancelled"}
+
+
+def test_a_killed_task_cancels_without_the_ledger(
+    campaign: Any, group: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", OTHER_KEY)
+
+    campaign.sensor(cancel_on_kill=True).on_kill()
+
+    assert statuses(campaign) == {"Cancelled"}
+    assert f"Run: outbound cancel {group}" in caplog.text
+
+
+def test_a_killed_task_that_cannot_cancel_says_what_is_left_to_do(
+    campaign: Any, group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    campaign.simulator.faults(success_false={"actions": ["CancelJobs"], "acts": False})
+
+    campaign.sensor(cancel_on_kill=True).on_kill()
+
+    assert statuses(campaign) == {"Scheduling"}
+    assert caplog.text.rstrip().endswith(f"Run: outbound cancel {group}")
