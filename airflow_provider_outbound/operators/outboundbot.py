@@ -28,6 +28,7 @@ from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
     OutboundBotOperator,
+    in_this_try,
     is_last_try,
     mask_contacts,
     run_guard,
@@ -256,6 +257,10 @@ class OutboundBotAssignJobsOperator(OutboundBotOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign contacts that are not assigned yet."""
+        with in_this_try(context):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> dict[str, Any]:
         check_flags(self, "allow_backfill", "require_capacity")
         from airflow_provider_outbound.operators.preflight import dry_run
         from airflow_provider_outbound.operators.sources import read_contacts
