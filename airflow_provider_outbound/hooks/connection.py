@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_outbound import get_provider_info
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: How similar two names are if one is probably the other misspelt; from 0 to 1.
+_RESEMBLES = 0.8
 
 
 class Fields:
@@ -32,9 +37,26 @@ class Fields:
         self.origin = f"connection {connection.conn_id!r}"
         self._extra = extra
         self._declared = declared_fields(str(connection.conn_type))
-        unknown = sorted(extra.keys() - self._declared)
-        if unknown:
-            log.warning("%s: unknown extra fields %s are ignored; is one misspelt?", self.origin, ", ".join(unknown))
+        self._unknown = sorted(extra.keys() - self._declared)
+        if self._unknown:
+            log.warning(
+                "%s: unknown extra fields %s are ignored; is one misspelt?", self.origin, ", ".join(self._unknown)
+            )
+
+    def refuse_misspelt(self, *names: str) -> None:
+        """
+        Refuse unknown fields whose names resemble one of ``names``, because ignoring them would drop a rule.
+
+        :raises OutboundBotConfigError: there is one.
+        """
+        plain_names = {_plain(name): name for name in names}
+        for unknown in self._unknown:
+            for close in get_close_matches(_plain(unknown), plain_names, n=1, cutoff=_RESEMBLES):
+                raise self.wrong(
+                    unknown,
+                    "is unknown, and people might be called against it",
+                    f"rename it to {plain_names[close]}, or remove it",
+                )
 
     def value(self, name: str) -> Any:
         """Return an extra field; ``None`` if it is absent, null or blank."""
@@ -104,6 +126,11 @@ class Fields:
             return read()
         except OutboundBotConfigError as error:
             raise OutboundBotConfigError(f"{self.origin}: {error}") from None
+
+
+def _plain(name: str) -> str:
+    """Return the name of a field without case, separators, and the prefix that Airflow 1 gave to it."""
+    return re.sub(r"^extra__[a-z]+__|[^a-z]", "", name.lower())
 
 
 def declared_fields(conn_type: str) -> frozenset[str]:

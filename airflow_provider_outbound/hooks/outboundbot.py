@@ -93,6 +93,7 @@ class ConnectionSettings:
             max_requests_per_second=rule(lambda: fields.number("max_requests_per_second"), None),
             origin=fields.origin,
         )
+        rule(lambda: fields.refuse_misspelt("calling_hours", "dry_run", "allowed_phone_numbers"), None)
         return cls(
             client=client,
             script_id=fields.text("script_id"),

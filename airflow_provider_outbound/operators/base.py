@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import named_group
-from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError
+from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.operators.literals import came_from_task, render_literal
@@ -186,6 +188,18 @@ def task_key(context: Context) -> TaskKey:
     ti = context["ti"]
     map_index = ti.map_index
     return TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if map_index is None else map_index)
+
+
+@contextmanager
+def in_this_try(context: Context) -> Iterator[None]:
+    """Within this block, errors that say that nobody was called say so of this try: an earlier one may have called."""
+    try:
+        yield
+    except (OutboundBotError, AirflowSkipException) as error:
+        if context["ti"].try_number > 1 and error.args and isinstance(error.args[0], str):
+            text = error.args[0].replace(NOBODY_WAS_CALLED, f"{NOBODY_WAS_CALLED} in this try")
+            error.args = (text, *error.args[1:])
+        raise
 
 
 def run_at(context: Context) -> datetime:

@@ -28,6 +28,7 @@ from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
     has_assigned,
+    in_this_try,
     is_last_try,
     mask_contacts,
     run_guard,
@@ -258,6 +259,10 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Assign contacts that are not assigned yet."""
+        with in_this_try(context):
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> dict[str, Any]:
         check_flags(self, "allow_backfill", "require_capacity")
         from airflow_provider_outbound.operators.preflight import dry_run
         from airflow_provider_outbound.operators.sources import read_contacts
@@ -305,17 +310,18 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             with before_calling():
                 numbers = text_list(self.calling_numbers, "calling_numbers")
                 strategy = self._resolved(rules, is_at_once=is_own and record is not None and record.ends_at is None)
+            request = Request(
+                job_group_id=job_group_id,
+                instance_id=instance_id,
+                strategy_json=strategy.json if strategy else None,
+                calling_numbers=numbers,
+            )
             result = assign(
                 self.hook.client,
                 ledger,
                 key,
                 source,
-                request=Request(
-                    job_group_id=job_group_id,
-                    instance_id=instance_id,
-                    strategy_json=strategy.json if strategy else None,
-                    calling_numbers=numbers,
-                ),
+                request=request,
                 options=options,
                 guard=GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check,
                 before_sending=self._checks(instance_id, strategy, numbers).check,
@@ -333,12 +339,9 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     ) -> BeforeAssigning:
         from airflow_provider_outbound.operators.preflight import BeforeAssigning
 
+        needed = self.require_capacity
         return BeforeAssigning(
-            hook=self.hook,
-            instance_id=instance_id,
-            strategy=strategy,
-            calling_numbers=numbers,
-            require_capacity=self.require_capacity,
+            hook=self.hook, instance_id=instance_id, strategy=strategy, calling_numbers=numbers, require_capacity=needed
         )
 
     def _resolved(self, rules: RunGuard, *, is_at_once: bool) -> ResolvedStrategy | None:

@@ -7,7 +7,7 @@ Imported when a task runs, because parsing a DAG does not need it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.core.contacts import (
     ContactSource,
     Spool,
+    find_files,
     from_items,
     from_path,
     from_paths,
@@ -309,23 +310,11 @@ def _why_no_file(path: Any, label: str) -> str:
         except FileNotFoundError:
             if not _PATTERN.search(str(path)):
                 return f"there is no file {shown}"
-            base = next(folder for folder in path.parents if not _PATTERN.search(str(folder)))
-            pattern = str(path)[len(str(base)) :].lstrip("/")
-            return "" if _has_file(base, base.glob(pattern)) else f"no file matches {shown}"
-        return "" if not path.is_dir() or _has_file(path, path.rglob("*")) else f"there is no file in {shown}"
+            return "" if any(find_files(path, label)) else f"no file matches {shown}"
+        return "" if not path.is_dir() or any(find_files(path, label)) else f"there is no file in {shown}"
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutboundBotContactsError(f"{label}: {shown} cannot be read: {reason}. Nobody was called") from None
-
-
-def _has_file(base: Any, found: Iterable[Any]) -> bool:
-    """Return whether ``found`` contains a file that is not hidden, by the same rule as the readers of folders."""
-    above = len(str(base).rstrip("/"))
-    return any(
-        not any(part.startswith(("_", ".", "~$")) for part in str(file)[above:].strip("/").split("/"))
-        and file.is_file()
-        for file in found
-    )
 
 
 def _columns(columns: Any, label: str) -> Mapping[str, str] | None:

@@ -359,13 +359,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             # A group without rows has no tags.
             return {}
         if self.enrich:
-            enrich(
-                ledger,
-                self.hook.client,
-                self._group_id,
-                tags_only=True,
-                instance_id=self.instance_id or record.instance_id,
-            )
+            instance_id = self.instance_id or record.instance_id
+            enrich(ledger, self.hook.client, self._group_id, tags_only=True, instance_id=instance_id)
         return count_tags(ledger, self._group_id)
 
     def _time_out(self) -> Summary:

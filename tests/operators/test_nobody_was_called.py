@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import (
@@ -88,3 +89,18 @@ def test_the_ending_is_there_once(text: str, ended: str) -> None:
     with pytest.raises(OutboundBotContactsError) as caught, before_calling():
         raise OutboundBotContactsError(text)
     assert str(caught.value) == ended
+
+
+@pytest.mark.parametrize("arguments", [{"exclude_path": "/nowhere.csv"}, {"contacts": []}, {"contacts": ["1380000"]}])
+def test_a_retry_speaks_of_itself_only(simulator: Any, context: Any, arguments: dict[str, Any]) -> None:
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+
+    def assign(**more: Any) -> OutboundBotAssignJobsOperator:
+        given = {"contacts": ["13800000000"], "settle_seconds": 0.3, **more}
+        return OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, **given)
+
+    assign().execute(context("assign", try_number=1, max_tries=2))
+    assert simulator.state()["jobs_per_number"]
+
+    with pytest.raises((OutboundBotConfigError, AirflowSkipException), match=r"\. Nobody was called in this try\Z"):
+        assign(**arguments).execute(context("assign", try_number=2, max_tries=2))

@@ -23,6 +23,8 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "role": ("role", "角色"),
     "reference_id": ("referenceid",),
 }
+#: Words in the names of columns that hold numbers, beyond :data:`COLUMN_NAMES`.
+_PHONE_WORDS = re.compile("phone|mobile|tel|手机|电话|号码", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,18 +36,23 @@ class RowPlan:
     honorific: int | None = None
     role: int | None = None
     reference_id: int | None = None
+    #: In a do-not-call list, the other columns for phone numbers.
+    other_phones: tuple[int, ...] = ()
     #: All columns under the source's names.
     columns: Sequence[str] = ()
     #: All other columns: the cleaned name of each, its position, and its float type if that is narrow.
     extras: tuple[tuple[str, int, str | None], ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[str], fields: Mapping[str, str], types: Mapping[str, str]) -> RowPlan:
+    def of(
+        cls, names: Sequence[str], fields: Mapping[str, str], types: Mapping[str, str], *, all_phones: bool = False
+    ) -> RowPlan:
         """
         Find the positions of a row's values.
 
         :param fields: Column by contact field.
         :param types: The known types of columns, by their library's names.
+        :param all_phones: Whether the other columns for phone numbers count too.
         """
         places = {name: place for place, name in enumerate(names)}
         used = set(fields.values())
@@ -56,6 +63,9 @@ class RowPlan:
         ]
         return cls(
             columns=names,
+            other_phones=tuple(
+                place for name, place in places.items() if all_phones and name not in used and is_for_phones(name)
+            ),
             extras=tuple(extra for extra in extras if extra[0]),
             **{field: places[name] for field, name in fields.items()},
         )
@@ -94,6 +104,12 @@ def check_columns(columns: Mapping[str, str] | None, label: str) -> dict[str, st
         raise OutboundBotContactsError(
             f"{label}: {min(unknown)!r} is not one of {', '.join(COLUMN_NAMES)}; all other columns become extras"
         )
+    also = [field for field in checked if field != "phone" and checked[field] == checked.get("phone")]
+    if also:
+        raise OutboundBotContactsError(
+            f"{label}: {redact(str(checked[also[0]]))!r} is named for phone and for {also[0]}, so that the number would"
+            " be spoken or shown; name another column"
+        )
     return checked
 
 
@@ -102,6 +118,16 @@ def column_name(key: Any) -> str:
     if isinstance(key, bytes):
         return key.decode("utf-8", "replace")
     return str(key)
+
+
+def is_for_phones(name: str) -> bool:
+    """Return whether the name of a column suggests phone numbers: ``Phone 2``, ``Work Phone``, ``备用电话``."""
+    return _PHONE_WORDS.search(name) is not None
+
+
+def is_numbered_phone(name: str) -> bool:
+    """Return whether the name of a column is one for phone numbers with a number: ``电话1``, ``phone_2``."""
+    return re.sub(r"\d{1,2}$", "", plain_name(name)) in COLUMN_NAMES["phone"]
 
 
 def plain_name(name: str) -> str:

@@ -6,13 +6,18 @@ import re
 from collections.abc import Iterator
 
 from airflow_provider_outbound.core.contacts.cells import read_number
+from airflow_provider_outbound.core.contacts.columns import is_for_phones
 from airflow_provider_outbound.core.contacts.source import ContactSource, Reject
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import holds_number, looks_like_number, redact
+from airflow_provider_outbound.core.models.phone import (
+    holds_number,
+    is_rounded_mobile,
+    looks_like_number,
+    mask,
+    redact,
+    why_unreadable,
+)
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
-
-#: Words in the names of columns that hold numbers, beyond those of ``COLUMN_NAMES``.
-_PHONE_WORDS = re.compile("phone|mobile|tel|手机|电话|号码", re.IGNORECASE)
 
 
 def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
@@ -34,13 +39,48 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
 
 
 def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterator[str]:
-    """Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``."""
-    for column, text in contact.extras.items():
-        if looks_like_number(text, default_region):
-            yield read_number(text, default_region).e164
-        elif text and _PHONE_WORDS.search(column) and holds_number(text, default_region):
-            place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
-            raise OutboundBotContactsError(
-                f"{label}: {contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} holds more"
-                " than a number; write one number into each cell, or the person it stands for might be called"
-            )
+    """
+    Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``.
+
+    :raises OutboundBotContactsError: a cell holds more than a number, or one that cannot be read.
+    """
+    details = {"name": contact.name, "honorific": contact.honorific, "role": contact.role}
+    for column, text in [*details.items(), *contact.extras.items()]:
+        if text and looks_like_number(text, default_region):
+            try:
+                yield read_number(text, default_region).e164
+            except ValueError as error:
+                raise _unreadable(contact, label, column, f"({mask(text)}): {error}") from None
+        elif text and is_rounded_mobile(text):
+            raise _unreadable(contact, label, column, f"({mask(text)}): {_ROUNDED}")
+        elif text and is_for_phones(column):
+            if holds_number(text, default_region):
+                raise _unreadable(contact, label, column, "holds more than a number; write one number into each cell")
+            if why := why_unreadable(text, default_region):
+                raise _unreadable(contact, label, column, f"({mask(text)}): {why}")
+        elif text:
+            yield from _listed(text, default_region)
+
+
+def _listed(text: str, default_region: str) -> Iterator[str]:
+    """Numbers in a cell that holds nothing else: ``13800000000/13900000000``, or a list as JSON."""
+    parts = [part for part in map(str.strip, _BETWEEN_NUMBERS.split(text)) if part]
+    if len(parts) > 1 or text.startswith("["):
+        try:
+            yield from [read_number(part, default_region).e164 for part in parts]
+        except ValueError:
+            # Something else: a note, an address, a list of words.
+            return
+
+
+_BETWEEN_NUMBERS = re.compile("""[][/,;|、，；"']+""")
+_ROUNDED = "a spreadsheet has rounded the number; format that column as text and export again"
+
+
+def _unreadable(contact: Contact, label: str, column: str, problem: str) -> OutboundBotContactsError:
+    place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
+    return OutboundBotContactsError(
+        f"{label}: {contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} {problem}. Fix it, or"
+        " the person it stands for might be called; if only some columns count, name the one for the number with"
+        " exclude_columns={'phone': …}"
+    )

@@ -6,16 +6,13 @@ A path is one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``.
 
 from __future__ import annotations
 
-import os
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from gzip import BadGzipFile
-from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from airflow_provider_outbound.core.contacts.delimited import StructureError, read_rows
 from airflow_provider_outbound.core.contacts.json_objects import JSON_SPACES, read_object, refuse_other_json
+from airflow_provider_outbound.core.contacts.locations import PathLike, find_files, unreadable
 from airflow_provider_outbound.core.contacts.reading import Reading
 from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows, Tables
 from airflow_provider_outbound.core.contacts.text import UNDECODABLE, WrongKindError, advice, open_text
@@ -27,27 +24,8 @@ from airflow_provider_outbound.exceptions import ContactsNotFoundError, Outbound
 _SUFFIXES = ".csv, .tsv, .jsonl, .ndjson (each perhaps with .gz), .parquet, .xlsx"
 #: Other formats of spreadsheets, by suffix.
 _OTHER_SPREADSHEETS = ("xls", "xlsm", "xlsb", "xltx", "ods", "et")
-#: Beginnings of names of files that are not data: of other programs, hidden, or Excel's mark of an open workbook.
-_NO_DATA = ("_", ".", "~$")
-_PATTERN = re.compile(r"[*?[]")
-_DAMAGES: Mapping[type[Exception], str] = {
-    EOFError: "it ends too early; write or copy it again",
-    BadGzipFile: "it is damaged",
-    zlib.error: "it is damaged",
-}
 #: Rows of a Parquet file held at a time.
 _BATCH = 1000
-
-
-class PathLike(Protocol):
-    """A local path, or anything that behaves like one, such as Airflow's ObjectStoragePath."""
-
-    @property
-    def name(self) -> str: ...
-
-    def open(self, mode: str) -> Any: ...
-
-    def with_name(self, name: str, /) -> Any: ...
 
 
 def from_path(
@@ -94,61 +72,16 @@ def from_paths(
         raise OutboundBotContactsError(f"encoding: {encoding!r} is unknown; try 'utf-8-sig' or 'gb18030'") from None
     parts: list[Rows | Tables] = []
     for path in paths:
-        files = _files(path, label)
+        files, folders = find_files(path, label)
+        if folders and not files:
+            raise _FolderOfPattern(path, folders[0], label).absence()
         parts += [_file(file, encoding, label, sheet) for file in files] or [_NoFiles(path, label)]
-    if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles) for part in parts):
+        parts += [_FolderOfPattern(path, folder, label) for folder in folders]
+    if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles | _FolderOfPattern) for part in parts):
         raise OutboundBotContactsError(
             f"{label}: no file is a workbook, so there is no sheet {redact(sheet)!r}; omit it"
         )
     return ContactSource(parts, columns=columns, default_region=default_region)
-
-
-def _files(path: Any, label: str) -> list[PathLike]:
-    """Return the files that a path stands for, in a stable order."""
-    try:
-        if not hasattr(path, "is_dir") or path.is_file():
-            return [path]
-        if path.is_dir():
-            base, found = path, _everything_in(path)
-        elif _PATTERN.search(str(path)):
-            names: list[str] = []
-            base = path
-            while _PATTERN.search(str(base)) and base.parent != base:
-                names.insert(0, base.name)
-                base = base.parent
-            found = base.glob("/".join(names))
-        else:
-            # Opening it will raise the right error.
-            return [path]
-        above = len(str(base).rstrip("/"))
-        files = [
-            file
-            for file in found
-            if not any(part.startswith(_NO_DATA) for part in str(file)[above:].strip("/").split("/"))
-            and (file.is_file() or _is_broken_link(file))
-        ]
-    except OSError as error:
-        raise _unreadable(path, error, label) from None
-    return sorted(files, key=str)
-
-
-def _everything_in(folder: Any) -> Iterator[Any]:
-    if not isinstance(folder, Path):
-        yield from folder.rglob("*")
-        return
-    # pathlib would silently skip unreadable folders, and the people listed in them.
-    for inner, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
-        yield from (Path(inner, name) for name in names)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _is_broken_link(file: Any) -> bool:
-    """Whether it links to a file that does not exist. It counts as a file, so that opening it raises an error."""
-    return isinstance(file, Path) and file.is_symlink() and not file.exists()
 
 
 def _file(path: PathLike, encoding: str, label: str, sheet: str | None) -> _File | _Workbook:
@@ -184,6 +117,27 @@ class _NoFiles:
         return ContactsNotFoundError(f"{self.label}: {redact(str(self._path))} holds no data file, or matches none")
 
 
+class _FolderOfPattern:
+    """A folder that a pattern matches or does not follow. Its files are not read, which a do-not-call list refuses."""
+
+    is_repeatable = True
+
+    def __init__(self, path: PathLike, folder: PathLike, label: str) -> None:
+        self._path = path
+        self._folder = folder
+        self.label = label
+        self.name = redact(folder.name)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return iter(())
+
+    def absence(self) -> OutboundBotContactsError:
+        return OutboundBotContactsError(
+            f"{self.label}: {redact(str(self._path))} does not read the files in the folder"
+            f" {redact(str(self._folder))}; give a folder, whose files are all read, or a pattern of files only"
+        )
+
+
 class _File:
     is_repeatable = True
 
@@ -197,7 +151,7 @@ class _File:
             with self._path.open("rb") as raw:
                 yield from self._rows(raw)
         except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(self._path, error, self.label) from None
+            raise unreadable(self._path, error, self.label) from None
 
     def absence(self) -> OutboundBotContactsError:
         return OutboundBotContactsError(
@@ -214,12 +168,13 @@ class _TextFile(_File):
     def __init__(self, path: PathLike, encoding: str, label: str) -> None:
         super().__init__(path, label)
         self._encoding = encoding
-        self._undecodable = f"is not in encoding {encoding!r}; {advice(encoding)}"
+        self._argument = "exclude_encoding" if label.startswith("exclude") else "encoding"
+        self._undecodable = f"is not in encoding {encoding!r}; {advice(encoding, self._argument)}"
 
     def _rows(self, raw: IO[bytes]) -> Iterator[tuple[int, Any]]:
         is_gzip = self._path.name.lower().endswith(".gz")
         try:
-            with open_text(raw, encoding=self._encoding, is_gzip=is_gzip) as lines:
+            with open_text(raw, encoding=self._encoding, is_gzip=is_gzip, argument=self._argument) as lines:
                 yield from self._read(lines)
         except (WrongKindError, StructureError) as error:
             raise OutboundBotContactsError(f"{self.label}: {redact(str(self._path))} {error}") from None
@@ -305,7 +260,7 @@ class _ParquetFile(_File):
                         row += 1
                         yield row, value
         except pa.ArrowException as error:
-            raise _unreadable(self._path, error, self.label) from None
+            raise unreadable(self._path, error, self.label) from None
 
 
 class _Workbook:
@@ -329,15 +284,9 @@ class _Workbook:
         except WorkbookError as error:
             raise OutboundBotContactsError(f"{self.label}: {redact(str(self._path))} {error}") from None
         except OSError as error:
-            raise _unreadable(self._path, error, self.label) from None
+            raise unreadable(self._path, error, self.label) from None
 
     def absence(self) -> OutboundBotContactsError:
         return OutboundBotContactsError(
             f"{self.label}: the sheet in {redact(str(self._path))} is empty; to list nobody, give it only a header"
         )
-
-
-def _unreadable(path: object, error: Exception, label: str) -> OutboundBotContactsError:
-    kind = ContactsNotFoundError if isinstance(error, FileNotFoundError) else OutboundBotContactsError
-    reason = getattr(error, "strerror", None) or _DAMAGES.get(type(error)) or type(error).__name__
-    return kind(f"{label}: {redact(str(path))} cannot be read: {reason}")

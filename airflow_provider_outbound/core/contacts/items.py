@@ -38,7 +38,8 @@ def from_items(
     if hasattr(items, "to_pylist"):
         # Otherwise an Arrow column returns its own types of values.
         items = items.to_pylist()
-    if isinstance(items, str | bytes | bytearray | memoryview | Mapping) or not isinstance(items, Iterable):
+    is_one = getattr(items, "ndim", 1) == 0
+    if isinstance(items, str | bytes | bytearray | memoryview | Mapping) or not isinstance(items, Iterable) or is_one:
         raise OutboundBotContactsError(
             f"{label}: {type(items).__name__} is not a list of dictionaries or numbers, or a frame; "
             f"pass a task's .output, or {label}_path for a file"

@@ -25,6 +25,7 @@ from airflow_provider_outbound.core.contacts.columns import (
     RowPlan,
     check_columns,
     column_name,
+    is_numbered_phone,
     plain_name,
     refuse_twins,
 )
@@ -124,6 +125,7 @@ class ContactSource:
         self._columns = check_columns(columns, "columns")
         self._optional_columns: dict[str, str] = {}
         self._columns_argument = "columns"
+        self._is_exclusion = False
         self.default_region = _checked_region(default_region)
         #: The iterator that :meth:`is_empty` started on a source that can be read only once.
         self._begun: Iterator[Contact | Reject] | None = None
@@ -141,6 +143,7 @@ class ContactSource:
         self._optional_columns = check_columns(columns, "columns")
         self._columns = check_columns(exclude_columns, "exclude_columns")
         self._columns_argument = "exclude_columns"
+        self._is_exclusion = True
 
     @property
     def names_phone_column(self) -> bool:
@@ -194,7 +197,7 @@ class ContactSource:
                     # Rows of a list may have different keys, and any number of them if keys are data.
                     plans = {} if len(plans) >= 100 else plans
                     names = tuple(map(column_name, keys))
-                    plan = plans[keys] = RowPlan.of(names, self._fields(names), types)
+                    plan = plans[keys] = self._plan(names, self._fields(names), types)
                 yield self._contact(part.name, row, line, [*raw.values()], plan)
             elif isinstance(raw, Header):
                 # Checked even if no row follows: a single contact must not be read as a header.
@@ -202,7 +205,7 @@ class ContactSource:
                 refuse_twins(raw.names, where)
                 fields, types = self._fields(raw.names), raw.types
                 self._check_header(where, raw, fields)
-                plans[raw.names] = RowPlan.of(raw.names, fields, types)
+                plans[raw.names] = self._plan(raw.names, fields, types)
             elif isinstance(raw, Reject):
                 yield attrs.evolve(raw, row=row, line=line, file=part.name)
             elif isinstance(raw, Contact):
@@ -225,7 +228,12 @@ class ContactSource:
         if named is not None:
             return named in names
         known = COLUMN_NAMES["phone"]
-        return self._optional_columns.get("phone") in names or any(plain_name(name) in known for name in names)
+        return self._optional_columns.get("phone") in names or any(
+            plain_name(name) in known or (self._is_exclusion and is_numbered_phone(name)) for name in names
+        )
+
+    def _plan(self, names: tuple[str, ...], fields: Mapping[str, str], types: Mapping[str, str]) -> RowPlan:
+        return RowPlan.of(names, fields, types, all_phones=self._is_exclusion and not self.names_phone_column)
 
     def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
         """Map contact fields to columns."""
@@ -238,6 +246,9 @@ class ContactSource:
             if field in columns:
                 continue
             found = [name for name in names if plain_name(name) in known and name not in taken]
+            if field == "phone" and self._is_exclusion:
+                # Nobody in any of these columns may be called; the reader of exclusions looks at the others too.
+                found = (found or [name for name in names if is_numbered_phone(name) and name not in taken])[:1]
             if len(found) > 1:
                 raise OutboundBotContactsError(
                     f"{self._columns_argument}: {found[0]!r} and {found[1]!r} both look like the {field}; "
@@ -255,9 +266,10 @@ class ContactSource:
                 f"{label}: its first line is a contact; put a line of column names before it: phone,name"
             )
         if not missing and "phone" in fields:
-            phone = fields["phone"]
-            if narrow := narrow_float(header.types.get(phone, "")):
-                raise OutboundBotContactsError(f"{label}: column {redact(phone)!r}: {no_number(narrow)}")
+            plan = self._plan(names, fields, header.types)
+            for phone in (fields["phone"], *(names[place] for place in plan.other_phones)):
+                if narrow := narrow_float(header.types.get(phone, "")):
+                    raise OutboundBotContactsError(f"{label}: column {redact(phone)!r}: {no_number(narrow)}")
             return
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(
@@ -271,6 +283,8 @@ class ContactSource:
             # Masked, it would show nothing useful.
             return Reject(row=row, number="", reason=_UNRENDERED)
         try:
+            if plan.other_phones and _is_blank(number):
+                number = self._other_phone(values, plan)
             return Contact(
                 phone=read_number(number, self.default_region),
                 reference_id=_reference(_detail(values, plan, plan.reference_id), self.default_region),
@@ -288,6 +302,11 @@ class ContactSource:
             )
         except ValueError as error:
             return Reject(row=row, number=shown(number), reason=str(error), file=file, line=line)
+
+    def _other_phone(self, values: Sequence[Any], plan: RowPlan) -> str | None:
+        """Return the first number in the other columns for phone numbers, if there is one."""
+        texts = (to_text(values[place], plan.columns[place]) for place in plan.other_phones)
+        return next((text for text in texts if looks_like_number(text, self.default_region)), None)
 
 
 def _numbered(
@@ -314,6 +333,10 @@ _LONE_NUMBER = RowPlan(phone=0)
 
 def _detail(values: Sequence[Any], plan: RowPlan, place: int | None) -> str:
     return "" if place is None else to_text(values[place], plan.columns[place])
+
+
+def _is_blank(value: Any) -> bool:
+    return is_empty(value) or (isinstance(value, str) and not value.strip())
 
 
 def _cleaned(text: str) -> str | None:

@@ -61,10 +61,11 @@ class WrongKindError(ValueError):
 
 
 @contextmanager
-def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool) -> Iterator[TextIOWrapper]:
+def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool, argument: str) -> Iterator[TextIOWrapper]:
     """
     Open bytes as lines that keep their ends; bytes that cannot be decoded become :data:`UNDECODABLE`.
 
+    :param argument: Name of the argument for the encoding, for errors.
     :raises WrongKindError: the first bytes are not those of such a text.
     """
     head, plain = _peek(raw)
@@ -72,18 +73,18 @@ def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool) -> Iterator[TextI
         if head and not head.startswith(_GZIP):
             raise WrongKindError(_other_kind(head) or "is not compressed with gzip; remove .gz from its name")
         head, plain = _peek(GzipFile(fileobj=plain, mode="rb"))
-    problem = _other_kind(head) or _other_encoding(head, encoding)
+    problem = _other_kind(head) or _other_encoding(head, encoding, argument)
     if problem:
         raise WrongKindError(problem)
     with TextIOWrapper(plain, encoding=encoding, errors=_MARK_UNDECODABLE, newline="") as lines:
         yield lines
 
 
-def advice(encoding: str) -> str:
-    """Return the fix for text that is not in ``encoding``."""
+def advice(encoding: str, argument: str) -> str:
+    """Return the fix for text that is not in ``encoding``, which ``argument`` gives."""
     if codecs.lookup(encoding).name in _UTF8:
-        return "pass the right one: encoding='gb18030' if Excel wrote it in China, or save it as 'CSV UTF-8'"
-    return "save it as 'CSV UTF-8' and omit encoding, or ask its author for the encoding"
+        return f"pass the right one: {argument}='gb18030' if Excel wrote it in China, or save it as 'CSV UTF-8'"
+    return f"save it as 'CSV UTF-8' and {_for_utf8(argument)}, or ask its author for the encoding"
 
 
 class _Rest(RawIOBase):
@@ -120,19 +121,33 @@ def _other_kind(head: bytes) -> str | None:
     return next((f"is {kind}; {fix}" for magic, kind, fix in _KINDS if head.startswith(magic)), None)
 
 
-def _other_encoding(head: bytes, encoding: str) -> str | None:
+def _for_utf8(argument: str) -> str:
+    # Without an encoding of its own, a do-not-call list has that of the contacts.
+    return "omit encoding" if argument == "encoding" else f"pass {argument}='utf-8'"
+
+
+def _is_chinese_utf8(head: bytes) -> bool:
+    """Whether bytes are certainly UTF-8 with Chinese characters; the last one may be incomplete."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return sum("\u4e00" <= character <= "\u9fff" for character in text) > 1
+
+
+def _other_encoding(head: bytes, encoding: str, argument: str) -> str | None:
     name = codecs.lookup(encoding).name
     is_wide = name.startswith(("utf-16", "utf-32"))
     marked = next((marked for mark, marked in _MARKS if head.startswith(mark)), None)
     guess = marked or _without_mark(head)
     if not head or (marked and name.startswith(marked)):
         return None
-    if guess == "utf-8":
-        return f"is UTF-8 text, not {encoding!r}; omit encoding"
+    if guess == "utf-8" or (guess is None and name not in _UTF8 and _is_chinese_utf8(head)):
+        return f"is UTF-8 text, not {encoding!r}; {_for_utf8(argument)}"
     if guess is not None and guess != name:
-        return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass encoding={guess!r}"
+        return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass {argument}={guess!r}"
     if guess is None and is_wide:
-        return f"is not in encoding {encoding!r}; omit encoding if it is UTF-8"
+        return f"is not in encoding {encoding!r}; {_for_utf8(argument)} if it is UTF-8"
     if not is_wide and b"\0" in head.splitlines()[0]:
         return f"is not text: its first line holds NUL bytes; if it is a workbook, {_EXPORT}"
     return None

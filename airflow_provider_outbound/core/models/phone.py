@@ -35,6 +35,9 @@ _STRANGE = re.compile(r"[^0-9+ \t().-]")
 #: A float of a spreadsheet or frame as text. Its dot is not a separator.
 _DECIMAL = re.compile(r"(\+?[0-9]{7,})\.([0-9]+)")
 _ROUNDED = re.compile(r"[0-9]+(\.[0-9]+)?[eE]\+?[0-9]+")
+_ROUNDED_MOBILE = re.compile(r"1(\.[0-9]+)?[eE]\+?10|8\.6[0-9]*[eE]\+?12")
+#: Seven characters or more, three of them digits, of a number in which some may be masked or mistyped.
+_ALMOST = re.compile(r"(?=(?:[^0-9]*[0-9]){3})[0-9OoIlXx*#+ ().-]{7,}")
 
 #: Seven digits or more with separators, including some that the reader refuses; also in groups separated by commas.
 _RUN = re.compile(
@@ -119,10 +122,36 @@ def looks_like_number(text: str, default_region: str = "CN") -> bool:
     A customer id of digits is allowed unless it is a valid number of some country.
     """
     form = shape(text.strip())
+    decimal = _DECIMAL.fullmatch(form)
+    if decimal is not None and not decimal[2].strip("0"):
+        # Frames write a column of whole numbers with gaps as 13800000000.0.
+        form = decimal[1]
     run = _RUN.search(form)
     if run is None or _is_date(run) or form[: run.start()].strip(" (+") or form[run.end() :].strip(" )"):
         return False
     return _is_valid(_digits(form), default_region)
+
+
+def why_unreadable(text: str, default_region: str = "CN") -> str:
+    """
+    Return why a text that was meant to be a number cannot be read; an empty text if it was not meant to be one.
+
+    Digits that a spreadsheet rounded, a mask hides, or a letter O replaces, and digits that are no valid number. Dates
+    and short numbers, such as counts and extensions, are not meant to be phone numbers.
+    """
+    form = shape(text.strip())
+    if not _ROUNDED.fullmatch(form) and (not _ALMOST.fullmatch(form) or _DATE.fullmatch(form) or _DAY.fullmatch(form)):
+        return ""
+    try:
+        normalise(text, default_region)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def is_rounded_mobile(text: str) -> bool:
+    """Whether ``text`` is what a spreadsheet makes of a mobile number of mainland China: ``1.38E+10``."""
+    return _ROUNDED_MOBILE.fullmatch(text.strip()) is not None
 
 
 def holds_number(text: str, default_region: str = "CN") -> bool:

@@ -61,7 +61,7 @@ def _aware(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> N
     if value is None:
         return
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise OutboundBotConfigError(f"{attribute.name}: {value!r} has no zone; give an aware datetime")
+        raise OutboundBotConfigError(f"{attribute.name}: {value!r} is not an aware datetime; give one with a zone")
     if not _CALENDAR[0] <= value.year <= _CALENDAR[1]:
         raise OutboundBotConfigError(f"{attribute.name}: {value.isoformat()} is too far away; give a nearer time")
     if _utc(value).astimezone(value.tzinfo).replace(tzinfo=None) != value.replace(tzinfo=None):
@@ -104,7 +104,8 @@ def _repeat_days(value: Any) -> tuple[int, ...]:
 
 
 def _routing(value: Any) -> Routing | None:
-    return Routing.parse(value)
+    # A list would be ignored: the API's words are texts.
+    return Routing.parse(value if value is None else str(value)[:40])
 
 
 @attrs.frozen(kw_only=True)

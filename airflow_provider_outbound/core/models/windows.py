@@ -173,6 +173,9 @@ def parse_zone(value: Any, field: str = "timezone") -> ZoneInfo:
     if isinstance(value, ZoneInfo):
         return value
     try:
+        # These two files are on most machines: the first is each machine's own zone, the second says "not configured".
+        if str(value) in ("localtime", "Factory"):
+            raise ValueError
         return ZoneInfo(str(value))
     except (KeyError, ValueError, OSError):
         raise OutboundBotConfigError(

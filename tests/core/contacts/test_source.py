@@ -104,6 +104,12 @@ def test_excluded_numbers_must_all_be_readable():
         read_excluded(from_items([NUMBER, "1"]), "exclude")
 
 
+@pytest.mark.parametrize("field", ["name", "honorific", "role", "reference_id"])
+def test_the_column_of_the_number_is_not_spoken(field):
+    with pytest.raises(OutboundBotContactsError, match=rf"columns: 'tel' is named for phone and for {field}"):
+        from_items([{"tel": NUMBER}], columns={"phone": "tel", field: "tel"})
+
+
 def test_an_iterator_can_be_read_once_only():
     assert not from_items(iter([NUMBER])).is_repeatable
     assert from_items([NUMBER]).is_repeatable

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -172,3 +172,21 @@ def test_late_runs_and_backfills_call_nobody_unless_the_author_says_so() -> None
         refuse(13)
     with pytest.raises(OutboundBotWrongTimeError, match="allow_backfill=True"):
         refuse(1, is_backfill=True)
+
+
+@pytest.mark.parametrize("name", ["localtime", "Factory"])
+def test_a_zone_that_each_machine_defines_for_itself_is_refused(name: str) -> None:
+    with pytest.raises(OutboundBotConfigError, match=f"timezone: '{name}' is not the name of a time zone"):
+        Strategy(working_time=[("09:00", "12:00")], timezone=name)
+
+
+@pytest.mark.parametrize("value", ["2026-11-27", "2026-11-27T09:00:00+08:00", date(2026, 11, 27), 1795744800])
+def test_a_start_that_is_no_datetime_is_called_that(value: Any) -> None:
+    with pytest.raises(OutboundBotConfigError, match=r"start: .* is not an aware datetime; give one with a zone"):
+        Strategy(working_time=[("09:00", "12:00")], start=value)
+
+
+@pytest.mark.parametrize("value", [["LocalFirst"], {"LocalFirst"}, 7, "x" * 100])
+def test_a_routing_that_is_no_word_of_the_service_is_not_ignored(value: Any) -> None:
+    with pytest.raises(OutboundBotConfigError, match=r"routing: .* is not one of None, LocalFirst"):
+        Strategy(working_time=[("09:00", "12:00")], routing=value)

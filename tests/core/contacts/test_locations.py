@@ -1,0 +1,96 @@
+"""A folder or pattern is read completely: no file in it is overlooked because of the way that leads to it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.examples import examples
+
+from airflow_provider_outbound.core.contacts import from_path, read_excluded
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
+
+
+def write(path, *numbers):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["phone", *numbers]))
+
+
+def excluded(path):
+    return {number[-1] for number in read_excluded(from_path(path, label="exclude_path"), "exclude_path")}
+
+
+#: Where a file is below the folder: each step is a real folder, or a link to one elsewhere.
+STEPS = st.lists(st.sampled_from(["real", "link"]), max_size=3)
+PATTERNS = ["", "*", "*/*", "**", "**/*", "**/*.csv", "*/*.csv", "day=*", "day=*/*.csv", "*.csv"]
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(st.lists(STEPS, min_size=1, max_size=4), st.sampled_from(PATTERNS))
+def test_every_file_that_a_folder_leads_to_is_read_or_the_list_is_refused(tmp_path_factory, places, pattern):
+    base = tmp_path_factory.mktemp("lists")
+    root, elsewhere = base / "root", base / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    below: dict[str, int] = {}
+    for index, steps in enumerate(places):
+        folder = root
+        for level, step in enumerate(steps):
+            inner = folder / f"day={index}{level}"
+            if step == "link":
+                target = elsewhere / f"{index}{level}"
+                target.mkdir()
+                inner.symlink_to(target)
+            else:
+                inner.mkdir()
+            folder = inner
+        write(folder / f"part{index}.csv", f"1380000000{index}")
+        below[str(index)] = len(steps)
+
+    found, refused = set(), ""
+    try:
+        found = excluded(root / pattern if pattern else root)
+    except OutboundBotContactsError as error:
+        refused = str(error)
+
+    if refused:
+        assert pattern
+        assert "does not read the files in the folder" in refused or "matches none" in refused
+        return
+    # "*/*.csv" and its like say how deep they go.
+    deep = {"*/*.csv": {1}, "day=*/*.csv": {1}, "*.csv": {0}}.get(pattern, set(range(4)))
+    assert found == {number for number, depth in below.items() if depth in deep}
+
+
+def test_links_in_a_circle_end(tmp_path):
+    write(tmp_path / "a" / "list.csv", "13800000001")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+
+    assert excluded(tmp_path) == {"1"}
+
+
+def test_a_pattern_that_matches_only_folders_is_no_empty_list(tmp_path):
+    write(tmp_path / "day=1" / "part.csv", "13800000001")
+
+    with pytest.raises(OutboundBotContactsError, match=r"does not read the files in the folder .*day=1; give a folder"):
+        from_path(tmp_path / "day=*")
+
+
+def test_a_pattern_for_contacts_may_pass_over_a_folder(tmp_path):
+    write(tmp_path / "tonight.csv", "13800000001")
+    write(tmp_path / "archive" / "old.csv", "13800000002")
+
+    assert [contact.phone.wire for contact in from_path(tmp_path / "*")] == ["13800000001"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_linked_folder_that_cannot_be_read_refuses_the_list(tmp_path):
+    write(tmp_path / "list" / "a.csv", "13800000001")
+    (tmp_path / "closed").mkdir(mode=0)
+    (tmp_path / "list" / "more").symlink_to(tmp_path / "closed")
+
+    with pytest.raises(OutboundBotContactsError, match="Permission denied"):
+        excluded(tmp_path / "list")
