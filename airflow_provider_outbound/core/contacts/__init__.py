@@ -12,9 +12,9 @@ from __future__ import annotations
 from airflow_provider_outbound.core.contacts.cells import narrow_columns, read_number
 from airflow_provider_outbound.core.contacts.columns import COLUMN_NAMES
 from airflow_provider_outbound.core.contacts.exclusions import read_excluded
-from airflow_provider_outbound.core.contacts.files import PathLike, from_path, from_paths
+from airflow_provider_outbound.core.contacts.files import from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
-from airflow_provider_outbound.core.contacts.locations import find_files
+from airflow_provider_outbound.core.contacts.locations import PathLike, find_files
 from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows
 from airflow_provider_outbound.core.contacts.spool import Spool
 
