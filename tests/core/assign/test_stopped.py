@@ -35,7 +35,7 @@ def waiting(campaign: Any) -> int:
 
 
 def stop_midway(campaign: Any, numbers: list[str], action: Action) -> None:
-    calls = []
+    calls: list[None] = []
 
     def guard(_: Any) -> None:
         calls.append(None)
@@ -76,7 +76,7 @@ def test_after_the_group_was_resumed_a_retry_assigns_the_others(
 
 
 def test_a_stop_during_the_last_requests_is_repeated(campaign: Any, numbers: Callable[[int], list[str]]) -> None:
-    calls = []
+    calls: list[None] = []
 
     def guard(_: Any) -> None:
         calls.append(None)
