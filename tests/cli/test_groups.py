@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.campaigns import MakeSimulator
 from support.ledgers import go_back_to_0005
 
 from airflow_provider_outbound.cli import main
@@ -25,7 +26,7 @@ from airflow_provider_outbound.simulator.testing import Simulator
 
 
 @pytest.fixture
-def cloud(simulator_factory: Callable[..., Simulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+def cloud(simulator_factory: MakeSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Simulator:
     """A simulator in which no call ends, its connection, and a ledger of the test's own."""
     simulator = simulator_factory(concurrency=1, clock_speed=0)
     for name, value in simulator.connections.items():
@@ -349,7 +350,7 @@ def test_a_dry_run_connection_cannot_be_a_kill_switch(
 @pytest.fixture
 def two_accounts(
     cloud: Simulator,
-    simulator_factory: Callable[..., Simulator],
+    simulator_factory: MakeSimulator,
     campaign: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[tuple[Simulator, str]]:
