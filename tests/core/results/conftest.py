@@ -51,13 +51,14 @@ def tell(ledger: Ledger) -> Callable[..., None]:
         call: str | None = None,
         call_id: str | None = None,
         phone: str | None = None,
+        reference: str | None = None,
         **contact: Any,
     ) -> None:
         job = job_complete(
             group,
             f"{group}-job-{number}",
             phone or f"1380000{number:04}",
-            f"r-{number:04}",
+            reference or f"r-{number:04}",
             *([] if call is None else [messages.call(call_id or f"{group}-call-{number}", call)]),
             at=messages.T0 + number,
             **{"eventType": event, "status": status, "failureReason": reason, **contact},
