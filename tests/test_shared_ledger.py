@@ -33,7 +33,9 @@ WORDS = r"ledger_url is a SQLite file.*(Celery|Kubernetes)Executor runs tasks on
 
 
 @pytest.fixture(params=["default", "explicit"])
-def ledger(request: pytest.FixtureRequest, simulator: Simulator, tmp_path: Path, monkeypatch: Any) -> Path:
+def ledger(
+    request: pytest.FixtureRequest, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The file of a ledger that must not be made."""
     for name, value in simulator.connections.items():
         monkeypatch.setenv(name, value)
@@ -92,7 +94,9 @@ def opened() -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("who", [*opened()])
-def test_it_is_refused_in_tasks_and_triggers(who: str, simulator: Simulator, ledger: Path, monkeypatch: Any) -> None:
+def test_it_is_refused_in_tasks_and_triggers(
+    who: str, simulator: Simulator, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
 
     with pytest.raises(OutboundBotConfigError, match=WORDS):
@@ -103,7 +107,7 @@ def test_it_is_refused_in_tasks_and_triggers(who: str, simulator: Simulator, led
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_it_is_refused_by_an_event_trigger(executor: str, ledger: Path, monkeypatch: Any) -> None:
+def test_it_is_refused_by_an_event_trigger(executor: str, ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
 
     async def pages() -> None:
@@ -128,7 +132,9 @@ def test_it_is_refused_by_an_event_trigger(executor: str, ledger: Path, monkeypa
     ],
     ids=lambda command: command.split()[-1] if command.startswith("ledger") else command.split()[0],
 )
-def test_it_is_refused_by_commands(command: str, ledger: Path, monkeypatch: Any, capfd: Any) -> None:
+def test_it_is_refused_by_commands(
+    command: str, ledger: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", EXECUTORS[1])
 
     assert main(command.split()) == 1
@@ -148,7 +154,14 @@ def test_it_is_refused_by_commands(command: str, ledger: Path, monkeypatch: Any,
 )
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_so_is_one_named_to_a_command(
-    url: str, executor: str, words: str, by: str, ledger: Path, tmp_path: Path, monkeypatch: Any, capfd: Any
+    url: str,
+    executor: str,
+    words: str,
+    by: str,
+    ledger: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
     monkeypatch.chdir(tmp_path)
@@ -162,7 +175,7 @@ def test_so_is_one_named_to_a_command(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_doctor_names_it(ledger: Path, monkeypatch: Any, capfd: Any) -> None:
+def test_the_doctor_names_it(ledger: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
 
     assert main(["doctor", "--json", "--no-rocketmq"]) == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.campaigns import MakeSimulator
 from support.ledgers import go_back_to_0005
 
 from airflow_provider_outbound.cli import main
@@ -307,7 +308,7 @@ def test_a_dry_run_connection_cannot_be_a_kill_switch(
 @pytest.fixture
 def two_accounts(
     cloud: Simulator,
-    simulator_factory: Callable[..., Simulator],
+    simulator_factory: MakeSimulator,
     campaign: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[tuple[Simulator, str]]:

@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import attrs
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import func, make_url, select, text, update
+from support import messages
 from support.ledgers import REPORT
+from support.messages import encoded, job_complete
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.follow_up import follow_up
@@ -30,20 +33,10 @@ NUMBER = "13900001234"
 
 
 def message(group: str = "g1", job: int = 1, **more: Any) -> bytes:
-    body = {
-        "eventType": "JobComplete",
-        "eventTime": 1_700_000_000_000,
-        "groupId": group,
-        "id": f"{group}-{job}",
-        "status": "Succeeded",
-        "contacts": [{"phoneNumber": f"1390000{job:04d}", "referenceId": f"ref-{job}"}],
-        "tasks": [],
-    }
-    return json.dumps(body | more).encode()
+    return encoded(job_complete(group, f"{group}-{job}", f"1390000{job:04d}", f"ref-{job}", **more))
 
 
-def store(ledger: Ledger, *bodies: bytes, topic: str = "calls") -> None:
-    ledger.inbox.record([Incoming(body=body, message_id="m", topic=topic) for body in bodies])
+store = partial(messages.store, topic="calls")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 
 import attrs
 import pytest
+from support.processes import until
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.assign import GroupSpec, create_group
@@ -275,10 +275,7 @@ def test_the_same_under_airflow(campaigns: Campaigns) -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: process.poll() is not None, "the command ends", patience=PATIENCE)
 
     assert process.stderr is not None
     err = process.stderr.read().decode()

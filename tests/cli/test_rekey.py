@@ -15,9 +15,10 @@ import attrs
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import Connection, LargeBinary, MetaData, delete, func, select, update
+from support.messages import job_complete, store
 
 from airflow_provider_outbound.cli import main
-from airflow_provider_outbound.core.ledger import Incoming, JobDetails, Ledger, open_ledger, schema
+from airflow_provider_outbound.core.ledger import JobDetails, Ledger, Recorded, open_ledger, schema
 from airflow_provider_outbound.core.ledger.cipher import FieldCipher
 from airflow_provider_outbound.core.ledger.rekey import Rekey
 from airflow_provider_outbound.exceptions import LedgerKeyError
@@ -31,22 +32,10 @@ DONE = {"unreadable": 0, "discarded": 0, "needed": []}
 Run = Callable[..., tuple[int, str, str]]
 
 
-def message(job: int = 1, **more: Any) -> bytes:
-    body = {
-        "eventType": "JobComplete",
-        "eventTime": 1_700_000_000_000,
-        "groupId": "g1",
-        "id": f"job-{job}",
-        "status": "Failed",
-        "failureReason": "ContactBlockList",
-        "contacts": [{"phoneNumber": f"1390000{job:04d}", "referenceId": f"ref-{job}"}],
-        "tasks": [{"id": f"task-{job}", "status": "NoAnswer"}],
-    }
-    return json.dumps(body | more).encode()
-
-
-def store(ledger: Ledger, *bodies: bytes) -> None:
-    ledger.inbox.record([Incoming(body=body, message_id="m", topic="calls") for body in bodies])
+def message(job: int = 1, **more: Any) -> dict[str, Any]:
+    blocked = {"status": "Failed", "failureReason": "ContactBlockList"}
+    calls = [{"id": f"task-{job}", "status": "NoAnswer"}]
+    return job_complete("g1", f"job-{job}", f"1390000{job:04d}", f"ref-{job}", *calls, **{**blocked, **more})
 
 
 def fill(ledger: Ledger) -> None:
@@ -247,7 +236,7 @@ def test_a_process_that_still_writes_with_the_old_key_keeps_it_needed(
     ledger: Ledger, ledger_url: str, outbound: Run, use: Callable[..., None]
 ) -> None:
     """``ledger`` is such a process, opened before the new key was known."""
-    written = []
+    written: list[Recorded] = []
 
     def write_once(_: Any) -> None:
         if not written:

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 from cryptography.fernet import Fernet
+from support.messages import call, job_complete, store
 
-from airflow_provider_outbound.core.ledger import Incoming
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.hooks.outboundbot import ConnectionSettings, OutboundBotHook
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -77,18 +77,10 @@ def test_a_follow_up_goes_on_where_the_last_task_stopped(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     hook = OutboundBotHook()
-    for number in range(3):
-        message = {
-            "eventType": "JobComplete",
-            "eventTime": 1_700_000_000_000,
-            "groupId": "group-1",
-            "id": f"job-{number}",
-            "status": "Failed",
-            "failureReason": "NoAnswer",
-            "contacts": [{"phoneNumber": f"1380000000{number}", "referenceId": f"r-{number}"}],
-            "tasks": [{"id": f"call-{number}", "status": "NoAnswer", "actualTime": 1_700_000_000_000}],
-        }
-        hook.ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id=str(number), topic="t")])
+    unanswered: dict[str, Any] = {"status": "Failed", "failureReason": "NoAnswer"}
+    for n in range(3):
+        called = call(f"call-{n}", "NoAnswer")
+        store(hook.ledger, job_complete("group-1", f"job-{n}", f"1380000000{n}", f"r-{n}", called, **unanswered))
 
     for row in hook.follow_up("group-1", "sms", "unanswered"):
         if row.reference_id == "r-1":

@@ -7,8 +7,8 @@ import time
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
+from support.messages import call, job_complete, store
 
-from airflow_provider_outbound.core.ledger import Incoming
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.outboundbot import (
@@ -101,17 +101,8 @@ def test_it_must_be_said_who_is_meant(simulator, context, only):
 def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(simulator, context):
     operator = save(job_group_id="group-1")
     with operator.hook as hook:
-        for number, phone in enumerate(("13800000043", None)):
-            message = {
-                "eventType": "JobComplete",
-                "eventTime": 1_700_000_000_000,
-                "groupId": "group-1",
-                "id": f"job-{number}",
-                "status": "Succeeded",
-                "contacts": [{"phoneNumber": phone, "referenceId": f"r-{number}"}],
-                "tasks": [{"id": f"call-{number}", "status": HUNG_UP, "actualTime": 1_700_000_000_000}],
-            }
-            hook.ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id=str(number), topic="t")])
+        for n, phone in enumerate(("13800000043", None)):
+            store(hook.ledger, job_complete("group-1", f"job-{n}", phone, f"r-{n}", call(f"call-{n}", HUNG_UP)))
 
     with pytest.raises(OutboundBotContactsError, match="1 people are not on the block list"):
         operator.execute(context())

@@ -10,8 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.messages import call, job_complete, store
 
-from airflow_provider_outbound.core.ledger import Incoming
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSaveContactBlockListOperator,
@@ -138,17 +138,8 @@ def test_masked_entries_are_never_removed(simulator, context):
 def test_who_refused_stays_blocked_until_somebody_allows_it(simulator, context):
     """A task put the person on the list because of what was said in a call; the company's list does not know."""
     operator = OutboundBotSaveContactBlockListOperator(task_id="block", job_group_id="g", only=HUNG_UP)
-    message = {
-        "eventType": "JobComplete",
-        "eventTime": 1_700_000_000_000,
-        "groupId": "g",
-        "id": "job-1",
-        "status": "Succeeded",
-        "contacts": [{"phoneNumber": "13900000043", "referenceId": "r-1"}],
-        "tasks": [{"id": "call-1", "status": HUNG_UP, "actualTime": 1_700_000_000_000}],
-    }
     with operator.hook as hook:
-        hook.ledger.inbox.record([Incoming(body=json.dumps(message).encode(), message_id="1", topic="t")])
+        store(hook.ledger, job_complete("g", "job-1", "13900000043", "r-1", call("call-1", HUNG_UP)))
     operator.execute(context())
 
     result = sync(exclude=NUMBERS, remove=True).execute(context())

@@ -24,6 +24,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotExportResultsOperator,
 )
 from airflow_provider_outbound.operators.queries import Query
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 #: Module by the extra "client" of a connection.
@@ -117,7 +118,7 @@ def test_each_driver_gives_the_same_contact(
 
 
 def test_a_campaign_from_a_table_and_into_one(
-    simulator: Any, context: Callable[..., Any], connect: Callable[..., None]
+    simulator: Simulator, context: Callable[..., Any], connect: Callable[..., None]
 ) -> None:
     connect()
 
@@ -146,7 +147,7 @@ def test_a_campaign_from_a_table_and_into_one(
     ],
 )
 def test_what_is_not_understood_calls_nobody(
-    simulator: Any, context: Callable[..., Any], connect: Callable[..., None], sql: str, words: str
+    simulator: Simulator, context: Callable[..., Any], connect: Callable[..., None], sql: str, words: str
 ) -> None:
     connect()
 

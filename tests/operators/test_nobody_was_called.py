@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 
@@ -44,7 +46,7 @@ ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
     ],
 )
 def test_an_error_before_the_first_call_says_so(
-    simulator: Any, context: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+    simulator: Simulator, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WEB", "http://example.com")
     monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/a.db"}))
@@ -66,7 +68,9 @@ def test_an_error_before_the_first_call_says_so(
         pytest.param({"strategy": ALL_DAY, "calling_numbers": 5}, id="calling-numbers"),
     ],
 )
-def test_a_group_that_cannot_be_created_calls_nobody(simulator: Any, context: Any, arguments: dict[str, Any]) -> None:
+def test_a_group_that_cannot_be_created_calls_nobody(
+    simulator: Simulator, context: Any, arguments: dict[str, Any]
+) -> None:
     with pytest.raises(OutboundBotConfigError) as caught:
         OutboundBotCreateJobGroupOperator(task_id="create", **arguments).execute(context("create"))
 

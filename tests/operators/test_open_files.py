@@ -21,6 +21,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSuspendJobsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "24:00")])
 
@@ -39,7 +40,7 @@ def open_ledgers(folder: Path) -> list[str]:
     ],
 )
 def test_a_task_that_has_ended_holds_no_connection(
-    simulator: Any, connection: Any, context: Any, people: Any, tmp_path: Path, limit: dict[str, Any]
+    simulator: Simulator, connection: Any, context: Any, people: Any, tmp_path: Path, limit: dict[str, Any]
 ) -> None:
     connection(limit)
     held: dict[str, list[str]] = {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import timedelta
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
+from support.processes import until
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
@@ -35,10 +35,7 @@ def called(simulator, context, people):
     group = create(context, "first")
     operator = assign(job_group_id=group, contacts=people(75))
     operator.execute(context("assign", run_id="first"))
-    deadline = time.monotonic() + 60
-    while simulator.run(lambda cloud: any(not job.ended for job in cloud.jobs.values())):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: simulator.run(lambda cloud: all(job.ended for job in cloud.jobs.values())), "all jobs have ended")
     with operator.hook as hook:
         jobs = hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
         hook.ledger.results.record_listing(group["job_group_id"], jobs)

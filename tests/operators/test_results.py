@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Asset
 from pyarrow import parquet
+from support.messages import call, job_complete, store
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -291,20 +292,11 @@ def columns() -> list[tuple[str, str]]:
 
 def run_again(group: str, reference_id: str) -> None:
     """Keep the message that a job completed once more, as a collector does."""
-    from airflow_provider_outbound.core.ledger import Incoming
-
     with OutboundBotHook().ledger as ledger:
         found = next(r for r in ledger.results.iter_results(group) if r.reference_id == reference_id)
-        for moment, call in ((1, "NoAnswer"), (2, "SucceededFinish")):
-            body = {
-                "eventType": "JobComplete",
-                "eventTime": moment,
-                "groupId": group,
-                "id": found.job_id,
-                "status": "Succeeded" if moment == 2 else "Failed",
-                "tasks": [{"id": f"again-{moment}", "status": call, "actualTime": 4_000_000_000_000 + moment}],
-            }
-            ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
+        for moment, status, end in ((1, "Failed", "NoAnswer"), (2, "Succeeded", "SucceededFinish")):
+            again = call(f"again-{moment}", end, 4_000_000_000_000 + moment)
+            store(ledger, job_complete(group, str(found.job_id), None, None, again, at=moment, status=status))
 
 
 def test_every_template_field_is_an_argument():

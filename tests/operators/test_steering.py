@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
+from support.processes import PATIENCE, until
+from support.waiting import restored, stored
 
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
@@ -25,8 +26,6 @@ from airflow_provider_outbound.operators.outboundbot import (
 from airflow_provider_outbound.simulator import answers
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
-#: Long enough for a slow machine; nothing is measured by it.
-PATIENCE = 60.0
 REFERENCES = [f"person-{index}" for index in range(6)]
 
 
@@ -45,15 +44,8 @@ def group(slow_simulator, context) -> str:
     made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context("create"))
     contacts = [{"phone": f"138000{index}0000", "reference_id": name} for index, name in enumerate(REFERENCES)]
     OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=contacts).execute(context("assign"))
-    wait_for(lambda: statuses(slow_simulator).count("Executing") == 2)
+    until(lambda: statuses(slow_simulator).count("Executing") == 2, "two calls")
     return str(made["job_group_id"])
-
-
-def wait_for(condition) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def statuses(simulator) -> list[str]:
@@ -63,12 +55,9 @@ def statuses(simulator) -> list[str]:
 
 def rebuilt(trigger: OutboundBotJobsSteeredTrigger) -> OutboundBotJobsSteeredTrigger:
     """The trigger as another process makes it, from the arguments that Airflow stores."""
-    from airflow.serialization.serialized_objects import BaseSerialization
-
     path, arguments = trigger.serialize()
     assert path == "airflow_provider_outbound.triggers.steering.OutboundBotJobsSteeredTrigger"
-    stored = json.loads(json.dumps(BaseSerialization.serialize(arguments)))
-    return OutboundBotJobsSteeredTrigger(**BaseSerialization.deserialize(stored))
+    return OutboundBotJobsSteeredTrigger(**restored(stored(arguments)))
 
 
 def deferred(operator, context) -> OutboundBotJobsSteeredTrigger:

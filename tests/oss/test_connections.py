@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from support.oss_server import KEY_ID, REGION, SECRET
+from support.web import Handler, served
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.oss.client import OssClient
@@ -138,35 +137,22 @@ def role(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
     given: dict[str, Any] = {}
 
-    class Handler(BaseHTTPRequestHandler):
+    class Metadata(Handler):
         def do_PUT(self) -> None:
-            self._answer(b"imds-token")
+            self.answer(200, b"imds-token")
 
         def do_GET(self) -> None:
-            self._answer(json.dumps(given).encode())
+            self.answer(200, json.dumps(given).encode())
 
-        def _answer(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Metadata) as url:
         real = ecs_ram_role.TeaCore.do_action
 
         def do_action(request: Any, options: Any) -> Any:
-            request.headers["host"] = f"127.0.0.1:{server.server_port}"
+            request.headers["host"] = url.removeprefix("http://")
             return real(request, options)
 
         monkeypatch.setattr(ecs_ram_role.TeaCore, "do_action", do_action)
         yield given
-        server.shutdown()
-        thread.join()
 
 
 def test_the_temporary_keys_of_a_role_are_renewed(oss, at, role, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.campaigns import KEY
 from support.seeding import (
     ANSWERED,
     ANSWERED_LATE,
@@ -25,7 +26,6 @@ from support.seeding import (
 
 from airflow_provider_outbound.core.ledger import Ledger, open_ledger
 
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 _POST = {"X-Outbound": "1"}
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from support.processes import until
 from support.seeding import seed, task
 
 from airflow_provider_outbound.operators.outboundbot import (
@@ -16,7 +16,6 @@ from airflow_provider_outbound.operators.outboundbot import (
 )
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -37,15 +36,8 @@ def group(service, ledger) -> str:
     made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context)
     contacts = [{"phone": f"138000{index}0000"} for index in range(4)]
     OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=contacts).execute(context)
-    _wait(lambda: _statuses(service).count("Executing") == 2)
+    until(lambda: _statuses(service).count("Executing") == 2, "two calls")
     return str(made["job_group_id"])
-
-
-def _wait(condition) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def _statuses(service) -> list[str]:

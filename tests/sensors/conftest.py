@@ -7,68 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from airflow.sdk import DAG
+from support.waiting import RunSensor, WaitingCampaign, waiting_campaign
 
-from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
-from airflow_provider_outbound.core.collect.watch import end_all
-from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import TaskKey
-from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.sensors import killed
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 from airflow_provider_outbound.simulator.testing import Simulator
 
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
-
-
-@attrs.define(kw_only=True)
-class Campaign:
-    """One job group in the simulator."""
-
-    simulator: Simulator
-    hook: OutboundBotHook
-    job_group_id: str
-
-    def assign(self, count: int) -> None:
-        """Assign ``count`` numbers."""
-        assign(
-            self.hook.client,
-            self.hook.ledger,
-            TaskKey("dag", self.job_group_id, "assign"),
-            from_items([f"138{index:08d}" for index in range(count)]),
-            request=Request(job_group_id=self.job_group_id),
-            options=AssignOptions(settle_seconds=0.2),
-            guard=lambda _: None,
-        )
-
-    def wait_for_service(self) -> None:
-        """Wait until the service has ended."""
-        while self.hook.client.describe_job_group(job_group_id=self.job_group_id).progress.unfinished:  # type: ignore[union-attr]
-            time.sleep(0.05)
-
-    def sensor(self, **arguments: Any) -> OutboundBotJobCompleteSensor:
-        """A sensor that is run by hand, poking unless told otherwise."""
-        return OutboundBotJobCompleteSensor(
-            task_id="wait", **{"job_group_id": self.job_group_id, "poke_interval": 0.1, "mode": "poke", **arguments}
-        )
-
 
 @pytest.fixture
-def campaign(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campaign]:
-    for name, value in {
-        **simulator.connections,
-        "AIRFLOW__OUTBOUND__LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
-        "AIRFLOW__OUTBOUND__LEDGER_KEY": KEY,
-        "AIRFLOW__OUTBOUND__RECONCILE_INTERVAL": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    hook = OutboundBotHook()
-    group = hook.client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
-    yield Campaign(simulator=simulator, hook=hook, job_group_id=group.job_group_id)
-    end_all()
-    hook.ledger.close()
+def campaign(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WaitingCampaign]:
+    with waiting_campaign(simulator, f"sqlite:///{tmp_path}/ledger.db", 1, monkeypatch) as campaign:
+        yield campaign
 
 
 @pytest.fixture
@@ -78,7 +29,7 @@ def ended_by_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run_sensor(campaign: Campaign, run_dag: Callable[..., Any]) -> Callable[..., tuple[str, Any]]:
+def run_sensor(campaign: WaitingCampaign, run_dag: Callable[..., Any]) -> RunSensor:
     """Runs a sensor in a DAG of its own; its state and what it returned."""
 
     def run(**arguments: Any) -> tuple[str, Any]:

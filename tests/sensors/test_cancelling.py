@@ -5,45 +5,49 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
+from support.waiting import WaitingCampaign
+
+pytestmark = pytest.mark.usefixtures("ended_by_a_person")
 
 OTHER_KEY = "b3RoZXIta2V5LW9mLTMyLWJ5dGVzLS0hISEhISEhISE="
 
 
 @pytest.fixture
-def group(campaign: Any) -> str:
+def group(campaign: WaitingCampaign) -> str:
     """A group whose people would be called tomorrow."""
     tomorrow = round(time.time() * 1000) + 86_400_000
     strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
-    campaign.job_group_id = campaign.hook.client.create_job_group(
+    campaign.job_group_id = campaign.client.create_job_group(
         job_group_name="tomorrow", script_id=campaign.simulator.script_id, strategy_json=json.dumps(strategy)
     ).job_group_id
     campaign.assign(3)
-    return str(campaign.job_group_id)
+    return campaign.job_group_id
 
 
 @pytest.fixture
-def mistake(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def mistake(campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody makes a mistake in the connection while the task waits."""
     connection = json.loads(campaign.simulator.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
     connection["extra"]["calling_hours"] = "9 to 5"
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
 
 
-def statuses(campaign: Any) -> set[str]:
-    return {job["status"] for job in campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]}
+def statuses(campaign: WaitingCampaign) -> set[str]:
+    return {job["status"] for job in campaign.jobs()}
 
 
-def test_a_mistake_in_a_rule_keeps_no_killed_task_from_cancelling(campaign: Any, group: str, mistake: None) -> None:
+def test_a_mistake_in_a_rule_keeps_no_killed_task_from_cancelling(
+    campaign: WaitingCampaign, group: str, mistake: None
+) -> None:
     campaign.sensor(cancel_on_kill=True).on_kill()
 
     assert statuses(campaign) == {"Cancelled"}
 
 
 def test_a_mistake_in_a_rule_keeps_no_wait_from_cancelling_when_its_time_is_over(
-    campaign: Any, group: str, mistake: None
+    campaign: WaitingCampaign, group: str, mistake: None
 ) -> None:
     sensor = campaign.sensor(timeout=0.1, on_timeout="cancel")
 
@@ -54,7 +58,7 @@ def test_a_mistake_in_a_rule_keeps_no_wait_from_cancelling_when_its_time_is_over
 
 
 def test_a_killed_task_cancels_without_the_ledger(
-    campaign: Any, group: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, group: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", OTHER_KEY)
 
@@ -65,7 +69,7 @@ def test_a_killed_task_cancels_without_the_ledger(
 
 
 def test_a_killed_task_that_cannot_cancel_says_what_is_left_to_do(
-    campaign: Any, group: str, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, group: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     campaign.simulator.faults(success_false={"actions": ["CancelJobs"], "acts": False})
 

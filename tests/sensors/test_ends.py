@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,54 +9,34 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from support.waiting import RunSensor, WaitingCampaign, ways
 
 from airflow_provider_outbound.exceptions import JobGroupFailedError, JobGroupTimeoutError
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
-RunSensor = Callable[..., tuple[str, Any]]
-
 #: Counts that tell one end from another.
 TOLD = ("total", "completed", "succeeded", "cancelled", "mismatch", "timed_out", "group_cancelled")
-
-ways = pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param({"deferrable": True}, id="deferred"),
-        pytest.param({"deferrable": False, "mode": "poke"}, id="poke"),
-        pytest.param({"deferrable": False, "mode": "reschedule"}, id="reschedule"),
-    ],
-)
 
 
 def _told(summary: dict[str, Any]) -> dict[str, Any]:
     return {name: summary[name] for name in TOLD}
 
 
-def _tomorrow(campaign: Any, count: int) -> None:
-    """A group that nobody is called for today."""
-    tomorrow = round(time.time() * 1000) + 86_400_000
-    strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
-    campaign.job_group_id = campaign.hook.client.create_job_group(
-        job_group_name="tomorrow", script_id=campaign.simulator.script_id, strategy_json=json.dumps(strategy)
-    ).job_group_id
-    campaign.assign(count)
-
-
-def _forget_the_assignment(campaign: Any) -> None:
+def _forget_the_assignment(campaign: WaitingCampaign) -> None:
     """As in a ledger that never heard of it: others assigned."""
-    with campaign.hook.ledger.write() as connection:
+    with campaign.ledger.write() as connection:
         connection.exec_driver_sql("DELETE FROM jobs")
         connection.exec_driver_sql("DELETE FROM assignments")
 
 
-def _force_status(campaign: Any, status: str) -> None:
+def _force_status(campaign: WaitingCampaign, status: str) -> None:
     def force(cloud: Any) -> None:
         cloud.groups[campaign.job_group_id].forced_status = status
 
     campaign.simulator.run(force)
 
 
-def _remove_job(campaign: Any) -> None:
+def _remove_job(campaign: WaitingCampaign) -> None:
     """Take a job away without a trace, as nobody should."""
 
     def remove(cloud: Any) -> None:
@@ -69,13 +48,9 @@ def _remove_job(campaign: Any) -> None:
     campaign.simulator.run(remove)
 
 
-def _requests(campaign: Any, action: str) -> int:
-    return int(campaign.simulator.state()["requests"].get(action, 0))
-
-
 @ways
-def test_the_time_is_over(campaign: Any, run_sensor: RunSensor, way: dict[str, Any]) -> None:
-    _tomorrow(campaign, 3)
+def test_the_time_is_over(campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]) -> None:
+    campaign.assign_tomorrow(3)
 
     assert run_sensor(timeout=2, **way)[0] == "failed"
     partial = run_sensor(timeout=2, on_timeout="partial", **way)
@@ -92,7 +67,7 @@ def test_the_time_is_over(campaign: Any, run_sensor: RunSensor, way: dict[str, A
     }
 
 
-def test_a_group_that_has_ended_unnoticed_is_not_cancelled_when_the_time_is_over(campaign: Any) -> None:
+def test_a_group_that_has_ended_unnoticed_is_not_cancelled_when_the_time_is_over(campaign: WaitingCampaign) -> None:
     """Its messages are lost, and the next look at the API would come after the sensor's time."""
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(3)
@@ -100,14 +75,14 @@ def test_a_group_that_has_ended_unnoticed_is_not_cancelled_when_the_time_is_over
 
     summary = campaign.sensor(on_timeout="cancel")._time_out()
 
-    assert _requests(campaign, "CancelJobs") == 0
+    assert campaign.requests("CancelJobs") == 0
     assert (summary["completed"], summary["group_cancelled"]) == (3, False)
 
 
 @ways
-def test_a_person_cancels_the_group(campaign: Any, run_sensor: RunSensor, way: dict[str, Any]) -> None:
-    _tomorrow(campaign, 3)
-    campaign.hook.client.cancel_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+def test_a_person_cancels_the_group(campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]) -> None:
+    campaign.assign_tomorrow(3)
+    campaign.client.cancel_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
 
     assert run_sensor(**way)[0] == "failed"
     assert run_sensor(soft_fail=True, **way)[0] == "skipped"
@@ -118,7 +93,7 @@ def test_a_person_cancels_the_group(campaign: Any, run_sensor: RunSensor, way: d
 
 
 @ways
-def test_a_person_deletes_the_group(campaign: Any, run_sensor: RunSensor, way: dict[str, Any]) -> None:
+def test_a_person_deletes_the_group(campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]) -> None:
     campaign.assign(2)
     campaign.simulator.run(lambda cloud: cloud.groups.clear())
 
@@ -127,8 +102,8 @@ def test_a_person_deletes_the_group(campaign: Any, run_sensor: RunSensor, way: d
 
 
 @ways
-def test_the_service_gives_the_group_up(campaign: Any, run_sensor: RunSensor, way: dict[str, Any]) -> None:
-    _tomorrow(campaign, 3)
+def test_the_service_gives_the_group_up(campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]) -> None:
+    campaign.assign_tomorrow(3)
     _force_status(campaign, "Failed")
 
     assert run_sensor(**way)[0] == "failed"
@@ -142,8 +117,10 @@ def test_the_service_gives_the_group_up(campaign: Any, run_sensor: RunSensor, wa
         pytest.param("Cancelled", "was cancelled", id="cancelled"),
     ],
 )
-def test_a_group_that_ends_with_jobs_still_to_do_is_said_in_words(campaign: Any, status: str, words: str) -> None:
-    _tomorrow(campaign, 3)
+def test_a_group_that_ends_with_jobs_still_to_do_is_said_in_words(
+    campaign: WaitingCampaign, status: str, words: str
+) -> None:
+    campaign.assign_tomorrow(3)
     _force_status(campaign, status)
 
     with pytest.raises(JobGroupFailedError, match=words):
@@ -153,7 +130,7 @@ def test_a_group_that_ends_with_jobs_still_to_do_is_said_in_words(campaign: Any,
         campaign.sensor(rocketmq_conn_id=None).execute({})
 
 
-def test_a_failed_group_whose_jobs_have_all_ended_has_its_results(campaign: Any) -> None:
+def test_a_failed_group_whose_jobs_have_all_ended_has_its_results(campaign: WaitingCampaign) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
     _force_status(campaign, "Failed")
@@ -163,13 +140,13 @@ def test_a_failed_group_whose_jobs_have_all_ended_has_its_results(campaign: Any)
     assert (summary["completed"], summary["mismatch"]) == (3, False)
 
 
-def test_a_paused_group_is_waited_for_until_it_goes_on(campaign: Any) -> None:
-    _tomorrow(campaign, 3)
-    campaign.hook.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+def test_a_paused_group_is_waited_for_until_it_goes_on(campaign: WaitingCampaign) -> None:
+    campaign.assign_tomorrow(3)
+    campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
 
     with pytest.raises(JobGroupTimeoutError, match="timed out with 0 of 3 jobs complete"):
         campaign.sensor(timeout=2).execute({})
-    campaign.hook.client.resume_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    campaign.client.resume_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
     campaign.simulator.advance(86_400)
 
     assert campaign.sensor().execute({})["completed"] == 3
@@ -181,7 +158,7 @@ def test_a_paused_group_is_waited_for_until_it_goes_on(campaign: Any) -> None:
     [pytest.param(2, False, id="too-low"), pytest.param(4, False, id="right"), pytest.param(6, True, id="too-high")],
 )
 def test_a_wrong_number_of_jobs_is_no_endless_wait(
-    campaign: Any, run_sensor: RunSensor, way: dict[str, Any], expected: int, mismatch: bool
+    campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any], expected: int, mismatch: bool
 ) -> None:
     campaign.assign(4)
     campaign.wait_for_service()
@@ -194,7 +171,9 @@ def test_a_wrong_number_of_jobs_is_no_endless_wait(
 
 
 @ways
-def test_a_job_that_vanishes_is_no_endless_wait(campaign: Any, run_sensor: RunSensor, way: dict[str, Any]) -> None:
+def test_a_job_that_vanishes_is_no_endless_wait(
+    campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]
+) -> None:
     campaign.simulator.faults(messages_withheld=True)
     campaign.assign(5)
     campaign.wait_for_service()
@@ -208,7 +187,7 @@ def test_a_job_that_vanishes_is_no_endless_wait(campaign: Any, run_sensor: RunSe
 
 @ways
 def test_without_a_subscription_the_api_tells_the_same(
-    campaign: Any, run_sensor: RunSensor, way: dict[str, Any]
+    campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]
 ) -> None:
     campaign.assign(20)
 
@@ -220,7 +199,7 @@ def test_without_a_subscription_the_api_tells_the_same(
 
 @ways
 def test_a_cleared_sensor_asks_nobody_about_a_finished_group(
-    campaign: Any, run_sensor: RunSensor, way: dict[str, Any]
+    campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]
 ) -> None:
     campaign.assign(10)
     first = run_sensor(rocketmq_conn_id=None, **way)  # no message comes later and tells more
@@ -237,34 +216,36 @@ def test_a_cleared_sensor_asks_nobody_about_a_finished_group(
     assert asked == {}
 
 
-def test_a_killed_task_of_a_finished_group_cancels_nothing(campaign: Any, ended_by_a_person: None) -> None:
+def test_a_killed_task_of_a_finished_group_cancels_nothing(campaign: WaitingCampaign, ended_by_a_person: None) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
 
     campaign.sensor(cancel_on_kill=True).on_kill()
 
-    assert _requests(campaign, "CancelJobs") == 0
+    assert campaign.requests("CancelJobs") == 0
     assert not campaign.sensor().execute({})["group_cancelled"]
 
 
-def test_a_killed_task_whose_jobs_are_not_counted_yet_cancels_them(campaign: Any, ended_by_a_person: None) -> None:
-    campaign.simulator.set_clock(speed=0)
+def test_a_killed_task_whose_jobs_are_not_counted_yet_cancels_them(
+    campaign: WaitingCampaign, ended_by_a_person: None
+) -> None:
+    campaign.freeze()
     campaign.assign(3)
     campaign.simulator.faults(listing_lag=600.0)
 
     campaign.sensor(cancel_on_kill=True).on_kill()
 
-    assert _requests(campaign, "CancelJobs") == 1
+    assert campaign.requests("CancelJobs") == 1
 
 
-def test_an_error_of_the_trigger_is_a_skip_where_the_author_says_so(campaign: Any) -> None:
+def test_an_error_of_the_trigger_is_a_skip_where_the_author_says_so(campaign: WaitingCampaign) -> None:
     event = {"status": "error", "kind": "JobGroupFailedError", "message": "gone"}
 
     with pytest.raises(AirflowSkipException, match="gone"):
         campaign.sensor(soft_fail=True).execute_complete({}, event=event)
 
 
-def test_a_sensor_that_finds_the_group_finished_does_not_defer(campaign: Any) -> None:
+def test_a_sensor_that_finds_the_group_finished_does_not_defer(campaign: WaitingCampaign) -> None:
     campaign.assign(3)
     campaign.wait_for_service()
 
@@ -277,11 +258,11 @@ def test_a_sensor_that_finds_the_group_finished_does_not_defer(campaign: Any) ->
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_looking_for_the_end_of_the_window_costs_one_look(campaign: Any, mode: str) -> None:
+def test_looking_for_the_end_of_the_window_costs_one_look(campaign: WaitingCampaign, mode: str) -> None:
     """Of a group that others made; each look is a process of its own where the sensor is rescheduled."""
-    campaign.simulator.set_clock(speed=0)
+    campaign.freeze()
     campaign.assign(3)
-    before = _requests(campaign, "DescribeJobGroup")
+    before = campaign.requests("DescribeJobGroup")
     context: Any = {"ti": _Rescheduled()}
 
     began = time.monotonic()
@@ -289,7 +270,7 @@ def test_looking_for_the_end_of_the_window_costs_one_look(campaign: Any, mode: s
         assert not campaign.sensor(mode=mode).poke(context).is_done
     intervals = (time.monotonic() - began) / 1.0
 
-    assert _requests(campaign, "DescribeJobGroup") - before <= intervals + 1
+    assert campaign.requests("DescribeJobGroup") - before <= intervals + 1
 
 
 class _Rescheduled:
@@ -299,7 +280,7 @@ class _Rescheduled:
         return None
 
 
-def test_an_api_that_does_not_answer_is_survived_from_the_first_look_on(campaign: Any) -> None:
+def test_an_api_that_does_not_answer_is_survived_from_the_first_look_on(campaign: WaitingCampaign) -> None:
     campaign.assign(3)
     campaign.simulator.faults(reset={"actions": ["DescribeJobGroup"]})
     waiting = campaign.sensor()
@@ -312,9 +293,9 @@ def test_an_api_that_does_not_answer_is_survived_from_the_first_look_on(campaign
 
 @ways
 def test_a_wait_that_timed_out_is_not_tried_again(
-    campaign: Any, run_dag: Callable[..., Any], way: dict[str, Any]
+    campaign: WaitingCampaign, run_dag: Callable[..., Any], way: dict[str, Any]
 ) -> None:
-    _tomorrow(campaign, 1)
+    campaign.assign_tomorrow(1)
     with DAG(f"timed_out_{time.monotonic_ns()}") as dag:
         OutboundBotJobCompleteSensor(
             task_id="wait",

@@ -8,16 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from support.waiting import RunSensor, WaitingCampaign
 
 from airflow_provider_outbound.sensors import killed
 
-RunSensor = Callable[..., tuple[str, Any]]
 
-
-def _cancels(campaign: Any) -> int:
+def _cancels(campaign: WaitingCampaign) -> int:
     return int(campaign.simulator.state()["requests"].get("CancelJobs", 0))
 
 
@@ -30,7 +28,7 @@ def _until(is_so: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("state", [None, "running", "restarting", "scheduled", "up_for_retry"])
 def test_a_task_that_no_person_ended_cancels_nothing(
-    campaign: Any, monkeypatch: pytest.MonkeyPatch, state: str | None
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, state: str | None
 ) -> None:
     """It was cleared, its worker is shut down, its time is over, or the API server was away."""
     monkeypatch.setattr(killed, "own_state", lambda: state)
@@ -42,7 +40,7 @@ def test_a_task_that_no_person_ended_cancels_nothing(
     assert _cancels(campaign) == 0
 
 
-def test_a_signal_to_a_task_of_airflow_is_no_reason_to_cancel(campaign: Any, run_sensor: RunSensor) -> None:
+def test_a_signal_to_a_task_of_airflow_is_no_reason_to_cancel(campaign: WaitingCampaign, run_sensor: RunSensor) -> None:
     """As when its worker is shut down: Airflow hands the signal on, and the task is tried again."""
     campaign.simulator.set_clock(speed=0)
     campaign.assign(2)
@@ -64,7 +62,7 @@ def test_a_signal_to_a_task_of_airflow_is_no_reason_to_cancel(campaign: Any, run
 
 
 def test_a_task_that_does_not_learn_its_state_says_what_is_left_to_do(
-    campaign: Any, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Outside a task, as when the API server is away."""
     campaign.simulator.set_clock(speed=0)
@@ -78,7 +76,7 @@ def test_a_task_that_does_not_learn_its_state_says_what_is_left_to_do(
 
 
 def test_a_mistake_in_the_connections_rules_keeps_nobody_from_stopping_calls(
-    campaign: Any, monkeypatch: pytest.MonkeyPatch, ended_by_a_person: None
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, ended_by_a_person: None
 ) -> None:
     campaign.simulator.set_clock(speed=0)
     campaign.assign(2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from support.waiting import RunSensor, WaitingCampaign
 
 from airflow_provider_outbound.core.ledger import JobGroupRecord
 from airflow_provider_outbound.exceptions import JobGroupFailedError, JobGroupTimeoutError, OutboundBotConfigError
@@ -27,8 +27,8 @@ from airflow_provider_outbound.sensors.outboundbot import TIMEOUT_MARGIN, Outbou
     ],
 )
 def test_every_way_of_waiting_returns_the_same(
-    campaign: Any,
-    run_sensor: Callable[..., tuple[str, Any]],
+    campaign: WaitingCampaign,
+    run_sensor: RunSensor,
     monkeypatch: pytest.MonkeyPatch,
     how: dict[str, Any],
     interval: str,
@@ -56,9 +56,7 @@ def test_every_way_of_waiting_returns_the_same(
     assert not summary["mismatch"] | summary["timed_out"] | summary["group_cancelled"]
 
 
-def test_what_the_create_operator_returned_is_taken_too(
-    campaign: Any, run_sensor: Callable[..., tuple[str, Any]]
-) -> None:
+def test_what_the_create_operator_returned_is_taken_too(campaign: WaitingCampaign, run_sensor: RunSensor) -> None:
     campaign.assign(2)
 
     state, summary = run_sensor(job_group_id={"job_group_id": campaign.job_group_id, "job_group_name": "x"})
@@ -66,7 +64,7 @@ def test_what_the_create_operator_returned_is_taken_too(
     assert (state, summary["total"]) == ("success", 2)
 
 
-def test_a_dry_run_is_skipped(run_sensor: Callable[..., tuple[str, Any]]) -> None:
+def test_a_dry_run_is_skipped(run_sensor: RunSensor) -> None:
     assert run_sensor(job_group_id={"job_group_id": None, "dry_run": True})[0] == "skipped"
 
 
@@ -92,7 +90,7 @@ def test_a_dry_run_is_skipped(run_sensor: Callable[..., tuple[str, Any]]) -> Non
 )
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_wrong_argument_is_said_in_one_line(
-    campaign: Any, arguments: dict[str, Any], words: str, deferrable: bool
+    campaign: WaitingCampaign, arguments: dict[str, Any], words: str, deferrable: bool
 ) -> None:
     from airflow_provider_outbound.exceptions import OutboundBotError
 
@@ -103,7 +101,7 @@ def test_a_wrong_argument_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_sensor_that_resumes_reads_its_arguments_as_one_that_starts(campaign: Any) -> None:
+def test_a_sensor_that_resumes_reads_its_arguments_as_one_that_starts(campaign: WaitingCampaign) -> None:
     """Airflow renders the templates again before it calls ``execute_complete``, and again they are text."""
     campaign.assign(2)
     campaign.wait_for_service()
@@ -114,21 +112,21 @@ def test_a_sensor_that_resumes_reads_its_arguments_as_one_that_starts(campaign: 
     assert (summary["job_group_id"], summary["total"]) == (campaign.job_group_id, 2)
 
 
-def test_a_deleted_group_fails(campaign: Any) -> None:
+def test_a_deleted_group_fails(campaign: WaitingCampaign) -> None:
     with pytest.raises(JobGroupFailedError, match="job group gone does not exist"):
         campaign.sensor(job_group_id="gone").execute({})
 
 
-def test_the_time_is_over_and_that_is_a_failure(campaign: Any) -> None:
-    campaign.simulator.set_clock(speed=0)
+def test_the_time_is_over_and_that_is_a_failure(campaign: WaitingCampaign) -> None:
+    campaign.freeze()
     campaign.assign(3)
 
     with pytest.raises(JobGroupTimeoutError, match="timed out with 0 of 3 jobs complete"):
         campaign.sensor(timeout=0.5).execute({})
 
 
-def test_the_time_is_over_and_that_is_enough(campaign: Any) -> None:
-    campaign.simulator.set_clock(speed=0)
+def test_the_time_is_over_and_that_is_enough(campaign: WaitingCampaign) -> None:
+    campaign.freeze()
     campaign.assign(3)
 
     summary = campaign.sensor(timeout=timedelta(seconds=0.5), on_timeout="partial").execute({})
@@ -136,13 +134,8 @@ def test_the_time_is_over_and_that_is_enough(campaign: Any) -> None:
     assert (summary["total"], summary["completed"], summary["timed_out"]) == (3, 0, True)
 
 
-def test_the_time_is_over_and_the_rest_is_cancelled(campaign: Any) -> None:
-    tomorrow = round(time.time() * 1000) + 86_400_000
-    strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
-    campaign.job_group_id = campaign.hook.client.create_job_group(
-        job_group_name="tomorrow", script_id=campaign.simulator.script_id, strategy_json=json.dumps(strategy)
-    ).job_group_id
-    campaign.assign(3)
+def test_the_time_is_over_and_the_rest_is_cancelled(campaign: WaitingCampaign) -> None:
+    campaign.assign_tomorrow(3)
 
     summary = campaign.sensor(timeout=0.5, on_timeout="cancel").execute({})
 
@@ -153,18 +146,18 @@ def test_the_time_is_over_and_the_rest_is_cancelled(campaign: Any) -> None:
     assert campaign.sensor(on_cancelled="succeed").execute({})["cancelled"] == 3
 
 
-def test_a_failure_is_a_skip_where_the_author_says_so(campaign: Any) -> None:
-    campaign.simulator.set_clock(speed=0)
+def test_a_failure_is_a_skip_where_the_author_says_so(campaign: WaitingCampaign) -> None:
+    campaign.freeze()
     campaign.assign(3)
 
     with pytest.raises(AirflowSkipException):
         campaign.sensor(timeout=0.3, soft_fail=True).execute({})
 
 
-def test_the_wait_ends_some_time_after_the_window(campaign: Any) -> None:
+def test_the_wait_ends_some_time_after_the_window(campaign: WaitingCampaign) -> None:
     ends_at = datetime(2030, 1, 1, 12, tzinfo=UTC)
-    campaign.hook.ledger.groups.record(JobGroupRecord(job_group_id=campaign.job_group_id, ends_at=ends_at))
-    campaign.simulator.set_clock(speed=0)
+    campaign.ledger.groups.record(JobGroupRecord(job_group_id=campaign.job_group_id, ends_at=ends_at))
+    campaign.freeze()
     campaign.assign(1)
     with pytest.raises(TaskDeferred) as deferred:
         campaign.sensor(deferrable=True).execute({})
@@ -173,30 +166,30 @@ def test_the_wait_ends_some_time_after_the_window(campaign: Any) -> None:
     assert deferred.value.method_name == "execute_complete"
 
 
-def test_a_window_that_was_extended_during_the_wait_is_waited_for(campaign: Any) -> None:
+def test_a_window_that_was_extended_during_the_wait_is_waited_for(campaign: WaitingCampaign) -> None:
     campaign.assign(1)
     now = datetime.now(UTC)
     sensor = campaign.sensor(deferrable=True)
-    campaign.hook.ledger.groups.note_window(campaign.job_group_id, None, now + timedelta(days=1))
+    campaign.ledger.groups.note_window(campaign.job_group_id, None, now + timedelta(days=1))
 
     with pytest.raises(TaskDeferred) as caught:
         sensor.execute_complete({}, {"status": "timeout"}, deadline=now.isoformat())
 
     assert caught.value.trigger.deadline == now + timedelta(days=1) + TIMEOUT_MARGIN
-    campaign.hook.ledger.groups.note_window(campaign.job_group_id, None, now - timedelta(days=1))
+    campaign.ledger.groups.note_window(campaign.job_group_id, None, now - timedelta(days=1))
     with pytest.raises(JobGroupTimeoutError):
         sensor.execute_complete({}, {"status": "timeout"}, deadline=now.isoformat())
 
 
-def test_an_event_that_was_lost_is_made_good(campaign: Any) -> None:
-    campaign.simulator.set_clock(speed=0)
+def test_an_event_that_was_lost_is_made_good(campaign: WaitingCampaign) -> None:
+    campaign.freeze()
     campaign.assign(2)
     waiting = campaign.sensor(deferrable=True, rocketmq_conn_id=None)
 
     with pytest.raises(TaskDeferred) as again:
         waiting.execute_complete({}, event=None, deadline="2030-01-01T00:00:00+00:00")
     assert again.value.trigger.deadline.year == 2030
-    campaign.simulator.set_clock(speed=1)
+    campaign.thaw()
     campaign.wait_for_service()
     time.sleep(1.1)
 
@@ -207,13 +200,13 @@ def test_an_event_that_was_lost_is_made_good(campaign: Any) -> None:
     ("kind", "error"),
     [("JobGroupFailedError", JobGroupFailedError), ("OutboundBotConfigError", Exception)],
 )
-def test_the_triggers_error_is_the_tasks(campaign: Any, kind: str, error: type[Exception]) -> None:
+def test_the_triggers_error_is_the_tasks(campaign: WaitingCampaign, kind: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="in words"):
         campaign.sensor().execute_complete({}, event={"status": "error", "kind": kind, "message": "in words"})
 
 
-def test_a_killed_task_cancels_only_if_told_to(campaign: Any, ended_by_a_person: None) -> None:
-    campaign.simulator.set_clock(speed=0)
+def test_a_killed_task_cancels_only_if_told_to(campaign: WaitingCampaign, ended_by_a_person: None) -> None:
+    campaign.freeze()
     campaign.assign(2)
 
     campaign.sensor().on_kill()
@@ -230,7 +223,9 @@ def test_a_missing_connection_is_found_by_the_task_and_not_by_the_parser() -> No
         sensor.execute({})
 
 
-def test_a_poking_sensor_takes_up_a_corrected_connection(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poking_sensor_takes_up_a_corrected_connection(
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"
     good = os.environ[name]
     campaign.assign(3)

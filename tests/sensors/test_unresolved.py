@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.waiting import RunSensor, WaitingCampaign, ways
 
-from airflow_provider_outbound.core.assign import AssignOptions, Request, abandon, assign
-from airflow_provider_outbound.core.contacts import from_items
+from airflow_provider_outbound.core.assign import abandon
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.exceptions import (
     AssignmentUnresolvedError,
@@ -21,29 +20,12 @@ from airflow_provider_outbound.task_groups.outboundbot import OutboundBotCampaig
 
 KEY = TaskKey("dag", "tonight", "assign")
 
-ways = pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param({"deferrable": True}, id="deferred"),
-        pytest.param({"deferrable": False, "mode": "poke"}, id="poke"),
-        pytest.param({"deferrable": False, "mode": "reschedule"}, id="reschedule"),
-    ],
-)
 
-
-def _assign(campaign: Any, count: int, *, down: bool, **options: Any) -> None:
+def _assign(campaign: WaitingCampaign, count: int, *, down: bool, **options: Any) -> None:
     """Assign, perhaps while the service does not take anybody."""
     campaign.simulator.faults(**({"status_500": {"actions": ["AssignJobs"]}} if down else {}))
     try:
-        assign(
-            campaign.hook.client,
-            campaign.hook.ledger,
-            KEY,
-            from_items([f"138{index:08d}" for index in range(count)]),
-            request=Request(job_group_id=campaign.job_group_id),
-            options=AssignOptions(**{"settle_seconds": 0.2, "on_unresolved": "hold", **options}),
-            guard=lambda _: None,
-        )
+        campaign.assign(count, key=KEY, **{"on_unresolved": "hold", **options})
     finally:
         campaign.simulator.faults()
 
@@ -51,7 +33,7 @@ def _assign(campaign: Any, count: int, *, down: bool, **options: Any) -> None:
 @ways
 @pytest.mark.parametrize("assigned", [pytest.param(0, id="nobody-assigned"), pytest.param(3, id="some-assigned")])
 def test_held_contacts_end_red_unless_they_are_accepted(
-    campaign: Any, run_sensor: Callable[..., tuple[str, Any]], way: dict[str, Any], assigned: int
+    campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any], assigned: int
 ) -> None:
     if assigned:
         _assign(campaign, assigned, down=False)
@@ -64,7 +46,7 @@ def test_held_contacts_end_red_unless_they_are_accepted(
     assert (summary["total"], summary["completed"], summary["unresolved"]) == (assigned, assigned, 2)
 
 
-def test_the_failure_says_how_many_and_what_to_do(campaign: Any) -> None:
+def test_the_failure_says_how_many_and_what_to_do(campaign: WaitingCampaign) -> None:
     _assign(campaign, 3, down=False)
     _assign(campaign, 5, down=True)
 
@@ -82,7 +64,7 @@ def test_the_failure_says_how_many_and_what_to_do(campaign: Any) -> None:
 
 
 @pytest.mark.parametrize("on_timeout", ["partial", "cancel"])
-def test_a_wait_that_ends_early_does_not_hide_them(campaign: Any, on_timeout: str) -> None:
+def test_a_wait_that_ends_early_does_not_hide_them(campaign: WaitingCampaign, on_timeout: str) -> None:
     _assign(campaign, 2, down=True)
 
     sensor = campaign.sensor(on_timeout=on_timeout, on_cancelled="succeed")
@@ -92,24 +74,24 @@ def test_a_wait_that_ends_early_does_not_hide_them(campaign: Any, on_timeout: st
 
 @ways
 def test_a_group_to_which_nobody_was_assigned_because_of_failures_is_red(
-    campaign: Any, run_sensor: Callable[..., tuple[str, Any]], way: dict[str, Any]
+    campaign: WaitingCampaign, run_sensor: RunSensor, way: dict[str, Any]
 ) -> None:
     """The assigning task gave up; the sensor runs nevertheless, by its trigger rule."""
     with pytest.raises(AssignmentUnresolvedError):
         _assign(campaign, 4, down=True, on_unresolved="resend")
-    abandon(campaign.hook.ledger, KEY, campaign.job_group_id, settle_seconds=0.2)
+    abandon(campaign.ledger, KEY, campaign.job_group_id, settle_seconds=0.2)
 
     assert run_sensor(**way)[0] == "failed"
     assert run_sensor(on_unresolved_jobs="accept", **way)[0] == "failed"
 
 
-def test_a_group_that_nobody_was_meant_for_is_green(campaign: Any) -> None:
+def test_a_group_that_nobody_was_meant_for_is_green(campaign: WaitingCampaign) -> None:
     _assign(campaign, 2, down=False, excluded=frozenset({"+8613800000000", "+8613800000001"}))
 
     assert campaign.sensor().execute({})["total"] == 0
 
 
-def test_the_sentence_adds_up(campaign: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sentence_adds_up(campaign: WaitingCampaign, capsys: pytest.CaptureFixture[str]) -> None:
     campaign.assign(100)
 
     summary = campaign.sensor().execute({})
@@ -122,7 +104,7 @@ def test_the_sentence_adds_up(campaign: Any, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_misspelt_word_is_refused(campaign: Any, deferrable: bool) -> None:
+def test_a_misspelt_word_is_refused(campaign: WaitingCampaign, deferrable: bool) -> None:
     with pytest.raises(OutboundBotConfigError, match="on_unresolved_jobs: 'ignore' is neither 'fail' nor 'accept'"):
         campaign.sensor(deferrable=deferrable, on_unresolved_jobs="ignore").execute({})
 

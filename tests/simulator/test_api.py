@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
+from support.campaigns import MakeSimulator
+from support.vendor_clients import ClassicSdk, MakeSdk
+
+from airflow_provider_outbound.simulator.testing import Simulator
 
 NUMBERS = [f"138000000{digits:02d}" for digits in range(99)]
 
@@ -23,7 +27,7 @@ def _refused(call: Any) -> ServerException:
     return refusal.value
 
 
-def test_a_group_is_created_filled_described_and_listed(simulator: Any, sdk: Any) -> None:
+def test_a_group_is_created_filled_described_and_listed(simulator: Simulator, sdk: ClassicSdk) -> None:
     group = sdk.create_group(JobGroupName="名 ~*+/=&%", JobGroupDescription="spring")
 
     ids = sdk.assign(group, *NUMBERS[:30])
@@ -40,7 +44,7 @@ def test_a_group_is_created_filled_described_and_listed(simulator: Any, sdk: Any
     assert jobs["List"][0]["Extras"][0] == {"Key": "自定义参数1", "Value": "1 ~*+/=&%"}
 
 
-def test_99_jobs_are_accepted_and_100_refused(simulator: Any, sdk: Any) -> None:
+def test_99_jobs_are_accepted_and_100_refused(simulator: Simulator, sdk: ClassicSdk) -> None:
     group = sdk.create_group()
 
     refusal = _refused(lambda: sdk.assign(group, *NUMBERS, "13900000000"))
@@ -50,7 +54,7 @@ def test_99_jobs_are_accepted_and_100_refused(simulator: Any, sdk: Any) -> None:
     assert sdk.group(group)["Progress"]["TotalJobs"] == 99
 
 
-def test_results_are_queried_and_filtered(sdk: Any) -> None:
+def test_results_are_queried_and_filtered(sdk: ClassicSdk) -> None:
     group = sdk.create_group()
     ids = sdk.assign(group, "13800000000", "13800000060", "13800000088")
     sdk.wait(group)
@@ -92,7 +96,7 @@ def test_results_are_queried_and_filtered(sdk: Any) -> None:
     ],
 )
 def test_refusals_have_the_gateways_shape(
-    sdk: Any, action: str, parameters: dict[str, Any], status: int, code: str
+    sdk: ClassicSdk, action: str, parameters: dict[str, Any], status: int, code: str
 ) -> None:
     refusal = _refused(lambda: sdk(action, **parameters))
 
@@ -111,7 +115,7 @@ def test_refusals_have_the_gateways_shape(
         pytest.param('{"contacts": [{"phoneNumber": "1", "referenceId": "r"}], "extras": [1]}', id="bad-extras"),
     ],
 )
-def test_one_unreadable_job_refuses_the_whole_request(simulator: Any, sdk: Any, text: str) -> None:
+def test_one_unreadable_job_refuses_the_whole_request(simulator: Simulator, sdk: ClassicSdk, text: str) -> None:
     group = sdk.create_group()
     good = json.dumps({"contacts": [{"phoneNumber": "13800000000", "referenceId": "r"}]})
 
@@ -121,7 +125,7 @@ def test_one_unreadable_job_refuses_the_whole_request(simulator: Any, sdk: Any, 
     assert simulator.state()["jobs_per_number"] == {}
 
 
-def test_a_wrong_secret_is_known_as_such_by_the_sdk(simulator: Any, classic_sdk: Any) -> None:
+def test_a_wrong_secret_is_known_as_such_by_the_sdk(simulator: Simulator, classic_sdk: MakeSdk) -> None:
     refusal = _refused(lambda: classic_sdk(simulator, secret="wrong").create_group())
 
     # The SDK compares the string to sign in the answer with its own.
@@ -129,7 +133,7 @@ def test_a_wrong_secret_is_known_as_such_by_the_sdk(simulator: Any, classic_sdk:
     assert simulator.state()["groups"] == {}
 
 
-def test_an_unknown_key_is_refused(simulator: Any, classic_sdk: Any) -> None:
+def test_an_unknown_key_is_refused(simulator: Simulator, classic_sdk: MakeSdk) -> None:
     refusal = _refused(lambda: classic_sdk(simulator, key="LTAI-other").create_group())
 
     assert (refusal.http_status, refusal.get_error_code()) == (404, "InvalidAccessKeyId.NotFound")
@@ -144,7 +148,7 @@ def _get(url: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
-def _signed_query(simulator: Any, **changes: str) -> str:
+def _signed_query(simulator: Simulator, **changes: str) -> str:
     from aliyunsdkcore.auth.composer import rpc_signature_composer as composer
 
     parameters = {
@@ -159,7 +163,7 @@ def _signed_query(simulator: Any, **changes: str) -> str:
     return f"{simulator.api}{url}"
 
 
-def test_a_request_sent_twice_is_refused_the_second_time(simulator: Any) -> None:
+def test_a_request_sent_twice_is_refused_the_second_time(simulator: Simulator) -> None:
     url = _signed_query(simulator)
 
     first, _ = _get(url)
@@ -170,7 +174,7 @@ def test_a_request_sent_twice_is_refused_the_second_time(simulator: Any) -> None
     assert "Success" not in json.loads(body)
 
 
-def test_an_outdated_timestamp_is_refused(simulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outdated_timestamp_is_refused(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aliyunsdkcore.utils.parameter_helper.get_iso_8061_date", lambda: "2020-01-01T00:00:00Z")
 
     status, body = _get(_signed_query(simulator))
@@ -179,11 +183,11 @@ def test_an_outdated_timestamp_is_refused(simulator: Any, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("token", "status"), [("simulator-token", 200), ("other", 400)])
-def test_a_security_token_must_be_the_known_one(simulator: Any, token: str, status: int) -> None:
+def test_a_security_token_must_be_the_known_one(simulator: Simulator, token: str, status: int) -> None:
     assert _get(_signed_query(simulator, SecurityToken=token))[0] == status
 
 
-def test_an_assumed_role_gives_the_key_and_the_token(simulator: Any) -> None:
+def test_an_assumed_role_gives_the_key_and_the_token(simulator: Simulator) -> None:
     url = _signed_query(simulator, Action="AssumeRole", RoleArn="acs:ram::1:role/r", RoleSessionName="s")
 
     status, body = _get(url)
@@ -192,7 +196,7 @@ def test_an_assumed_role_gives_the_key_and_the_token(simulator: Any) -> None:
     assert json.loads(body)["Credentials"]["SecurityToken"] == simulator.state()["security_token"]
 
 
-def test_jobs_are_suspended_resumed_and_cancelled(simulator_factory: Any, classic_sdk: Any) -> None:
+def test_jobs_are_suspended_resumed_and_cancelled(simulator_factory: MakeSimulator, classic_sdk: MakeSdk) -> None:
     simulator = simulator_factory(call_seconds=3600, concurrency=1)
     sdk = classic_sdk(simulator)
     group = sdk.create_group()
@@ -215,13 +219,13 @@ def test_jobs_are_suspended_resumed_and_cancelled(simulator_factory: Any, classi
     assert sdk.group(group)["Progress"]["Cancelled"] == 3
 
 
-def test_steering_nothing_in_particular_is_refused(sdk: Any) -> None:
+def test_steering_nothing_in_particular_is_refused(sdk: ClassicSdk) -> None:
     refusal = _refused(lambda: sdk("CancelJobs", JobGroupId=sdk.create_group(), All=False))
 
     assert refusal.get_error_code() == "MissingJobId"
 
 
-def test_a_recording_is_downloaded_from_its_signed_address(simulator: Any, sdk: Any) -> None:
+def test_a_recording_is_downloaded_from_its_signed_address(simulator: Simulator, sdk: ClassicSdk) -> None:
     group = sdk.create_group()
     (job,) = sdk.assign(group, "13800000000")
     sdk.wait(group)
@@ -250,7 +254,7 @@ def test_a_recording_is_downloaded_from_its_signed_address(simulator: Any, sdk: 
     ],
 )
 def test_recordings_have_faults_of_their_own(
-    simulator: Any, sdk: Any, fault: dict[str, Any], status: int | None, is_whole: bool
+    simulator: Simulator, sdk: ClassicSdk, fault: dict[str, Any], status: int | None, is_whole: bool
 ) -> None:
     group = sdk.create_group()
     (job,) = sdk.assign(group, "13800000000")
@@ -278,7 +282,7 @@ def test_recordings_have_faults_of_their_own(
         pytest.param("13800000060", {}, id="nobody-answered"),
     ],
 )
-def test_a_conversation_hits_tags(sdk: Any, number: str, tags: dict[str, str]) -> None:
+def test_a_conversation_hits_tags(sdk: ClassicSdk, number: str, tags: dict[str, str]) -> None:
     group = sdk.create_group()
     (job,) = sdk.assign(group, number)
     sdk.wait(group)
@@ -290,7 +294,7 @@ def test_a_conversation_hits_tags(sdk: Any, number: str, tags: dict[str, str]) -
     assert {hit["TagGroup"]: hit["TagName"] for hit in row["LatestTask"]["TagHits"]} == tags
 
 
-def test_numbers_on_the_block_list_are_not_dialled(simulator: Any, sdk: Any) -> None:
+def test_numbers_on_the_block_list_are_not_dialled(simulator: Simulator, sdk: ClassicSdk) -> None:
     sdk("SaveContactBlockList", ContactBlockListsJson=json.dumps([{"phoneNumber": "13800000000"}]))
     group = sdk.create_group()
     sdk.assign(group, "13800000000")
@@ -303,7 +307,7 @@ def test_numbers_on_the_block_list_are_not_dialled(simulator: Any, sdk: Any) -> 
     assert job["failure_reason"] == "ContactBlockList"
 
 
-def test_requests_above_the_limit_are_throttled(simulator_factory: Any, classic_sdk: Any) -> None:
+def test_requests_above_the_limit_are_throttled(simulator_factory: MakeSimulator, classic_sdk: MakeSdk) -> None:
     sdk = classic_sdk(simulator_factory(max_requests_per_second=3))
 
     refusal = _refused(lambda: [sdk("DescribeInstance") for _ in range(20)])
@@ -311,7 +315,7 @@ def test_requests_above_the_limit_are_throttled(simulator_factory: Any, classic_
     assert refusal.get_error_code() == "Throttling.User"
 
 
-def test_a_reset_forgets_everything(simulator: Any, sdk: Any) -> None:
+def test_a_reset_forgets_everything(simulator: Simulator, sdk: ClassicSdk) -> None:
     sdk.assign(sdk.create_group(), "13800000000")
     simulator.faults(throttle=True)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 from functools import partial
-from typing import Any
 
 import pytest
 from support.grpc_client import once_started
+from support.vendor_clients import ClassicSdk, MakeConsumer
 
 from airflow_provider_outbound.core.rocketmq.grpc import load_client
+from airflow_provider_outbound.simulator.testing import Simulator
 
 CODE_LOST = "50001"
 
 
-def test_all_five_events_arrive_in_the_guides_shape(simulator: Any, sdk: Any, make_consumer: Any) -> None:
+def test_all_five_events_arrive_in_the_guides_shape(
+    simulator: Simulator, sdk: ClassicSdk, make_consumer: MakeConsumer
+) -> None:
     group = sdk.create_group()
     (answered,) = sdk.assign(group, "13800000000")
     events = make_consumer(simulator).events(5)
@@ -42,7 +45,7 @@ def test_all_five_events_arrive_in_the_guides_shape(simulator: Any, sdk: Any, ma
     assert [event for event in events if not isinstance(event["eventTime"], int)] == []
 
 
-def test_a_failed_job_says_why(simulator: Any, sdk: Any, make_consumer: Any) -> None:
+def test_a_failed_job_says_why(simulator: Simulator, sdk: ClassicSdk, make_consumer: MakeConsumer) -> None:
     sdk.assign(sdk.create_group(), "13800000060")
 
     (complete,) = (e for e in make_consumer(simulator).events(3) if e["eventType"] == "JobComplete")
@@ -50,7 +53,9 @@ def test_a_failed_job_says_why(simulator: Any, sdk: Any, make_consumer: Any) -> 
     assert (complete["status"], complete["failureReason"]) == ("Failed", "NoAnswer")
 
 
-def test_consumers_of_one_group_share_and_other_groups_get_everything(simulator: Any, make_consumer: Any) -> None:
+def test_consumers_of_one_group_share_and_other_groups_get_everything(
+    simulator: Simulator, make_consumer: MakeConsumer
+) -> None:
     simulator.broker_control(create_group="other")
     first, second, other = (
         make_consumer(simulator),
@@ -69,7 +74,7 @@ def test_consumers_of_one_group_share_and_other_groups_get_everything(simulator:
     assert sorted(alone) == sorted(shared)
 
 
-def test_an_unacknowledged_message_returns_after_its_lease(simulator: Any, make_consumer: Any) -> None:
+def test_an_unacknowledged_message_returns_after_its_lease(simulator: Simulator, make_consumer: MakeConsumer) -> None:
     consumer = make_consumer(simulator)
     simulator.publish(b"kept")
     simulator.publish(b"done with")
@@ -83,7 +88,7 @@ def test_an_unacknowledged_message_returns_after_its_lease(simulator: Any, make_
         consumer.client.ack(next(message for message in first if message.body == b"kept"))
 
 
-def test_a_lease_can_be_made_longer(simulator: Any, make_consumer: Any) -> None:
+def test_a_lease_can_be_made_longer(simulator: Simulator, make_consumer: MakeConsumer) -> None:
     consumer = make_consumer(simulator)
     simulator.publish(b"kept")
 
@@ -98,7 +103,9 @@ def test_a_lease_can_be_made_longer(simulator: Any, make_consumer: Any) -> None:
     }
 
 
-def test_a_missing_group_is_50001_for_ever_although_the_start_succeeds(simulator: Any, make_consumer: Any) -> None:
+def test_a_missing_group_is_50001_for_ever_although_the_start_succeeds(
+    simulator: Simulator, make_consumer: MakeConsumer
+) -> None:
     consumer = make_consumer(simulator, group="missing")
     simulator.publish(b"unseen")
 
@@ -108,7 +115,9 @@ def test_a_missing_group_is_50001_for_ever_although_the_start_succeeds(simulator
         time.sleep(0.5)
 
 
-def test_a_restart_loses_the_settings_and_a_new_consumer_finds_its_messages(simulator: Any, make_consumer: Any) -> None:
+def test_a_restart_loses_the_settings_and_a_new_consumer_finds_its_messages(
+    simulator: Simulator, make_consumer: MakeConsumer
+) -> None:
     consumer = make_consumer(simulator)
     simulator.publish(b"before")
     consumer.receive(1)
@@ -127,7 +136,7 @@ def test_a_restart_loses_the_settings_and_a_new_consumer_finds_its_messages(simu
     assert [message.body for message in make_consumer(simulator).receive(1)] == [b"after"]
 
 
-def test_a_poll_that_leaves_less_than_the_minimum_is_refused(simulator: Any, make_consumer: Any) -> None:
+def test_a_poll_that_leaves_less_than_the_minimum_is_refused(simulator: Simulator, make_consumer: MakeConsumer) -> None:
     consumer = make_consumer(simulator, wait=1)
     time.sleep(0.5)
 
@@ -135,7 +144,7 @@ def test_a_poll_that_leaves_less_than_the_minimum_is_refused(simulator: Any, mak
         consumer.poll()
 
 
-def test_an_unknown_topic_has_no_route(simulator: Any) -> None:
+def test_an_unknown_topic_has_no_route(simulator: Simulator) -> None:
     client = load_client()
     consumer = client.SimpleConsumer(
         client.ClientConfiguration(simulator.broker, client.Credentials()),
@@ -150,7 +159,7 @@ def test_an_unknown_topic_has_no_route(simulator: Any) -> None:
     consumer.shutdown()
 
 
-def test_a_producer_publishes_and_tags_are_filtered(simulator: Any, make_consumer: Any) -> None:
+def test_a_producer_publishes_and_tags_are_filtered(simulator: Simulator, make_consumer: MakeConsumer) -> None:
     client = load_client()
     producer = client.Producer(client.ClientConfiguration(simulator.broker, client.Credentials()), (simulator.topic,))
     producer.startup()
@@ -166,7 +175,7 @@ def test_a_producer_publishes_and_tags_are_filtered(simulator: Any, make_consume
     assert [message for message in received if message.corrupted] == []
 
 
-def test_a_reset_empties_the_topic(simulator: Any) -> None:
+def test_a_reset_empties_the_topic(simulator: Simulator) -> None:
     simulator.publish(json.dumps({"eventType": "JobComplete"}).encode())
 
     simulator.reset()
@@ -174,6 +183,6 @@ def test_a_reset_empties_the_topic(simulator: Any) -> None:
     assert simulator.broker_control()["topics"][simulator.topic] == {"messages": 0, "groups": {}}
 
 
-def test_unknown_orders_are_named(simulator: Any) -> None:
+def test_unknown_orders_are_named(simulator: Simulator) -> None:
     with pytest.raises(ValueError, match="unknown commands \\['restrt'\\]"):
         simulator.broker_control(restrt=True)

@@ -12,9 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.vendor_clients import ClassicSdk, MakeConsumer
+
+from airflow_provider_outbound.simulator.testing import Simulator
 
 _PROGRAM = """
 import argparse, sys
@@ -177,7 +181,9 @@ def test_a_broker_that_cannot_be_published_to_is_one_line(start: Start, argument
     assert errors.count("\n") == 1
 
 
-def test_it_publishes_to_another_broker(start: Start, simulator: Any, sdk: Any, make_consumer: Any) -> None:
+def test_it_publishes_to_another_broker(
+    start: Start, simulator: Simulator, sdk: ClassicSdk, make_consumer: MakeConsumer
+) -> None:
     process = start("--api-port", "0", "--publish-to", f"grpc://{simulator.broker}", "--topic", simulator.topic)
     api = _ready(process)["api"]
     order = urllib.request.Request(f"{api}/_simulator/broker", data=b'{"publish": "hello"}')
@@ -187,7 +193,7 @@ def test_it_publishes_to_another_broker(start: Start, simulator: Any, sdk: Any, 
     assert [message.body for message in make_consumer(simulator).receive(1)] == [b"hello"]
 
 
-def test_the_home_folder_is_left_alone(start: Start, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_is_left_alone(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
     _ready(start("--api-port", "0", "--broker-port", "0"))

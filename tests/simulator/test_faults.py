@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 from aliyunsdkcore.acs_exception.exceptions import ClientException, ServerException
+from support.vendor_clients import ClassicSdk
+
+from airflow_provider_outbound.simulator.testing import Simulator
 
 NUMBERS = tuple(f"138000000{digits:02d}" for digits in range(20))
 
 
 @pytest.fixture
-def group(sdk: Any) -> str:
+def group(sdk: ClassicSdk) -> str:
     """An empty group, made before the faults."""
     return str(sdk.create_group())
 
 
-def _jobs(simulator: Any) -> int:
+def _jobs(simulator: Simulator) -> int:
     return len(simulator.state()["jobs_per_number"])
 
 
@@ -34,7 +37,9 @@ def _jobs(simulator: Any) -> int:
         pytest.param("html", 502, "SDK.UnknownServerError", id="html"),
     ],
 )
-def test_errors_before_acting(simulator: Any, sdk: Any, group: str, fault: str, status: int, code: str) -> None:
+def test_errors_before_acting(
+    simulator: Simulator, sdk: ClassicSdk, group: str, fault: str, status: int, code: str
+) -> None:
     simulator.faults(**{fault: {"times": 1, "actions": ["AssignJobs"]}})
 
     sdk.group(group)  # another action is not struck
@@ -49,7 +54,9 @@ def test_errors_before_acting(simulator: Any, sdk: Any, group: str, fault: str, 
 
 
 @pytest.mark.parametrize(("fault", "jobs"), [("reset", 0), ("answer_lost", 20)])
-def test_connections_break_before_or_after_acting(simulator: Any, sdk: Any, group: str, fault: str, jobs: int) -> None:
+def test_connections_break_before_or_after_acting(
+    simulator: Simulator, sdk: ClassicSdk, group: str, fault: str, jobs: int
+) -> None:
     simulator.faults(**{fault: 1})
 
     with pytest.raises(ClientException) as error:
@@ -60,7 +67,7 @@ def test_connections_break_before_or_after_acting(simulator: Any, sdk: Any, grou
     assert sdk.group(group)["Progress"]["TotalJobs"] == jobs  # the next request is served
 
 
-def test_a_late_request_acts_after_its_connection_is_gone(simulator: Any, sdk: Any, group: str) -> None:
+def test_a_late_request_acts_after_its_connection_is_gone(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(late={"seconds": 0.5, "times": 1})
 
     with pytest.raises(ClientException):
@@ -72,7 +79,9 @@ def test_a_late_request_acts_after_its_connection_is_gone(simulator: Any, sdk: A
 
 
 @pytest.mark.parametrize(("acts", "jobs"), [(True, 20), (False, 0)])
-def test_throttling_may_be_answered_with_http_503(simulator: Any, sdk: Any, group: str, acts: bool, jobs: int) -> None:
+def test_throttling_may_be_answered_with_http_503(
+    simulator: Simulator, sdk: ClassicSdk, group: str, acts: bool, jobs: int
+) -> None:
     simulator.faults(throttle_503={"times": 1, "acts": acts})
 
     with pytest.raises(ServerException) as error:
@@ -89,7 +98,9 @@ def test_throttling_may_be_answered_with_http_503(simulator: Any, sdk: Any, grou
         pytest.param("plus_dropped", {"13800138000", "447911123456"}, id="plus-dropped"),
     ],
 )
-def test_numbers_show_in_another_form(simulator: Any, sdk: Any, group: str, fault: str, shown: set[str]) -> None:
+def test_numbers_show_in_another_form(
+    simulator: Simulator, sdk: ClassicSdk, group: str, fault: str, shown: set[str]
+) -> None:
     ids = sdk.assign(group, "13800138000", "+447911123456")
     simulator.faults(**{fault: True})
 
@@ -104,7 +115,9 @@ def test_numbers_show_in_another_form(simulator: Any, sdk: Any, group: str, faul
 
 
 @pytest.mark.parametrize(("acts", "jobs"), [(True, 20), (False, 0)])
-def test_success_may_be_false_with_http_200(simulator: Any, sdk: Any, group: str, acts: bool, jobs: int) -> None:
+def test_success_may_be_false_with_http_200(
+    simulator: Simulator, sdk: ClassicSdk, group: str, acts: bool, jobs: int
+) -> None:
     simulator.faults(success_false={"times": 1, "acts": acts})
 
     answer = sdk("AssignJobs", JobGroupId=group, JobsJsons=[_job(number) for number in NUMBERS])
@@ -117,7 +130,7 @@ def _job(number: str) -> str:
     return json.dumps({"contacts": [{"phoneNumber": number, "referenceId": number}]})
 
 
-def test_a_batch_is_accepted_in_part(simulator: Any, sdk: Any, group: str) -> None:
+def test_a_batch_is_accepted_in_part(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(partial_batch=1)
 
     with pytest.raises(ServerException) as error:
@@ -127,7 +140,7 @@ def test_a_batch_is_accepted_in_part(simulator: Any, sdk: Any, group: str) -> No
     assert 0 < _jobs(simulator) < 20
 
 
-def test_job_ids_are_shuffled(simulator: Any, sdk: Any, group: str) -> None:
+def test_job_ids_are_shuffled(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(ids_shuffled=True)
 
     ids = sdk.assign(group, *NUMBERS)
@@ -137,7 +150,7 @@ def test_job_ids_are_shuffled(simulator: Any, sdk: Any, group: str) -> None:
     assert ids != in_order
 
 
-def test_listings_lag(simulator: Any, sdk: Any, group: str) -> None:
+def test_listings_lag(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(listing_lag={"seconds": 1})
     sdk.assign(group, *NUMBERS)
 
@@ -152,7 +165,7 @@ def test_listings_lag(simulator: Any, sdk: Any, group: str) -> None:
     assert (at_first, seen()) == ((0, 0, 0), (20, 20, 20))
 
 
-def test_listings_reshuffle(simulator: Any, sdk: Any, group: str) -> None:
+def test_listings_reshuffle(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(listing_reshuffle=True)
     ids = sdk.assign(group, *NUMBERS)
 
@@ -165,7 +178,7 @@ def test_listings_reshuffle(simulator: Any, sdk: Any, group: str) -> None:
     assert set(pages[0]) == set(pages[1]) == set(ids)
 
 
-def test_completed_may_count_every_ended_job(simulator: Any, sdk: Any, group: str) -> None:
+def test_completed_may_count_every_ended_job(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     sdk.assign(group, "13800000000", "13800000060")
 
     succeeded = sdk.wait(group)["Progress"]["TotalCompleted"]
@@ -175,7 +188,9 @@ def test_completed_may_count_every_ended_job(simulator: Any, sdk: Any, group: st
     assert (succeeded, ended) == (1, 2)
 
 
-def test_a_job_without_a_call_may_be_listed_without_its_contact(simulator: Any, sdk: Any, group: str) -> None:
+def test_a_job_without_a_call_may_be_listed_without_its_contact(
+    simulator: Simulator, sdk: ClassicSdk, group: str
+) -> None:
     sdk.assign(group, "13800000000", "13800000074")  # the second is never dialled
     sdk.wait(group)
 
@@ -185,17 +200,17 @@ def test_a_job_without_a_call_may_be_listed_without_its_contact(simulator: Any, 
     assert ["LatestTask" in row for row in rows] == [True, False]
 
 
-def _bodies(simulator: Any) -> list[dict[str, Any]]:
+def _bodies(simulator: Simulator) -> list[dict[str, Any]]:
     server = simulator._running
     return simulator._call(lambda: [json.loads(message.body) for message in server.outlet.topics[simulator.topic].log])
 
 
-def _kinds(simulator: Any) -> list[str]:
+def _kinds(simulator: Simulator) -> list[str]:
     return [body["eventType"] for body in _bodies(simulator)]
 
 
 @pytest.mark.parametrize("new_event_time", [False, True])
-def test_messages_are_doubled(simulator: Any, sdk: Any, group: str, new_event_time: bool) -> None:
+def test_messages_are_doubled(simulator: Simulator, sdk: ClassicSdk, group: str, new_event_time: bool) -> None:
     simulator.faults(messages_doubled={"event_types": ["JobComplete"], "new_event_time": new_event_time})
 
     sdk.assign(group, "13800000060")
@@ -207,7 +222,7 @@ def test_messages_are_doubled(simulator: Any, sdk: Any, group: str, new_event_ti
     assert (first == second) is not new_event_time
 
 
-def test_messages_are_late(simulator: Any, sdk: Any, group: str) -> None:
+def test_messages_are_late(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(messages_late={"seconds": 1, "event_types": ["JobComplete"]})
 
     sdk.assign(group, "13800000060")
@@ -219,7 +234,7 @@ def test_messages_are_late(simulator: Any, sdk: Any, group: str) -> None:
     assert _kinds(simulator) == [*at_first, "JobComplete"]
 
 
-def test_messages_are_reordered(simulator: Any, sdk: Any, group: str) -> None:
+def test_messages_are_reordered(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(messages_reordered={"seconds": 0.5})
 
     sdk.assign(group, *NUMBERS)
@@ -231,7 +246,7 @@ def test_messages_are_reordered(simulator: Any, sdk: Any, group: str) -> None:
     assert times != sorted(times)
 
 
-def test_messages_are_withheld(simulator: Any, sdk: Any, group: str) -> None:
+def test_messages_are_withheld(simulator: Simulator, sdk: ClassicSdk, group: str) -> None:
     simulator.faults(messages_withheld={"probability": 0.5, "event_types": ["JobComplete"]})
 
     sdk.assign(group, *NUMBERS)
@@ -243,7 +258,7 @@ def test_messages_are_withheld(simulator: Any, sdk: Any, group: str) -> None:
     assert state["published"]["Dialing"] == 20
 
 
-def _control(simulator: Any, method: str, body: bytes = b"") -> tuple[int, str]:
+def _control(simulator: Simulator, method: str, body: bytes = b"") -> tuple[int, str]:
     request = urllib.request.Request(f"{simulator.api}/_simulator/faults", data=body or None, method=method)
     try:
         with urllib.request.urlopen(request) as answer:
@@ -253,7 +268,7 @@ def _control(simulator: Any, method: str, body: bytes = b"") -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_faults_add_up_and_are_cleared_over_http(simulator: Any) -> None:
+def test_faults_add_up_and_are_cleared_over_http(simulator: Simulator) -> None:
     _control(simulator, "POST", b'{"throttle": {"times": 3}}')
     _, both = _control(simulator, "POST", b'{"late": 2}')
     _, without = _control(simulator, "POST", b'{"throttle": false}')
@@ -274,7 +289,7 @@ def test_faults_add_up_and_are_cleared_over_http(simulator: Any) -> None:
         pytest.param(b"[", "not JSON", id="json"),
     ],
 )
-def test_an_unknown_fault_is_named_and_nothing_changes(simulator: Any, body: bytes, names: str) -> None:
+def test_an_unknown_fault_is_named_and_nothing_changes(simulator: Simulator, body: bytes, names: str) -> None:
     status, text = _control(simulator, "POST", body)
 
     assert status == 400

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_outbound.simulator.testing import Simulator
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the vendor's modules, not ours
     from alibabacloud_outboundbot20191226 import models
@@ -14,7 +16,7 @@ with warnings.catch_warnings():
     from alibabacloud_tea_openapi.models import Config
 
 
-def _client(simulator: Any, **changes: Any) -> Client:
+def _client(simulator: Simulator, **changes: Any) -> Client:
     settings = {
         "access_key_id": simulator.access_key_id,
         "access_key_secret": simulator.access_key_secret,
@@ -25,14 +27,14 @@ def _client(simulator: Any, **changes: Any) -> Client:
     return Client(Config(**(settings | changes)))
 
 
-def _create(simulator: Any, client: Client) -> str:
+def _create(simulator: Simulator, client: Client) -> str:
     request = models.CreateJobGroupRequest(
         instance_id=simulator.instance_id, script_id=simulator.script_id, job_group_name="名 ~*+/=&%"
     )
     return str(client.create_job_group(request).body.job_group.job_group_id)
 
 
-def test_a_group_takes_99_jobs_and_refuses_100(simulator: Any, request: pytest.FixtureRequest) -> None:
+def test_a_group_takes_99_jobs_and_refuses_100(simulator: Simulator, request: pytest.FixtureRequest) -> None:
     client = _client(simulator)
     group = _create(simulator, client)
     jobs = [
@@ -80,7 +82,7 @@ def test_a_group_takes_99_jobs_and_refuses_100(simulator: Any, request: pytest.F
     assert job.job.contacts[0].phone_number == "13800000000"
 
 
-def test_a_wrong_secret_is_refused(simulator: Any) -> None:
+def test_a_wrong_secret_is_refused(simulator: Simulator) -> None:
     with pytest.raises(Exception, match="SignatureDoesNotMatch"):
         _create(simulator, _client(simulator, access_key_secret="wrong"))
 

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self
 
 import attrs
 
 from airflow_provider_outbound.core.assign import AssignOptions, AssignResult, Request, assign
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.complete import Completion
-from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import Assignment, Candidate, Incoming, Ledger, TaskKey
+from airflow_provider_outbound.core.contacts import ContactSource, from_items
+from airflow_provider_outbound.core.ledger import Assignment, Candidate, Ledger, TaskKey
 from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.models.phone import normalise
+from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
 from airflow_provider_outbound.simulator.testing import Simulator
+from support.messages import job_complete, store
+from support.processes import PATIENCE, until
 
+#: The task that assigns, and one that was killed assigning.
+ASSIGN, DIED = TaskKey("dag", "run", "assign"), TaskKey("dag", "run", "died")
 KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
-#: Long enough for a slow machine; nothing is measured by it.
-PATIENCE = 60.0
+
+MakeSimulator = Callable[..., Simulator]
+
+
+def numbers(count: int, first: int = 0) -> list[str]:
+    """Numbers whose last digits run up from ``first``."""
+    return [f"138{index:08d}" for index in range(first, first + count)]
 
 
 @attrs.define(kw_only=True)
@@ -29,27 +43,73 @@ class Campaign:
     simulator: Simulator
     client: OutboundBotClient
     ledger: Ledger
-    job_group_id: str
+    job_group_id: str = attrs.field()
+    key: TaskKey = ASSIGN
+    #: How it assigns, unless a test says otherwise.
+    options: Mapping[str, Any] = {"settle_seconds": 0.2, "lease_seconds": 20.0}
 
-    def assign(self, count: int, *, task: str = "assign", first: int = 0, **options: Any) -> AssignResult:
-        """Assign ``count`` numbers whose last digits run up from ``first``."""
-        numbers = [f"138{index:08d}" for index in range(first, first + count)]
+    @job_group_id.default
+    def _first_group(self) -> str:
+        return self.new_group("tests")
+
+    def new_group(self, name: str, **fields: Any) -> str:
+        """The id of another group."""
+        fields = {"script_id": self.simulator.script_id, **fields}
+        return self.client.create_job_group(job_group_name=name, **fields).job_group_id
+
+    def another(self, name: str = "another", **fields: Any) -> Self:
+        """A campaign of another group beside this one."""
+        return attrs.evolve(self, job_group_id=self.new_group(name, **fields))
+
+    def assign(
+        self,
+        contacts: int | Sequence[Any] | ContactSource,
+        *,
+        first: int = 0,
+        task: str | None = None,
+        key: TaskKey | None = None,
+        guard: Callable[[JobGroup], None] = lambda _: None,
+        **options: Any,
+    ) -> AssignResult:
+        """Assign a list, a source, or so many numbers whose last digits run up from ``first``."""
+        items = numbers(contacts, first) if isinstance(contacts, int) else contacts
         return assign(
             self.client,
             self.ledger,
-            TaskKey("dag", "run", task),
-            from_items(numbers),
+            key or attrs.evolve(self.key, task_id=task or self.key.task_id),
+            from_items(items) if isinstance(items, Sequence) else items,
             request=Request(job_group_id=self.job_group_id),
-            options=AssignOptions(**{"settle_seconds": 0.2, "lease_seconds": 20.0, **options}),
-            guard=lambda _: None,
+            options=AssignOptions(**{**self.options, **options}),
+            guard=guard,
         )
 
-    def die_assigning(self, count: int, *, first: int, sent: bool, lease_seconds: float = 1.0) -> Assignment:
-        """Leave an assignment as a process does that is killed with a request under way."""
+    def finish(self, contacts: Sequence[Any] | ContactSource, *, tries: int = 8, **options: Any) -> AssignResult:
+        """Try until a try leaves nothing unresolved, as Airflow does: what is sent again may fail again."""
+        for _ in range(tries - 1):
+            with suppress(AssignmentUnresolvedError):
+                return self.assign(contacts, **options)
+        return self.assign(contacts, **options)
+
+    def assign_tomorrow(self, count: int) -> None:
+        """Assign to another group instead, which calls nobody today."""
+        tomorrow = round(time.time() * 1000) + 86_400_000
+        strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
+        self.job_group_id = self.new_group("tomorrow", strategy_json=json.dumps(strategy))
+        self.assign(count)
+
+    def freeze(self) -> None:
+        """Stop the service's clock: no call ends."""
+        self.simulator.set_clock(speed=0)
+
+    def thaw(self) -> None:
+        """Let the service's clock go on."""
+        self.simulator.set_clock(speed=1)
+
+    def die_assigning(self, contacts: Sequence[str], *, arrived: int = 0, lease_seconds: float = 1.0) -> Assignment:
+        """Leave an assignment as a process does that is killed with requests under way; some of them arrived."""
         ledger, identity = self.ledger, self.ledger.identity
-        key = TaskKey("dag", "run", "died")
         assignment = ledger.assignments.open(
-            key, self.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
+            DIED, self.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
         )
         candidates = [
             Candidate(
@@ -57,12 +117,12 @@ class Campaign:
                 phone_key=identity.phone_key(contact.phone.e164),
                 contact=contact,
             )
-            for contact in (Contact(phone=normalise(f"138{index:08d}")) for index in range(first, first + count))
+            for contact in (Contact(phone=normalise(number)) for number in contacts)
         ]
         begun = ledger.journal.begin(assignment, candidates, dedupe_by="phone").candidates
-        assert len(begun) == count
-        if sent:
-            wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun]
+        assert len(begun) == len(contacts)
+        if arrived:
+            wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
             self.client.assign_jobs(job_group_id=self.job_group_id, jobs=wire)
         return assignment
 
@@ -86,28 +146,36 @@ class Campaign:
 
     def wait_for_service(self, patience: float = PATIENCE) -> None:
         """Wait until the service has ended."""
-        deadline = time.monotonic() + patience
-        while self.client.describe_job_group(job_group_id=self.job_group_id).progress.unfinished:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(self._is_over, "the service has ended", patience=patience)
+
+    def _is_over(self) -> bool:
+        progress = self.client.describe_job_group(job_group_id=self.job_group_id).progress
+        return progress is not None and not progress.unfinished
 
     def requests(self, action: str) -> int:
-        """How often the API was asked for an action."""
+        """How often the service was asked for an action; ``recording``: for the sound of one."""
         return int(self.simulator.state()["requests"].get(action, 0))
 
-    def tell(self, job: dict[str, Any], **changes: Any) -> None:
-        """Store the message that a job is complete, as a collector does."""
-        event = {
-            "eventType": "JobComplete",
-            "eventTime": 1_700_000_000_000,
+    def jobs_per_number(self) -> Counter[str]:
+        """How many jobs each number has, by the simulator's own account."""
+        return Counter({number: len(ids) for number, ids in self.simulator.state()["jobs_per_number"].items()})
+
+    def each_once(self, contacts: Sequence[str]) -> bool:
+        """Whether exactly these numbers have a job, and one each."""
+        return self.jobs_per_number() == Counter(dict.fromkeys(contacts, 1))
+
+    def completed(self, job: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+        """The message that a job of the simulator's account is complete."""
+        told = {
             "instanceId": self.simulator.instance_id,
-            "groupId": self.job_group_id,
-            "id": job["job_id"],
             "status": job["status"],
             "failureReason": job["failure_reason"],
-            "contacts": [{"phoneNumber": job["phone_number"], "referenceId": job["reference_id"]}],
-            "extras": [],
-            "tasks": [],
-        } | changes
-        body = json.dumps(event).encode()
-        self.ledger.inbox.record([Incoming(body=body, message_id=job["job_id"], topic="t")])
+        }
+        return job_complete(
+            self.job_group_id, job["job_id"], job["phone_number"], job["reference_id"], **{**told, **fields}
+        )
+
+    def tell(self, *jobs: Mapping[str, Any], **fields: Any) -> None:
+        """Store the messages that jobs are complete, as a collector does."""
+        for start in range(0, len(jobs), 500):
+            store(self.ledger, *(self.completed(job, **fields) for job in jobs[start : start + 500]))

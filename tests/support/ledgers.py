@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from airflow_provider_outbound.core.ledger import CollectorReport
+from airflow_provider_outbound.core.ledger import CollectorReport, Ledger
 
 #: A collector that the broker has just answered.
 REPORT = CollectorReport(
@@ -17,6 +17,12 @@ REPORT = CollectorReport(
     running_for=30.0,
     contact_ago=0.0,
 )
+
+
+def count(ledger: Ledger, table: str) -> int:
+    """How many rows a table has."""
+    with ledger.read() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
 def go_back_to_0005(connection: Connection) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from odps.models import Record, TableSchema
 from odps.tunnel.io.writer import BaseRecordWriter
 from odps.types import Column
+
+from support.web import served
 
 KEY_ID = "stand-in"
 Rows = Sequence[Sequence[Any]]
@@ -140,14 +141,5 @@ class _Handler(BaseHTTPRequestHandler):
 def serve(columns: Mapping[str, str]) -> Iterator[MaxCompute]:
     """Serve a stand-in on a free port."""
     state = MaxCompute(columns)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state}))
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with served(type("Handler", (_Handler,), {"state": state})) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -12,18 +12,19 @@ import hashlib
 import hmac
 import json
 import re
-import threading
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import attrs
+
+from support.web import served
 
 REGION = "cn-hangzhou"
 KEY_ID, SECRET = "LTAI5tStandInForOss", "standInSecret"
@@ -103,15 +104,8 @@ def oss_server() -> Iterator[OssServer]:
     """A stand-in on a free port of this machine."""
     state = OssServer()
     handler = type("Handler", (_Handler,), {"state": state})
-    with ThreadingHTTPServer(("127.0.0.1", 0), cast("Any", handler)) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(cast("Any", handler)) as state.url:
+        yield state
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -140,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             operation = ""
         self._answer(status, headers, content, breaks=operation == "GetObject" and self.state.breaks > 0)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - so the base class names them
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle
 
     def _answer(self, status: int, headers: dict[str, str], content: bytes, *, breaks: bool) -> None:
         self.send_response(status)

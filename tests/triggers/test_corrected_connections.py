@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import BaseHook
+from support.processes import collectors, eventually
+from support.waiting import MakeTrigger, WaitingCampaign, first_event
 
 from airflow_provider_outbound.core.collect.watch import end_all
 from airflow_provider_outbound.core.ledger import TaskKey
@@ -57,21 +59,21 @@ def _log_all(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_api_address_that_was_wrong_at_the_start_and_is_corrected(
-    campaign: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(INTERVAL, "1")
     campaign.assign(5)
     correct = spoil(monkeypatch, API, host="http://127.0.0.1:9")
 
     async def scenario() -> dict[str, Any]:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger(rocketmq_conn_id=None, deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
+        waiting = asyncio.create_task(first_event(campaign.trigger(rocketmq_conn_id=None, deadline=soon())))
+        await eventually(lambda: "will try again" in caplog.text, "the trouble is told")
         old = [client for desk in SharedResources.open.values() for client in desk._clients.values()]
         assert len(old) == 1
         old.clear()
         correct()
-        await asyncio.to_thread(tools.until, lambda: "has been changed" in caplog.text, "the correction is noticed")
-        return await waiting  # type: ignore[no-any-return]
+        await eventually(lambda: "has been changed" in caplog.text, "the correction is noticed")
+        return await waiting
 
     event = asyncio.run(scenario())
 
@@ -79,7 +81,7 @@ def test_an_api_address_that_was_wrong_at_the_start_and_is_corrected(
 
 
 def test_a_key_that_was_replaced_before_the_service_refused_it_is_no_end(
-    campaign: Any, tools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     campaign.assign(5)
     correct = spoil(monkeypatch, API, password="replaced")
@@ -90,34 +92,32 @@ def test_a_key_that_was_replaced_before_the_service_refused_it_is_no_end(
     monkeypatch.setattr(outboundbot, "LEDGER_SECONDS", 0.1)
 
     async def scenario() -> dict[str, Any]:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
-        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
+        waiting = asyncio.create_task(first_event(campaign.trigger()))
+        await eventually(lambda: "will try again" in caplog.text, "the trouble is told")
         correct()
         away.unlink()
         away.symlink_to(tmp_path)
-        return await waiting  # type: ignore[no-any-return]
+        return await waiting
 
     event = asyncio.run(scenario())
 
     assert (event["status"], event["summary"]["completed"]) == ("complete", 5), event
 
 
-def test_a_key_that_is_refused_and_not_corrected_ends_the_wait(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_refused_and_not_corrected_ends_the_wait(
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
     campaign.assign(1)
     spoil(monkeypatch, API, password="wrong")
 
-    event = campaign.wait()
+    event = campaign.wait_deferred()
 
     assert (event["status"], event["kind"]) == ("error", "OutboundBotAuthenticationError")
 
 
 @pytest.mark.parametrize("wrong", [{"topic": "misspelt"}, {"consumer_group": "misspelt"}], ids=["topic", "group"])
 def test_a_subscription_that_was_wrong_at_the_start_and_is_corrected(
-    campaign: Any,
-    tools: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    wrong: dict[str, str],
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wrong: dict[str, str]
 ) -> None:
     monkeypatch.setenv(INTERVAL, "10")
     campaign.freeze()
@@ -125,14 +125,14 @@ def test_a_subscription_that_was_wrong_at_the_start_and_is_corrected(
     correct = spoil(monkeypatch, MESSAGES, **wrong)
 
     async def scenario() -> dict[str, Any]:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: tools.collectors(os.getpid()), "a collector")
-        first = set(tools.collectors(os.getpid()))
+        waiting = asyncio.create_task(first_event(campaign.trigger(deadline=soon())))
+        await eventually(collectors, "a collector")
+        first = set(collectors())
         correct()
-        replaced = lambda: (now := set(tools.collectors(os.getpid()))) and not now & first  # noqa: E731
-        await asyncio.to_thread(tools.until, replaced, "another collector instead of the first")
+        replaced = lambda: (now := set(collectors())) and not now & first  # noqa: E731
+        await eventually(replaced, "another collector instead of the first")
         campaign.thaw()
-        return await waiting  # type: ignore[no-any-return]
+        return await waiting
 
     event = asyncio.run(scenario())
 
@@ -141,7 +141,7 @@ def test_a_subscription_that_was_wrong_at_the_start_and_is_corrected(
 
 
 def test_messages_that_come_while_the_collector_changes_are_counted_once(
-    campaign: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The edits keep topic and consumer group: the old collector and the new one share its messages for a while."""
     monkeypatch.setenv(INTERVAL, "3")
@@ -151,15 +151,15 @@ def test_messages_that_come_while_the_collector_changes_are_counted_once(
     )
 
     async def scenario() -> dict[str, Any]:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: tools.collectors(os.getpid()), "a collector")
+        waiting = asyncio.create_task(first_event(campaign.trigger(deadline=soon())))
+        await eventually(collectors, "a collector")
         for number in range(3):
             await asyncio.to_thread(campaign.assign, 40, task=f"part-{number}", first=100 * number)
             spoil(monkeypatch, MESSAGES, instance_id=[campaign.simulator.instance_id, f"other-{number}"])
             changed = lambda count=number + 1: caplog.text.count("has been changed") >= count  # noqa: E731
-            await asyncio.to_thread(tools.until, changed, "the change is noticed")
+            await eventually(changed, "the change is noticed")
         await asyncio.to_thread(ledger.assignments.close, running, 0)
-        return await waiting  # type: ignore[no-any-return]
+        return await waiting
 
     event = asyncio.run(scenario())
 
@@ -171,8 +171,7 @@ def test_messages_that_come_while_the_collector_changes_are_counted_once(
 @pytest.mark.parametrize("name", [API, MESSAGES])
 @pytest.mark.parametrize("mistake", [None, '{"conn_type": "http"}', "{"], ids=["deleted", "other-type", "no-json"])
 def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
-    campaign: Any,
-    tools: Any,
+    campaign: WaitingCampaign,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     name: str,
@@ -183,16 +182,16 @@ def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
     campaign.assign(5)
 
     async def scenario() -> dict[str, Any]:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "next request to the API at" in caplog.text, "it waits")
+        waiting = asyncio.create_task(first_event(campaign.trigger(deadline=soon())))
+        await eventually(lambda: "next request to the API at" in caplog.text, "it waits")
         if mistake is None:
             monkeypatch.delenv(name)
         else:
             monkeypatch.setenv(name, mistake)
-        await asyncio.to_thread(tools.until, lambda: "connections unchanged" in caplog.text, "the mistake is told")
+        await eventually(lambda: "connections unchanged" in caplog.text, "the mistake is told")
         await asyncio.sleep(2.0)
         campaign.thaw()
-        return await waiting  # type: ignore[no-any-return]
+        return await waiting
 
     event = asyncio.run(scenario())
 
@@ -224,7 +223,7 @@ def test_a_wait_begins_although_a_secrets_backend_does_not_answer_at_first(
 
 
 def test_a_subscription_to_call_events_takes_up_a_corrected_connection(
-    campaign: Any, call_events: Callable[..., Any], tools: Any, monkeypatch: pytest.MonkeyPatch
+    campaign: WaitingCampaign, call_events: MakeTrigger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(INTERVAL, "1")
     campaign.ledger.events.open_cursor("tests")
@@ -235,7 +234,7 @@ def test_a_subscription_to_call_events_takes_up_a_corrected_connection(
         trigger = call_events(rocketmq_conn_id="rocketmq_default", event_types=["JobComplete"])
         async with asyncio.timeout(90), aclosing(trigger.pages()) as pages:
             reading = asyncio.ensure_future(anext(pages))
-            await asyncio.to_thread(tools.until, lambda: tools.collectors(os.getpid()), "a collector")
+            await eventually(collectors, "a collector")
             await asyncio.to_thread(campaign.assign, 5)
             correct()
             while len(seen) < 5:
@@ -253,7 +252,7 @@ def test_a_subscription_to_call_events_takes_up_a_corrected_connection(
 
 
 def test_a_wait_for_cancelled_jobs_takes_up_a_corrected_connection(
-    campaign: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(steering, "CORRECTION_SECONDS", 1.0)
     campaign.assign(1)
@@ -275,7 +274,7 @@ def test_a_wait_for_cancelled_jobs_takes_up_a_corrected_connection(
 
 @pytest.mark.usefixtures("without_garbage_collection")
 def test_a_client_goes_with_the_last_wait_that_used_it(
-    campaign: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(INTERVAL, "1")
     campaign.freeze()
@@ -285,13 +284,13 @@ def test_a_client_goes_with_the_last_wait_that_used_it(
         return [client.settings for desk in SharedResources.open.values() for client in list(desk._clients.values())]
 
     async def scenario() -> None:
-        waits = [asyncio.create_task(tools.first_event(campaign.trigger())) for _ in range(3)]
-        await asyncio.to_thread(tools.until, clients, "a client")
+        waits = [asyncio.create_task(first_event(campaign.trigger())) for _ in range(3)]
+        await eventually(clients, "a client")
         assert len(clients()) == 1
         spoil(monkeypatch, API, read_timeout=9.0)
         changed = lambda: caplog.text.count("has been changed") == 3  # noqa: E731
-        await asyncio.to_thread(tools.until, changed, "the change is noticed by each")
-        await asyncio.to_thread(tools.until, lambda: [one.read_timeout for one in clients()] == [9.0], "one client")
+        await eventually(changed, "the change is noticed by each")
+        await eventually(lambda: [one.read_timeout for one in clients()] == [9.0], "one client")
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)

@@ -10,6 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import pytest
+from support.ledgers import count
+from support.processes import PATIENCE, eventually
+from support.waiting import MakeTrigger, WaitingCampaign
 
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.triggers import events
@@ -18,8 +21,6 @@ from airflow_provider_outbound.triggers.outboundbot import OutboundBotCallEventT
 shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow before 3.3 gives no receipts")
 
 T = TypeVar("T")
-MakeTrigger = Callable[..., OutboundBotCallEventTrigger]
-PATIENCE = 90.0
 SUBSCRIPTION = "tests"
 
 
@@ -84,11 +85,6 @@ def cursor(ledger: Ledger, name: str = SUBSCRIPTION) -> int:
     return ledger.events.open_cursor(name)
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - nobody tells of it
-        await asyncio.sleep(0.05)
-
-
 def jobs(payload: dict[str, Any]) -> list[str]:
     return [event["job_id"] for event in payload["events"]]
 
@@ -137,7 +133,7 @@ def test_the_cursor_moves_only_when_airflow_has_stored_the_batch(
             assert cursor(ledger) == begin
 
             running.store()
-            await until(lambda: cursor(ledger) == payload["events"][-1]["sequence"])
+            await eventually(lambda: cursor(ledger) == payload["events"][-1]["sequence"], "the cursor moves")
 
             await asyncio.to_thread(happen, 2)
             assert jobs(await running.fire()) == ["job-2"]
@@ -159,7 +155,7 @@ def test_what_was_not_stored_when_a_triggerer_died_is_given_again(
         async with triggerer(call_events(batch_size=2)) as running:
             fired += [jobs(await running.fire()), jobs(await running.fire())]
             running.store()
-            await until(lambda: cursor(ledger) == begin + 3)
+            await eventually(lambda: cursor(ledger) == begin + 3, "the cursor moves")
         await asyncio.to_thread(happen, 4)
         async with triggerer(call_events(batch_size=2)) as running:
             return [*fired, jobs(await running.fire())]
@@ -180,19 +176,12 @@ def test_a_new_subscription_begins_with_the_present(
 
     async def scenario() -> dict[str, Any]:
         async with triggerer(call_events()) as running:
-            with ledger.read() as connection:
-                before = connection.exec_driver_sql("SELECT count(*) FROM cursors").scalar()
-            assert before == 0
-            await until(lambda: _known(ledger))
+            assert count(ledger, "cursors") == 0
+            await eventually(lambda: count(ledger, "cursors"), "the subscription is known")
             await asyncio.to_thread(happen, 2)
             return await running.fire()
 
     assert jobs(patiently(scenario())) == ["job-2"]
-
-
-def _known(ledger: Ledger) -> bool:
-    with ledger.read() as connection:
-        return bool(connection.exec_driver_sql("SELECT count(*) FROM cursors").scalar())
 
 
 @pytest.mark.parametrize(
@@ -233,7 +222,7 @@ def test_the_cursor_passes_what_was_not_asked_for(
 
     async def scenario() -> None:
         async with triggerer(call_events(event_types=["RecordingReady"])) as running:
-            await until(lambda: cursor(ledger) > begin)
+            await eventually(lambda: cursor(ledger) > begin, "the cursor moves")
             assert running.is_silent
 
     patiently(scenario())
@@ -310,7 +299,7 @@ def test_a_stream_that_ends_leaves_its_cursor(
 
 
 def test_messages_of_the_service_arrive_through_the_shared_collector(
-    campaign: Any, tools: Any, call_events: MakeTrigger
+    campaign: WaitingCampaign, call_events: MakeTrigger
 ) -> None:
     cursor(campaign.ledger)
 
@@ -334,7 +323,7 @@ def test_messages_of_the_service_arrive_through_the_shared_collector(
     [pytest.param({"rocketmq_conn_id": "nowhere"}, "nowhere", id="connection")],
 )
 def test_what_cannot_be_read_is_said_in_one_line_and_tried_again(
-    campaign: Any,
+    campaign: WaitingCampaign,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     arguments: dict[str, Any],
@@ -348,7 +337,7 @@ def test_what_cannot_be_read_is_said_in_one_line_and_tried_again(
 
     async def scenario() -> None:
         async with triggerer(call_events(**arguments)):
-            await until(lambda: len(lines()) >= 2)
+            await eventually(lambda: len(lines()) >= 2, "it is said twice")
 
     with caplog.at_level(logging.ERROR):
         patiently(scenario())

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+import pytest
+from support.processes import PATIENCE
+from support.waiting import MakeTrigger
 
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.triggers import events
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotCallEventTrigger
-
-if TYPE_CHECKING:
-    import pytest
-
-MakeTrigger = Callable[..., OutboundBotCallEventTrigger]
-PATIENCE = 90.0
 
 
 def fired(trigger: OutboundBotCallEventTrigger, count: int) -> list[str]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from support.messages import call
+from support.processes import eventually
+from support.waiting import WaitingCampaign, first_event
 
 from airflow_provider_outbound.core import progress
-from airflow_provider_outbound.core.ledger import Incoming
 from airflow_provider_outbound.triggers.shared_resources import MAX_REST
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @contextmanager
@@ -37,19 +36,9 @@ def counted_rows() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def _report_one(campaign: Any) -> None:
+def _report_one(campaign: WaitingCampaign) -> None:
     """Store the message that one job has succeeded, as a collector does."""
-    job = campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"][0]
-    body = {
-        "eventType": "JobComplete",
-        "eventTime": 1_700_000_000_000,
-        "groupId": campaign.job_group_id,
-        "id": job["job_id"],
-        "status": "Succeeded",
-        "contacts": [{"phoneNumber": job["phone_number"], "referenceId": job["reference_id"]}],
-        "tasks": [{"id": "t", "status": "SucceededFinish"}],
-    }
-    campaign.ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="1", topic="t")])
+    campaign.tell(campaign.jobs()[0], status="Succeeded", tasks=[call("t")])
 
 
 def _nobody_counts() -> bool:
@@ -60,7 +49,7 @@ def _nobody_counts() -> bool:
 
 
 def test_progress_is_logged_while_deferred(
-    campaign: Any, tools: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    campaign: WaitingCampaign, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "BUSY_SECONDS", 0.5)
     campaign.freeze()
@@ -68,13 +57,13 @@ def test_progress_is_logged_while_deferred(
     lines = lambda: [m for m in caplog.messages if "of 4 jobs complete" in m]  # noqa: E731
 
     async def scenario() -> None:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger()))
-        await asyncio.to_thread(tools.until, lines, "the first line")
+        waiting = asyncio.create_task(first_event(campaign.trigger()))
+        await eventually(lines, "the first line")
         await asyncio.to_thread(_report_one, campaign)
-        await asyncio.to_thread(tools.until, lambda: "1 of 4" in lines()[-1], "the line about the change")
+        await eventually(lambda: "1 of 4" in lines()[-1], "the line about the change")
         before = len(lines())
         # The collector that has just started may cause a few more changes; after that, nobody counts.
-        await asyncio.to_thread(tools.until, _nobody_counts, "a time without a count")
+        await eventually(_nobody_counts, "a time without a count")
         assert len(lines()) == before
         assert not waiting.done()
         waiting.cancel()

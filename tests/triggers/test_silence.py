@@ -11,8 +11,11 @@ from typing import Any
 import attrs
 import pytest
 from support.ledgers import REPORT
+from support.processes import eventually
+from support.waiting import WaitingCampaign, first_event
 
 from airflow_provider_outbound.core.collect import watch
+from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 LOGGER = "airflow_provider_outbound.triggers.outboundbot"
 
@@ -30,13 +33,13 @@ def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> C
     return said
 
 
-def run_until(tools: Any, trigger: Any, *steps: Callable[[], Any]) -> None:
+def run_until(trigger: OutboundBotJobCompleteTrigger, *steps: Callable[[], Any]) -> None:
     """Run a trigger, and meanwhile go through some steps, each until it is true."""
 
     async def scenario() -> None:
-        waiting = asyncio.create_task(tools.first_event(trigger))
+        waiting = asyncio.create_task(first_event(trigger))
         for number, step in enumerate(steps):
-            await asyncio.to_thread(tools.until, step, f"step {number}")
+            await eventually(step, f"step {number}")
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
@@ -52,8 +55,7 @@ def run_until(tools: Any, trigger: Any, *steps: Callable[[], Any]) -> None:
     ],
 )
 def test_an_embedded_collector_that_gets_nothing(
-    campaign: Any,
-    tools: Any,
+    campaign: WaitingCampaign,
     said: Callable[[str], list[str]],
     monkeypatch: pytest.MonkeyPatch,
     extra: dict[str, str],
@@ -67,7 +69,7 @@ def test_an_embedded_collector_that_gets_nothing(
     monkeypatch.setenv(name, json.dumps({**connection, "extra": {**connection["extra"], **extra}}))
     campaign.simulator.broker_control(**orders)
 
-    run_until(tools, campaign.trigger(), lambda: said(words))
+    run_until(campaign.trigger(), lambda: said(words))
 
     (line, *others) = said(words)
     assert line.startswith(f"Job group {campaign.job_group_id}: no messages come: RocketMQ broker at ")
@@ -77,7 +79,7 @@ def test_an_embedded_collector_that_gets_nothing(
 
 
 def test_no_collector_runs_until_one_does(
-    campaign: Any, tools: Any, said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+    campaign: WaitingCampaign, said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", "external")
     monkeypatch.setattr(watch, "FIRST_REPORT_SECONDS", 0.5)
@@ -86,7 +88,6 @@ def test_no_collector_runs_until_one_does(
     words = "no collector has reported to this ledger; start one: outbound collect --rocketmq-conn-id rocketmq_default"
 
     run_until(
-        tools,
         campaign.trigger(),
         lambda: said(words),
         lambda: campaign.ledger.collectors.report(attrs.evolve(REPORT, trouble="refused", trouble_ago=0.0)) or True,
@@ -97,26 +98,26 @@ def test_no_collector_runs_until_one_does(
 
 
 def test_nothing_is_said_where_no_messages_are_expected(
-    campaign: Any, tools: Any, said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+    campaign: WaitingCampaign, said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "FIRST_REPORT_SECONDS", 0.0)
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     campaign.assign(3)
 
-    campaign.wait(rocketmq_conn_id=None)
+    campaign.wait_deferred(rocketmq_conn_id=None)
 
     assert not said("no messages come")
 
 
 def test_a_group_whose_messages_could_not_come_is_not_blamed_on_another_program(
-    campaign: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    campaign: WaitingCampaign, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__COLLECTOR", "external")
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     campaign.assign(3)
     campaign.ledger.collectors.report(attrs.evolve(REPORT, trouble="the broker has no such group", trouble_ago=0.0))
 
-    summary = campaign.wait()["summary"]
+    summary = campaign.wait_deferred()["summary"]
 
     assert summary["recovered"] == 3
     assert "no message brought any of its 3 results" in caplog.text

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.campaigns import KEY, Campaign, numbers
+from support.processes import until
 
 from airflow_provider_outbound.core.assign.screening import CHUNK
 from airflow_provider_outbound.core.contacts import from_items
@@ -21,7 +24,7 @@ from airflow_provider_outbound.exceptions import (
 )
 
 
-def test_every_contact_gets_one_job(campaign, numbers):
+def test_every_contact_gets_one_job(campaign: Campaign) -> None:
     contacts = numbers(63)
 
     result = campaign.assign(contacts)
@@ -43,15 +46,15 @@ def test_every_contact_gets_one_job(campaign, numbers):
     assert (state.closed, state.open_assignments, state.has_doubt) == (63, (), False)
 
 
-def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
+def test_a_second_try_sends_nothing_and_says_the_same(campaign: Campaign) -> None:
     contacts = numbers(12)
     campaign.assign(contacts)
-    requests = campaign.simulator.state()["requests"]["AssignJobs"]
+    requests = campaign.requests("AssignJobs")
 
     result = campaign.assign(contacts)
 
     assert (result.assigned, result.newly_assigned, result.duplicates) == (12, 0, 0)
-    assert campaign.simulator.state()["requests"]["AssignJobs"] == requests
+    assert campaign.requests("AssignJobs") == requests
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_a_second_try_sends_nothing_and_says_the_same(campaign, numbers):
         ),
     ],
 )
-def test_no_number_twice_and_none_missing(campaign, numbers, faults: dict[str, Any]):
+def test_no_number_twice_and_none_missing(campaign: Campaign, faults: dict[str, Any]) -> None:
     contacts = numbers(130)
     acting = {
         name: {"actions": ["AssignJobs"], **value} if isinstance(value, dict) and "listing" not in name else value
@@ -96,7 +99,7 @@ def test_no_number_twice_and_none_missing(campaign, numbers, faults: dict[str, A
     assert all(fault["struck"] for fault in struck.values()), struck
 
 
-def test_numbers_abroad_that_show_without_their_plus_are_called_once(campaign):
+def test_numbers_abroad_that_show_without_their_plus_are_called_once(campaign: Campaign) -> None:
     contacts = ["+447911123456", "+14155552671", "+85291234567"]
     campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "times": 1}, plus_dropped=True)
 
@@ -106,7 +109,7 @@ def test_numbers_abroad_that_show_without_their_plus_are_called_once(campaign):
     assert campaign.each_once(contacts)
 
 
-def test_a_group_larger_than_a_page_is_read_whole_although_its_order_changes(campaign, numbers):
+def test_a_group_larger_than_a_page_is_read_whole_although_its_order_changes(campaign: Campaign) -> None:
     contacts = numbers(230)
     campaign.assign(contacts[:225], batch_size=75)
     campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"]}, listing_reshuffle=True)
@@ -117,7 +120,7 @@ def test_a_group_larger_than_a_page_is_read_whole_although_its_order_changes(cam
     assert result.unresolved == 0
 
 
-def test_held_contacts_are_reported_and_not_sent_again(campaign, numbers, caplog):
+def test_held_contacts_are_reported_and_not_sent_again(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     contacts = numbers(10)
     campaign.simulator.faults(reset={"actions": ["AssignJobs"], "times": 1})
 
@@ -133,13 +136,13 @@ def test_held_contacts_are_reported_and_not_sent_again(campaign, numbers, caplog
     assert campaign.each_once(contacts)
 
 
-def test_a_contact_that_shows_up_after_all_is_not_sent_again(campaign, numbers):
+def test_a_contact_that_shows_up_after_all_is_not_sent_again(campaign: Campaign) -> None:
     """The journal said unresolved; the next try reads the group before it sends."""
     contacts = numbers(5)
     campaign.simulator.faults(late={"actions": ["AssignJobs"], "seconds": 3.0, "times": 1})
     held = campaign.assign(contacts, on_unresolved="hold", settle_seconds=0.2)
     assert held.unresolved == 5
-    wait_until(lambda: len(campaign.jobs_per_number()) == 5)
+    until(lambda: len(campaign.jobs_per_number()) == 5, "five jobs")
 
     result = campaign.assign(contacts)
 
@@ -154,7 +157,7 @@ def test_a_contact_that_shows_up_after_all_is_not_sent_again(campaign, numbers):
         pytest.param("group", OutboundBotNotFoundError, id="unknown-group"),
     ],
 )
-def test_a_refusal_for_good_stops_at_once(campaign, numbers, fault, error):
+def test_a_refusal_for_good_stops_at_once(campaign: Campaign, fault: Any, error: type[Exception]) -> None:
     if fault == "key":
         settings = type(campaign.client.settings)(
             access_key_id=campaign.simulator.access_key_id,
@@ -172,7 +175,7 @@ def test_a_refusal_for_good_stops_at_once(campaign, numbers, fault, error):
     assert not campaign.jobs_per_number()
 
 
-def test_a_refused_batch_is_free_for_the_next_try(campaign, numbers):
+def test_a_refused_batch_is_free_for_the_next_try(campaign: Campaign) -> None:
     contacts = numbers(5)
     errors = [OutboundBotWrongTimeError("too late")]
 
@@ -188,7 +191,7 @@ def test_a_refused_batch_is_free_for_the_next_try(campaign, numbers):
 
 
 @pytest.mark.parametrize("allowed", [pytest.param(0, id="before-any"), pytest.param(6, id="in-the-middle")])
-def test_what_was_journalled_and_not_sent_is_free_again(campaign, numbers, allowed):
+def test_what_was_journalled_and_not_sent_is_free_again(campaign: Campaign, allowed: Any) -> None:
     contacts = numbers(200)
     asked = itertools.count()
 
@@ -207,7 +210,7 @@ def test_what_was_journalled_and_not_sent_is_free_again(campaign, numbers, allow
     assert campaign.each_once(contacts)
 
 
-def test_after_an_interrupt_only_what_was_sent_is_held(campaign, numbers):
+def test_after_an_interrupt_only_what_was_sent_is_held(campaign: Campaign) -> None:
     class Interrupted:
         """A source that is read when the task is told to end."""
 
@@ -222,13 +225,13 @@ def test_after_an_interrupt_only_what_was_sent_is_held(campaign, numbers):
         campaign.assign(Interrupted())
 
     counts = campaign.ledger.results.counts(campaign.job_group_id)
-    assert 0 < counts.total + counts.in_doubt <= campaign.simulator.state()["requests"]["AssignJobs"] * 5
+    assert 0 < counts.total + counts.in_doubt <= campaign.requests("AssignJobs") * 5
     assert counts.unresolved == 0
     assert campaign.assign(numbers(CHUNK)).assigned == CHUNK
     assert campaign.each_once(numbers(CHUNK))
 
 
-def test_the_guard_is_not_asked_where_nothing_is_to_be_sent(campaign, numbers):
+def test_the_guard_is_not_asked_where_nothing_is_to_be_sent(campaign: Campaign) -> None:
     """A run that was fully assigned in time succeeds when it is cleared the next day."""
     contacts = numbers(5)
     campaign.assign(contacts)
@@ -239,7 +242,7 @@ def test_the_guard_is_not_asked_where_nothing_is_to_be_sent(campaign, numbers):
     assert campaign.assign(contacts, guard=guard).assigned == 5
 
 
-def test_duplicates_within_a_source_and_between_tasks(campaign, numbers):
+def test_duplicates_within_a_source_and_between_tasks(campaign: Campaign) -> None:
     first, second = numbers(5), numbers(8)
     campaign.assign([*first, "+86 " + first[0], {"phone": first[1], "reference_id": "other"}])
 
@@ -249,7 +252,7 @@ def test_duplicates_within_a_source_and_between_tasks(campaign, numbers):
     assert campaign.each_once(second)
 
 
-def test_one_person_under_two_references_where_the_author_says_so(campaign, numbers):
+def test_one_person_under_two_references_where_the_author_says_so(campaign: Campaign) -> None:
     number = numbers(1)[0]
     contacts = [{"phone": number, "reference_id": "order-a"}, {"phone": number, "reference_id": "order-b"}]
 
@@ -260,7 +263,7 @@ def test_one_person_under_two_references_where_the_author_says_so(campaign, numb
 
 
 @pytest.mark.parametrize("known_by", ["the source", "the ledger"])
-def test_a_reference_with_another_number_is_refused(campaign, numbers, known_by):
+def test_a_reference_with_another_number_is_refused(campaign: Campaign, known_by: str) -> None:
     one, two = numbers(2)
     contacts = [{"phone": one, "reference_id": "vip"}, {"phone": two, "reference_id": "vip"}]
     if known_by == "the ledger":
@@ -275,7 +278,7 @@ def test_a_reference_with_another_number_is_refused(campaign, numbers, known_by)
     assert campaign.assign(contacts, on_invalid="skip").rejected == 1
 
 
-def test_an_invalid_contact_stops_all_before_anything_is_sent(campaign, numbers, tmp_path):
+def test_an_invalid_contact_stops_all_before_anything_is_sent(campaign: Campaign, tmp_path: Path) -> None:
     contacts = [*numbers(30), "12", {"name": "nobody"}]
 
     with pytest.raises(OutboundBotContactsError, match=r"2 of 32 contacts cannot be used: row 31 .*row 32: no phone"):
@@ -288,7 +291,7 @@ def test_an_invalid_contact_stops_all_before_anything_is_sent(campaign, numbers,
     assert len(rejects.read_text().splitlines()) == 3
 
 
-def test_excluded_numbers_are_not_called(campaign, numbers):
+def test_excluded_numbers_are_not_called(campaign: Campaign) -> None:
     contacts = numbers(6)
 
     result = campaign.assign(
@@ -301,13 +304,11 @@ def test_excluded_numbers_are_not_called(campaign, numbers):
     assert campaign.each_once(contacts[1:4])
 
 
-def test_jobs_of_another_ledger_are_recognised(campaign, numbers, tmp_path):
+def test_jobs_of_another_ledger_are_recognised(campaign: Campaign, tmp_path: Path) -> None:
     """Two ledgers on one group are against the rules; what one did before the other began is still seen."""
     contacts = numbers(12)
     campaign.assign(contacts[:7])
-    with open_ledger(
-        f"sqlite:///{tmp_path}/other.db", [b"dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE=".decode()]
-    ) as other:
+    with open_ledger(f"sqlite:///{tmp_path}/other.db", [KEY]) as other:
         campaign.ledger = other
 
         result = campaign.assign(contacts)
@@ -329,12 +330,12 @@ def test_jobs_of_another_ledger_are_recognised(campaign, numbers, tmp_path):
         ("dedupe_by", "name"),
     ],
 )
-def test_an_option_out_of_range_is_named(campaign, numbers, option, value):
+def test_an_option_out_of_range_is_named(campaign: Campaign, option: str, value: Any) -> None:
     with pytest.raises(OutboundBotConfigError, match=f"^{option}: {value!r} is "):
         campaign.assign(numbers(1), **{option: value})
 
 
-def test_no_number_in_logs_or_errors(campaign, numbers, caplog):
+def test_no_number_in_logs_or_errors(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     contacts = numbers(20)
 
@@ -348,12 +349,3 @@ def test_no_number_in_logs_or_errors(campaign, numbers, caplog):
         assert [name for name in ("1380000", "Zhang San", *contacts) if name in str(error.value)] == []
     logged = [record.getMessage() for record in caplog.records]
     assert [text for text in logged if any(number in text for number in contacts)] == []
-
-
-def wait_until(condition, seconds: float = 10.0) -> None:
-    import time
-
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,10 @@ class Plan:
         )
 
 
-class Campaign:
+class ChaosCampaign:
     """One campaign, from the creation of its group to the end of its last task."""
 
-    def __init__(self, seed: int, folder: Path, processes: Any) -> None:
+    def __init__(self, seed: int, folder: Path, processes: ForkServerContext) -> None:
         self.seed = seed
         self._rng = random.Random(seed)
         self.plan = Plan.draw(self._rng)
@@ -280,7 +281,7 @@ class Campaign:
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
+def processes() -> Iterator[ForkServerContext]:
     """Starts processes from one that has imported all it needs, so that a try begins at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -292,7 +293,7 @@ def processes() -> Iterator[Any]:
     sys.path.pop(0)
 
 
-def test_whatever_happens_every_number_has_one_job(processes: Any, tmp_path: Path) -> None:
+def test_whatever_happens_every_number_has_one_job(processes: ForkServerContext, tmp_path: Path) -> None:
     seeds = [int(SEED)] if SEED else [random.randrange(2**32) for _ in range(RUNS)]
     blows: Counter[str] = Counter()
     failures: list[str] = []
@@ -300,7 +301,7 @@ def test_whatever_happens_every_number_has_one_job(processes: Any, tmp_path: Pat
     def run(seed: int) -> None:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        campaign = Campaign(seed, folder, processes)
+        campaign = ChaosCampaign(seed, folder, processes)
         try:
             campaign.run()
         except Exception:  # every campaign has its turn; what failed is told below, with its seed

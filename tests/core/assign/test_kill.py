@@ -14,21 +14,23 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.campaigns import KEY, MakeSimulator, numbers
 
 from airflow_provider_outbound.core.ledger import open_ledger
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ROUNDS = 20
 CONTACTS = 60
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 OPTIONS = {"batch_size": 5, "max_parallel_requests": 4, "settle_seconds": 1.0, "lease_seconds": 1.6}
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
+def processes() -> Iterator[ForkServerContext]:
     """Starts processes from one that has imported all it needs, so that a try begins at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -45,8 +47,8 @@ class Round:
 
     def __init__(
         self,
-        simulator,
-        processes,
+        simulator: Simulator,
+        processes: ForkServerContext,
         folder: Path,
         rng: random.Random,
         first_number: int,
@@ -66,7 +68,7 @@ class Round:
         self.job_group_id = simulator.run(
             lambda cloud: cloud.create_group(name="killed", script_id=simulator.script_id).group_id
         )
-        self.contacts = [f"138{first_number + index:08d}" for index in range(CONTACTS)]
+        self.contacts = numbers(CONTACTS, first_number)
         self.kills = 0
 
     def start(self, task: str = "assign") -> Any:
@@ -95,7 +97,9 @@ class Round:
         raise AssertionError("no try succeeded")
 
 
-def test_killed_workers_leave_no_number_twice_and_none_missing(simulator_factory, processes, tmp_path):
+def test_killed_workers_leave_no_number_twice_and_none_missing(
+    simulator_factory: MakeSimulator, processes: ForkServerContext, tmp_path: Path
+) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -124,7 +128,9 @@ def test_killed_workers_leave_no_number_twice_and_none_missing(simulator_factory
     assert any(item.kills for item in rounds)
 
 
-def test_another_run_calls_whom_a_killed_worker_left(simulator_factory, processes, tmp_path):
+def test_another_run_calls_whom_a_killed_worker_left(
+    simulator_factory: MakeSimulator, processes: ForkServerContext, tmp_path: Path
+) -> None:
     """Not a retry: the killed task never runs again."""
     simulator = simulator_factory(latency=0.3)
     simulator.faults(reset={"actions": ["AssignJobs"], "probability": 0.4})
@@ -148,7 +154,9 @@ def test_another_run_calls_whom_a_killed_worker_left(simulator_factory, processe
     assert Counter({number: len(ids) for number, ids in jobs.items()}) == Counter(dict.fromkeys(item.contacts, 1))
 
 
-def test_two_tasks_with_the_same_contacts_share_them(simulator_factory, processes, tmp_path):
+def test_two_tasks_with_the_same_contacts_share_them(
+    simulator_factory: MakeSimulator, processes: ForkServerContext, tmp_path: Path
+) -> None:
     simulator = simulator_factory(latency=0.02)
     simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 0.2})
     item = Round(simulator, processes, tmp_path, random.Random(1), 0)
@@ -162,7 +170,9 @@ def test_two_tasks_with_the_same_contacts_share_them(simulator_factory, processe
     assert Counter({number: len(ids) for number, ids in jobs.items()}) == Counter(dict.fromkeys(item.contacts, 1))
 
 
-def test_two_tries_of_one_task_wait_for_each_other(simulator_factory, processes, tmp_path):
+def test_two_tries_of_one_task_wait_for_each_other(
+    simulator_factory: MakeSimulator, processes: ForkServerContext, tmp_path: Path
+) -> None:
     """Airflow may start a try while the one before it is still running."""
     simulator = simulator_factory(latency=0.05)
     item = Round(simulator, processes, tmp_path, random.Random(1), 0)
@@ -178,7 +188,9 @@ def test_two_tries_of_one_task_wait_for_each_other(simulator_factory, processes,
     assert (state.closed, state.open_assignments) == (CONTACTS, ())
 
 
-def test_a_stopped_process_sends_nothing_after_its_lease(simulator_factory, processes, tmp_path):
+def test_a_stopped_process_sends_nothing_after_its_lease(
+    simulator_factory: MakeSimulator, processes: ForkServerContext, tmp_path: Path
+) -> None:
     """SIGSTOP, not a kill: the process wakes up later and believes it may go on."""
     simulator = simulator_factory(latency=1.0)
     item = Round(simulator, processes, tmp_path, random.Random(1), 0, read_timeout=10)

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import attrs
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from support.campaigns import Campaign, MakeSimulator, numbers
 
 from airflow_provider_outbound.core.contacts import from_items, from_path
 from airflow_provider_outbound.core.ledger import CallCap, TaskKey
 from airflow_provider_outbound.core.models.job import Job
 from airflow_provider_outbound.exceptions import OutboundBotContactsError, OutboundBotWrongTimeError
+from airflow_provider_outbound.simulator.testing import Simulator
 
 WEEK = timedelta(days=7)
 DUPLICATES = int(os.environ.get("OUTBOUND_TEST_DUPLICATES", "200000"))
 
 
-def other_group(campaign, name: str):
-    group = campaign.client.create_job_group(job_group_name=name, script_id=campaign.simulator.script_id)
-    return attrs.evolve(campaign, job_group_id=group.job_group_id, key=TaskKey(name, "run", "assign"))
+def other_group(campaign: Campaign, name: str) -> Campaign:
+    return attrs.evolve(campaign.another(name), key=TaskKey(name, "run", "assign"))
 
 
-def test_max_jobs_takes_the_first_and_stays_so_in_later_tries(campaign, numbers):
+def test_max_jobs_takes_the_first_and_stays_so_in_later_tries(campaign: Campaign) -> None:
     contacts = numbers(20)
 
     for expected in (12, 0):
@@ -37,7 +41,7 @@ def test_max_jobs_takes_the_first_and_stays_so_in_later_tries(campaign, numbers)
     assert campaign.assign(contacts, max_jobs=15).newly_assigned == 3
 
 
-def test_max_jobs_holds_although_answers_are_lost(campaign, numbers):
+def test_max_jobs_holds_although_answers_are_lost(campaign: Campaign) -> None:
     campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 0.5})
 
     campaign.finish(numbers(40), max_jobs=20, settle_seconds=1.0)
@@ -45,7 +49,7 @@ def test_max_jobs_holds_although_answers_are_lost(campaign, numbers):
     assert campaign.each_once(numbers(20))
 
 
-def test_a_person_is_not_called_more_often_than_the_cap_by_all_dags_together(campaign, numbers):
+def test_a_person_is_not_called_more_often_than_the_cap_by_all_dags_together(campaign: Campaign) -> None:
     cap = CallCap(most=2, period=WEEK)
     campaign.assign(numbers(10))
     second, third = other_group(campaign, "second"), other_group(campaign, "third")
@@ -61,7 +65,7 @@ def test_a_person_is_not_called_more_often_than_the_cap_by_all_dags_together(cam
     assert other_group(campaign, "fourth").assign(numbers(10)).assigned == 10
 
 
-def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign, numbers):
+def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign: Campaign) -> None:
     groups = [other_group(campaign, f"group {index}") for index in range(3)]
 
     with ThreadPoolExecutor(3) as pool:
@@ -80,7 +84,7 @@ def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign, numbers):
         pytest.param("Scheduling", 0, 1, id="yet-to-ring"),
     ],
 )
-def test_what_counts_as_a_call(campaign, numbers, status, calls, counted):
+def test_what_counts_as_a_call(campaign: Campaign, status: str, calls: Any, counted: Any) -> None:
     (number,) = numbers(1)
     campaign.assign([number])
     (listed,) = campaign.client.list_jobs_by_group(job_group_id=campaign.job_group_id, page_number=1).items
@@ -97,7 +101,7 @@ def test_what_counts_as_a_call(campaign, numbers, status, calls, counted):
     assert results == ([0, 1] if counted else [1, 0])
 
 
-def test_calls_before_the_period_do_not_count(campaign, numbers):
+def test_calls_before_the_period_do_not_count(campaign: Campaign) -> None:
     campaign.assign(numbers(3))
 
     later = other_group(campaign, "later")
@@ -105,7 +109,7 @@ def test_calls_before_the_period_do_not_count(campaign, numbers):
     assert later.assign(numbers(3), cap=CallCap(most=1, period=timedelta(microseconds=1))).assigned == 3
 
 
-def test_long_contacts_go_in_smaller_requests(campaign, numbers):
+def test_long_contacts_go_in_smaller_requests(campaign: Campaign) -> None:
     contacts = [{"phone": number, "note": "好" * 3_000} for number in numbers(20)]
     shorter = [{"phone": number, "note": "x" * 10_000} for number in numbers(40)[20:]]
 
@@ -115,10 +119,10 @@ def test_long_contacts_go_in_smaller_requests(campaign, numbers):
     assert campaign.each_once(numbers(40))
     jobs = [job for group in campaign.simulator.state()["groups"].values() for job in group["jobs"]]
     assert len(jobs) == 40
-    assert campaign.simulator.state()["requests"]["AssignJobs"] > 4
+    assert campaign.requests("AssignJobs") > 4
 
 
-def test_names_that_templates_or_databases_trip_over(campaign, numbers):
+def test_names_that_templates_or_databases_trip_over(campaign: Campaign) -> None:
     names = ["{{ ds }}", "NUL\x00NUL", "';DROP TABLE jobs;--", "李\u202e宁", "\ud800", "a\r\nb", "%s %(x)s", "😀" * 50]
     contacts = [{"phone": number, "name": name, "k{{}}": name} for number, name in zip(numbers(8), names, strict=True)]
 
@@ -130,7 +134,7 @@ def test_names_that_templates_or_databases_trip_over(campaign, numbers):
     assert {item.name for item in campaign.ledger.results.iter_results(campaign.job_group_id)} == sent
 
 
-def test_many_duplicates_are_one_job(campaign, numbers):
+def test_many_duplicates_are_one_job(campaign: Campaign) -> None:
     (number,) = numbers(1)
 
     contacts = from_items({"phone": number} for _ in range(DUPLICATES))
@@ -139,7 +143,9 @@ def test_many_duplicates_are_one_job(campaign, numbers):
     assert (result.read, result.assigned, result.duplicates) == (DUPLICATES, 1, DUPLICATES - 1)
 
 
-def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(campaign, numbers, caplog):
+def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [*numbers(7), "nonsense", *numbers(12)[7:]]
 
     with pytest.raises(OutboundBotContactsError, match=r"row 8 .*can be read only once. Fix it and run the task again"):
@@ -152,13 +158,13 @@ def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(c
     assert campaign.each_once(numbers(12))
 
 
-def test_an_iterator_whose_bad_rows_are_skipped(campaign, numbers):
+def test_an_iterator_whose_bad_rows_are_skipped(campaign: Campaign) -> None:
     result = campaign.assign(from_items(iter([*numbers(3), "nonsense"])), on_invalid="skip")
 
     assert (result.assigned, result.rejected) == (3, 1)
 
 
-def test_a_source_that_disappears_half_way_loses_nothing(campaign, numbers, tmp_path):
+def test_a_source_that_disappears_half_way_loses_nothing(campaign: Campaign, tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
 
     def rows():
@@ -176,7 +182,9 @@ def test_a_source_that_disappears_half_way_loses_nothing(campaign, numbers, tmp_
     assert campaign.each_once(numbers(20))
 
 
-def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continues(campaign, numbers, tmp_path):
+def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continues(
+    campaign: Campaign, tmp_path: Path
+) -> None:
     path = tmp_path / "people.csv"
     people = numbers(450)
     how = {"batch_size": 50, "lease_seconds": 60.0}
@@ -199,7 +207,7 @@ def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continue
     assert campaign.each_once(people)
 
 
-def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(campaign, numbers, tmp_path):
+def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(campaign: Campaign, tmp_path: Path) -> None:
     """The second file has the fault, and its error names no half-true ending of its own."""
     narrow = pa.table({"phone": pa.array([13800000000.0], pa.float32())})
     folder = tmp_path / "people"
@@ -214,7 +222,7 @@ def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(camp
     assert f"{len(campaign.jobs_per_number())} contacts read before it are assigned already" in str(caught.value)
 
 
-def test_a_window_that_ends_meanwhile_says_who_was_called(campaign, numbers):
+def test_a_window_that_ends_meanwhile_says_who_was_called(campaign: Campaign) -> None:
     asked = []
 
     def guard(_group):
@@ -233,7 +241,7 @@ def test_a_window_that_ends_meanwhile_says_who_was_called(campaign, numbers):
     )
 
 
-def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign, numbers, tmp_path):
+def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign: Campaign, tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in numbers(20)))
     campaign.assign(from_path(path))
@@ -256,7 +264,9 @@ def _ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def test_a_service_that_bears_few_requests_a_second_gets_few(simulator_factory, make_campaign, numbers):
+def test_a_service_that_bears_few_requests_a_second_gets_few(
+    simulator_factory: MakeSimulator, make_campaign: Callable[[Simulator], Campaign]
+) -> None:
     campaign = make_campaign(simulator_factory(max_requests_per_second=12))
 
     assert campaign.assign(numbers(150), max_parallel_requests=8).assigned == 150

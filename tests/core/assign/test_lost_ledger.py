@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 from cryptography.fernet import Fernet
+from support.campaigns import Campaign, numbers
 
-from airflow_provider_outbound.core.assign import GroupSpec, create_group
+from airflow_provider_outbound.core.assign import AssignResult, GroupSpec, create_group
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
 
 KEY = Fernet.generate_key().decode()
 
+AssignWith = Callable[..., AssignResult]
+
 
 @pytest.fixture
-def assign_with(campaign, tmp_path):
+def assign_with(campaign: Campaign, tmp_path: Path) -> AssignWith:
     """Assigns with a ledger that is opened for one try only, as a task does."""
 
     default = campaign
 
-    def assign(contacts, *, path: Path = tmp_path / "mine.db", keys=(KEY,), campaign=default, **options):
+    def assign(
+        contacts: list[str],
+        *,
+        path: Path = tmp_path / "mine.db",
+        keys: tuple[str, ...] = (KEY,),
+        campaign: Campaign = default,
+        **options: Any,
+    ) -> AssignResult:
         with open_ledger(f"sqlite:///{path}", keys) as ledger:
             return attrs.evolve(campaign, ledger=ledger).assign(contacts, **options)
 
     return assign
 
 
-def test_a_snapshot_put_back_in_the_middle_calls_nobody_again(campaign, numbers, assign_with, tmp_path):
+def test_a_snapshot_put_back_in_the_middle_calls_nobody_again(
+    campaign: Campaign, assign_with: AssignWith, tmp_path: Path
+) -> None:
     contacts = numbers(60)
     assign_with(contacts[:20])
     with closing(sqlite3.connect(tmp_path / "mine.db")) as now, closing(sqlite3.connect(tmp_path / "old.db")) as old:
@@ -51,7 +65,7 @@ def test_a_snapshot_put_back_in_the_middle_calls_nobody_again(campaign, numbers,
     assert result.read == 60
 
 
-def test_a_lost_ledger_calls_nobody_again(campaign, numbers, assign_with, tmp_path):
+def test_a_lost_ledger_calls_nobody_again(campaign: Campaign, assign_with: AssignWith, tmp_path: Path) -> None:
     contacts = numbers(40)
     assign_with(contacts[:25])
 
@@ -61,7 +75,9 @@ def test_a_lost_ledger_calls_nobody_again(campaign, numbers, assign_with, tmp_pa
     assert (result.newly_assigned, result.duplicates) == (15, 25)
 
 
-def test_a_lost_ledger_calls_nobody_again_while_the_listing_lags(campaign, numbers, assign_with, tmp_path):
+def test_a_lost_ledger_calls_nobody_again_while_the_listing_lags(
+    campaign: Campaign, assign_with: AssignWith, tmp_path: Path
+) -> None:
     """The group was made by a task of the ledger that is lost, and lists nothing yet."""
     contacts = numbers(30)
     campaign = marked(campaign, tmp_path)
@@ -74,10 +90,12 @@ def test_a_lost_ledger_calls_nobody_again_while_the_listing_lags(campaign, numbe
     assert (result.newly_assigned, result.duplicates) == (5, 25)
 
 
-def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(campaign, numbers, assign_with, tmp_path):
+def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(
+    campaign: Campaign, assign_with: AssignWith, tmp_path: Path
+) -> None:
     campaign = marked(campaign, tmp_path)
     assign_with(numbers(10), campaign=campaign)
-    requests = campaign.simulator.state()["requests"]["AssignJobs"]
+    requests = campaign.requests("AssignJobs")
 
     class Longer(list):
         """Jobs whose listing counts one more than it shows."""
@@ -85,7 +103,7 @@ def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(campaign, nu
         def __len__(self) -> int:
             return super().__len__() + 1
 
-    def hide_one(cloud) -> None:
+    def hide_one(cloud: Any) -> None:
         group = cloud.groups[campaign.job_group_id]
         group.jobs = Longer(group.jobs)
 
@@ -94,10 +112,12 @@ def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(campaign, nu
     with pytest.raises(OutboundBotAnswerError, match=r"does not list the complete job group .* Nobody was called"):
         assign_with(numbers(12), campaign=campaign, path=tmp_path / "new.db", settle_seconds=0)
 
-    assert campaign.simulator.state()["requests"]["AssignJobs"] == requests
+    assert campaign.requests("AssignJobs") == requests
 
 
-def test_a_lost_ledger_whose_jobs_show_masked_calls_nobody(campaign, numbers, assign_with, tmp_path):
+def test_a_lost_ledger_whose_jobs_show_masked_calls_nobody(
+    campaign: Campaign, assign_with: AssignWith, tmp_path: Path
+) -> None:
     """Neither the references nor the numbers tell who was called."""
     campaign = marked(campaign, tmp_path)
     assign_with(numbers(10), campaign=campaign)
@@ -109,7 +129,7 @@ def test_a_lost_ledger_whose_jobs_show_masked_calls_nobody(campaign, numbers, as
     assert campaign.each_once(numbers(10))
 
 
-def marked(campaign, tmp_path):
+def marked(campaign: Campaign, tmp_path: Path) -> Campaign:
     """The campaign in a group that carries the mark of the first ledger."""
     with open_ledger(f"sqlite:///{tmp_path}/mine.db", (KEY,)) as ledger:
         group = create_group(
@@ -123,7 +143,7 @@ def marked(campaign, tmp_path):
     return attrs.evolve(campaign, job_group_id=group.job_group_id)
 
 
-def test_two_ledgers_that_take_turns_on_one_group(campaign, numbers, assign_with, tmp_path):
+def test_two_ledgers_that_take_turns_on_one_group(campaign: Campaign, assign_with: AssignWith, tmp_path: Path) -> None:
     contacts = numbers(30)
     for index, end in enumerate((10, 20, 30)):
         assign_with(contacts[:end], path=tmp_path / f"{index % 2}.db", key=TaskKey("dag", "run", f"t{index}"))
@@ -131,7 +151,7 @@ def test_two_ledgers_that_take_turns_on_one_group(campaign, numbers, assign_with
     assert campaign.each_once(contacts)
 
 
-def test_keys_that_rotate_between_tries(campaign, numbers, assign_with):
+def test_keys_that_rotate_between_tries(campaign: Campaign, assign_with: AssignWith) -> None:
     contacts = numbers(20)
     assign_with(contacts[:10])
     newer = Fernet.generate_key().decode()
@@ -144,7 +164,7 @@ def test_keys_that_rotate_between_tries(campaign, numbers, assign_with):
     assert campaign.each_once(contacts)
 
 
-def test_beyond_settle_seconds_the_promise_ends(campaign, numbers, caplog):
+def test_beyond_settle_seconds_the_promise_ends(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     """
     A request that the service acts on later than ``settle_seconds`` after it was given up is sent again.
 
@@ -164,7 +184,7 @@ def test_beyond_settle_seconds_the_promise_ends(campaign, numbers, caplog):
     assert campaign.jobs_per_number()[number] == 2
 
 
-def test_held_contacts_are_not_sent_again_even_beyond_settle_seconds(campaign, numbers):
+def test_held_contacts_are_not_sent_again_even_beyond_settle_seconds(campaign: Campaign) -> None:
     (number,) = numbers(1)
     campaign.simulator.faults(late={"actions": ["AssignJobs"], "seconds": 1.5, "times": 1})
 

@@ -8,51 +8,21 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import pytest
+from support.campaigns import DIED, Campaign, numbers
 
 from airflow_provider_outbound.core.assign import abandon
 from airflow_provider_outbound.core.assign.screening import CHUNK
 from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import Assignment, CallCap, Candidate, TaskKey
-from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import normalise
+from airflow_provider_outbound.core.ledger import CallCap, TaskKey
 from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
 
 NEXT = TaskKey("dag", "next run", "assign")
-DEAD = TaskKey("dag", "run", "died")
 
 
-@pytest.fixture
-def die(campaign):
-    """Leaves an assignment as a process does that is killed with requests under way; some of them arrived."""
-
-    def die(contacts: list[str], *, arrived: int = 0, lease_seconds: float = 1.0) -> Assignment:
-        ledger, identity = campaign.ledger, campaign.ledger.identity
-        opened = ledger.assignments.open(
-            DEAD, campaign.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
-        )
-        people = [Contact(phone=normalise(number)) for number in contacts]
-        candidates = [
-            Candidate(
-                reference_id=identity.reference_id(person.phone.e164),
-                phone_key=identity.phone_key(person.phone.e164),
-                contact=person,
-            )
-            for person in people
-        ]
-        begun = ledger.journal.begin(opened, candidates, dedupe_by="phone").candidates
-        wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
-        if wire:
-            campaign.client.assign_jobs(job_group_id=campaign.job_group_id, jobs=wire)
-        return opened
-
-    return die
-
-
-def test_the_next_task_calls_whom_a_killed_one_left(campaign, numbers, die):
+def test_the_next_task_calls_whom_a_killed_one_left(campaign: Campaign) -> None:
     contacts = numbers(20)
-    die(contacts[:10], arrived=4)
+    campaign.die_assigning(contacts[:10], arrived=4)
 
     result = campaign.assign(contacts, key=NEXT)
 
@@ -60,42 +30,42 @@ def test_the_next_task_calls_whom_a_killed_one_left(campaign, numbers, die):
     assert (result.read, result.assigned, result.duplicates, result.unresolved) == (20, 16, 4, 0)
 
 
-def test_a_list_that_is_all_under_way_is_not_done(campaign, numbers, die):
+def test_a_list_that_is_all_under_way_is_not_done(campaign: Campaign) -> None:
     """Every contact is in the ledger already, so that nothing seems to be left to do."""
     contacts = numbers(6)
-    die(contacts)
+    campaign.die_assigning(contacts)
 
     assert campaign.assign(contacts, key=NEXT).assigned == 6
     assert campaign.each_once(contacts)
 
 
-def test_the_own_task_finds_what_was_taken_over(campaign, numbers, die):
+def test_the_own_task_finds_what_was_taken_over(campaign: Campaign) -> None:
     contacts = numbers(8)
-    die(contacts, arrived=3)
+    campaign.die_assigning(contacts, arrived=3)
     campaign.assign(contacts, key=NEXT)
 
-    result = campaign.assign(contacts, key=DEAD)
+    result = campaign.assign(contacts, key=DIED)
 
     assert (result.read, result.assigned, result.duplicates) == (8, 3, 5)
     assert campaign.each_once(contacts)
 
 
-def test_what_is_not_on_the_list_stays_with_the_dead_task(campaign, numbers, die):
+def test_what_is_not_on_the_list_stays_with_the_dead_task(campaign: Campaign) -> None:
     contacts = numbers(10)
-    die(contacts[:6])
+    campaign.die_assigning(contacts[:6])
 
     assert campaign.assign(contacts[4:], key=NEXT).assigned == 6
 
     assert campaign.each_once(contacts[4:])
     assert campaign.ledger.results.counts(campaign.job_group_id).unresolved == 4
-    assert campaign.ledger.takeovers.unresolved_tasks(campaign.job_group_id) == [DEAD]
-    assert campaign.assign(contacts[:6], key=DEAD).assigned == 4
+    assert campaign.ledger.takeovers.unresolved_tasks(campaign.job_group_id) == [DIED]
+    assert campaign.assign(contacts[:6], key=DIED).assigned == 4
     assert campaign.each_once(contacts)
 
 
-def test_who_holds_reports_what_another_task_left(campaign, numbers, die):
+def test_who_holds_reports_what_another_task_left(campaign: Campaign) -> None:
     contacts = numbers(5)
-    die(contacts, arrived=2)
+    campaign.die_assigning(contacts, arrived=2)
 
     result = campaign.assign(contacts, key=NEXT, on_unresolved="hold")
 
@@ -103,7 +73,7 @@ def test_who_holds_reports_what_another_task_left(campaign, numbers, die):
     assert campaign.each_once(contacts[:2])
 
 
-def test_a_task_that_gave_up_leaves_its_contacts_to_the_next_one(campaign, numbers):
+def test_a_task_that_gave_up_leaves_its_contacts_to_the_next_one(campaign: Campaign) -> None:
     contacts = numbers(9)
     campaign.simulator.faults(status_500={"actions": ["AssignJobs"]})
     with pytest.raises(AssignmentUnresolvedError):
@@ -115,9 +85,9 @@ def test_a_task_that_gave_up_leaves_its_contacts_to_the_next_one(campaign, numbe
     assert campaign.each_once(contacts)
 
 
-def test_a_limit_counts_those_that_are_taken_over(campaign, numbers, die):
+def test_a_limit_counts_those_that_are_taken_over(campaign: Campaign) -> None:
     contacts = numbers(12)
-    die(contacts[:8])
+    campaign.die_assigning(contacts[:8])
 
     result = campaign.assign(contacts, key=NEXT, max_jobs=10)
 
@@ -125,11 +95,10 @@ def test_a_limit_counts_those_that_are_taken_over(campaign, numbers, die):
     assert campaign.each_once(contacts[:10])
 
 
-def test_a_person_who_has_had_their_calls_is_not_taken_over(campaign, numbers, die):
+def test_a_person_who_has_had_their_calls_is_not_taken_over(campaign: Campaign) -> None:
     contacts = numbers(4)
-    other = campaign.client.create_job_group(job_group_name="other", script_id=campaign.simulator.script_id)
-    attrs.evolve(campaign, job_group_id=other.job_group_id).assign(contacts[:2])
-    die(contacts)
+    campaign.another().assign(contacts[:2])
+    campaign.die_assigning(contacts)
 
     result = campaign.assign(contacts, key=NEXT, cap=CallCap(most=1, period=timedelta(days=7)))
 
@@ -137,7 +106,7 @@ def test_a_person_who_has_had_their_calls_is_not_taken_over(campaign, numbers, d
     assert campaign.each_once(contacts)
 
 
-def test_a_task_that_works_keeps_its_contacts(campaign, numbers):
+def test_a_task_that_works_keeps_its_contacts(campaign: Campaign) -> None:
     contacts = numbers(60)
     campaign.simulator.faults(answer_lost={"actions": ["AssignJobs"], "probability": 0.3})
 
@@ -148,9 +117,9 @@ def test_a_task_that_works_keeps_its_contacts(campaign, numbers):
     assert [result.assigned + result.duplicates for result in results] == [60] * 3
 
 
-def test_two_tasks_that_find_the_same_dead_one_share_what_it_left(campaign, numbers, die):
+def test_two_tasks_that_find_the_same_dead_one_share_what_it_left(campaign: Campaign) -> None:
     contacts = numbers(30)
-    die(contacts[:20], arrived=5)
+    campaign.die_assigning(contacts[:20], arrived=5)
 
     results = at_once(3, lambda key: campaign.finish(contacts, key=key))
 
@@ -160,14 +129,14 @@ def test_two_tasks_that_find_the_same_dead_one_share_what_it_left(campaign, numb
 
 
 @pytest.mark.parametrize("is_repeatable", [True, False])
-def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign, numbers, die, is_repeatable):
+def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign: Campaign, is_repeatable: bool) -> None:
     contacts = numbers(30)
     died = threading.Event()
 
     def guard(_group: Any) -> None:
         if not died.is_set():
             died.set()
-            die(contacts[20:], arrived=3)
+            campaign.die_assigning(contacts[20:], arrived=3)
 
     def assign() -> Any:
         source = contacts if is_repeatable else from_items(iter(contacts))
@@ -182,7 +151,7 @@ def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign, number
     assert (result.read, result.assigned, result.duplicates) == (30, 27, 3)
 
 
-def test_what_another_task_gave_up_too_early_is_looked_for_before_it_is_sent(campaign, numbers, die):
+def test_what_another_task_gave_up_too_early_is_looked_for_before_it_is_sent(campaign: Campaign) -> None:
     """That task believed that none of them arrived; it ends while this one works, after this one read the group."""
     contacts = numbers(CHUNK + 20)
     campaign.assign(contacts[:1])
@@ -191,7 +160,7 @@ def test_what_another_task_gave_up_too_early_is_looked_for_before_it_is_sent(cam
     def guard(_group: Any) -> None:
         if not died.is_set():
             died.set()
-            dead = die(contacts[-10:], arrived=4)
+            dead = campaign.die_assigning(contacts[-10:], arrived=4)
             ledger = campaign.ledger
             ledger.journal.mark_unresolved(dead, [doubt.reference_id for doubt in ledger.journal.in_doubt(dead)])
             ledger.assignments.renew(dead, 0)

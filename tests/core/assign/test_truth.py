@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.campaigns import Campaign, numbers
 from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import TaskKey
@@ -32,7 +33,7 @@ def adds_up(result: Any) -> bool:
         pytest.param("html", id="html"),
     ],
 )
-def test_a_service_that_is_down_for_longer_than_it_may_be_is_no_success(campaign, numbers, fault):
+def test_a_service_that_is_down_for_longer_than_it_may_be_is_no_success(campaign: Campaign, fault: Any) -> None:
     contacts = numbers(12)
     campaign.simulator.faults(**{fault: {"actions": ["AssignJobs"]}})
 
@@ -48,7 +49,7 @@ def test_a_service_that_is_down_for_longer_than_it_may_be_is_no_success(campaign
     assert campaign.each_once(contacts)
 
 
-def test_some_of_whom_the_service_took_are_kept_by_the_try_that_fails(campaign, numbers):
+def test_some_of_whom_the_service_took_are_kept_by_the_try_that_fails(campaign: Campaign) -> None:
     contacts = numbers(20)
     campaign.assign(contacts[:10])
     campaign.simulator.faults(status_500={"actions": ["AssignJobs"]})
@@ -61,18 +62,18 @@ def test_some_of_whom_the_service_took_are_kept_by_the_try_that_fails(campaign, 
     assert campaign.each_once(contacts)
 
 
-def test_a_group_that_is_never_listed_whole_sends_nobody_again_and_fails(campaign, numbers):
+def test_a_group_that_is_never_listed_whole_sends_nobody_again_and_fails(campaign: Campaign) -> None:
     contacts = numbers(5)
     campaign.simulator.faults(reset={"actions": ["AssignJobs"]})
     campaign.assign(contacts, settle_seconds=0.2, on_unresolved="hold")
-    requests = campaign.simulator.state()["requests"]["AssignJobs"]
+    requests = campaign.requests("AssignJobs")
     # As many jobs as the listing counts are never met.
     campaign.simulator.run(lambda cloud: _hide_last(cloud, campaign.job_group_id))
 
     with pytest.raises(AssignmentUnresolvedError, match="5 contacts read: 0 assigned, 5 unresolved"):
         campaign.assign(contacts, settle_seconds=0.2)
 
-    assert campaign.simulator.state()["requests"]["AssignJobs"] == requests
+    assert campaign.requests("AssignJobs") == requests
 
 
 def _hide_last(cloud: Any, group_id: str) -> None:
@@ -85,7 +86,7 @@ def _hide_last(cloud: Any, group_id: str) -> None:
     group.jobs = Longer(group.jobs)
 
 
-def test_what_the_author_asked_to_hold_is_a_success(campaign, numbers):
+def test_what_the_author_asked_to_hold_is_a_success(campaign: Campaign) -> None:
     campaign.simulator.faults(status_500={"actions": ["AssignJobs"]})
 
     result = campaign.assign(numbers(7), settle_seconds=0.2, on_unresolved="hold")
@@ -101,7 +102,7 @@ def test_what_the_author_asked_to_hold_is_a_success(campaign, numbers):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_every_sum_adds_up(campaign, data):
+def test_every_sum_adds_up(campaign: Campaign, data: st.DataObject) -> None:
     """Over lists with duplicates, exclusions, rejects, limits and lost answers, in several tries."""
     draw = data.draw
     people = [f"139{index:08d}" for index in range(30)]
@@ -113,8 +114,7 @@ def test_every_sum_adds_up(campaign, data):
         ]
         for _ in range(2)
     ]
-    group = campaign.client.create_job_group(job_group_name="sums", script_id=campaign.simulator.script_id)
-    campaign.job_group_id = group.job_group_id
+    campaign.job_group_id = campaign.new_group("sums")
     options = {
         "on_invalid": "skip",
         "on_unresolved": "hold",
@@ -135,7 +135,7 @@ def test_every_sum_adds_up(campaign, data):
     campaign.simulator.faults()
 
 
-def test_contacts_of_an_earlier_try_that_are_not_read_any_more_are_named(campaign, numbers):
+def test_contacts_of_an_earlier_try_that_are_not_read_any_more_are_named(campaign: Campaign) -> None:
     campaign.assign(numbers(10))
 
     result = campaign.assign(numbers(15)[5:], excluded=frozenset({f"+86{numbers(6)[5]}"}))

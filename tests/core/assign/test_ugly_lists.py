@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from support.campaigns import Campaign
 
 from airflow_provider_outbound.core.contacts import from_items, from_path
 from airflow_provider_outbound.core.models.contact import Contact
@@ -48,7 +51,9 @@ GOOD = [
 
 
 @pytest.mark.parametrize("in_rows", [False, True])
-def test_nobody_is_called_whose_number_is_not_written(campaign, tmp_path, caplog, in_rows):
+def test_nobody_is_called_whose_number_is_not_written(
+    campaign: Campaign, tmp_path: Path, caplog: pytest.LogCaptureFixture, in_rows: bool
+) -> None:
     caplog.set_level(logging.DEBUG)
     items = [*UGLY, *GOOD]
 
@@ -66,7 +71,7 @@ def test_nobody_is_called_whose_number_is_not_written(campaign, tmp_path, caplog
 
 
 @pytest.mark.parametrize("item", UGLY)
-def test_by_default_one_such_row_stops_the_list_before_anyone_is_called(campaign, item):
+def test_by_default_one_such_row_stops_the_list_before_anyone_is_called(campaign: Campaign, item: Any) -> None:
     with pytest.raises(OutboundBotContactsError) as caught:
         campaign.assign([*GOOD, item])
 
@@ -75,7 +80,7 @@ def test_by_default_one_such_row_stops_the_list_before_anyone_is_called(campaign
         assert number not in str(caught.value)
 
 
-def test_a_column_of_narrow_floats_calls_nobody(campaign, tmp_path):
+def test_a_column_of_narrow_floats_calls_nobody(campaign: Campaign, tmp_path: Path) -> None:
     frame = pd.DataFrame({"phone": np.array([13800138000, 13855556666], dtype="float32"), "name": ["Li", "Wang"]})
     pyarrow.parquet.write_table(pa.Table.from_pandas(frame), tmp_path / "people.parquet")
 
@@ -86,7 +91,7 @@ def test_a_column_of_narrow_floats_calls_nobody(campaign, tmp_path):
     assert not campaign.jobs_per_number()
 
 
-def test_what_the_robot_says_is_text(campaign):
+def test_what_the_robot_says_is_text(campaign: Campaign) -> None:
     row = {
         "phone": b"13800000001",
         "name": "李宁".encode(),
@@ -102,7 +107,9 @@ def test_what_the_robot_says_is_text(campaign):
     assert (job.extras["price"], job.extras["sum"], "city" in job.extras) == ("99.9", "0.3", False)
 
 
-def test_a_job_of_others_under_its_number_leaves_no_trace_of_it(campaign, tmp_path, caplog):
+def test_a_job_of_others_under_its_number_leaves_no_trace_of_it(
+    campaign: Campaign, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     number = "13877665546"
     theirs = [Contact(phone=normalise(number)).job_json(reference) for reference in (number, f"u{number}")]

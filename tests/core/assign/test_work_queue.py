@@ -23,7 +23,7 @@ def still_waits(*futures: Future[Any]) -> bool:
     return not any(future.done() for future in futures)
 
 
-def test_batches_are_taken_in_order_and_those_given_back_come_last(in_thread):
+def test_batches_are_taken_in_order_and_those_given_back_come_last(in_thread: Callable[..., Future[Any]]) -> None:
     backlog = WorkQueue()
     backlog.add(["first", "second"])
 
@@ -36,7 +36,7 @@ def test_batches_are_taken_in_order_and_those_given_back_come_last(in_thread):
     assert waiting.result() == "third"
 
 
-def test_all_is_done_only_when_what_was_taken_is(in_thread):
+def test_all_is_done_only_when_what_was_taken_is(in_thread: Callable[..., Future[Any]]) -> None:
     backlog = WorkQueue()
     backlog.add(["only"])
     taken = backlog.take()
@@ -54,7 +54,7 @@ def test_all_is_done_only_when_what_was_taken_is(in_thread):
     assert last.result() is None
 
 
-def test_there_is_room_once_enough_was_taken(in_thread):
+def test_there_is_room_once_enough_was_taken(in_thread: Callable[..., Future[Any]]) -> None:
     backlog = WorkQueue()
     assert backlog.wait_for_room(0)
     backlog.add(["first", "second"])
@@ -66,7 +66,7 @@ def test_there_is_room_once_enough_was_taken(in_thread):
     assert room.result()
 
 
-def test_a_stop_wakes_everybody_and_what_waits_was_not_sent(in_thread):
+def test_a_stop_wakes_everybody_and_what_waits_was_not_sent(in_thread: Callable[..., Future[Any]]) -> None:
     backlog = WorkQueue()
     taken = [in_thread(backlog.take), in_thread(backlog.take)]
     assert still_waits(*taken)

@@ -22,13 +22,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from cryptography.fernet import Fernet
+from support.processes import collectors
 from support.simulated import client_of
+from support.workers import StartWorker, poisons
 
 from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
 from airflow_provider_outbound.core.client import OutboundBotClient
@@ -134,9 +137,8 @@ class Round:
         seed: int,
         folder: Path,
         urls: Sequence[str],
-        processes: Any,
+        processes: ForkServerContext,
         start_collector: Callable[..., Any],
-        tools: Any,
     ) -> None:
         self.seed = seed
         self._rng = random.Random(seed)
@@ -148,7 +150,6 @@ class Round:
         self._worker = importlib.import_module("waiting_worker")
         self._judgement = importlib.import_module("crash_judge")
         self._start_collector = start_collector
-        self._tools = tools
         self._lock = threading.Lock()
         self._broker = threading.Lock()
         self._logs = 0
@@ -312,7 +313,7 @@ class Round:
 
     def _kill_collector(self, rng: random.Random, _: float) -> None:
         process = self._some_post(rng).process
-        for pid in self._tools.collectors_of(process.pid)[:1]:
+        for pid in collectors(process.pid)[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 self.blows["collector killed"] += 1
@@ -376,7 +377,7 @@ class Round:
                 self.blows["ledger cut off"] += 1
 
     def _poison(self, rng: random.Random, _: float) -> None:
-        for body, readable in rng.sample(self._tools.poisons(rng), 3):
+        for body, readable in rng.sample(poisons(rng), 3):
             self._simulator.publish(body)
             with self._lock:
                 self._poisons.append((body, readable))
@@ -495,7 +496,7 @@ def _cut_off() -> type[Exception]:
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
+def processes() -> Iterator[ForkServerContext]:
     """Starts processes from one that has imported Airflow, so that a triggerer begins at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -517,31 +518,26 @@ def processes() -> Iterator[Any]:
 
 
 def test_whatever_happens_every_status_comes_once(
-    processes: Any, tmp_path: Path, start: Callable[..., Any], tools: Any
+    processes: ForkServerContext, tmp_path: Path, start: StartWorker
 ) -> None:
     def urls(folder: Path) -> list[str]:
         return [f"sqlite:///{folder}/ledger-{index}.db" for index in range(2)]
 
-    _run_rounds(ROUNDS, tmp_path, urls, processes, start, tools)
+    _run_rounds(ROUNDS, tmp_path, urls, processes, start)
 
 
 @pytest.mark.postgresql
 def test_whatever_happens_every_status_comes_once_on_postgresql(
-    processes: Any, tmp_path: Path, start: Callable[..., Any], tools: Any, make_database: Callable[[], str]
+    processes: ForkServerContext, tmp_path: Path, start: StartWorker, make_database: Callable[[], str]
 ) -> None:
     def urls(_: Path) -> list[str]:
         return [make_database() for _ in range(2)]
 
-    _run_rounds(max(4, ROUNDS // 4), tmp_path, urls, processes, start, tools)
+    _run_rounds(max(4, ROUNDS // 4), tmp_path, urls, processes, start)
 
 
 def _run_rounds(
-    count: int,
-    tmp_path: Path,
-    urls: Callable[[Path], Sequence[str]],
-    processes: Any,
-    start: Callable[..., Any],
-    tools: Any,
+    count: int, tmp_path: Path, urls: Callable[[Path], Sequence[str]], processes: ForkServerContext, start: StartWorker
 ) -> None:
     seeds = [int(SEED)] if SEED else [random.randrange(2**32) for _ in range(count)]
     blows: Counter[str] = Counter()
@@ -550,7 +546,7 @@ def _run_rounds(
     def run(seed: int) -> None:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        one = Round(seed, folder, urls(folder), processes, start, tools)
+        one = Round(seed, folder, urls(folder), processes, start)
         began = time.monotonic()
         try:
             one.run()

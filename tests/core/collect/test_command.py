@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from support.processes import until
 
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
@@ -58,7 +58,6 @@ def test_it_collects_until_it_is_told_to_stop(
     settings: WorkerSettings,
     ledger: Ledger,
     completed: Callable[..., bytes],
-    tools: Any,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     by: str,
@@ -85,7 +84,7 @@ def test_it_collects_until_it_is_told_to_stop(
 
     process = _start(*arguments, **environment)
     try:
-        tools.until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored")
+        until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored")
     finally:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)

@@ -13,10 +13,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
+from support.ledgers import count
+from support.processes import collectors, until
+from support.workers import StartWorker, delivered, is_drained, poisons, unacknowledged
 
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger, open_ledger
@@ -25,23 +27,6 @@ from airflow_provider_outbound.simulator.testing import Simulator
 
 #: What a triggerer may miss while it is stopped; ``OUTBOUND_TEST_CHANGES=100000`` for all that is promised.
 CHANGES = int(os.environ.get("OUTBOUND_TEST_CHANGES") or 2_000)
-
-Start = Callable[..., Any]
-
-
-def _group(simulator: Simulator) -> dict[str, int]:
-    groups = simulator.broker_control()["topics"][simulator.topic]["groups"]
-    return dict(groups.get(simulator.consumer_group) or {"delivered": 0, "unacknowledged": 0})
-
-
-def _is_drained(simulator: Simulator) -> bool:
-    messages = simulator.broker_control()["topics"][simulator.topic]["messages"]
-    return _group(simulator) == {"delivered": messages, "unacknowledged": 0}
-
-
-def _count(ledger: Ledger, table: str) -> int:
-    with ledger.read() as connection:
-        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
 
 
 class Waiting:
@@ -106,17 +91,16 @@ def test_a_stopped_triggerer_misses_nothing_and_stops_nothing(
     ledger: Ledger,
     waiting: Callable[[int], Waiting],
     completed: Callable[..., bytes],
-    tools: Any,
 ) -> None:
     triggerer = waiting(CHANGES)
     assert triggerer.line() == 0
-    tools.until(lambda: tools.collectors_of(triggerer.process.pid), "a collector")
-    tools.until(lambda: simulator.broker_control()["clients"], "it collects")
+    until(lambda: collectors(triggerer.process.pid), "a collector")
+    until(lambda: simulator.broker_control()["clients"], "it collects")
     triggerer.process.send_signal(signal.SIGSTOP)
 
     for _ in range(CHANGES):
         simulator.publish(completed("group-1"))
-    tools.until(lambda: _is_drained(simulator), "all stored while it sleeps", patience=60 + CHANGES / 100)
+    until(lambda: is_drained(simulator), "all stored while it sleeps", patience=60 + CHANGES / 100)
     triggerer.process.send_signal(signal.SIGCONT)
 
     said = [triggerer.line()]
@@ -125,29 +109,29 @@ def test_a_stopped_triggerer_misses_nothing_and_stops_nothing(
     # It looks at the present, and not once for each change.
     assert len(said) <= 4
     assert triggerer.process.wait(60) == 0
-    assert _count(ledger, "jobs") == CHANGES
+    assert count(ledger, "jobs") == CHANGES
 
 
 def test_whatever_comes_is_kept_and_the_next_message_is_stored(
-    simulator: Simulator, ledger: Ledger, start: Start, completed: Callable[..., bytes], tools: Any
+    simulator: Simulator, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     from airflow_provider_outbound.core.ledger import schema
 
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    poisons = tools.poisons(random.Random(seed))
+    sent = poisons(random.Random(seed))
     worker = start()
-    for body, _ in poisons:
+    for body, _ in sent:
         simulator.publish(body)
         simulator.publish(completed("group-1"))
 
-    tools.until(lambda: _is_drained(simulator), "all acknowledged")
+    until(lambda: is_drained(simulator), "all acknowledged")
 
-    assert ledger.results.counts("group-1").terminal == len(poisons)
+    assert ledger.results.counts("group-1").terminal == len(sent)
     with ledger.read() as connection:
         events = set(connection.exec_driver_sql("SELECT hash FROM events").scalars())
         kept = {row.hash: ledger.cipher.decrypt(row.body) for row in connection.execute(schema.quarantine.select())}
-    for body, readable in poisons:
+    for body, readable in sent:
         is_event = readable and Event.from_message(body).hash in events
         assert is_event or kept[hashlib.sha256(body).hexdigest()] == body, body[:200]
     assert worker.process.poll() is None
@@ -196,12 +180,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 
 
 def test_a_full_disk_loses_nothing(
-    simulator: Simulator,
-    settings: WorkerSettings,
-    disk: Disk,
-    start: Start,
-    completed: Callable[..., bytes],
-    tools: Any,
+    simulator: Simulator, settings: WorkerSettings, disk: Disk, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     settings = attrs.evolve(settings, ledger_url=f"sqlite:///{disk.folder}/ledger.db")
     with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
@@ -209,23 +188,20 @@ def test_a_full_disk_loses_nothing(
         worker.wait_for("collecting")
         for _ in range(10):
             simulator.publish(completed())
-        tools.until(lambda: _is_drained(simulator) and _count(ledger, "events") == 10, "ten stored")
+        until(lambda: is_drained(simulator) and count(ledger, "events") == 10, "ten stored")
 
         disk.fill(worker.process.pid)
         published = 10
         while not worker.said("WARNING ledger"):
             simulator.publish(completed() + b" " * 2**16)
             published += 1
-            tools.until(
-                lambda: worker.said("WARNING ledger") or _is_drained(simulator), "a batch is stored or it is not"
-            )
+            until(lambda: worker.said("WARNING ledger") or is_drained(simulator), "a batch is stored or it is not")
 
         # What is acknowledged is stored, whatever else is.
-        group = _group(simulator)
-        assert group["delivered"] - group["unacknowledged"] <= _count(ledger, "events") < published
+        assert delivered(simulator) - unacknowledged(simulator) <= count(ledger, "events") < published
         disk.free(worker.process.pid)
-        tools.until(lambda: _is_drained(simulator), "the rest stored")
-        assert _count(ledger, "events") == published
+        until(lambda: is_drained(simulator), "the rest stored")
+        assert count(ledger, "events") == published
         worker.wait_for("INFO the ledger answers again")
     assert worker.said("free some space") == 1
     assert sum(line.startswith("WARNING") for line in worker.lines) == 1

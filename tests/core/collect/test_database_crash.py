@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from support.postgresql import PostgreSQLServer
+from support.processes import until
+from support.workers import StartWorker, delivered, unacknowledged
 
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
-
-if TYPE_CHECKING:
-    from support.postgresql import PostgreSQLServer
 
 pytestmark = pytest.mark.postgresql
 
@@ -24,9 +23,8 @@ def test_a_killed_database_loses_nothing_that_was_acknowledged(
     server: PostgreSQLServer,
     simulator: Simulator,
     settings: WorkerSettings,
-    start: Callable[..., Any],
+    start: StartWorker,
     completed: Callable[..., bytes],
-    tools: Any,
 ) -> None:
     settings = attrs.evolve(settings, ledger_url=server.url)
     open_ledger(settings.ledger_url, settings.ledger_keys).close()
@@ -34,19 +32,18 @@ def test_a_killed_database_loses_nothing_that_was_acknowledged(
     worker.wait_for("collecting")
 
     def acknowledged() -> int:
-        topic = simulator.broker_control()["topics"][simulator.topic]
-        return sum(group["delivered"] - group["unacknowledged"] for group in topic["groups"].values())
+        return delivered(simulator) - unacknowledged(simulator)
 
     for number in range(3):
         told = worker.said("WARNING ledger")
         for _ in range(MESSAGES):
             simulator.publish(completed("group-1"))
-        tools.until(lambda: acknowledged() > number * (MESSAGES + 1), "it stores")  # noqa: B023
+        until(lambda: acknowledged() > number * (MESSAGES + 1), "it stores")  # noqa: B023
         server.kill()
         simulator.publish(completed("group-1"))
-        tools.until(lambda: worker.said("WARNING ledger") > told, "it says so")  # noqa: B023
+        until(lambda: worker.said("WARNING ledger") > told, "it says so")  # noqa: B023
         server.start()
-        tools.until(lambda: acknowledged() == (number + 1) * (MESSAGES + 1), "all stored")  # noqa: B023
+        until(lambda: acknowledged() == (number + 1) * (MESSAGES + 1), "all stored")  # noqa: B023
 
     with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
         counts = ledger.results.counts("group-1")
@@ -59,9 +56,8 @@ def test_a_read_only_database_stops_receiving_and_is_reported_once(
     server: PostgreSQLServer,
     simulator: Simulator,
     settings: WorkerSettings,
-    start: Callable[..., Any],
+    start: StartWorker,
     completed: Callable[..., bytes],
-    tools: Any,
 ) -> None:
     settings = attrs.evolve(settings, ledger_url=server.url)
     open_ledger(settings.ledger_url, settings.ledger_keys).close()
@@ -72,21 +68,24 @@ def test_a_read_only_database_stops_receiving_and_is_reported_once(
         for _ in range(MESSAGES):
             simulator.publish(completed("group-1"))
         worker.wait_for("read-only")
-        groups = simulator.broker_control()["topics"][simulator.topic]["groups"].values()
-        assert [group for group in groups if group["delivered"] != group["unacknowledged"]] == []
+        assert delivered(simulator) == unacknowledged(simulator)
     worker.wait_for("INFO the ledger answers again")
 
     def stored() -> int:
         with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
             return ledger.results.counts("group-1").terminal
 
-    tools.until(lambda: stored() == MESSAGES, "all stored")
+    until(lambda: stored() == MESSAGES, "all stored")
     assert worker.said("WARNING") == 1, worker.lines
     assert worker.said("ERROR") == 0, worker.lines
 
 
 def test_a_collector_whose_privileges_are_taken_ends_with_the_fix(
-    server: PostgreSQLServer, simulator: Simulator, settings: WorkerSettings, start: Callable[..., Any], completed: Any
+    server: PostgreSQLServer,
+    simulator: Simulator,
+    settings: WorkerSettings,
+    start: StartWorker,
+    completed: Callable[..., bytes],
 ) -> None:
     open_ledger(server.url, settings.ledger_keys).close()
     server.execute(

@@ -6,9 +6,10 @@ import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
+from support.processes import until
+from support.workers import StartWorker, delivered, unacknowledged
 
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger, examine
@@ -31,12 +32,7 @@ def peak(pid: int) -> int:
 
 
 def test_bombs_nests_and_other_bots_are_acknowledged_and_ours_are_stored(
-    simulator: Simulator,
-    settings: WorkerSettings,
-    ledger: Ledger,
-    start: Callable[..., Any],
-    completed: Callable[..., bytes],
-    tools: Any,
+    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     ours = attrs.evolve(settings, rocketmq=attrs.evolve(settings.rocketmq, instance_ids=("instance-1",)))
     bombs = [packed(completed(), 600 << 20) for _ in range(3)]
@@ -50,11 +46,7 @@ def test_bombs_nests_and_other_bots_are_acknowledged_and_ours_are_stored(
 
     worker = start(ours)
 
-    def is_done() -> bool:
-        groups = simulator.broker_control()["topics"][simulator.topic]["groups"].values()
-        return [(group["delivered"], group["unacknowledged"]) for group in groups] == [(14, 0)]
-
-    tools.until(is_done, "all acknowledged")
+    until(lambda: (delivered(simulator), unacknowledged(simulator)) == (14, 0), "all acknowledged")
     health = examine(ledger)
     assert {name: health.rows[name] for name in ("events", "jobs", "job_groups", "quarantine")} == {
         "events": 2,

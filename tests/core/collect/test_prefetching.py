@@ -7,9 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import pytest
+from support.processes import until
 
 from airflow_provider_outbound.core.collect import worker
 from airflow_provider_outbound.core.collect.worker import Collector, WorkerSettings
@@ -64,16 +64,16 @@ def lock(settings: WorkerSettings, ledger: Ledger) -> Iterator[sqlite3.Connectio
 
 
 def test_more_is_taken_while_a_lot_is_kept(
-    consumer: Prefetching, lock: sqlite3.Connection, settings: WorkerSettings, ledger: Ledger, tools: Any
+    consumer: Prefetching, lock: sqlite3.Connection, settings: WorkerSettings, ledger: Ledger
 ) -> None:
     stop = threading.Event()
     collecting = threading.Thread(target=Collector(settings, stop=stop).run)
     collecting.start()
 
-    tools.until(lambda: consumer.received > 20, "more than a lot")
+    until(lambda: consumer.received > 20, "more than a lot")
     assert consumer.acknowledged == []
     lock.execute("ROLLBACK")
-    tools.until(lambda: len(consumer.acknowledged) > 20, "all acknowledged")
+    until(lambda: len(consumer.acknowledged) > 20, "all acknowledged")
     stop.set()
     collecting.join()
 
@@ -87,19 +87,18 @@ def test_nothing_is_taken_while_the_ledger_is_away(
     settings: WorkerSettings,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    tools: Any,
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.2)
     stop = threading.Event()
     collecting = threading.Thread(target=Collector(settings, stop=stop).run)
     with caplog.at_level(logging.INFO, "airflow_provider_outbound.collect"):
         collecting.start()
-        tools.until(lambda: "locked" in caplog.text, "the ledger is away")
+        until(lambda: "locked" in caplog.text, "the ledger is away")
 
     taken = consumer.received
     time.sleep(0.5)
     assert consumer.received <= taken + 1
     lock.execute("ROLLBACK")
-    tools.until(lambda: len(consumer.acknowledged) > taken, "collecting goes on")
+    until(lambda: len(consumer.acknowledged) > taken, "collecting goes on")
     stop.set()
     collecting.join()

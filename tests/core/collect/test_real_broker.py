@@ -18,7 +18,9 @@ from typing import Any
 
 import attrs
 import pytest
+from support.processes import until
 from support.simulated import client_of, simulated_service
+from support.workers import StartWorker
 
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
@@ -26,7 +28,6 @@ from airflow_provider_outbound.core.ledger import Ledger
 pytestmark = pytest.mark.broker
 
 TOPIC, GROUP, KILLED_GROUP = "outbound-test", "outbound-test", "outbound-test-kill"
-Start = Callable[..., Any]
 
 
 @attrs.frozen(kw_only=True)
@@ -108,19 +109,19 @@ def real(settings: WorkerSettings, way: Way) -> Callable[[str], WorkerSettings]:
 
 
 def test_every_result_of_a_campaign_reaches_the_ledger_once(
-    cloud: dict[str, Any], ledger: Ledger, start: Start, real: Callable[[str], WorkerSettings], tools: Any
+    cloud: dict[str, Any], ledger: Ledger, start: StartWorker, real: Callable[[str], WorkerSettings]
 ) -> None:
     start(real(GROUP))
     group_id = campaign(cloud, 100)
 
-    tools.until(lambda: len(told_by_ledger(ledger, group_id)) == 100, "100 results")
+    until(lambda: len(told_by_ledger(ledger, group_id)) == 100, "100 results")
 
     assert told_by_ledger(ledger, group_id) == told_by_cloud(cloud, group_id)
     assert {row.revision for row in ledger.results.iter_results(group_id)} == {1}
 
 
 def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
-    cloud: dict[str, Any], ledger: Ledger, start: Start, real: Callable[[str], WorkerSettings], tools: Any
+    cloud: dict[str, Any], ledger: Ledger, start: StartWorker, real: Callable[[str], WorkerSettings]
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -133,13 +134,13 @@ def test_collectors_that_are_killed_lose_nothing_and_count_nothing_twice(
         worker.end(signal.SIGKILL)
 
     start(real(KILLED_GROUP))
-    tools.until(lambda: len(told_by_ledger(ledger, group_id)) == 150, "150 results")
+    until(lambda: len(told_by_ledger(ledger, group_id)) == 150, "150 results")
 
     assert told_by_ledger(ledger, group_id) == told_by_cloud(cloud, group_id)
     assert {row.revision for row in ledger.results.iter_results(group_id)} == {1}
 
 
-def test_a_missing_consumer_group_is_named(way: Way, start: Start, real: Callable[[str], WorkerSettings]) -> None:
+def test_a_missing_consumer_group_is_named(way: Way, start: StartWorker, real: Callable[[str], WorkerSettings]) -> None:
     if way.transport == "remoting":
         pytest.skip("over remoting the broker makes the group, unless it is told not to")
     start(real("nobody-made-this-group")).wait_for("has no consumer group 'nobody-made-this-group'")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from support.processes import until
 
 from airflow_provider_outbound.core.collect import report
 from airflow_provider_outbound.core.collect.worker import Collector, WorkerSettings
@@ -52,12 +54,11 @@ def test_contact_and_messages_are_reported(
     ledger: Ledger,
     completed: Callable[..., bytes],
     collect: Callable[[WorkerSettings], None],
-    tools: Any,
 ) -> None:
     collect(settings)
-    first = tools.until(lambda: (one := row(ledger)) and one.last_contact_at and one, "a contact without any message")
+    first = until(lambda: (one := row(ledger)) and one.last_contact_at and one, "a contact without any message")
     simulator.publish(completed())
-    tools.until(lambda: (one := row(ledger)) and one.last_message_at, "a message")
+    until(lambda: (one := row(ledger)) and one.last_message_at, "a message")
 
     assert first.last_message_at is None
     assert first.endpoints == f"grpc://{simulator.broker}"
@@ -83,23 +84,22 @@ def test_what_keeps_messages_from_coming_is_reported_until_it_is_mended(
     settings: WorkerSettings,
     ledger: Ledger,
     collect: Callable[[WorkerSettings], None],
-    tools: Any,
 ) -> None:
     secret = {"username": "outbound", "password": "hidden-secret"}
     simulator.broker_control(**orders)
     collect(attrs.evolve(settings, rocketmq=attrs.evolve(settings.rocketmq, **secret, **changes)))
-    tools.until(lambda: words in ledger.collectors.read().trouble(), words)
+    until(lambda: words in ledger.collectors.read().trouble(), words)
     told = ledger.collectors.read()
 
     simulator.broker_control(**correction)
-    tools.until(lambda: (one := row(ledger)) and one.last_contact_at and not one.trouble, "mended")
+    until(lambda: (one := row(ledger)) and one.last_contact_at and not one.trouble, "mended")
 
     assert "hidden-secret" not in repr(told)
     assert (last := row(ledger)) is not None
     assert words in (last.last_trouble or "")
 
 
-def test_a_collector_that_cannot_begin_says_why(settings: WorkerSettings, ledger: Ledger, tmp_path: Any) -> None:
+def test_a_collector_that_cannot_begin_says_why(settings: WorkerSettings, ledger: Ledger, tmp_path: Path) -> None:
     no_library = tmp_path / "librocketmq.so"
     no_library.write_bytes(b"no library")
     rocketmq = attrs.evolve(settings.rocketmq, transport="remoting", librocketmq=str(no_library))
@@ -130,7 +130,6 @@ def test_a_report_that_cannot_be_written_disturbs_no_message(
     completed: Callable[..., bytes],
     collect: Callable[[WorkerSettings], None],
     monkeypatch: pytest.MonkeyPatch,
-    tools: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The table is gone, as for a role without a privilege; then the file is locked for a while, and comes back."""
@@ -139,13 +138,13 @@ def test_a_report_that_cannot_be_written_disturbs_no_message(
         other.execute("ALTER TABLE collectors RENAME TO hidden")
         collect(settings)
         simulator.publish(completed("group-1"))
-        tools.until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored without a report")
+        until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored without a report")
         other.execute("BEGIN IMMEDIATE")
         simulator.publish(completed("group-2"))
         other.execute("ROLLBACK")
-        tools.until(lambda: "group-2" in ledger.groups.changed_since(0)[1], "stored after the lock")
+        until(lambda: "group-2" in ledger.groups.changed_since(0)[1], "stored after the lock")
         other.execute("ALTER TABLE hidden RENAME TO collectors")
     other.close()
-    tools.until(lambda: row(ledger), "reported in the end")
+    until(lambda: row(ledger), "reported in the end")
 
     assert "collectors" not in caplog.text

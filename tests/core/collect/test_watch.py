@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import pytest
 from cryptography.fernet import Fernet
+from support.processes import collectors, eventually, is_running, until
 
 from airflow_provider_outbound.core.collect import watch
 from airflow_provider_outbound.core.collect.watch import Waiter, WatchSettings, subscribe
@@ -106,7 +107,7 @@ def test_a_waiter_for_all_groups_is_woken_by_any(
 
 
 def test_many_waiters_share_one_collector(
-    simulator: Simulator, watching: WatchSettings, completed: Callable[..., bytes], tools: Any
+    simulator: Simulator, watching: WatchSettings, completed: Callable[..., bytes]
 ) -> None:
     async def wait(group: str) -> bool:
         async with subscribe(watching, group) as waiter:
@@ -122,20 +123,20 @@ def test_many_waiters_share_one_collector(
             await asyncio.to_thread(calm.acquire, timeout=PATIENCE)
         for number in range(100):
             simulator.publish(completed(f"group-{number}"))
-        return await asyncio.gather(*tasks), len(tools.collectors_of(os.getpid()))
+        return await asyncio.gather(*tasks), len(collectors())
 
-    woken, collectors = asyncio.run(scenario())
+    woken, running = asyncio.run(scenario())
 
     assert all(woken)
-    assert collectors == 1
+    assert running == 1
     assert len(_threads()) == 1
 
 
-def test_waiters_in_loops_one_after_another_share_one_collector(watching: WatchSettings, tools: Any) -> None:
+def test_waiters_in_loops_one_after_another_share_one_collector(watching: WatchSettings) -> None:
     async def scenario() -> list[int]:
         async with subscribe(watching, "group-1") as waiter:
             await waiter.changed(0)
-            return list(await asyncio.to_thread(tools.until, lambda: tools.collectors_of(os.getpid()), "a child"))
+            return list(await eventually(collectors, "a child"))
 
     assert asyncio.run(scenario()) == asyncio.run(scenario())
 
@@ -144,20 +145,19 @@ def test_a_collector_that_is_killed_is_replaced(
     simulator: Simulator,
     watching: WatchSettings,
     completed: Callable[..., bytes],
-    tools: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scenario() -> tuple[bool, set[int]]:
         async with subscribe(watching, "group-1") as waiter:
-            await asyncio.to_thread(tools.until, lambda: "collecting" in caplog.text, "collecting")
-            before = set(tools.collectors_of(os.getpid()))
+            await eventually(lambda: "collecting" in caplog.text, "collecting")
+            before = set(collectors())
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(tools.until, lambda: "exit code -9" in caplog.text, "the end noticed")
+            await eventually(lambda: "exit code -9" in caplog.text, "the end noticed")
             await _calm(waiter)
             simulator.publish(completed("group-1"))
             woken = await waiter.changed(PATIENCE)
-            return woken, before & set(tools.collectors_of(os.getpid()))
+            return woken, before & set(collectors())
 
     with caplog.at_level(logging.INFO, logger="airflow_provider_outbound.collect"):
         woken, still_there = asyncio.run(scenario())
@@ -166,7 +166,7 @@ def test_a_collector_that_is_killed_is_replaced(
     assert not still_there
 
 
-def test_cancelled_waiters_leave_nothing(watching: WatchSettings, tools: Any, short_linger: None) -> None:
+def test_cancelled_waiters_leave_nothing(watching: WatchSettings, short_linger: None) -> None:
     async def wait(group: str) -> None:
         async with subscribe(watching, group) as waiter:
             while True:
@@ -174,7 +174,7 @@ def test_cancelled_waiters_leave_nothing(watching: WatchSettings, tools: Any, sh
 
     async def scenario() -> list[Any]:
         tasks = [asyncio.create_task(wait(f"group-{number}")) for number in range(20)]
-        await asyncio.to_thread(tools.until, lambda: tools.collectors_of(os.getpid()), "a child")
+        await eventually(collectors, "a child")
         for task in tasks:
             task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,12 +182,10 @@ def test_cancelled_waiters_leave_nothing(watching: WatchSettings, tools: Any, sh
     outcomes = asyncio.run(scenario())
 
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-    tools.until(lambda: not _threads() and not tools.collectors_of(os.getpid()), "thread and child gone")
+    until(lambda: not _threads() and not collectors(), "thread and child gone")
 
 
-def test_twenty_starts_and_stops_leave_no_process_thread_or_file(
-    watching: WatchSettings, tools: Any, short_linger: None
-) -> None:
+def test_twenty_starts_and_stops_leave_no_process_thread_or_file(watching: WatchSettings, short_linger: None) -> None:
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     pauses = random.Random(seed)
@@ -197,17 +195,17 @@ def test_twenty_starts_and_stops_leave_no_process_thread_or_file(
             await asyncio.sleep(pause)
 
     asyncio.run(scenario(0.5))
-    tools.until(lambda: not _threads(), "the first thread gone")
+    until(lambda: not _threads(), "the first thread gone")
     files = _open_files()
     for _ in range(20):
         asyncio.run(scenario(pauses.uniform(0, 1)))
-        tools.until(lambda: not _threads() and not tools.collectors_of(os.getpid()), "thread and child gone")
+        until(lambda: not _threads() and not collectors(), "thread and child gone")
 
     assert _open_files() <= files
 
 
 def test_without_a_subscription_the_ledger_alone_is_watched(
-    watching: WatchSettings, ledger: Ledger, completed: Callable[..., bytes], tools: Any
+    watching: WatchSettings, ledger: Ledger, completed: Callable[..., bytes]
 ) -> None:
     async def scenario() -> bool:
         async with subscribe(attrs.evolve(watching, rocketmq=None), "group-1") as waiter:
@@ -216,11 +214,11 @@ def test_without_a_subscription_the_ledger_alone_is_watched(
             return await waiter.changed(PATIENCE)
 
     assert asyncio.run(scenario())
-    assert not tools.collectors_of(os.getpid())
+    assert not collectors()
 
 
 def test_what_happened_while_the_ledger_was_away_is_seen(
-    watching: WatchSettings, completed: Callable[..., bytes], caplog: pytest.LogCaptureFixture, tools: Any
+    watching: WatchSettings, completed: Callable[..., bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = Path(watching.ledger_url.removeprefix("sqlite:///"))
     path.mkdir()
@@ -233,7 +231,7 @@ def test_what_happened_while_the_ledger_was_away_is_seen(
     async def scenario() -> bool:
         async with subscribe(attrs.evolve(watching, rocketmq=None), "group-1") as waiter:
             await _calm(waiter)
-            await asyncio.to_thread(tools.until, lambda: "WARNING" in caplog.text, "said")
+            await eventually(lambda: "WARNING" in caplog.text, "said")
             happen()
             return await waiter.changed(PATIENCE)
 
@@ -268,19 +266,19 @@ def test_a_transport_whose_library_is_missing_is_refused_before_anything_starts(
 
 
 def test_what_troubles_the_collector_is_logged_here(
-    watching: WatchSettings, simulator: Simulator, tools: Any, caplog: pytest.LogCaptureFixture
+    watching: WatchSettings, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert watching.rocketmq is not None
     lost = attrs.evolve(watching, rocketmq=attrs.evolve(watching.rocketmq, topic="no-such-topic"))
 
     async def scenario() -> None:
         async with subscribe(lost, "group-1"):
-            await asyncio.to_thread(tools.until, lambda: "no topic 'no-such-topic'" in caplog.text, "said")
+            await eventually(lambda: "no topic 'no-such-topic'" in caplog.text, "said")
 
     asyncio.run(scenario())
 
 
-def test_a_killed_triggerer_leaves_no_collector(watching: WatchSettings, tools: Any) -> None:
+def test_a_killed_triggerer_leaves_no_collector(watching: WatchSettings) -> None:
     """The other process stands for a triggerer; it is killed while its waiters wait."""
     program = (
         "import asyncio, json, sys\n"
@@ -304,10 +302,10 @@ def test_a_killed_triggerer_leaves_no_collector(watching: WatchSettings, tools: 
     triggerer.stdin.write(json.dumps(values).encode() + b"\n")
     triggerer.stdin.close()
     assert triggerer.stdout.readline() == b"waiting\n"
-    (child,) = tools.until(lambda: tools.collectors_of(triggerer.pid), "a child")
+    (child,) = until(lambda: collectors(triggerer.pid), "a child")
 
     triggerer.kill()
     triggerer.wait()
     triggerer.stdout.close()
 
-    tools.until(lambda: not tools.is_running(child), "the collector gone")
+    until(lambda: not is_running(child), "the collector gone")

@@ -12,32 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
 from cryptography.fernet import Fernet
+from support.ledgers import count
+from support.processes import is_running, until
+from support.workers import StartWorker, delivered, unacknowledged
 
 from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.simulator.testing import Simulator
-
-Start = Callable[..., Any]
-
-
-def _unacknowledged(simulator: Simulator) -> int:
-    groups = simulator.broker_control()["topics"][simulator.topic]["groups"]
-    return sum(group["unacknowledged"] for group in groups.values())
-
-
-def _delivered(simulator: Simulator) -> int:
-    groups = simulator.broker_control()["topics"][simulator.topic]["groups"]
-    return sum(group["delivered"] for group in groups.values())
-
-
-def _events(ledger: Ledger) -> int:
-    with ledger.read() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM events").scalar_one())
 
 
 def _file(settings: WorkerSettings) -> str:
@@ -45,7 +30,7 @@ def _file(settings: WorkerSettings) -> str:
 
 
 def test_a_message_is_stored_announced_and_acknowledged(
-    simulator: Simulator, ledger: Ledger, start: Start, completed: Callable[..., bytes], tools: Any
+    simulator: Simulator, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     simulator.publish(completed("before"))
     worker = start()
@@ -54,19 +39,14 @@ def test_a_message_is_stored_announced_and_acknowledged(
     simulator.publish(b"what is this?")
 
     worker.wait_for("1 messages cannot be read: they are in the ledger's quarantine")
-    tools.until(lambda: _delivered(simulator) == 3 and not _unacknowledged(simulator), "all acknowledged")
+    until(lambda: delivered(simulator) == 3 and not unacknowledged(simulator), "all acknowledged")
 
     assert ledger.groups.changed_since(0)[1].keys() == {"before", "after"}
     assert [line for line in worker.lines if "1380000" in line] == []
 
 
 def test_a_message_is_not_acknowledged_before_its_commit_and_outlives_a_kill(
-    simulator: Simulator,
-    settings: WorkerSettings,
-    ledger: Ledger,
-    start: Start,
-    completed: Callable[..., bytes],
-    tools: Any,
+    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     """Somebody else holds the ledger's write lock, so the collector dies between receiving and committing."""
     with sqlite3.connect(_file(settings), isolation_level=None) as other:
@@ -74,25 +54,20 @@ def test_a_message_is_not_acknowledged_before_its_commit_and_outlives_a_kill(
         worker = start()
         worker.wait_for("collecting")
         simulator.publish(completed())
-        tools.until(lambda: _delivered(simulator) == 1, "delivered")
+        until(lambda: delivered(simulator) == 1, "delivered")
 
         worker.end(signal.SIGKILL)
 
-        assert _unacknowledged(simulator) == 1
+        assert unacknowledged(simulator) == 1
         other.execute("ROLLBACK")
     other.close()
-    assert _events(ledger) == 0
+    assert count(ledger, "events") == 0
     start()
-    tools.until(lambda: _events(ledger) == 1 and not _unacknowledged(simulator), "stored by the next collector")
+    until(lambda: count(ledger, "events") == 1 and not unacknowledged(simulator), "stored by the next collector")
 
 
 def test_a_ledger_that_is_away_is_waited_for_with_nothing_acknowledged(
-    simulator: Simulator,
-    settings: WorkerSettings,
-    ledger: Ledger,
-    start: Start,
-    completed: Callable[..., bytes],
-    tools: Any,
+    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     """The collector's patience with a locked file is cut short, lest the test wait for half a minute."""
     worker = start(busy_timeout=0.2)
@@ -103,17 +78,17 @@ def test_a_ledger_that_is_away_is_waited_for_with_nothing_acknowledged(
         worker.wait_for("locked")
         simulator.publish(completed())
 
-        assert _delivered(simulator) == 1
-        assert _unacknowledged(simulator) == 1
+        assert delivered(simulator) == 1
+        assert unacknowledged(simulator) == 1
         other.execute("ROLLBACK")
     other.close()
     worker.wait_for("INFO the ledger answers again")
-    tools.until(lambda: _events(ledger) == 2 and not _unacknowledged(simulator), "both stored")
+    until(lambda: count(ledger, "events") == 2 and not unacknowledged(simulator), "both stored")
     assert worker.said("locked") == 1
 
 
 def test_a_ledger_that_cannot_be_opened_yet_is_waited_for(
-    simulator: Simulator, settings: WorkerSettings, start: Start, completed: Callable[..., bytes]
+    simulator: Simulator, settings: WorkerSettings, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     Path(_file(settings)).mkdir()
     worker = start()
@@ -126,7 +101,7 @@ def test_a_ledger_that_cannot_be_opened_yet_is_waited_for(
 
 
 def test_a_broker_in_trouble_is_said_once_and_then_that_it_is_over(
-    simulator: Simulator, settings: WorkerSettings, start: Start, completed: Callable[..., bytes]
+    simulator: Simulator, settings: WorkerSettings, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     simulator.broker_control(stop=True)
     worker = start()
@@ -141,7 +116,7 @@ def test_a_broker_in_trouble_is_said_once_and_then_that_it_is_over(
     assert worker.said("cannot be reached") == 1
 
 
-def test_a_missing_group_is_said_in_words(simulator: Simulator, settings: WorkerSettings, start: Start) -> None:
+def test_a_missing_group_is_said_in_words(simulator: Simulator, settings: WorkerSettings, start: StartWorker) -> None:
     worker = start(attrs.evolve(settings, rocketmq=attrs.evolve(settings.rocketmq, consumer_group="GID_none")))
 
     worker.wait_for("consumer group 'GID_none'")
@@ -157,7 +132,7 @@ def test_a_missing_group_is_said_in_words(simulator: Simulator, settings: Worker
         pytest.param("SIGINT", "collecting", id="sigint"),
     ],
 )
-def test_it_ends_when_told(start: Start, how: str, phase: str) -> None:
+def test_it_ends_when_told(start: StartWorker, how: str, phase: str) -> None:
     worker = start()
     if phase == "collecting":
         worker.wait_for("collecting")
@@ -172,7 +147,7 @@ def test_it_ends_when_told(start: Start, how: str, phase: str) -> None:
 
 
 def test_it_ends_when_told_while_the_broker_is_away_and_the_ledger_locked(
-    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, start: Start, completed: Callable[..., bytes]
+    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     worker = start(busy_timeout=0.2)
     worker.wait_for("collecting")
@@ -189,9 +164,7 @@ def test_it_ends_when_told_while_the_broker_is_away_and_the_ledger_locked(
     other.close()
 
 
-def test_it_ends_when_its_parent_is_killed_even_if_another_process_holds_its_input(
-    settings: WorkerSettings, tools: Any
-) -> None:
+def test_it_ends_when_its_parent_is_killed_even_if_another_process_holds_its_input(settings: WorkerSettings) -> None:
     program = (
         "import json, os, subprocess, sys, time\n"
         "values = json.loads(sys.stdin.readline()) | {'parent_pid': os.getpid()}\n"
@@ -216,11 +189,11 @@ def test_it_ends_when_its_parent_is_killed_even_if_another_process_holds_its_inp
     parent.stdin.flush()
     child, holder = map(int, parent.stdout.readline().split())
     try:
-        tools.until(lambda: "collecting" in parent.stderr.readline(), "collecting")  # type: ignore[union-attr]
+        until(lambda: "collecting" in parent.stderr.readline(), "collecting")  # type: ignore[union-attr]
 
         parent.kill()
 
-        tools.until(lambda: not tools.is_running(child), "ended with its parent")
+        until(lambda: not is_running(child), "ended with its parent")
     finally:
         os.kill(holder, signal.SIGKILL)
         parent.wait()
@@ -228,7 +201,7 @@ def test_it_ends_when_its_parent_is_killed_even_if_another_process_holds_its_inp
             pipe.close()
 
 
-def test_a_wrong_key_ends_it_in_one_line(settings: WorkerSettings, ledger: Ledger, start: Start) -> None:
+def test_a_wrong_key_ends_it_in_one_line(settings: WorkerSettings, ledger: Ledger, start: StartWorker) -> None:
     worker = start(attrs.evolve(settings, ledger_keys=(Fernet.generate_key().decode(),)))
 
     assert worker.ended() == 1
@@ -236,7 +209,7 @@ def test_a_wrong_key_ends_it_in_one_line(settings: WorkerSettings, ledger: Ledge
     assert "ledger_key" in worker.lines[0]
 
 
-def test_no_settings_end_it_in_one_line(tools: Any) -> None:
+def test_no_settings_end_it_in_one_line() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "airflow_provider_outbound.core.collect.worker"],
         input=b"",
@@ -251,7 +224,7 @@ def test_no_settings_end_it_in_one_line(tools: Any) -> None:
 
 
 def test_a_full_pipe_does_not_stop_the_work(
-    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, completed: Callable[..., bytes], tools: Any
+    simulator: Simulator, settings: WorkerSettings, ledger: Ledger, completed: Callable[..., bytes]
 ) -> None:
     """Nobody reads what the collector writes, and its pipe is full before it starts."""
     reading, writing = os.pipe()
@@ -272,7 +245,7 @@ def test_a_full_pipe_does_not_stop_the_work(
     process.stdin.flush()
     simulator.publish(completed())
     try:
-        tools.until(lambda: _events(ledger) == 1 and not _unacknowledged(simulator), "stored and acknowledged")
+        until(lambda: count(ledger, "events") == 1 and not unacknowledged(simulator), "stored and acknowledged")
     finally:
         process.stdin.close()
         process.wait(60)
@@ -281,7 +254,7 @@ def test_a_full_pipe_does_not_stop_the_work(
 
 
 def test_two_collectors_share_a_subscription_and_lose_nothing(
-    simulator: Simulator, ledger: Ledger, start: Start, completed: Callable[..., bytes], tools: Any
+    simulator: Simulator, ledger: Ledger, start: StartWorker, completed: Callable[..., bytes]
 ) -> None:
     workers = [start(), start()]
     for worker in workers:
@@ -290,4 +263,4 @@ def test_two_collectors_share_a_subscription_and_lose_nothing(
     for _ in range(200):
         simulator.publish(completed())
 
-    tools.until(lambda: _events(ledger) == 200 and not _unacknowledged(simulator), "all stored")
+    until(lambda: count(ledger, "events") == 200 and not unacknowledged(simulator), "all stored")

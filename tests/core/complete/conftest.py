@@ -29,8 +29,7 @@ def client(simulator: Simulator) -> OutboundBotClient:
 
 @pytest.fixture
 def campaign(simulator: Simulator, client: OutboundBotClient, ledger: Ledger) -> Campaign:
-    group = client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
-    return Campaign(simulator=simulator, client=client, ledger=ledger, job_group_id=group.job_group_id)
+    return Campaign(simulator=simulator, client=client, ledger=ledger)
 
 
 @pytest.fixture

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import pytest
+from support.campaigns import Campaign
 
 from airflow_provider_outbound.core.ledger import TaskKey
-
-if TYPE_CHECKING:
-    from support.campaigns import Campaign
 
 DAY = timedelta(days=1)
 INTERVAL = 0.5

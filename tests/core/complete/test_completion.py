@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
+from support.campaigns import Campaign, numbers
 
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import TaskKey, examine
 from airflow_provider_outbound.exceptions import JobGroupFailedError, OutboundBotAuthenticationError
-
-if TYPE_CHECKING:
-    from support.campaigns import Campaign
 
 #: Slack for a slow machine, seconds.
 PATIENCE = 60.0
@@ -73,8 +70,7 @@ def test_messages_that_are_merely_late_are_waited_for(campaign: Campaign) -> Non
     completion = campaign.completion(reconcile_interval=600)
 
     assert completion.check() is None
-    for job in campaign.jobs():
-        campaign.tell(job)
+    campaign.tell(*campaign.jobs())
     summary = completion.check()
 
     assert summary is not None
@@ -100,7 +96,7 @@ def test_a_few_missing_messages_are_filled_one_by_one(campaign: Campaign) -> Non
 
 
 def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Campaign) -> None:
-    campaign.simulator.run(lambda cloud: cloud.clock.set(speed=0))
+    campaign.freeze()
     campaign.assign(3)
     before = campaign.requests("DescribeJobGroup")
 
@@ -207,7 +203,7 @@ def test_a_lagging_count_of_jobs_is_no_mismatch(campaign: Campaign) -> None:
 @pytest.mark.parametrize("sent", [pytest.param(True, id="request-arrived"), pytest.param(False, id="request-lost")])
 def test_an_assignment_that_died_is_settled_and_flagged(campaign: Campaign, sent: bool) -> None:
     campaign.assign(3)
-    campaign.die_assigning(2, first=50, sent=sent)
+    campaign.die_assigning(numbers(2, 50), arrived=2 * sent)
     campaign.wait_for_service()
 
     summary = campaign.wait(campaign.completion(messages=False, abandoned_after=1))
@@ -219,7 +215,7 @@ def test_an_assignment_that_died_is_settled_and_flagged(campaign: Campaign, sent
 
 def test_the_next_try_of_an_assignment_is_waited_for(campaign: Campaign) -> None:
     campaign.assign(3)
-    campaign.die_assigning(2, first=50, sent=True)
+    campaign.die_assigning(numbers(2, 50), arrived=2)
     campaign.wait_for_service()
     completion = campaign.completion(messages=False)  # as patient as usual
 
@@ -234,7 +230,7 @@ def test_the_next_try_of_an_assignment_is_waited_for(campaign: Campaign) -> None
 
 def test_a_task_that_gave_up_is_not_waited_for(campaign: Campaign) -> None:
     campaign.assign(3)
-    dead = campaign.die_assigning(2, first=50, sent=False, lease_seconds=1.0)
+    dead = campaign.die_assigning(numbers(2, 50))
     campaign.ledger.assignments.abandon(dead)
     campaign.wait_for_service()
 
@@ -326,21 +322,16 @@ def test_asking_again_about_a_finished_group_costs_nothing(campaign: Campaign) -
 def test_another_assignment_opens_a_finished_group_again(campaign: Campaign) -> None:
     campaign.assign(3)
     campaign.wait(campaign.completion(messages=False))
-    campaign.simulator.run(lambda cloud: cloud.clock.set(speed=0))
+    campaign.freeze()
     campaign.assign(2, task="second", first=10)
 
     assert campaign.completion(messages=False).check() is None
-    campaign.simulator.run(lambda cloud: cloud.clock.set(speed=1))
+    campaign.thaw()
     assert campaign.wait(campaign.completion(messages=False))["total"] == 5
 
 
 def test_a_cancelled_group_says_so(campaign: Campaign) -> None:
-    tomorrow = round(time.time() * 1000) + 86_400_000
-    strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
-    campaign.job_group_id = campaign.client.create_job_group(
-        job_group_name="tomorrow", script_id=campaign.simulator.script_id, strategy_json=json.dumps(strategy)
-    ).job_group_id
-    campaign.assign(3)
+    campaign.assign_tomorrow(3)
     completion = campaign.completion(messages=False)
     assert completion.check() is None
     campaign.client.cancel_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
@@ -380,8 +371,7 @@ def test_a_part_of_the_messages_that_is_missing_hints_at_another_reader(
 ) -> None:
     campaign.assign(10)
     campaign.wait_for_service()
-    for job in campaign.jobs()[:5]:
-        campaign.tell(job)
+    campaign.tell(*campaign.jobs()[:5])
 
     with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
         campaign.wait(campaign.completion())
@@ -401,7 +391,7 @@ def test_nobody_is_warned_where_no_messages_are_expected(campaign: Campaign, cap
 
 
 def test_a_wait_says_when_the_api_is_asked_again(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
-    campaign.simulator.set_clock(speed=0)
+    campaign.freeze()
     campaign.assign(1)
     before = datetime.now(UTC)
     completion = campaign.completion(reconcile_interval=300)
@@ -421,7 +411,7 @@ def test_who_waits_beside_another_process_asks_as_soon_as_the_interval_is_over(
     campaign: Campaign, hold_clock: Callable[[float], None]
 ) -> None:
     """As a trigger does that goes on after its task's own first look."""
-    campaign.simulator.set_clock(speed=0)
+    campaign.freeze()
     campaign.assign(1)
     hold_clock(0)
     assert campaign.completion(reconcile_interval=300).check() is None
@@ -441,16 +431,11 @@ def test_who_waits_beside_another_process_asks_as_soon_as_the_interval_is_over(
 
 
 def test_a_group_without_a_message_counts_among_results_from_the_api(campaign: Campaign) -> None:
-    def another() -> Any:
-        group = campaign.client.create_job_group(job_group_name="another", script_id=campaign.simulator.script_id)
-        return attrs.evolve(campaign, job_group_id=group.job_group_id)
-
-    told, silent, by_the_api_alone = campaign, another(), another()
+    told, silent, by_the_api_alone = campaign, campaign.another(), campaign.another()
     for index, group in enumerate((told, silent, by_the_api_alone)):
         group.assign(10, first=100 * index)
         group.wait_for_service()
-    for job in told.jobs():
-        told.tell(job)
+    told.tell(*told.jobs())
     told.wait(told.completion())
     silent.wait(silent.completion())
     by_the_api_alone.wait(by_the_api_alone.completion(messages=False))

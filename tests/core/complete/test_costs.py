@@ -8,19 +8,16 @@ sizes that are promised.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
+from support.campaigns import Campaign
 
-from airflow_provider_outbound.core.ledger import Incoming
-
-if TYPE_CHECKING:
-    from support.campaigns import Campaign
+from airflow_provider_outbound.simulator.testing import Simulator
 
 GROUPS = int(os.environ.get("OUTBOUND_TEST_COST_GROUPS") or 60)
 JOBS = int(os.environ.get("OUTBOUND_TEST_COST_JOBS") or 1_500)
@@ -35,7 +32,7 @@ HoldClock = Callable[[float], None]
 class Bill:
     """Requests since the last look at it."""
 
-    simulator: Any
+    simulator: Simulator
     _before: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
@@ -49,37 +46,12 @@ class Bill:
         return since
 
 
-def _make_groups(campaign: Campaign, count: int) -> list[Any]:
+def _make_groups(campaign: Campaign, count: int) -> list[Campaign]:
     """Groups of one job each, as if others had made and we assigned them."""
-    groups = []
-    for index in range(count):
-        group = campaign.client.create_job_group(job_group_name=f"g{index}", script_id=campaign.simulator.script_id)
-        groups.append(attrs.evolve(campaign, job_group_id=group.job_group_id))
-        groups[-1].assign(1, first=100 * index)  # digits that are dialled
+    groups = [campaign.another() for _ in range(count)]
+    for index, group in enumerate(groups):
+        group.assign(1, first=100 * index)  # digits that are dialled
     return groups
-
-
-def _tell_all(campaign: Campaign, jobs: list[dict[str, Any]], **changes: Any) -> None:
-    """Store the messages about many jobs, as a collector does."""
-    bodies = [
-        {
-            "eventType": "JobComplete",
-            "eventTime": 1_700_000_000_000,
-            "groupId": campaign.job_group_id,
-            "id": job["job_id"],
-            "status": job["status"],
-            "failureReason": job["failure_reason"],
-            "contacts": [{"phoneNumber": job["phone_number"], "referenceId": job["reference_id"]}],
-            "tasks": [],
-        }
-        | changes
-        for job in jobs
-    ]
-    for first in range(0, len(bodies), 500):
-        part = bodies[first : first + 500]
-        campaign.ledger.inbox.record(
-            [Incoming(body=json.dumps(body).encode(), message_id=body["id"], topic="t") for body in part]
-        )
 
 
 def test_a_waiting_group_costs_one_look_an_interval(campaign: Campaign, hold_clock: HoldClock) -> None:
@@ -104,7 +76,7 @@ def test_groups_that_end_together_cost_one_look_each(campaign: Campaign, hold_cl
         group.wait_for_service()
     state = campaign.simulator.state()
     for group in groups:
-        _tell_all(group, state["groups"][group.job_group_id]["jobs"])
+        group.tell(*state["groups"][group.job_group_id]["jobs"])
     bill = Bill(campaign.simulator)
 
     for seconds in (1, 2, INTERVAL, 2 * INTERVAL):
@@ -128,9 +100,9 @@ def test_few_missing_messages_cost_little_and_only_once(
     campaign.assign(JOBS, batch_size=99)
     campaign.wait_for_service(60 + JOBS / 100)
     jobs = campaign.jobs()
-    _tell_all(campaign, jobs[missing:])
+    campaign.tell(*jobs[missing:])
     if heard_of:
-        _tell_all(campaign, jobs[:missing], eventType="Dialing", status="Executing", failureReason=None)
+        campaign.tell(*jobs[:missing], eventType="Dialing", status="Executing", failureReason=None)
     bill = Bill(campaign.simulator)
 
     def look(seconds: float) -> list[Any]:

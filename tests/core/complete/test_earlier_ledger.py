@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
-from support.campaigns import KEY, PATIENCE, Campaign
+from support.campaigns import KEY, Campaign, numbers
 from support.ledgers import go_back_to_0005
+from support.processes import until
 
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import (
@@ -31,11 +31,6 @@ from airflow_provider_outbound.simulator.testing import Simulator
 UNREADABLE = Incoming(body=b"no JSON", message_id="unreadable", topic="t")
 
 
-def new_campaign(simulator: Simulator, client: OutboundBotClient, ledger: Ledger) -> Campaign:
-    group = client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
-    return Campaign(simulator=simulator, client=client, ledger=ledger, job_group_id=group.job_group_id)
-
-
 def send(campaign: Campaign, assignment: Assignment, references: Iterable[str]) -> None:
     """Let the service have contacts of the journal, as if the answers were lost."""
     found = campaign.ledger.journal.stored_candidates(assignment, references)
@@ -48,7 +43,7 @@ def fill(campaign: Campaign) -> None:
     ledger = campaign.ledger
     campaign.assign(3, task="ended", first=0)
 
-    killed = campaign.die_assigning(10, first=10, sent=False, lease_seconds=60)
+    killed = campaign.die_assigning(numbers(10, 10), lease_seconds=60)
     references = [ledger.identity.reference_id(f"+86138{index:08d}") for index in range(10, 20)]
     ledger.journal.record_outcomes(killed, Outcomes(refused=references[:2], in_doubt=references[2:4]))
     ledger.journal.mark_unresolved(killed, references[4:6])
@@ -71,12 +66,7 @@ def fill(campaign: Campaign) -> None:
 
 def purge(campaign: Campaign) -> None:
     """Purge a group, which is kept while somebody may still wait for it."""
-    deadline = time.monotonic() + PATIENCE
-    ledger, group_id = campaign.ledger, campaign.job_group_id
-    while (group := ledger.groups.get(group_id)) is None or group.purged_at is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        ledger.retention.purge(timedelta(0), job_group_id=group_id)
+    until(lambda: campaign.ledger.retention.purge(timedelta(0), job_group_id=campaign.job_group_id).purged, "purged")
 
 
 def make_earlier(ledger: Ledger) -> None:
@@ -98,14 +88,14 @@ def test_campaigns_continue_and_end_after_an_upgrade(
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     with open_ledger(url, [KEY]) as ledger:
-        over = new_campaign(simulator, client, ledger)
+        over = Campaign(simulator=simulator, client=client, ledger=ledger)
         over.assign(2, task="over", first=100)
         summary = over.wait(over.completion())
-        purged = new_campaign(simulator, client, ledger)
+        purged = Campaign(simulator=simulator, client=client, ledger=ledger)
         purged.assign(1, task="purged", first=200)
         purged.wait(purged.completion())
         purge(purged)
-        campaign = new_campaign(simulator, client, ledger)
+        campaign = Campaign(simulator=simulator, client=client, ledger=ledger)
         fill(campaign)
         ledger.inbox.record([UNREADABLE])
         campaign.tell(campaign.jobs()[0])

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-
-if TYPE_CHECKING:
-    from support.campaigns import Campaign
+from support.campaigns import Campaign
 
 #: More than a page, so that what the order of a listing moves across a page's edge is left out.
 MANY = 150

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from support.campaigns import Campaign
+from support.campaigns import Campaign
 
 #: What the message of one of five jobs says of its status; of another the message is lost.
 ODD = [

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support import messages
+from support.campaigns import KEY
+from support.messages import job_complete, store
 
-from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import Ledger, open_ledger
 
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 GROUP = "group-1"
 
 
@@ -38,20 +38,18 @@ def tell(ledger: Ledger) -> Callable[..., None]:
         phone: str | None = "",
     ) -> None:
         reference = reference or f"r-{number:04}"
-        moment = 1_700_000_000_000 + at
-        body: dict[str, Any] = {
-            "eventType": event,
-            "eventTime": moment,
-            "groupId": group,
-            "id": f"{group}-job-{reference}",
-            "status": status,
-            "failureReason": reason,
-            "contacts": [{"phoneNumber": f"1380000{number:04}" if phone == "" else phone, "referenceId": reference}],
-            "extras": [],
-            "tasks": []
-            if call is None
-            else [{"id": f"{group}-{reference}-{at}", "status": call, "actualTime": moment, "endTime": moment}],
-        }
-        ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id=reference, topic="t")])
+        moment = messages.T0 + at
+        job = job_complete(
+            group,
+            f"{group}-job-{reference}",
+            f"1380000{number:04}" if phone == "" else phone,
+            reference,
+            *([] if call is None else [messages.call(f"{group}-{reference}-{at}", call, moment, endTime=moment)]),
+            at=moment,
+            eventType=event,
+            status=status,
+            failureReason=reason,
+        )
+        store(ledger, job)
 
     return tell

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from airflow_provider_outbound.core.ledger import Incoming, JobDetails, Ledger, RecordedCall
+from support.messages import call, job_complete, store
+
+from airflow_provider_outbound.core.ledger import JobDetails, Ledger, RecordedCall
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
 from airflow_provider_outbound.core.models.enums import CallStatus, JobStatus
 from airflow_provider_outbound.core.models.job import Call, Job
@@ -13,30 +14,25 @@ from airflow_provider_outbound.core.models.job import Call, Job
 GROUP = "group-1"
 
 
-def keep(ledger: Ledger, **event: Any) -> None:
-    body = {"eventType": "JobComplete", "eventTime": 1, "groupId": GROUP, "status": "Succeeded", **event}
-    ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
-
-
-def call(task_id: str, status: str = "SucceededFinish", at: int = 1_700_000_000_000) -> dict[str, Any]:
-    return {"id": task_id, "status": status, "actualTime": at}
+def keep(ledger: Ledger, job: str, *calls: dict[str, Any], at: int = 1, **fields: Any) -> None:
+    store(ledger, job_complete(GROUP, job, None, None, *calls, at=at, **fields))
 
 
 def notice(ledger: Ledger, job_id: str, task_id: str, name: str, url: str, time: int = 2) -> None:
     recording = {"taskId": task_id, "fileName": name, "url": url}
-    keep(ledger, eventType="RecordingReady", eventTime=time, id=job_id, recording=recording)
+    keep(ledger, job_id, eventType="RecordingReady", at=time, recording=recording)
 
 
 def test_details_are_kept_replaced_and_void_once_the_job_ran_again(ledger: Ledger) -> None:
-    keep(ledger, id="j1", tasks=[call("t1")])
-    keep(ledger, id="j2", tasks=[call("t2")])
+    keep(ledger, "j1", call("t1"))
+    keep(ledger, "j2", call("t2"))
     first, second = ledger.results.iter_results(GROUP)
     ledger.details.save([(first, JobDetails(tags={"a": "旧"})), (second, JobDetails(call_seconds=1.5))])
     ledger.details.save([(first, JobDetails(tags={"a": "新"}, talk_seconds=2.5, hang_up_side="ivr"))])
     ledger.details.save([])
 
     told = [result.details for result in ledger.results.iter_results(GROUP)]
-    keep(ledger, id="j1", eventTime=9, tasks=[call("t1"), call("t3")])
+    keep(ledger, "j1", call("t1"), call("t3"), at=9)
     after = [result.details for result in ledger.results.iter_results(GROUP)]
 
     assert told == [JobDetails(tags={"a": "新"}, talk_seconds=2.5, hang_up_side="ivr"), JobDetails(call_seconds=1.5)]
@@ -44,8 +40,8 @@ def test_details_are_kept_replaced_and_void_once_the_job_ran_again(ledger: Ledge
 
 
 def test_calls_that_have_or_will_have_a_recording(ledger: Ledger) -> None:
-    keep(ledger, id="j1", tasks=[call("t1", "NoAnswer"), call("t2")])
-    keep(ledger, id="j2", tasks=[call("t3", "Busy")], status="Failed")
+    keep(ledger, "j1", call("t1", "NoAnswer"), call("t2"))
+    keep(ledger, "j2", call("t3", "Busy"), status="Failed")
     notice(ledger, "j1", "t2", "a.wav", "https://old", 2)
     notice(ledger, "j4", "t9", "b.wav", "https://only-a-notice")
     listed = Call(task_id=None, status=CallStatus.SUCCEEDED_FINISH)
@@ -70,7 +66,7 @@ def test_calls_that_have_or_will_have_a_recording(ledger: Ledger) -> None:
 
 def test_whether_messages_come_at_all(ledger: Ledger) -> None:
     ledger.results.record_listing("listed", [Job(job_id="j", job_group_id="listed", status=JobStatus.SUCCEEDED)])
-    keep(ledger, id="j1")
+    keep(ledger, "j1")
 
     assert ledger.details.has_messages(GROUP)
     assert not ledger.details.has_messages("listed")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from airflow_provider_outbound.core.ledger import Incoming, Ledger
+from support.messages import job_complete, store
+
+from airflow_provider_outbound.core.ledger import Ledger
 
 
 def record(ledger: Ledger, numbers: Sequence[int], *, event: str = "JobComplete", group: str = "group-1") -> None:
-    bodies = [
-        {"eventType": event, "eventTime": 1_700_000_000_000, "groupId": group, "id": f"job-{number}", "tasks": []}
-        for number in numbers
-    ]
-    ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id=body["id"], topic="t") for body in bodies])
+    store(ledger, *(job_complete(group, f"job-{number}", None, None, eventType=event) for number in numbers))
 
 
 def read_all(ledger: Ledger, after: int, limit: int, **conditions: object) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from contextlib import suppress
 from datetime import timedelta
@@ -11,24 +10,25 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.messages import T0, call, job_complete, store
 
-from airflow_provider_outbound.core.ledger import Incoming, JobResult, Ledger
+from airflow_provider_outbound.core.ledger import JobResult, Ledger
 from airflow_provider_outbound.core.ledger.follow_ups import BLOCK_LIST
 from airflow_provider_outbound.exceptions import LedgerError
 
 
-def complete(ledger: Ledger, number: int, call: str = "NoAnswer", *, group: str = "group-1", at: int = 0) -> None:
-    body = {
-        "eventType": "JobComplete",
-        "eventTime": 1_700_000_000_000 + at,
-        "groupId": group,
-        "id": f"{group}-{number}",
-        "status": "Failed",
-        "failureReason": call,
-        "contacts": [{"phoneNumber": f"1380000{number:04}", "referenceId": f"r-{number}"}],
-        "tasks": [{"id": f"{group}-{number}-{at}", "status": call, "actualTime": 1_700_000_000_000 + at}],
-    }
-    ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
+def complete(ledger: Ledger, number: int, end: str = "NoAnswer", *, group: str = "group-1", at: int = 0) -> None:
+    job = job_complete(
+        group,
+        f"{group}-{number}",
+        f"1380000{number:04}",
+        f"r-{number}",
+        call(f"{group}-{number}-{at}", end, T0 + at),
+        at=T0 + at,
+        status="Failed",
+        failureReason=end,
+    )
+    store(ledger, job)
 
 
 def results(ledger: Ledger, group: str = "group-1") -> list[JobResult]:
@@ -95,7 +95,7 @@ def test_a_refusal_that_is_taken_back_is_over_until_the_next_one(ledger: Ledger)
 
 def test_a_refusal_outlives_the_rows_that_told_it(ledger: Ledger) -> None:
     for number in range(1, 5):
-        complete(ledger, number, group="earlier", call="ContactBlockList" if number in (1, 2) else "SucceededFinish")
+        complete(ledger, number, group="earlier", end="ContactBlockList" if number in (1, 2) else "SucceededFinish")
         complete(ledger, number)
     ledger.follow_ups.mark(f"{BLOCK_LIST}i-1", results(ledger, "earlier")[2:3])
     ledger.follow_ups.take_back([key_of(ledger, 2)])

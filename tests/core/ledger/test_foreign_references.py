@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import attrs
 import pytest
+from support.messages import incoming, job_complete
 
 from airflow_provider_outbound.core.ledger import Candidate, Incoming, Ledger, TaskKey
 from airflow_provider_outbound.core.ledger.schema import metadata
@@ -20,17 +20,7 @@ HOLD_A_NUMBER = [NUMBER, f"u{NUMBER}", f"+86{NUMBER}", "x-138-7766-5546", f"2026
 
 
 def message(reference: str, job_id: str = "job-1", status: str = "Succeeded") -> Incoming:
-    body = {
-        "eventType": "JobComplete",
-        "eventTime": 1_588_850_490_334,
-        "instanceId": "i",
-        "groupId": "g1",
-        "id": job_id,
-        "status": status,
-        "contacts": [{"phoneNumber": NUMBER, "referenceId": reference}],
-        "tasks": [],
-    }
-    return Incoming(body=json.dumps(body).encode(), message_id=job_id, topic="t")
+    return incoming(job_complete("g1", job_id, NUMBER, reference, at=1_588_850_490_334, status=status))
 
 
 def listed(reference: str, job_id: str = "job-1", number: str | None = NUMBER) -> Job:

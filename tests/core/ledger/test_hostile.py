@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.ledgers import count
 
 from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.core.models.enums import FailureReason, JobStatus, Outcome
@@ -35,11 +36,6 @@ def incoming(body: bytes, name: str = "m") -> Incoming:
         fault=getattr(body, "fault", ""),
         head_of=getattr(body, "head_of", None),
     )
-
-
-def stored(ledger: Ledger) -> int:
-    with ledger.read() as connection:
-        return int(connection.exec_driver_sql("SELECT count(*) FROM events").scalar_one())
 
 
 def nest(depth: int) -> Any:
@@ -68,7 +64,7 @@ def test_what_is_nested_under_the_interpreters_limit_is_quarantined_and_the_rest
 
     (kept,) = ledger.quarantine.iter_messages()
     assert (kept.body, kept.reason) == (deep, "JSON nested more than 64 deep")
-    assert stored(ledger) == 1
+    assert count(ledger, "events") == 1
     assert ledger.quarantine.replay(kept.hash).quarantined == 1
     assert ledger.quarantine.count() == 1
 
@@ -139,11 +135,11 @@ def test_any_bytes_are_stored_or_quarantined_once_and_all_behind_them_is_stored(
     messages = [incoming(body, f"m{number}") for number, body in enumerate([*batch, event("the-last")])]
     with open_ledger(f"sqlite:///{path}", [Fernet.generate_key().decode()]) as ledger:
         first = ledger.inbox.record(messages)
-        kept = stored(ledger), ledger.quarantine.count()
+        kept = count(ledger, "events"), ledger.quarantine.count()
         second = ledger.inbox.record(messages)
 
         assert first.new + first.repeated + first.quarantined == len(messages)
-        assert (second.new, stored(ledger), ledger.quarantine.count()) == (0, *kept)
+        assert (second.new, count(ledger, "events"), ledger.quarantine.count()) == (0, *kept)
         assert kept[0] == first.new
         assert kept[1] == len({message.body for message in messages if not _is_read(ledger, message)})
         assert "the-last" in {result.job_id for result in ledger.results.iter_results("g1")}
@@ -198,7 +194,7 @@ def test_a_head_that_looks_like_a_message_is_never_taken_for_one(ledger: Ledger)
     assert json.loads(kept.body or b"")["id"] == "job-1"
 
     assert ledger.quarantine.replay(kept.hash).quarantined == 1
-    assert (stored(ledger), ledger.quarantine.count()) == (0, 1)
+    assert (count(ledger, "events"), ledger.quarantine.count()) == (0, 1)
 
 
 def test_two_long_messages_with_one_head_are_two(ledger: Ledger) -> None:

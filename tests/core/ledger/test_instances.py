@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.messages import incoming, job_complete
 
 from airflow_provider_outbound.core.ledger import Candidate, Incoming, JobGroupRecord, Ledger, TaskKey, examine, schema
 from airflow_provider_outbound.core.ledger.instances import MAX_NAMED, RECENT_DAYS
@@ -17,10 +17,8 @@ OURS, THEIRS = "bot-ours", "bot-theirs"
 
 
 def message(instance: Any, group: str = "g1", job: str = "job-1", topic: str = "t", **more: Any) -> Incoming:
-    contact = {"phoneNumber": "13900000001", "referenceId": f"ref-{job}", "name": "李四"}
-    body = {"eventType": "JobComplete", "eventTime": 1, "instanceId": instance, "groupId": group, "id": job}
-    body |= {"status": "Succeeded", "contacts": [contact], "tasks": [], **more}
-    return Incoming(body=json.dumps(body).encode(), message_id="m", topic=topic)
+    body = job_complete(group, job, "13900000001", f"ref-{job}", at=1, name="李四", instanceId=instance, **more)
+    return incoming(body, topic=topic)
 
 
 def rows(ledger: Ledger, *tables: str) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -16,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import LargeBinary, select
 from support.examples import examples
+from support.messages import encoded, job_complete, store
 
 from airflow_provider_outbound.core.ledger import (
     Assignment,
     CallCap,
     Candidate,
     CandidateStatus,
-    Incoming,
     JobDetails,
     Ledger,
     Outcomes,
@@ -76,21 +75,22 @@ class Called:
         return self
 
     def body(self, event_type: str, **more: Any) -> bytes:
-        call = {"id": f"t-{self.job_id}", "status": "SucceededFinish", "calledNumber": self.number}
-        message = {
-            "eventType": event_type,
-            "eventTime": 1_700_000_000_000,
-            "groupId": self.group,
-            "id": self.job_id,
-            "status": "Succeeded",
-            "contacts": [{"phoneNumber": self.number, "referenceId": self.candidate().reference_id, "name": self.name}],
-            "extras": [{"key": key, "value": value} for key, value in self.extras.items()],
-            "tasks": [call],
-        }
-        return json.dumps(message | more).encode()
+        called = {"id": f"t-{self.job_id}", "status": "SucceededFinish", "calledNumber": self.number}
+        message = job_complete(
+            self.group,
+            self.job_id,
+            self.number,
+            self.candidate().reference_id,
+            called,
+            name=self.name,
+            extras=self.extras,
+            eventType=event_type,
+            **more,
+        )
+        return encoded(message)
 
     def tell(self, *bodies: bytes) -> None:
-        self.ledger.inbox.record([Incoming(body=body, message_id="m", topic="t") for body in bodies])
+        store(self.ledger, *bodies)
 
     def finish(self) -> Called:
         recording = {"taskId": f"t-{self.job_id}", "fileName": "a.wav", "url": f"https://x/{self.number}"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import sqlite3
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, update
+from support.messages import T0, incoming, job_complete
 
 from airflow_provider_outbound.core.ledger import (
     CallCap,
@@ -43,18 +43,10 @@ OF_GROUPS = (schema.assignments, schema.jobs, schema.calls, schema.recordings, s
 
 
 def message(group: str = "g1", job: int = 1, *, kind: str = "JobComplete", at: int = 1, **more: Any) -> Incoming:
-    body = {
-        "eventType": kind,
-        "eventTime": 1_700_000_000_000 + at,
-        "instanceId": "i",
-        "groupId": group,
-        "id": f"{group}-{job}",
-        "status": "Succeeded",
-        "contacts": [{"phoneNumber": f"1390000{job:04d}", "referenceId": f"customer-{group}-{job}", "name": "李四"}],
-        "tasks": [{"id": f"{group}-{job}-0", "status": "SucceededFinish", "calledNumber": f"1390000{job:04d}"}],
-        **more,
-    }
-    return Incoming(body=json.dumps(body).encode(), message_id=f"{group}-{job}", topic="t")
+    number, reference = f"1390000{job:04d}", f"customer-{group}-{job}"
+    called = {"id": f"{group}-{job}-0", "status": "SucceededFinish", "calledNumber": number}
+    fields = {"eventType": kind, "instanceId": "i", **more}
+    return incoming(job_complete(group, f"{group}-{job}", number, reference, called, at=T0 + at, name="李四", **fields))
 
 
 def campaign(ledger: Ledger, group: str = "g1", jobs: int = 3) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,68 +11,49 @@ from typing import Any
 import attrs
 import pytest
 from sqlalchemy import update
+from support.campaigns import ASSIGN, Campaign
+from support.messages import store
 from support.simulated import client_of
 
 from airflow_provider_outbound.core.assign import (
-    AssignOptions,
-    AssignResult,
     GroupSpec,
-    Request,
     abandon,
-    assign,
     create_group,
 )
-from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.complete import Completion
-from airflow_provider_outbound.core.contacts import from_items
-from airflow_provider_outbound.core.ledger import CallCap, Incoming, Ledger, TaskKey, open_ledger, schema
+from airflow_provider_outbound.core.ledger import CallCap, TaskKey, open_ledger, schema
 from airflow_provider_outbound.exceptions import JobGroupPurgedError
 from airflow_provider_outbound.simulator.testing import Simulator
 
-ASSIGN = TaskKey("dag", "run", "assign")
-NUMBERS = [f"1380000{index:04d}" for index in range(5)]
 
-
-@attrs.frozen(kw_only=True)
-class Campaign:
+@attrs.define(kw_only=True)
+class PurgedCampaign(Campaign):
     """The tasks of a DAG run, as their operators do them."""
 
-    simulator: Simulator
-    client: OutboundBotClient
-    ledger: Ledger
+    job_group_id: str = ""
+    options: Mapping[str, Any] = {"settle_seconds": 0.2, "lease_seconds": 6.0}
 
     def create(self) -> str:
-        record = create_group(
+        self.job_group_id = create_group(
             self.client,
             self.ledger,
             TaskKey("dag", "run", "create"),
             lambda: GroupSpec(name="nightly", script_id=self.simulator.script_id),
             instance_id=self.simulator.instance_id,
             settle_seconds=0.2,
-        )
-        return record.job_group_id
+        ).job_group_id
+        return self.job_group_id
 
-    def assign(self, job_group_id: str, **options: Any) -> AssignResult:
-        return assign(
-            self.client,
-            self.ledger,
-            ASSIGN,
-            from_items(NUMBERS),
-            request=Request(job_group_id=job_group_id),
-            options=AssignOptions(settle_seconds=0.2, lease_seconds=6.0, **options),
-            guard=lambda _: None,
-        )
-
-    def purge(self, job_group_id: str) -> None:
+    def purge(self) -> None:
         """Purge the group as if it were old."""
         with self.ledger.write() as connection:
             connection.execute(
                 update(schema.job_groups)
-                .where(schema.job_groups.c.job_group_id == job_group_id)
+                .where(schema.job_groups.c.job_group_id == self.job_group_id)
                 .values(ends_at=self.ledger.now() - timedelta(days=2), look_due_at=None)
             )
-        purge = self.ledger.retention.purge(timedelta(0), job_group_id=job_group_id)
-        assert [group.job_group_id for group in purge.purged] == [job_group_id], purge
+        purge = self.ledger.retention.purge(timedelta(0), job_group_id=self.job_group_id)
+        assert [group.job_group_id for group in purge.purged] == [self.job_group_id], purge
 
     def state(self) -> dict[str, Any]:
         """The service's own account of groups and jobs."""
@@ -82,34 +62,34 @@ class Campaign:
 
 
 @pytest.fixture
-def campaign(simulator: Simulator, tmp_path: Path, key: str) -> Iterator[Campaign]:
+def campaign(simulator: Simulator, tmp_path: Path, key: str) -> Iterator[PurgedCampaign]:
     client = client_of(simulator.ready, connect_timeout=2.0, read_timeout=5.0)
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [key]) as ledger:
-        yield Campaign(simulator=simulator, client=client, ledger=ledger)
+        yield PurgedCampaign(simulator=simulator, client=client, ledger=ledger)
 
 
 @pytest.fixture
-def purged(campaign: Campaign) -> str:
+def purged(campaign: PurgedCampaign) -> str:
     """A campaign's group that was assigned to, and then purged."""
     job_group_id = campaign.create()
-    assert campaign.assign(job_group_id).assigned == len(NUMBERS)
-    campaign.purge(job_group_id)
+    assert campaign.assign(5).assigned == 5
+    campaign.purge()
     return job_group_id
 
 
-def test_a_cleared_create_task_finds_its_group_and_makes_no_second(campaign: Campaign, purged: str) -> None:
+def test_a_cleared_create_task_finds_its_group_and_makes_no_second(campaign: PurgedCampaign, purged: str) -> None:
     assert campaign.create() == purged
 
     assert list(campaign.state()["groups"]) == [purged]
     assert campaign.ledger.groups.get(purged).purged_at is not None
 
 
-def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: Campaign, purged: str) -> None:
+def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: PurgedCampaign, purged: str) -> None:
     before = campaign.state()["jobs_per_number"]
     requests = campaign.simulator.state()["requests"]
 
     with pytest.raises(JobGroupPurgedError, match=f"job group {purged}: its rows were purged") as refused:
-        campaign.assign(purged)
+        campaign.assign(5)
     abandon(campaign.ledger, ASSIGN, purged, settle_seconds=0.2)  # as the last try of a task does
 
     assert "\n" not in str(refused.value)
@@ -117,7 +97,7 @@ def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: Cam
     assert campaign.simulator.state()["requests"] == requests
 
 
-def test_a_cleared_sensor_ends_with_a_clear_error(campaign: Campaign, purged: str) -> None:
+def test_a_cleared_sensor_ends_with_a_clear_error(campaign: PurgedCampaign, purged: str) -> None:
     completion = Completion(campaign.ledger, campaign.client, purged)
 
     with pytest.raises(JobGroupPurgedError, match="its results are unknown"):
@@ -126,7 +106,7 @@ def test_a_cleared_sensor_ends_with_a_clear_error(campaign: Campaign, purged: st
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_cleared_sensor_task_fails_and_does_not_defer(
-    campaign: Campaign, purged: str, deferrable: bool, key: str, monkeypatch: pytest.MonkeyPatch
+    campaign: PurgedCampaign, purged: str, deferrable: bool, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
@@ -140,7 +120,7 @@ def test_a_cleared_sensor_task_fails_and_does_not_defer(
         sensor.execute({})
 
 
-def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: Campaign, purged: str) -> None:
+def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: PurgedCampaign, purged: str) -> None:
     before = campaign.ledger.groups.state(purged)
 
     campaign.ledger.groups.note_cancelled(purged)
@@ -148,37 +128,34 @@ def test_cancelling_a_purged_group_leaves_its_tombstone(campaign: Campaign, purg
     assert campaign.ledger.groups.state(purged) == before
 
 
-def test_a_waiter_is_woken_by_the_purge_of_a_group_it_just_came_to(campaign: Campaign) -> None:
+def test_a_waiter_is_woken_by_the_purge_of_a_group_it_just_came_to(campaign: PurgedCampaign) -> None:
     job_group_id = campaign.create()
-    campaign.assign(job_group_id)
+    campaign.assign(5)
     seen = campaign.ledger.groups.newest()
 
-    campaign.purge(job_group_id)
+    campaign.purge()
 
     assert campaign.ledger.groups.changed_since(seen)[1].keys() == {job_group_id}
 
 
-def test_messages_that_come_late_change_nothing_at_the_service_or_here(campaign: Campaign, purged: str) -> None:
+def test_messages_that_come_late_change_nothing_at_the_service_or_here(campaign: PurgedCampaign, purged: str) -> None:
     (job, *_) = campaign.simulator.state()["groups"][purged]["jobs"]
-    body = {"eventType": "JobComplete", "groupId": purged, "id": job["job_id"], "status": "Failed", "tasks": []}
 
-    recorded = campaign.ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
+    recorded = store(campaign.ledger, campaign.completed(job, status="Failed"))
 
     assert (recorded.new, recorded.purged) == (0, 1)
     assert campaign.ledger.results.counts(purged).total == 0
 
 
 def test_calls_that_a_cap_cannot_count_any_more_are_told(
-    campaign: Campaign, purged: str, caplog: pytest.LogCaptureFixture
+    campaign: PurgedCampaign, purged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = campaign.client.create_job_group(job_group_name="other", script_id=campaign.simulator.script_id)
-
-    campaign.assign(other.job_group_id, cap=CallCap(most=5, period=timedelta(days=1)))
+    campaign.another().assign(5, cap=CallCap(most=5, period=timedelta(days=1)))
 
     assert "the calls of 1 job groups within its period were purged" in caplog.text
 
 
-def test_the_error_crosses_processes(campaign: Campaign) -> None:
+def test_the_error_crosses_processes(campaign: PurgedCampaign) -> None:
     error = JobGroupPurgedError("g1", campaign.ledger.now())
 
     copy = pickle.loads(pickle.dumps(error))

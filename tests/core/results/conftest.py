@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine, make_url
+from support import messages
+from support.campaigns import KEY
+from support.dialled import DialledCampaign
+from support.messages import job_complete, store
 from support.mysql import PARAMS, SERVERS, database
 from support.simulated import client_of
 
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import Ledger, open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 GROUP = "group-1"
-#: Long enough for a slow machine; nothing is measured by it.
-PATIENCE = 60.0
 POSTGRESQL = os.environ.get("OUTBOUND_TEST_POSTGRESQL")
 
 
@@ -52,23 +50,20 @@ def tell(ledger: Ledger) -> Callable[..., None]:
         reason: str | None = None,
         call: str | None = None,
         call_id: str | None = None,
+        phone: str | None = None,
+        reference: str | None = None,
         **contact: Any,
     ) -> None:
-        extras = [{"key": key, "value": value} for key, value in contact.pop("extras", {}).items()]
-        body = {
-            "eventType": event,
-            "eventTime": 1_700_000_000_000 + number,
-            "groupId": group,
-            "id": f"{group}-job-{number}",
-            "status": status,
-            "failureReason": reason,
-            "contacts": [{"phoneNumber": f"1380000{number:04}", "referenceId": f"r-{number:04}", **contact}],
-            "extras": extras,
-            "tasks": []
-            if call is None
-            else [{"id": call_id or f"{group}-call-{number}", "status": call, "actualTime": 1_700_000_000_000}],
-        }
-        ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id=str(number), topic="t")])
+        job = job_complete(
+            group,
+            f"{group}-job-{number}",
+            phone or f"1380000{number:04}",
+            reference or f"r-{number:04}",
+            *([] if call is None else [messages.call(call_id or f"{group}-call-{number}", call)]),
+            at=messages.T0 + number,
+            **{"eventType": event, "status": status, "failureReason": reason, **contact},
+        )
+        store(ledger, job)
 
     return tell
 
@@ -119,112 +114,6 @@ def client(simulator: Simulator) -> OutboundBotClient:
     return client_of(simulator.ready, connect_timeout=2.0, read_timeout=5.0)
 
 
-@attrs.define(kw_only=True)
-class Campaign:
-    """One job group in the simulator that has ended."""
-
-    simulator: Simulator
-    client: OutboundBotClient
-    ledger: Ledger
-    job_group_id: str
-
-    def dial(self, numbers: list[str]) -> None:
-        """Assign numbers, each under a reference of its own, and wait until all jobs and recordings are there."""
-        jobs = [
-            json.dumps({"contacts": [{"phoneNumber": number, "referenceId": f"r-{index:04}"}], "extras": []})
-            for index, number in enumerate(numbers)
-        ]
-        for start in range(0, len(jobs), 99):
-            self.client.assign_jobs(job_group_id=self.job_group_id, jobs=jobs[start : start + 99])
-        deadline = time.monotonic() + PATIENCE
-        while not self._is_over():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def _is_over(self) -> bool:
-        return all(
-            job["status"] in ("Succeeded", "Failed", "Cancelled")
-            and all(call["recording"] or not call["status"].startswith("Succeeded") for call in job["calls"])
-            for job in self.jobs()
-        )
-
-    def jobs(self) -> list[dict[str, Any]]:
-        """The group's jobs, by the simulator's own account."""
-        jobs: list[dict[str, Any]] = self.simulator.state()["groups"][self.job_group_id]["jobs"]
-        return jobs
-
-    def answered_calls(self) -> dict[str, str]:
-        """Task id → job id of every answered call, by the simulator's own account."""
-        return {
-            call["task_id"]: job["job_id"]
-            for job in self.jobs()
-            for call in job["calls"]
-            if call["status"].startswith("Succeeded")
-        }
-
-    def collect(self, *, ends: bool = True) -> None:
-        """Keep the messages about completed jobs, as a collector does; ``ends``: with the ends of their calls."""
-        self.keep(
-            {
-                "eventType": "JobComplete",
-                "eventTime": 1_700_000_000_000,
-                "groupId": self.job_group_id,
-                "id": job["job_id"],
-                "status": job["status"],
-                "failureReason": job["failure_reason"],
-                "contacts": [{"phoneNumber": job["phone_number"], "referenceId": job["reference_id"]}],
-                "extras": [],
-                "tasks": [
-                    {
-                        "id": call["task_id"],
-                        "status": call["status"],
-                        "actualTime": call["started_at"],
-                        "endTime": call["ended_at"] if ends else None,
-                    }
-                    for call in job["calls"]
-                ],
-            }
-            for job in self.jobs()
-        )
-
-    def notice(self, task_ids: list[str], *, url: str | None = None, field: str = "url") -> None:
-        """
-        Keep the notices of recordings, as a collector does.
-
-        :param url: Another than the service gives.
-        :param field: The field of the message with the URL.
-        """
-        jobs = self.answered_calls()
-        self.keep(
-            {
-                "eventType": "RecordingReady",
-                "eventTime": 1_700_000_000_000,
-                "groupId": self.job_group_id,
-                "id": jobs[task_id],
-                "contacts": [],
-                "extras": [],
-                "recording": {
-                    "taskId": task_id,
-                    "callId": task_id,
-                    "duration": 5,
-                    "fileName": "../../13800000000.wav",
-                    field: url or self.simulator.run(lambda cloud, name=f"{task_id}.wav": cloud.recording_url(name)),
-                },
-            }
-            for task_id in task_ids
-        )
-
-    def keep(self, events: Any) -> None:
-        self.ledger.inbox.record(
-            [Incoming(body=json.dumps(event).encode(), message_id="m", topic="t") for event in events]
-        )
-
-    def requests(self, action: str) -> int:
-        """How often the service was asked for an action; ``recording``: for the sound itself."""
-        return int(self.simulator.state()["requests"].get(action, 0))
-
-
 @pytest.fixture
-def campaign(simulator: Simulator, client: OutboundBotClient, ledger: Ledger) -> Campaign:
-    group = client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
-    return Campaign(simulator=simulator, client=client, ledger=ledger, job_group_id=group.job_group_id)
+def campaign(simulator: Simulator, client: OutboundBotClient, ledger: Ledger) -> DialledCampaign:
+    return DialledCampaign(simulator=simulator, client=client, ledger=ledger)

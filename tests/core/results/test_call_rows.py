@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 from sqlalchemy import Engine, text
+from support.dialled import DialledCampaign
+from support.messages import call, job_complete, store
 
 from airflow_provider_outbound.core.ledger import Ledger
-from airflow_provider_outbound.core.results import count_tags, enrich, export, export_to_table
+from airflow_provider_outbound.core.results import count_tags, export, export_to_table
 from airflow_provider_outbound.core.results.columns import CALL_COLUMNS
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -35,12 +37,9 @@ def moment(value: str) -> datetime:
 
 
 @pytest.fixture
-def redialled(campaign: Any) -> Any:
+def redialled(campaign: DialledCampaign) -> DialledCampaign:
     """A campaign in which each person may be called twice."""
-    group = campaign.client.create_job_group(
-        job_group_name="twice", script_id=campaign.simulator.script_id, strategy_json=json.dumps(TWICE)
-    )
-    campaign.job_group_id = group.job_group_id
+    campaign.job_group_id = campaign.new_group("twice", strategy_json=json.dumps(TWICE))
     campaign.dial(NUMBERS)
     return campaign
 
@@ -52,12 +51,12 @@ TWICE = {
 }
 
 
-def calls_of(campaign: Any, path: Path, **arguments: Any) -> list[dict[str, Any]]:
-    export(campaign.ledger, campaign.job_group_id, path, level="call", **arguments)
+def calls_of(campaign: DialledCampaign, path: Path, **arguments: Any) -> list[dict[str, Any]]:
+    campaign.export(path, level="call", **arguments)
     return lines(path)
 
 
-def test_each_call_is_a_row_with_what_messages_reported(redialled: Any, tmp_path: Path) -> None:
+def test_each_call_is_a_row_with_what_messages_reported(redialled: DialledCampaign, tmp_path: Path) -> None:
     redialled.collect()
 
     rows = calls_of(redialled, tmp_path / "r.jsonl")
@@ -75,11 +74,11 @@ def test_each_call_is_a_row_with_what_messages_reported(redialled: Any, tmp_path
     assert {row["sip_code"] for row in rows} == {row["hang_up_side"] for row in rows} == {None}
 
 
-def test_what_the_api_adds_belongs_to_the_same_calls(redialled: Any, tmp_path: Path) -> None:
+def test_what_the_api_adds_belongs_to_the_same_calls(redialled: DialledCampaign, tmp_path: Path) -> None:
     redialled.collect()
     before = calls_of(redialled, tmp_path / "before.jsonl")
 
-    asked = enrich(redialled.ledger, redialled.client, redialled.job_group_id, level="call")
+    asked = redialled.enrich(level="call")
     rows = calls_of(redialled, tmp_path / "r.jsonl")
 
     assert asked == redialled.requests("DescribeJob") == 3  # the fourth was not dialled
@@ -92,15 +91,15 @@ def test_what_the_api_adds_belongs_to_the_same_calls(redialled: Any, tmp_path: P
     whole = (moment(answered["ended_at"]) - moment(answered["started_at"])).total_seconds()
     assert answered["ringing_seconds"] + answered["talk_seconds"] == pytest.approx(whole, abs=0.002)
     assert moment(answered["started_at"]) <= moment(answered["answered_at"]) <= moment(answered["ended_at"])
-    assert enrich(redialled.ledger, redialled.client, redialled.job_group_id, level="call") == 0
+    assert redialled.enrich(level="call") == 0
 
 
-def test_a_call_that_only_a_listing_reported_is_one_call(redialled: Any, tmp_path: Path) -> None:
+def test_a_call_that_only_a_listing_reported_is_one_call(redialled: DialledCampaign, tmp_path: Path) -> None:
     listed = redialled.client.iter_jobs_with_result(job_group_id=redialled.job_group_id)
     redialled.ledger.results.record_listing(redialled.job_group_id, listed)
     alone = calls_of(redialled, tmp_path / "alone.jsonl", only="answered")
 
-    enrich(redialled.ledger, redialled.client, redialled.job_group_id, level="call")
+    redialled.enrich(level="call")
     rows = calls_of(redialled, tmp_path / "r.jsonl", only="answered")
 
     assert [(row["reference_id"], row["attempt"], row["task_id"]) for row in alone] == [
@@ -116,24 +115,18 @@ def test_the_time_of_an_answer_comes_from_its_message(
 ) -> None:
     began = 1_700_000_000_000
     for event, at, end in (("CallAnswered", 4_000, None), ("CallAnswered", 4_500, None), ("JobComplete", 9_000, 9_000)):
-        body = {
-            "eventType": event,
-            "eventTime": began + at,
-            "groupId": GROUP,
-            "id": "job",
-            "status": "Succeeded" if end else "Executing",
-            "contacts": [{"phoneNumber": "13800000001", "referenceId": "r"}],
-            "tasks": [
-                {
-                    "id": "call",
-                    "status": "SucceededFinish" if end else "Executing",
-                    "actualTime": began,
-                    "endTime": end and began + end,
-                    "callingNumber": "02155550000",
-                }
-            ],
-        }
-        keep(ledger, body)
+        status = "SucceededFinish" if end else "Executing"
+        body = job_complete(
+            GROUP,
+            "job",
+            "13800000001",
+            "r",
+            call("call", status, began, endTime=end and began + end, callingNumber="02155550000"),
+            at=began + at,
+            eventType=event,
+            status="Succeeded" if end else "Executing",
+        )
+        store(ledger, body)
 
     export(ledger, GROUP, tmp_path / "r.jsonl", level="call")
 
@@ -142,21 +135,15 @@ def test_the_time_of_an_answer_comes_from_its_message(
     assert row["answered_at"] == "2023-11-14T22:13:24.000+00:00"
 
 
-def keep(ledger: Ledger, body: dict[str, Any]) -> None:
-    from airflow_provider_outbound.core.ledger import Incoming
-
-    ledger.inbox.record([Incoming(body=json.dumps(body).encode(), message_id="m", topic="t")])
-
-
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_numbers_are_in_a_file_of_calls_only_if_asked_for(redialled: Any, tmp_path: Path, suffix: str) -> None:
+def test_numbers_are_in_a_file_of_calls_only_if_asked_for(
+    redialled: DialledCampaign, tmp_path: Path, suffix: str
+) -> None:
     redialled.collect()
     arguments: dict[str, Any] = {"level": "call"}
 
-    without = export(redialled.ledger, redialled.job_group_id, tmp_path / f"without.{suffix}", **arguments)
-    export(
-        redialled.ledger, redialled.job_group_id, tmp_path / f"with.{suffix}", include_phone_number=True, **arguments
-    )
+    without = redialled.export(tmp_path / f"without.{suffix}", **arguments)
+    redialled.export(tmp_path / f"with.{suffix}", include_phone_number=True, **arguments)
 
     def read(name: str) -> str:
         path = tmp_path / f"{name}.{suffix}"
@@ -168,11 +155,11 @@ def test_numbers_are_in_a_file_of_calls_only_if_asked_for(redialled: Any, tmp_pa
     assert stat.S_IMODE((tmp_path / f"with.{suffix}").stat().st_mode) == 0o600
 
 
-def test_a_table_of_calls_is_replaced_row_by_row(redialled: Any, warehouse: Engine) -> None:
+def test_a_table_of_calls_is_replaced_row_by_row(redialled: DialledCampaign, warehouse: Engine) -> None:
     redialled.collect()
     with warehouse.connect() as connection:
         export_to_table(redialled.ledger, redialled.job_group_id, connection, "calls", level="call")
-    enrich(redialled.ledger, redialled.client, redialled.job_group_id, level="call", conversation=True)
+    redialled.enrich(level="call", conversation=True)
 
     with warehouse.connect() as connection:
         for _ in range(2):
@@ -187,7 +174,7 @@ def test_a_table_of_calls_is_replaced_row_by_row(redialled: Any, warehouse: Engi
     assert [tuple(row) for row in rows[:3]] == [("r-0000", 1, "200"), ("r-0001", 1, "480"), ("r-0001", 2, "200")]
 
 
-def test_a_table_of_jobs_is_not_taken_for_one_of_calls(redialled: Any, warehouse: Engine) -> None:
+def test_a_table_of_jobs_is_not_taken_for_one_of_calls(redialled: DialledCampaign, warehouse: Engine) -> None:
     redialled.collect()
 
     with warehouse.connect() as connection:
@@ -211,17 +198,17 @@ class TestConversations:
     SAID = ("您好,请问您现在方便吗?", "好的,你说。", "好的,再见。")
 
     @pytest.fixture
-    def said(self, redialled: Any) -> Any:
+    def said(self, redialled: DialledCampaign) -> DialledCampaign:
         redialled.collect()
-        enrich(redialled.ledger, redialled.client, redialled.job_group_id, conversation=True)
+        redialled.enrich(conversation=True)
         return redialled
 
     @pytest.mark.parametrize("level", ["job", "call"])
     @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
-    def test_is_an_object_of_its_row(self, said: Any, tmp_path: Path, suffix: str, level: str) -> None:
+    def test_is_an_object_of_its_row(self, said: DialledCampaign, tmp_path: Path, suffix: str, level: str) -> None:
         path = tmp_path / f"r.{suffix}"
 
-        result = export(said.ledger, said.job_group_id, path, conversation=True, level=level)
+        result = said.export(path, conversation=True, level=level)
 
         rows = lines(path) if suffix == "jsonl" else parquet.read_table(path).to_pylist()
         turns = rows[0]["conversation"] if suffix == "jsonl" else json.loads(rows[0]["conversation"])
@@ -233,10 +220,10 @@ class TestConversations:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     @pytest.mark.parametrize("gz", ["", ".gz"])
-    def test_is_a_second_file_beside_a_csv(self, said: Any, tmp_path: Path, gz: str) -> None:
+    def test_is_a_second_file_beside_a_csv(self, said: DialledCampaign, tmp_path: Path, gz: str) -> None:
         import gzip
 
-        result = export(said.ledger, said.job_group_id, tmp_path / f"r.csv{gz}", conversation=True)
+        result = said.export(tmp_path / f"r.csv{gz}", conversation=True)
 
         path = tmp_path / f"r.conversation.jsonl{gz}"
         content = gzip.decompress(path.read_bytes()) if gz else path.read_bytes()
@@ -250,29 +237,31 @@ class TestConversations:
             with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
                 assert "conversation" not in next(csv.reader(file))
 
-    def test_is_not_exported_before_it_was_fetched(self, redialled: Any, tmp_path: Path) -> None:
+    def test_is_not_exported_before_it_was_fetched(self, redialled: DialledCampaign, tmp_path: Path) -> None:
         redialled.collect()
-        enrich(redialled.ledger, redialled.client, redialled.job_group_id)
+        redialled.enrich()
 
         with pytest.raises(
             OutboundBotConfigError, match=r"conversation: what was said in 2 answered jobs .* enrich=True"
         ):
-            export(redialled.ledger, redialled.job_group_id, tmp_path / "r.jsonl", conversation=True)
+            redialled.export(tmp_path / "r.jsonl", conversation=True)
 
         assert not list(tmp_path.glob("r.*"))
 
-    def test_is_neither_stored_unasked_nor_readable_in_the_ledger(self, redialled: Any, tmp_path: Path) -> None:
+    def test_is_neither_stored_unasked_nor_readable_in_the_ledger(
+        self, redialled: DialledCampaign, tmp_path: Path
+    ) -> None:
         redialled.collect()
-        enrich(redialled.ledger, redialled.client, redialled.job_group_id, level="call")
+        redialled.enrich(level="call")
         before = [r.details for r in redialled.ledger.results.iter_results(redialled.job_group_id) if r.details]
-        enrich(redialled.ledger, redialled.client, redialled.job_group_id, conversation=True)
+        redialled.enrich(conversation=True)
         redialled.ledger.close()
 
         assert {call.conversation for details in before for call in details.calls} == {None}
         said = self.SAID[1].encode()
         assert not [path for path in tmp_path.glob("ledger.db*") if said in path.read_bytes()]
 
-    def test_numbers_that_were_spoken_are_masked(self, said: Any, tmp_path: Path) -> None:
+    def test_numbers_that_were_spoken_are_masked(self, said: DialledCampaign, tmp_path: Path) -> None:
         import attrs
 
         from airflow_provider_outbound.core.models.job_details import Turn
@@ -284,7 +273,7 @@ class TestConversations:
 
         texts = []
         for shown in (False, True):
-            export(said.ledger, said.job_group_id, tmp_path / "r.jsonl", conversation=True, include_phone_number=shown)
+            said.export(tmp_path / "r.jsonl", conversation=True, include_phone_number=shown)
             texts.append(lines(tmp_path / "r.jsonl")[0]["conversation"][0]["text"])
 
         assert texts == ["打我另一个号码 139******78", "打我另一个号码 13912345678"]
@@ -293,20 +282,20 @@ class TestConversations:
 class TestCounts:
     """The funnel of an export, and the tags of a group."""
 
-    def test_the_funnel_is_there_once_all_details_are(self, redialled: Any, tmp_path: Path) -> None:
+    def test_the_funnel_is_there_once_all_details_are(self, redialled: DialledCampaign, tmp_path: Path) -> None:
         redialled.collect()
-        before = export(redialled.ledger, redialled.job_group_id, tmp_path / "r.jsonl")["counts"]
-        enrich(redialled.ledger, redialled.client, redialled.job_group_id)
+        before = redialled.export(tmp_path / "r.jsonl")["counts"]
+        redialled.enrich()
 
-        counts = export(redialled.ledger, redialled.job_group_id, tmp_path / "r.jsonl")["counts"]
+        counts = redialled.export(tmp_path / "r.jsonl")["counts"]
 
         assert before == {"answered": 2, "not_dialled": 1, "unanswered": 1}
         assert counts == before | {"funnel": {"dialled": 3, "answered": 2, "finished": 2, "tagged": 1}}
 
-    def test_tags_are_counted_by_value(self, redialled: Any) -> None:
+    def test_tags_are_counted_by_value(self, redialled: DialledCampaign) -> None:
         redialled.collect()
         before = count_tags(redialled.ledger, redialled.job_group_id)
-        enrich(redialled.ledger, redialled.client, redialled.job_group_id)
+        redialled.enrich()
 
         assert before == {}
         assert count_tags(redialled.ledger, redialled.job_group_id) == {"intent=interested": 1}

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from support.dialled import DialledCampaign
+from support.messages import T0, call
 
 from airflow_provider_outbound.core.ledger import JobResult, open_ledger
 from airflow_provider_outbound.core.models.job import Job
-from airflow_provider_outbound.core.results import enrich, export, iter_results
+from airflow_provider_outbound.core.results import iter_results
 from airflow_provider_outbound.core.results.enrich import details_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
@@ -23,16 +25,16 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 NUMBERS = [f"138000000{digits:02}" for digits in (0, 21, 38, 54, 43, 60, 88)]
 
 
-def results_of(campaign: Any, only: str | None = None) -> dict[str, JobResult]:
+def results_of(campaign: DialledCampaign, only: str | None = None) -> dict[str, JobResult]:
     return {r.reference_id: r for r in iter_results(campaign.ledger, campaign.job_group_id, only)}
 
 
-def test_tags_durations_and_ends_of_answered_jobs(campaign: Any, tmp_path: Path) -> None:
+def test_tags_durations_and_ends_of_answered_jobs(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
 
-    asked = enrich(campaign.ledger, campaign.client, campaign.job_group_id)
-    export(campaign.ledger, campaign.job_group_id, tmp_path / "r.csv")
+    asked = campaign.enrich()
+    campaign.export(tmp_path / "r.csv")
 
     found = results_of(campaign)
     tags = {reference: dict(result.details.tags) for reference, result in found.items() if result.details}
@@ -53,16 +55,16 @@ def test_tags_durations_and_ends_of_answered_jobs(campaign: Any, tmp_path: Path)
     assert first.talk_seconds == pytest.approx(first.call_seconds - first.ringing_seconds, abs=0.002)
 
 
-def test_nothing_is_asked_twice(campaign: Any) -> None:
+def test_nothing_is_asked_twice(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
-    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    campaign.enrich()
 
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 0
+    assert campaign.enrich() == 0
     assert campaign.requests("DescribeJob") == 5
 
 
-def test_what_was_fetched_before_a_failure_is_kept(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_fetched_before_a_failure_is_kept(campaign: DialledCampaign, monkeypatch: pytest.MonkeyPatch) -> None:
     # One method of the client is broken on purpose: the service's own faults cannot begin at the tenth request.
     campaign.dial([f"138{index:06}01" for index in range(30)])
     campaign.collect(ends=False)
@@ -78,19 +80,19 @@ def test_what_was_fetched_before_a_failure_is_kept(campaign: Any, monkeypatch: p
 
     monkeypatch.setattr(campaign.client, "describe_job", breaks)
     with pytest.raises(OutboundBotError, match="out of order"):
-        enrich(campaign.ledger, campaign.client, campaign.job_group_id, max_parallel_requests=1)
+        campaign.enrich(max_parallel_requests=1)
     monkeypatch.undo()
     kept = sum(result.details is not None for result in results_of(campaign).values())
 
     assert kept == 10
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 20
+    assert campaign.enrich() == 20
     assert campaign.requests("DescribeJob") == 30
 
 
 @pytest.mark.parametrize("limit", [0, 1.5])
-def test_a_number_of_requests_that_means_nothing_is_refused(campaign: Any, limit: Any) -> None:
+def test_a_number_of_requests_that_means_nothing_is_refused(campaign: DialledCampaign, limit: Any) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"max_parallel_requests: .* is not (1 or more|a whole number)"):
-        enrich(campaign.ledger, campaign.client, campaign.job_group_id, max_parallel_requests=limit)
+        campaign.enrich(max_parallel_requests=limit)
 
 
 _CHILD = """
@@ -109,7 +111,7 @@ with open_ledger(url, [key]) as ledger:
 """
 
 
-def enrich_until(campaign: Any, key: str, requests: int, number: signal.Signals) -> int:
+def enrich_until(campaign: DialledCampaign, key: str, requests: int, number: signal.Signals) -> int:
     """Enrich in a process of its own, and send it a signal after some requests; its exit code."""
     simulator = campaign.simulator
     command = [sys.executable, "-c", _CHILD, str(campaign.ledger.engine.url), key, campaign.job_group_id]
@@ -122,13 +124,13 @@ def enrich_until(campaign: Any, key: str, requests: int, number: signal.Signals)
     return child.wait(60)
 
 
-def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None:
+def test_what_was_fetched_before_a_kill_is_kept(campaign: DialledCampaign, key: str) -> None:
     campaign.dial([f"138{index:06}01" for index in range(150)])
     campaign.collect(ends=False)
     enrich_until(campaign, key, 80, signal.SIGKILL)
     before = campaign.requests("DescribeJob")
 
-    again = enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    again = campaign.enrich()
 
     # No more than sixteen are asked for before they are taken, and forty-nine taken before they are kept.
     kept = 150 - again
@@ -137,7 +139,7 @@ def test_what_was_fetched_before_a_kill_is_kept(campaign: Any, key: str) -> None
     assert [name for name, result in results_of(campaign).items() if result.details is None] == []
 
 
-def test_a_task_that_is_to_end_keeps_the_answers_to_what_it_has_asked(campaign: Any, key: str) -> None:
+def test_a_task_that_is_to_end_keeps_the_answers_to_what_it_has_asked(campaign: DialledCampaign, key: str) -> None:
     campaign.dial([f"138{index:06}01" for index in range(150)])
     campaign.collect(ends=False)
 
@@ -150,54 +152,43 @@ def test_a_task_that_is_to_end_keeps_the_answers_to_what_it_has_asked(campaign: 
     assert asked - 1 <= kept <= asked
 
 
-def test_a_throttled_service_is_waited_for(campaign: Any) -> None:
+def test_a_throttled_service_is_waited_for(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     campaign.simulator.faults(throttle={"actions": ["DescribeJob"], "times": 12})
 
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, max_parallel_requests=2) == 5
+    assert campaign.enrich(max_parallel_requests=2) == 5
 
 
-def test_a_job_that_the_service_no_longer_keeps_is_not_asked_for_again(campaign: Any) -> None:
+def test_a_job_that_the_service_no_longer_keeps_is_not_asked_for_again(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS[:2])
     campaign.collect()
     gone = campaign.jobs()[0]["job_id"]
     campaign.simulator.run(lambda cloud: cloud.jobs.pop(gone))
 
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 2
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 0
+    assert campaign.enrich() == 2
+    assert campaign.enrich() == 0
 
 
-def test_a_job_that_ran_again_is_asked_for_again(campaign: Any) -> None:
+def test_a_job_that_ran_again_is_asked_for_again(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS[:1])
     campaign.collect()
-    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    campaign.enrich()
     (job,) = campaign.jobs()
-    campaign.keep(
-        [
-            {
-                "eventType": "JobComplete",
-                "eventTime": 1_700_000_001_000,
-                "groupId": campaign.job_group_id,
-                "id": job["job_id"],
-                "status": "Succeeded",
-                "tasks": [{"id": "again", "status": "SucceededClientHangUp", "actualTime": 1_700_000_000_000}],
-            }
-        ]
-    )
+    campaign.tell(job, eventTime=T0 + 1000, tasks=[call("again", "SucceededClientHangUp")])
 
     (before,) = results_of(campaign).values()
 
     assert (before.revision, before.details) == (2, None)
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 1
+    assert campaign.enrich() == 1
 
 
-def test_only_those_with_a_tag(campaign: Any) -> None:
+def test_only_those_with_a_tag(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     with pytest.raises(OutboundBotConfigError, match=r"'tag:do_not_call=yes': the tags of 5 answered jobs .* enrich"):
         results_of(campaign, "tag:do_not_call=yes")
-    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    campaign.enrich()
 
     assert set(results_of(campaign, "tag:do_not_call=yes")) == {"r-0002"}
     assert set(results_of(campaign, "tag:intent")) == {"r-0000", "r-0001", "r-0002"}
@@ -207,20 +198,20 @@ def test_only_those_with_a_tag(campaign: Any) -> None:
         results_of(campaign, "tag:=yes")
 
 
-def test_only_what_is_meant_is_asked_for(campaign: Any) -> None:
+def test_only_what_is_meant_is_asked_for(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
 
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, only="unanswered") == 0
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, only="SucceededTransferByIntent") == 0
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id, only="SucceededClientHangUp") == 1
+    assert campaign.enrich(only="unanswered") == 0
+    assert campaign.enrich(only="SucceededTransferByIntent") == 0
+    assert campaign.enrich(only="SucceededClientHangUp") == 1
 
 
-def test_details_under_a_lost_key_are_fetched_again(campaign: Any, tmp_path: Path) -> None:
+def test_details_under_a_lost_key_are_fetched_again(campaign: DialledCampaign, tmp_path: Path) -> None:
     """The ledger's identity opens with the newer key; rows of the older one do not, once that is left out."""
     campaign.dial(NUMBERS[:1])
     campaign.collect()
-    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    campaign.enrich()
     from sqlalchemy import update
 
     from airflow_provider_outbound.core.ledger import schema
@@ -229,14 +220,14 @@ def test_details_under_a_lost_key_are_fetched_again(campaign: Any, tmp_path: Pat
         connection.execute(update(schema.details).values(body=Fernet(Fernet.generate_key()).encrypt(b"{}")))
 
     assert results_of(campaign)["r-0000"].details is None
-    assert enrich(campaign.ledger, campaign.client, campaign.job_group_id) == 1
+    assert campaign.enrich() == 1
     assert results_of(campaign)["r-0000"].details.tags == {"intent": "interested"}
 
 
-def test_what_people_said_is_encrypted(campaign: Any, tmp_path: Path) -> None:
+def test_what_people_said_is_encrypted(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS[:1])
     campaign.collect()
-    enrich(campaign.ledger, campaign.client, campaign.job_group_id)
+    campaign.enrich()
     campaign.ledger.close()
 
     assert not [path for path in tmp_path.glob("ledger.db*") if b"interested" in path.read_bytes()]

@@ -136,8 +136,8 @@ def test_a_job_that_ran_again_is_a_new_revision(ledger: Ledger, tell: Callable[.
 def test_a_reference_of_others_that_is_a_number_is_not_shown(
     ledger: Ledger, tell: Callable[..., None], tmp_path: Path
 ) -> None:
-    tell(1, referenceId="13800000001")
-    tell(2, referenceId="customer 13800")
+    tell(1, reference="13800000001")
+    tell(2, reference="customer 13800")
 
     export(ledger, GROUP, tmp_path / "r.jsonl")
     export(ledger, GROUP, tmp_path / "n.jsonl", include_phone_number=True)

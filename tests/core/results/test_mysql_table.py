@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,9 +9,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, text
+from support.messages import call, job_complete, store
 from support.mysql import PARAMS, database
 
-from airflow_provider_outbound.core.ledger import Incoming, Ledger
+from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.core.results import export_to_table
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -41,21 +41,21 @@ def column_of(warehouse: Engine, column: str, table: str = "results") -> list[An
 
 
 def record(ledger: Ledger, references: list[str]) -> None:
-    events = [
-        {
-            "eventType": "JobComplete",
-            "eventTime": 1_700_000_039_987,
-            "groupId": GROUP,
-            "id": f"job-{reference}",
-            "status": "Succeeded",
-            "contacts": [{"phoneNumber": f"138{number:08}", "referenceId": reference, "name": "😀"}],
-            "tasks": [
-                {"id": f"call-{reference}", "status": "SucceededFinish", "actualTime": 1, "endTime": 1_700_000_039_987}
-            ],
-        }
-        for number, reference in enumerate(references)
-    ]
-    ledger.inbox.record([Incoming(body=json.dumps(event).encode(), message_id="m", topic="t") for event in events])
+    store(
+        ledger,
+        *(
+            job_complete(
+                GROUP,
+                f"job-{reference}",
+                f"138{number:08}",
+                reference,
+                call(f"call-{reference}", at=1, endTime=1_700_000_039_987),
+                at=1_700_000_039_987,
+                name="😀",
+            )
+            for number, reference in enumerate(references)
+        ),
+    )
 
 
 def own_table(warehouse: Engine, ledger: Ledger, *changes: str) -> None:

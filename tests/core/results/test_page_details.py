@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.dialled import DialledCampaign
 from support.examples import examples
 
 from airflow_provider_outbound.core.ledger import JobDetails, open_ledger
 from airflow_provider_outbound.core.models.job import Job
-from airflow_provider_outbound.core.results import enrich
 from airflow_provider_outbound.core.results.parse_details import details_of, details_of_row
 from airflow_provider_outbound.exceptions import OutboundBotError
 
@@ -27,19 +27,19 @@ ANSWERED = 120
 PAGES, SAMPLES = 2, 5
 
 
-def details_by_reference(campaign: Any) -> dict[str, JobDetails | None]:
+def details_by_reference(campaign: DialledCampaign) -> dict[str, JobDetails | None]:
     return {
         r.reference_id: r.details for r in campaign.ledger.results.iter_results(campaign.job_group_id) if r.answered
     }
 
 
-def truth(campaign: Any) -> dict[str, JobDetails]:
+def truth(campaign: DialledCampaign) -> dict[str, JobDetails]:
     """What DescribeJob says about each answered job, by reference."""
     jobs = [job for job in campaign.jobs() if job["calls"] and job["calls"][-1]["status"].startswith("Succeeded")]
     return {job["reference_id"]: details_of(campaign.client.describe_job(job_id=job["job_id"])) for job in jobs}
 
 
-def assert_all_right(campaign: Any) -> None:
+def assert_all_right(campaign: DialledCampaign) -> None:
     """Each answered job has its own details."""
     found, expected = details_by_reference(campaign), truth(campaign)
     assert set(found) == set(expected)
@@ -53,22 +53,22 @@ def assert_all_right(campaign: Any) -> None:
 
 
 @pytest.fixture
-def many(campaign: Any) -> Any:
+def many(campaign: DialledCampaign) -> DialledCampaign:
     """150 jobs, 120 of them answered, and the messages about them."""
     campaign.dial(NUMBERS)
     campaign.collect()
     return campaign
 
 
-def run(campaign: Any, **arguments: Any) -> int:
-    return enrich(campaign.ledger, campaign.client, campaign.job_group_id, **arguments)
+def run(campaign: DialledCampaign, **arguments: Any) -> int:
+    return campaign.enrich(**arguments)
 
 
-def asked(campaign: Any) -> tuple[int, int]:
+def asked(campaign: DialledCampaign) -> tuple[int, int]:
     return campaign.requests("QueryJobsWithResult"), campaign.requests("DescribeJob")
 
 
-def test_pages_say_the_same_as_one_request_for_each_job(many: Any) -> None:
+def test_pages_say_the_same_as_one_request_for_each_job(many: DialledCampaign) -> None:
     fetched = run(many)
 
     assert (fetched, asked(many)) == (ANSWERED, (PAGES, SAMPLES))
@@ -76,7 +76,7 @@ def test_pages_say_the_same_as_one_request_for_each_job(many: Any) -> None:
     assert run(many) == 0
 
 
-def test_pages_whose_order_changes_lose_and_mix_nothing(many: Any) -> None:
+def test_pages_whose_order_changes_lose_and_mix_nothing(many: DialledCampaign) -> None:
     many.simulator.faults(listing_reshuffle=True, numbers_masked=True)
 
     assert run(many) == ANSWERED
@@ -85,7 +85,7 @@ def test_pages_whose_order_changes_lose_and_mix_nothing(many: Any) -> None:
     assert_all_right(many)
 
 
-def test_a_row_under_the_reference_of_another_job_is_not_believed(many: Any) -> None:
+def test_a_row_under_the_reference_of_another_job_is_not_believed(many: DialledCampaign) -> None:
     one, other = (many.jobs()[index] for index in (0, 1))
 
     def swap(cloud: Any) -> None:
@@ -110,7 +110,7 @@ def test_a_row_under_the_reference_of_another_job_is_not_believed(many: Any) -> 
         pytest.param(lambda call: setattr(call, "status", "SucceededClientHangUp"), id="another-end"),
     ],
 )
-def test_a_job_that_was_called_again_meanwhile_is_asked_for(many: Any, change: Any) -> None:
+def test_a_job_that_was_called_again_meanwhile_is_asked_for(many: DialledCampaign, change: Any) -> None:
     job_id = many.jobs()[0]["job_id"]
     many.simulator.run(lambda cloud: change(cloud.jobs[job_id].calls[-1]))
 
@@ -119,7 +119,7 @@ def test_a_job_that_was_called_again_meanwhile_is_asked_for(many: Any, change: A
 
 
 def test_a_service_whose_pages_name_tags_differently_is_asked_for_each_job(
-    many: Any, caplog: pytest.LogCaptureFixture
+    many: DialledCampaign, caplog: pytest.LogCaptureFixture
 ) -> None:
     many.simulator.faults(tags_renamed=True)
 
@@ -131,7 +131,7 @@ def test_a_service_whose_pages_name_tags_differently_is_asked_for_each_job(
     assert_all_right(many)
 
 
-def test_pages_without_any_tags_are_not_believed(campaign: Any) -> None:
+def test_pages_without_any_tags_are_not_believed(campaign: DialledCampaign) -> None:
     """They look the same whether nobody has a tag or the pages leave tags out."""
     campaign.dial([f"138{index:06}54" for index in range(30)])
     campaign.collect()
@@ -140,7 +140,7 @@ def test_pages_without_any_tags_are_not_believed(campaign: Any) -> None:
     assert asked(campaign) == (1, 30)
 
 
-def test_tags_that_no_sample_had_are_asked_for(campaign: Any) -> None:
+def test_tags_that_no_sample_had_are_asked_for(campaign: DialledCampaign) -> None:
     # The last of two pages has the only two people with these tags.
     campaign.dial([f"138{index:06}{'38' if index > 147 else '00'}" for index in range(150)])
     campaign.collect()
@@ -150,7 +150,7 @@ def test_tags_that_no_sample_had_are_asked_for(campaign: Any) -> None:
     assert_all_right(campaign)
 
 
-def test_without_the_ends_of_calls_pages_have_the_tags_alone(campaign: Any) -> None:
+def test_without_the_ends_of_calls_pages_have_the_tags_alone(campaign: DialledCampaign) -> None:
     campaign.dial(NUMBERS)
     campaign.collect(ends=False)
 
@@ -164,7 +164,7 @@ def test_without_the_ends_of_calls_pages_have_the_tags_alone(campaign: Any) -> N
     assert_all_right(campaign)
 
 
-def test_a_few_are_asked_for_one_by_one(many: Any) -> None:
+def test_a_few_are_asked_for_one_by_one(many: DialledCampaign) -> None:
     run(many)
     with many.ledger.write() as connection:
         connection.exec_driver_sql("DELETE FROM details WHERE reference_id < 'r-0020'")
@@ -174,7 +174,7 @@ def test_a_few_are_asked_for_one_by_one(many: Any) -> None:
     assert asked(many) == (before[0], before[1] + 16)
 
 
-def test_pages_read_before_a_failure_are_kept(many: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_read_before_a_failure_are_kept(many: DialledCampaign, monkeypatch: pytest.MonkeyPatch) -> None:
     # One method of the client is broken on purpose: the service's own faults cannot begin at the second page.
     original = many.client.query_jobs_with_result
 
@@ -265,7 +265,7 @@ def test_whatever_describe_job_answers_is_stored_and_read_again(tasks: list[dict
     assert JobDetails.from_json(json.loads(json.dumps(details.to_json()))) == details
 
 
-def test_details_of_an_earlier_version_are_read(campaign: Any, key: str, tmp_path: Path) -> None:
+def test_details_of_an_earlier_version_are_read(campaign: DialledCampaign, key: str, tmp_path: Path) -> None:
     old = {"tags": {"intent": "interested"}, "call_seconds": 2.0, "hang_up_side": "ivr"}
 
     details = JobDetails.from_json(old)

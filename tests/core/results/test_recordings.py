@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import signal
 import subprocess
 import sys
 import threading
-import time
 import wave
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,10 +17,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.dialled import DialledCampaign
 from support.examples import examples
+from support.messages import call, job_complete, store
+from support.processes import until
+from support.web import Handler, served
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
-from airflow_provider_outbound.core.ledger import Incoming
+from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.core.results import download_recordings, recordings
 from airflow_provider_outbound.core.results.fetch import RecordingUnavailableError, safe_link
 from airflow_provider_outbound.exceptions import JobGroupPurgedError, OutboundBotConfigError
@@ -31,7 +33,7 @@ from airflow_provider_outbound.exceptions import JobGroupPurgedError, OutboundBo
 NUMBERS = [f"138000000{digits:02}" for digits in (0, 1, 2, 3, 40, 41, 54, 60, 80, 89)]
 
 
-def download(campaign: Any, folder: Path, **options: Any) -> dict[str, Any]:
+def download(campaign: DialledCampaign, folder: Path, **options: Any) -> dict[str, Any]:
     return download_recordings(
         campaign.ledger,
         campaign.client,
@@ -45,7 +47,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def expected(campaign: Any) -> list[str]:
+def expected(campaign: DialledCampaign) -> list[str]:
     return sorted(f"{job_id}_{task_id}.wav" for task_id, job_id in campaign.answered_calls().items())
 
 
@@ -56,7 +58,7 @@ def assert_whole(folder: Path) -> None:
 
 
 def test_each_answered_call_has_its_recording_and_no_name_is_a_number_or_a_remote_one(
-    campaign: Any, tmp_path: Path
+    campaign: DialledCampaign, tmp_path: Path
 ) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
@@ -74,7 +76,7 @@ def test_each_answered_call_has_its_recording_and_no_name_is_a_number_or_a_remot
 
 
 def test_the_mkv_of_a_notice_is_downloaded_beside_the_recording_and_never_replaced_by_it(
-    campaign: Any, tmp_path: Path
+    campaign: DialledCampaign, tmp_path: Path
 ) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
@@ -91,7 +93,7 @@ def test_the_mkv_of_a_notice_is_downloaded_beside_the_recording_and_never_replac
     assert campaign.requests("DownloadRecording") == 7
 
 
-def test_notices_that_never_came_are_made_up_for_by_the_api(campaign: Any, tmp_path: Path) -> None:
+def test_notices_that_never_came_are_made_up_for_by_the_api(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     campaign.notice(list(campaign.answered_calls())[:2])
@@ -103,7 +105,7 @@ def test_notices_that_never_came_are_made_up_for_by_the_api(campaign: Any, tmp_p
     assert campaign.requests("DownloadRecording") == 5
 
 
-def test_a_group_that_only_the_api_knows(campaign: Any, tmp_path: Path) -> None:
+def test_a_group_that_only_the_api_knows(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
 
     result = download(campaign, tmp_path / "r")
@@ -112,7 +114,7 @@ def test_a_group_that_only_the_api_knows(campaign: Any, tmp_path: Path) -> None:
     assert names(tmp_path / "r") == expected(campaign)
 
 
-def test_files_that_are_there_are_not_fetched_again(campaign: Any, tmp_path: Path) -> None:
+def test_files_that_are_there_are_not_fetched_again(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     download(campaign, tmp_path / "r")
@@ -128,7 +130,9 @@ def test_files_that_are_there_are_not_fetched_again(campaign: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("fault", ["recording_missing", "recording_wrong_type", "recording_truncated"])
-def test_a_recording_that_is_not_whole_at_first_comes_later(campaign: Any, tmp_path: Path, fault: str) -> None:
+def test_a_recording_that_is_not_whole_at_first_comes_later(
+    campaign: DialledCampaign, tmp_path: Path, fault: str
+) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     campaign.simulator.faults(**{fault: 5})
@@ -150,7 +154,7 @@ def test_a_recording_that_is_not_whole_at_first_comes_later(campaign: Any, tmp_p
     ],
 )
 def test_what_is_missing_at_the_end_is_counted_with_its_reason_and_no_link(
-    campaign: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str, reason: str
+    campaign: DialledCampaign, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str, reason: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
     campaign.dial(NUMBERS)
@@ -167,7 +171,7 @@ def test_what_is_missing_at_the_end_is_counted_with_its_reason_and_no_link(
         assert secret not in caplog.text
 
 
-def test_a_slow_recording_does_not_hold_back_the_end(campaign: Any, tmp_path: Path) -> None:
+def test_a_slow_recording_does_not_hold_back_the_end(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS[:1])
     campaign.collect()
     campaign.simulator.faults(recording_slow=3.0)
@@ -178,15 +182,11 @@ def test_a_slow_recording_does_not_hold_back_the_end(campaign: Any, tmp_path: Pa
     assert not (tmp_path / "r").exists() or not names(tmp_path / "r")
 
 
-def test_notices_are_followed_while_the_campaign_runs(campaign: Any, tmp_path: Path) -> None:
+def test_notices_are_followed_while_the_campaign_runs(campaign: DialledCampaign, tmp_path: Path) -> None:
     found: dict[str, Any] = {}
     waiter = threading.Thread(target=lambda: found.update(download(campaign, tmp_path / "r")))
     campaign.dial(NUMBERS)
-    jobs = campaign.jobs()
-    campaign.keep(
-        {"eventType": "Dialing", "groupId": campaign.job_group_id, "id": job["job_id"], "status": "Executing"}
-        for job in jobs
-    )
+    campaign.tell(*campaign.jobs(), eventType="Dialing", status="Executing", failureReason=None)
     campaign.simulator.faults(reset=True)  # the API tells nothing: only messages do
     waiter.start()
 
@@ -198,7 +198,7 @@ def test_notices_are_followed_while_the_campaign_runs(campaign: Any, tmp_path: P
     assert (found["downloaded"], found["missing"]) == (7, 0)
 
 
-def test_a_notice_that_may_still_come_is_waited_for(campaign: Any, tmp_path: Path) -> None:
+def test_a_notice_that_may_still_come_is_waited_for(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     found: dict[str, Any] = {}
@@ -212,7 +212,7 @@ def test_a_notice_that_may_still_come_is_waited_for(campaign: Any, tmp_path: Pat
     assert campaign.requests("DownloadRecording") == 0
 
 
-def test_an_expired_link_is_replaced_by_a_new_one(campaign: Any, tmp_path: Path) -> None:
+def test_an_expired_link_is_replaced_by_a_new_one(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS[:2])
     campaign.collect()
     api = campaign.simulator.api
@@ -224,46 +224,32 @@ def test_an_expired_link_is_replaced_by_a_new_one(campaign: Any, tmp_path: Path)
     assert campaign.requests("DownloadRecording") == 2
 
 
-def test_a_message_cannot_make_this_machine_connect_elsewhere(campaign: Any, tmp_path: Path) -> None:
-    import http.server
-
+def test_a_message_cannot_make_this_machine_connect_elsewhere(campaign: DialledCampaign, tmp_path: Path) -> None:
     visited = []
 
-    class Inside(http.server.BaseHTTPRequestHandler):
+    class Inside(Handler):
         def do_GET(self) -> None:
             visited.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"RIFF" + b"\0" * 40)
+            self.answer(200, b"RIFF" + b"\0" * 40)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Inside) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with served(Inside) as url:
         campaign.dial(NUMBERS[:1])
         campaign.collect()
-        campaign.notice(list(campaign.answered_calls()), url=f"http://127.0.0.1:{server.server_port}/x.wav")
+        campaign.notice(list(campaign.answered_calls()), url=f"{url}/x.wav")
 
         result = download(campaign, tmp_path / "r")
-        server.shutdown()
-        thread.join()
 
     assert result["downloaded"] == 1  # from the service, whose own link was asked for
     assert not visited
     assert_whole(tmp_path / "r")
 
 
-def tell_of_one(ledger: Any, url: str) -> None:
+def tell_of_one(ledger: Ledger, url: str) -> None:
     """An answered call, and the notice of its recording."""
-    contact = {"phoneNumber": "13800000001", "referenceId": "r-1"}
-    call = {"id": "call-1", "status": "SucceededFinish", "actualTime": 1_700_000_000_000}
-    event = {"groupId": "g", "id": "job-1", "contacts": [contact], "eventTime": 1_700_000_000_000}
-    ended = {**event, "eventType": "JobComplete", "status": "Succeeded", "tasks": [call]}
-    notice = {**event, "eventType": "RecordingReady", "recording": {"taskId": "call-1", "fileName": "x", "url": url}}
-    bodies = [json.dumps(body).encode() for body in (ended, notice)]
-    ledger.inbox.record([Incoming(body=body, message_id="m", topic="t") for body in bodies])
+    ended = job_complete("g", "job-1", "13800000001", "r-1", call("call-1"))
+    recording = {"taskId": "call-1", "fileName": "x", "url": url}
+    notice: dict[str, Any] = {"eventType": "RecordingReady", "status": None, "tasks": [], "recording": recording}
+    store(ledger, ended, ended | notice)
 
 
 @pytest.fixture
@@ -279,7 +265,7 @@ def client_of(api: str) -> OutboundBotClient:
 
 
 def test_a_server_that_drips_bytes_does_not_hold_back_the_end(
-    ledger: Any, tmp_path: Path, dripping: tuple[str, threading.Event]
+    ledger: Ledger, tmp_path: Path, dripping: tuple[str, threading.Event]
 ) -> None:
     """It would come for a day, and no timeout of a socket notices."""
     tell_of_one(ledger, f"{dripping[0]}/x.wav")
@@ -291,7 +277,7 @@ def test_a_server_that_drips_bytes_does_not_hold_back_the_end(
 
 
 def test_a_download_that_is_given_up_makes_room_for_others(
-    ledger: Any,
+    ledger: Ledger,
     tmp_path: Path,
     dripping: tuple[str, threading.Event],
     monkeypatch: pytest.MonkeyPatch,
@@ -308,7 +294,7 @@ def test_a_download_that_is_given_up_makes_room_for_others(
 
 
 def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
-    ledger: Any, tmp_path: Path, dripping: tuple[str, threading.Event], key: str
+    ledger: Ledger, tmp_path: Path, dripping: tuple[str, threading.Event], key: str
 ) -> None:
     tell_of_one(ledger, f"{dripping[0]}/x.wav")
     arguments = (f"sqlite:///{tmp_path}/ledger.db", key, dripping[0], "g", str(tmp_path / "r"))
@@ -327,7 +313,7 @@ def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
         process.stdout.close()
 
 
-def test_only_a_sound_counts_as_a_recording_that_is_there(campaign: Any, tmp_path: Path) -> None:
+def test_only_a_sound_counts_as_a_recording_that_is_there(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     folder = tmp_path / "r"
@@ -351,7 +337,7 @@ def test_only_a_sound_counts_as_a_recording_that_is_there(campaign: Any, tmp_pat
     assert {path.stat().st_mode & 0o077 for path in folder.glob("*.wav")} == {0}
 
 
-def test_recordings_of_a_purged_group_are_a_clear_error(ledger: Any, tmp_path: Path) -> None:
+def test_recordings_of_a_purged_group_are_a_clear_error(ledger: Ledger, tmp_path: Path) -> None:
     tell_of_one(ledger, "http://127.0.0.1:1/x.wav")
     ledger.retention.purge(timedelta(0), job_group_id="g")
 
@@ -370,7 +356,7 @@ def test_recordings_of_a_purged_group_are_a_clear_error(ledger: Any, tmp_path: P
     ],
 )
 def test_no_private_address_is_followed_whatever_the_proxy(
-    ledger: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, proxy: str | None
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, proxy: str | None
 ) -> None:
     for scheme in ("http", "https"):
         monkeypatch.delenv("no_proxy", raising=False)
@@ -435,36 +421,23 @@ def test_links_to_the_service_are_followed_with_tls(url: str, api: str, link: st
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
-    import http.server
-
-    class Moved(http.server.BaseHTTPRequestHandler):
+    class Moved(Handler):
         def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", "http://169.254.169.254/")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.answer(302, Location="http://169.254.169.254/")
 
     from airflow_provider_outbound.core.client import ClientSettings
     from airflow_provider_outbound.core.results.fetch import Fetcher
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moved) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        api = f"http://127.0.0.1:{server.server_port}"
+    with served(Moved) as api:
         fetcher = Fetcher(ClientSettings(endpoint=api), connections=1, go_on=lambda: None)
         with pytest.raises(RecordingUnavailableError, match="HTTP 302"):
             fetcher.fetch(f"{api}/x", tmp_path / "r", "x")
         fetcher.close()
-        server.shutdown()
-        thread.join()
 
     assert not (tmp_path / "r").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_words(campaign: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_in_words(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS[:1])
     campaign.collect()
     (tmp_path / "file").touch()
@@ -474,19 +447,18 @@ def test_a_folder_that_cannot_be_written_is_said_in_words(campaign: Any, tmp_pat
 
 
 @pytest.mark.parametrize("limit", [0, 1.5])
-def test_a_number_of_requests_that_means_nothing_is_refused(campaign: Any, tmp_path: Path, limit: Any) -> None:
+def test_a_number_of_requests_that_means_nothing_is_refused(
+    campaign: DialledCampaign, tmp_path: Path, limit: Any
+) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"max_parallel_requests: .* is not (1 or more|a whole number)"):
         download(campaign, tmp_path / "r", max_parallel_requests=limit)
 
 
-def test_no_thread_is_left_behind(campaign: Any, tmp_path: Path) -> None:
+def test_no_thread_is_left_behind(campaign: DialledCampaign, tmp_path: Path) -> None:
     campaign.dial(NUMBERS)
     campaign.collect()
     before = set(threading.enumerate())
 
     download(campaign, tmp_path / "r")
 
-    deadline = time.monotonic() + 30
-    while set(threading.enumerate()) - before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not set(threading.enumerate()) - before
+    until(lambda: not set(threading.enumerate()) - before, "no thread is left", patience=30)

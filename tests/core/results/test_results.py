@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.messages import job_complete, store
 
 from airflow_provider_outbound.core.follow_up import follow_up, from_results
-from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger
+from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus
 from airflow_provider_outbound.core.results import COLUMNS, enrich, export, iter_results
 from airflow_provider_outbound.exceptions import JobGroupPurgedError, JobGroupUnknownError, OutboundBotConfigError
@@ -67,7 +68,7 @@ def test_numbers_and_names_are_written_only_if_asked_for(
 
 def test_a_csv_holds_no_formula(ledger: Ledger, tell: Callable[..., None], tmp_path: Path) -> None:
     for number, name in enumerate(["=1+1", "+cmd", "-cmd", "@cmd", "\tcmd"], start=1):
-        tell(number, name=name, phoneNumber=f"+8613800000{number:03}", extras={"note": "=2"})
+        tell(number, name=name, phone=f"+8613800000{number:03}", extras={"note": "=2"})
     path = tmp_path / "results.csv"
 
     export(ledger, GROUP, path, include_phone_number=True)
@@ -164,18 +165,7 @@ def test_a_path_in_a_store_is_written_too(ledger: Ledger, tell: Callable[..., No
 
 
 def test_many_rows_come_once_each(ledger: Ledger, tell: Callable[..., None], tmp_path: Path) -> None:
-    events = [
-        {
-            "eventType": "JobComplete",
-            "eventTime": 1,
-            "groupId": GROUP,
-            "id": f"job-{number}",
-            "status": "Succeeded",
-            "contacts": [{"phoneNumber": f"138{number:08}", "referenceId": f"r-{number}"}],
-        }
-        for number in range(1203)
-    ]
-    ledger.inbox.record([Incoming(body=json.dumps(event).encode(), message_id="m", topic="t") for event in events])
+    store(ledger, *(job_complete(GROUP, f"job-{n}", f"138{n:08}", f"r-{n}", at=1) for n in range(1203)))
 
     assert export(ledger, GROUP, tmp_path / "r.jsonl")["rows"] == 1203
     assert len({row["reference_id"] for row in rows_of(tmp_path / "r.jsonl")}) == 1203

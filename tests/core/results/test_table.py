@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
+from support.messages import job_complete, store
 
-from airflow_provider_outbound.core.ledger import Incoming, JobDetails, Ledger
+from airflow_provider_outbound.core.ledger import JobDetails, Ledger
 from airflow_provider_outbound.core.results import COLUMNS, export_to_table
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -236,18 +237,7 @@ def test_two_exports_at_once_give_one_row_a_job(ledger: Ledger, warehouse: Engin
 
 def many(ledger: Ledger, count: int) -> None:
     """Completed jobs of others."""
-    events = [
-        {
-            "eventType": "JobComplete",
-            "eventTime": 1,
-            "groupId": GROUP,
-            "id": f"job-{number}",
-            "status": "Succeeded",
-            "contacts": [{"phoneNumber": f"138{number:08}", "referenceId": f"r-{number:06}"}],
-        }
-        for number in range(count)
-    ]
-    ledger.inbox.record([Incoming(body=json.dumps(event).encode(), message_id="m", topic="t") for event in events])
+    store(ledger, *(job_complete(GROUP, f"job-{n}", f"138{n:08}", f"r-{n:06}", at=1) for n in range(count)))
 
 
 def test_an_export_without_numbers_clears_those_of_an_earlier_one(

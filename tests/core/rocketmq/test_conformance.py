@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
+from support.places import Consumers, Place
 
 from airflow_provider_outbound.core.rocketmq.base import Message
 
@@ -55,7 +55,7 @@ os._exit(0)
 """
 
 
-def test_what_is_acknowledged_does_not_come_again_and_the_rest_does(place: Any, consumers: Any) -> None:
+def test_what_is_acknowledged_does_not_come_again_and_the_rest_does(place: Place, consumers: Consumers) -> None:
     consumer = consumers.open(place.settings)
     place.publish(*(b"%d" % number for number in range(40)))
 
@@ -73,7 +73,7 @@ def test_what_is_acknowledged_does_not_come_again_and_the_rest_does(place: Any, 
     assert len({message.message_id for message in seen}) == 40
 
 
-def test_what_a_closed_consumer_did_not_acknowledge_comes_to_the_next(place: Any, consumers: Any) -> None:
+def test_what_a_closed_consumer_did_not_acknowledge_comes_to_the_next(place: Place, consumers: Consumers) -> None:
     consumer = consumers.open(place.settings)
     place.publish(b"kept")
     consumers.take(consumer, 1)
@@ -88,7 +88,7 @@ def test_what_a_closed_consumer_did_not_acknowledge_comes_to_the_next(place: Any
 
 
 @pytest.mark.parametrize("tag", [pytest.param("wanted", id="one"), pytest.param("wanted || other", id="two")])
-def test_only_messages_with_the_tag_come(place: Any, consumers: Any, tag: str) -> None:
+def test_only_messages_with_the_tag_come(place: Place, consumers: Consumers, tag: str) -> None:
     consumer = consumers.open(attrs.evolve(place.settings, tag=tag))
     place.publish(b"unwanted", tag="unwanted")
     place.publish(b"wanted", tag="wanted")
@@ -102,7 +102,7 @@ def test_only_messages_with_the_tag_come(place: Any, consumers: Any, tag: str) -
     assert received == ({b"wanted", b"last", b"other"} if count == 3 else {b"wanted", b"last"})
 
 
-def test_an_interrupt_ends_a_waiting_receive_and_every_later_one(place: Any, consumers: Any) -> None:
+def test_an_interrupt_ends_a_waiting_receive_and_every_later_one(place: Place, consumers: Consumers) -> None:
     consumer = consumers.open(place.settings)
     place.publish(b"known to the broker")
     consumer.acknowledge(consumers.receive(consumer, 1))
@@ -118,7 +118,7 @@ def test_an_interrupt_ends_a_waiting_receive_and_every_later_one(place: Any, con
     assert consumer.receive(32, 600) == []
 
 
-def test_what_is_in_hand_at_an_interrupt_can_still_be_acknowledged(place: Any, consumers: Any) -> None:
+def test_what_is_in_hand_at_an_interrupt_can_still_be_acknowledged(place: Place, consumers: Consumers) -> None:
     consumer = consumers.open(place.settings)
     place.publish(b"in hand")
     received = consumers.receive(consumer, 1)
@@ -130,7 +130,7 @@ def test_what_is_in_hand_at_an_interrupt_can_still_be_acknowledged(place: Any, c
     assert missed == 0
 
 
-def test_the_next_endpoint_is_used_when_the_first_is_dead(place: Any, consumers: Any) -> None:
+def test_the_next_endpoint_is_used_when_the_first_is_dead(place: Place, consumers: Consumers) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         dead = f"127.0.0.1:{server.getsockname()[1]}"
     consumer = consumers.open(attrs.evolve(place.settings, endpoints=(dead, *place.settings.endpoints)))
@@ -152,7 +152,7 @@ def test_the_next_endpoint_is_used_when_the_first_is_dead(place: Any, consumers:
         pytest.param(random.Random(1).randbytes(4 * 1024 * 1024 - 1024), id="4-megabytes"),
     ],
 )
-def test_a_body_arrives_as_it_was_sent(place: Any, consumers: Any, body: bytes) -> None:
+def test_a_body_arrives_as_it_was_sent(place: Place, consumers: Consumers, body: bytes) -> None:
     if not body and not place.takes_empty:
         pytest.skip("RocketMQ takes no empty message")
     consumer = consumers.open(place.settings)
@@ -163,7 +163,7 @@ def test_a_body_arrives_as_it_was_sent(place: Any, consumers: Any, body: bytes) 
     assert received.body == body
 
 
-def test_fifty_starts_and_stops_leave_nothing_behind(place: Any, tmp_path: Path) -> None:
+def test_fifty_starts_and_stops_leave_nothing_behind(place: Place, tmp_path: Path) -> None:
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
     temporary.mkdir()

@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
+from support.places import Consumers, Place, make_place
 
 from airflow_provider_outbound.core.rocketmq.base import Consumer
 from airflow_provider_outbound.core.rocketmq.remoting import HAND_OUTS
@@ -81,7 +81,7 @@ def _trouble(consumer: Consumer, words: str = "") -> str:
     pytest.fail("no such trouble was found")
 
 
-def test_consuming_goes_on_after_the_broker_was_away(broker: Broker, make_place: Any, consumers: Any) -> None:
+def test_consuming_goes_on_after_the_broker_was_away(broker: Broker, consumers: Consumers) -> None:
     transports = ("grpc", "remoting")
     places = {transport: make_place(transport) for transport in transports}
     running = {transport: consumers.open(place.settings) for transport, place in places.items()}
@@ -111,7 +111,7 @@ def test_consuming_goes_on_after_the_broker_was_away(broker: Broker, make_place:
     assert "knows no running broker" in said["remoting"] or "cannot be reached" in said["remoting"]
 
 
-def test_refused_credentials_are_said_and_right_ones_work(broker: Broker, make_place: Any, consumers: Any) -> None:
+def test_refused_credentials_are_said_and_right_ones_work(broker: Broker, consumers: Consumers) -> None:
     places = [make_place("grpc"), make_place("remoting")]
     for place in places:
         place.publish(b"for those who may read")
@@ -129,7 +129,7 @@ def test_refused_credentials_are_said_and_right_ones_work(broker: Broker, make_p
 
 @pytest.mark.parametrize("transport", ["grpc", "remoting"])
 def test_a_group_that_nobody_made_is_named_and_read_once_it_exists(
-    transport: str, make_place: Any, make_group: Any, consumers: Any
+    transport: str, make_group: Callable[[Place], None], consumers: Consumers
 ) -> None:
     place = make_place(transport)
     place = attrs.evolve(place, settings=attrs.evolve(place.settings, consumer_group=f"{place.settings.topic}-late"))
@@ -148,7 +148,7 @@ def test_a_group_that_nobody_made_is_named_and_read_once_it_exists(
 
 @pytest.mark.parametrize("transport", ["grpc", "remoting"])
 def test_a_broker_that_hangs_holds_up_no_end_and_loses_nothing(
-    transport: str, broker: Broker, make_place: Any, consumers: Any
+    transport: str, broker: Broker, consumers: Consumers
 ) -> None:
     place = make_place(transport)
     place.publish(b"one", b"two", b"three")
@@ -186,9 +186,7 @@ def test_a_broker_that_hangs_holds_up_no_end_and_loses_nothing(
     assert said == "closed\n"
 
 
-def test_a_message_that_is_never_acknowledged_does_not_hold_up_those_fetched_with_it(
-    make_place: Any, consumers: Any
-) -> None:
+def test_a_message_that_is_never_acknowledged_does_not_hold_up_those_fetched_with_it(consumers: Consumers) -> None:
     place = make_place("remoting")
     consumer = consumers.open(attrs.evolve(place.settings, lease_seconds=1))
     wanted = {b"%d" % number for number in range(20)}
@@ -207,7 +205,7 @@ def test_a_message_that_is_never_acknowledged_does_not_hold_up_those_fetched_wit
     assert seen.count(b"bad") >= HAND_OUTS
 
 
-def test_encryption_with_a_certificate_of_ones_own(broker: Broker, make_place: Any) -> None:
+def test_encryption_with_a_certificate_of_ones_own(broker: Broker) -> None:
     place = make_place("grpc")
     place.publish(b"encrypted")
     program = (

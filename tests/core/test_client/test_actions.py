@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
+from support.campaigns import MakeSimulator
+from support.scripted import Scripted
 
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotConfigError, OutboundBotNotFoundError
@@ -70,9 +71,7 @@ def test_a_recording_has_a_url_that_is_not_shown(client: OutboundBotClient, grou
     assert recording.url not in repr(recording)
 
 
-def test_jobs_are_suspended_resumed_and_cancelled_as_named(
-    simulator_factory: Callable[..., Simulator], make_job: MakeJob
-) -> None:
+def test_jobs_are_suspended_resumed_and_cancelled_as_named(simulator_factory: MakeSimulator, make_job: MakeJob) -> None:
     simulator = simulator_factory(call_seconds=3600, concurrency=1, clock_speed=0)
     client = _client(simulator)
     group_id = client.create_job_group(job_group_name="slow", script_id=simulator.script_id).job_group_id
@@ -119,7 +118,7 @@ def test_more_jobs_than_fit_one_request_are_steered_by_several(
     assert simulator.state()["requests"]["CancelJobs"] == 2
 
 
-def test_booleans_and_the_group_are_always_sent_in_the_documented_form(scripted: Any) -> None:
+def test_booleans_and_the_group_are_always_sent_in_the_documented_form(scripted: Scripted) -> None:
     scripted.answer(200, {"Success": True, "Code": "OK"})
     client = scripted.client()
 

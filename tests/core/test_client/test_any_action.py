@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.scripted import Scripted
 
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.client.guard import EDITS, may_dial, reads
@@ -188,7 +189,7 @@ def test_only_an_action_that_reads_is_repeated(
     assert simulator.state()["requests"][action] == requests
 
 
-def test_an_error_shows_nothing_of_the_request(scripted: Any) -> None:
+def test_an_error_shows_nothing_of_the_request(scripted: Scripted) -> None:
     job = json.dumps({"contacts": [{"phoneNumber": NUMBER, "name": "王芳"}]}, ensure_ascii=False)
     scripted.answer(400, {"Code": "InvalidParameter", "Message": f"bad: {job} of 王芳, key s3cretKey, top secret"})
 

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from support.web import Handler, served
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.exceptions import (
@@ -141,29 +140,16 @@ def metadata(simulator: Simulator, token: str, monkeypatch: pytest.MonkeyPatch) 
         "Expiration": "2099-01-01T00:00:00Z",
     }
 
-    class Handler(BaseHTTPRequestHandler):
+    class Metadata(Handler):
         def do_PUT(self) -> None:
-            self._answer(200, b"imds-token")
+            self.answer(200, b"imds-token")
 
         def do_GET(self) -> None:
             found = self.path.startswith("/latest/meta-data/ram/security-credentials/caller")
-            self._answer(200 if found else 404, json.dumps(credentials).encode())
+            self.answer(200 if found else 404, json.dumps(credentials).encode())
 
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield Redirected(ecs_ram_role, f"127.0.0.1:{server.server_port}", monkeypatch)
-        server.shutdown()
-        thread.join()
+    with served(Metadata) as url:
+        yield Redirected(ecs_ram_role, url.removeprefix("http://"), monkeypatch)
 
 
 def test_the_role_of_an_ecs_machine_signs(connect: Connect, metadata: Redirected) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.scripted import Scripted
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.client.errors import REFUSALS, from_code
@@ -174,7 +175,7 @@ HTML = b"<html><body>413 Request Entity Too Large 13800000001</body></html>"
     ],
 )
 def test_only_known_refusals_are_refusals(
-    scripted: Any,
+    scripted: Scripted,
     make_job: Callable[..., str],
     status: int,
     body: object,
@@ -241,7 +242,7 @@ def test_no_code_is_a_refusal_outside_4xx(code: str, status: int) -> None:
     ],
 )
 def test_a_listing_that_cannot_be_read_is_not_an_empty_one(
-    scripted: Any, answer: dict[str, Any], call: Callable[[OutboundBotClient], object]
+    scripted: Scripted, answer: dict[str, Any], call: Callable[[OutboundBotClient], object]
 ) -> None:
     scripted.answer(200, OK | answer)
 
@@ -249,13 +250,13 @@ def test_a_listing_that_cannot_be_read_is_not_an_empty_one(
         call(scripted.client())
 
 
-def test_an_empty_group_may_have_no_list(scripted: Any) -> None:
+def test_an_empty_group_may_have_no_list(scripted: Scripted) -> None:
     scripted.answer(200, OK | {"Jobs": {"TotalCount": 0, "List": None}})
 
     assert list(scripted.client().iter_jobs_by_group(job_group_id="g")) == []
 
 
-def test_a_listing_ends_although_its_total_promises_more(scripted: Any) -> None:
+def test_a_listing_ends_although_its_total_promises_more(scripted: Scripted) -> None:
     scripted.answer(200, OK | {"Jobs": {"TotalCount": 9, "List": [{"JobId": "j"}]}})
     scripted.answer(200, OK | {"Jobs": {"TotalCount": 9, "List": []}})
 
@@ -366,7 +367,7 @@ def test_an_answer_torn_off_is_in_doubt(make_job: Callable[..., str]) -> None:
     assert caught.value.in_doubt
 
 
-def test_errors_cross_processes_whole(scripted: Any, make_job: Callable[..., str]) -> None:
+def test_errors_cross_processes_whole(scripted: Scripted, make_job: Callable[..., str]) -> None:
     scripted.answer(404, {"Code": "NotExist.JobGroup", "Message": "none", "RequestId": OK["RequestId"]})
     with pytest.raises(OutboundBotNotFoundError) as caught:
         scripted.client().assign_jobs(job_group_id="g", jobs=[make_job(1)])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.scripted import Scripted
 
 from airflow_provider_outbound.core.client import BlockedNumber, OutboundBotClient
 from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotApiError
@@ -68,7 +69,7 @@ def outcome(client: OutboundBotClient, action: str) -> Any:
 
 
 @pytest.mark.parametrize("action", CALLS)
-def test_a_good_answer_is_read(scripted: Any, action: str) -> None:
+def test_a_good_answer_is_read(scripted: Scripted, action: str) -> None:
     scripted.answer(200, _OK | CALLS[action][1])
 
     assert not isinstance(outcome(scripted.client(), action), Exception)
@@ -76,7 +77,7 @@ def test_a_good_answer_is_read(scripted: Any, action: str) -> None:
 
 @pytest.mark.parametrize("value", NOT_NUMBERS, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("name", _PROGRESS)
-def test_a_count_that_is_none_makes_the_answer_unusable(scripted: Any, name: str, value: Any) -> None:
+def test_a_count_that_is_none_makes_the_answer_unusable(scripted: Scripted, name: str, value: Any) -> None:
     scripted.answer(200, _OK | {"JobGroup": _GROUP | {"Progress": _PROGRESS | {name: value}}})
 
     with pytest.raises(OutboundBotAnswerError) as refusal:
@@ -87,7 +88,7 @@ def test_a_count_that_is_none_makes_the_answer_unusable(scripted: Any, name: str
 
 @pytest.mark.parametrize("value", [b"1e400", b"Infinity", b"NaN", b"9" * 400, b"9" * 5000])
 @pytest.mark.parametrize("name", [b"TotalJobs", b"AffectedRows", b"TotalCount", b"RowCount", b"EndTime"])
-def test_numbers_that_python_writes_otherwise_are_refused_too(scripted: Any, name: bytes, value: bytes) -> None:
+def test_numbers_that_python_writes_otherwise_are_refused_too(scripted: Scripted, name: bytes, value: bytes) -> None:
     for action in ("DescribeJobGroup", "SaveContactBlockList", "ListJobGroups", "QueryJobsWithResult"):
         body = json.dumps(_OK | CALLS[action][1]).encode()
         at = body.find(b'"' + name + b'": ')
@@ -103,7 +104,7 @@ def test_numbers_that_python_writes_otherwise_are_refused_too(scripted: Any, nam
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize("depth", [100, sys.getrecursionlimit() - 60, 100_000])
-def test_an_answer_that_is_nested_too_deeply_is_unusable(scripted: Any, status: int, depth: int) -> None:
+def test_an_answer_that_is_nested_too_deeply_is_unusable(scripted: Scripted, status: int, depth: int) -> None:
     deep = b'{"Code": "OK", "Success": true, "JobGroup": ' + b"[" * depth + b"]" * depth + b"}"
     scripted.answer(status, deep)
 
@@ -129,7 +130,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 @settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(action=st.sampled_from(sorted(CALLS)), data=st.data())
 def test_any_value_in_any_place_of_an_answer_gives_a_result_or_an_error_of_the_api(
-    scripted: Any, action: str, data: st.DataObject
+    scripted: Scripted, action: str, data: st.DataObject
 ) -> None:
     answer = copy.deepcopy(_OK | CALLS[action][1])
     for _ in range(data.draw(st.integers(1, 3))):
@@ -150,7 +151,7 @@ def test_any_value_in_any_place_of_an_answer_gives_a_result_or_an_error_of_the_a
     body=st.binary(max_size=60) | _values.map(lambda value: json.dumps(value).encode()),
     status=st.sampled_from([200, 400, 404, 503]),
 )
-def test_any_body_is_a_result_or_an_error_of_the_api(scripted: Any, action: str, body: bytes, status: int) -> None:
+def test_any_body_is_a_result_or_an_error_of_the_api(scripted: Scripted, action: str, body: bytes, status: int) -> None:
     scripted.answers.clear()
     scripted.answer(status, body)
 

@@ -7,16 +7,16 @@ import json
 import logging
 import os
 import socket
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import urllib3
+from support.scripted import Scripted
+from support.web import Handler, served
 
 from airflow_provider_outbound.core.client import BlockedNumber, ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.client.transport import proxy_for
@@ -90,7 +90,7 @@ def _echo(status: int, code: str) -> dict[str, Any]:
     ],
 )
 def test_no_answer_brings_private_data_into_an_error_or_a_log(
-    scripted: Any,
+    scripted: Scripted,
     log_of_everything: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     answer: dict[str, Any],
@@ -107,7 +107,7 @@ def test_no_answer_brings_private_data_into_an_error_or_a_log(
     assert caught.value.__context__ is None
 
 
-def test_a_refused_block_list_entry_is_not_repeated_in_the_error(scripted: Any) -> None:
+def test_a_refused_block_list_entry_is_not_repeated_in_the_error(scripted: Scripted) -> None:
     scripted.answer(400, {"Code": "InvalidParameter", "Message": f"{NUMBER}, {CITY}", "RequestId": "r"})
     client = scripted.client(access_key_id=KEY_ID, access_key_secret=SECRET)
 
@@ -140,7 +140,7 @@ def test_no_lost_connection_brings_private_data_into_an_error_or_a_log(
 
 
 def test_a_success_is_not_logged_either(
-    scripted: Any,
+    scripted: Scripted,
     log_of_everything: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -159,7 +159,7 @@ def test_a_success_is_not_logged_either(
 
 @pytest.mark.parametrize("status", [200, 400])
 def test_whoever_traces_requests_sees_nobody_in_their_address(
-    scripted: Any, status: int, monkeypatch: pytest.MonkeyPatch
+    scripted: Scripted, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenTelemetry wraps the pool, Sentry the connection: what they are given, they keep."""
     seen: list[str] = []
@@ -189,7 +189,7 @@ def test_whoever_traces_requests_sees_nobody_in_their_address(
     assert scripted.requests[0]["JobsJson.1"] == JOB
 
 
-def test_what_helps_is_kept(scripted: Any) -> None:
+def test_what_helps_is_kept(scripted: Scripted) -> None:
     request_id = "E0E8FFD3-8E0C-4B51-8B27-8A1B2C3D4E5F"
     scripted.answer(
         404, {"Code": "NotExist.JobGroup", "Message": "The specified JobGroup does not exist.", "RequestId": request_id}
@@ -208,32 +208,21 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A proxy that the environment names for everything; the list holds the hosts it was asked for."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Proxy(Handler):
         def do_POST(self) -> None:
             asked.append(self.path)
-            body = b'{"Code": "InternalError", "Message": "the proxy answered"}'
-            self.send_response(500)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(500, b'{"Code": "InternalError", "Message": "the proxy answered"}')
 
         def do_CONNECT(self) -> None:
             asked.append(self.path)
             self.send_error(403)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with served(Proxy) as url:
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             monkeypatch.delenv(name)
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+            monkeypatch.setenv(name, url)
         yield asked
-        server.shutdown()
-        thread.join()
 
 
 def test_no_proxy_sees_what_stays_on_this_machine(
@@ -302,7 +291,7 @@ def test_an_endpoint_that_is_none_is_refused_and_not_repeated(endpoint: str) -> 
 
 
 def test_another_users_netrc_is_not_sent(
-    scripted: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = tmp_path_factory.mktemp("home")
     (home / ".netrc").write_text("machine 127.0.0.1 login me password word\n")

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.scripted import Scripted
+from support.web import Handler, served
 
 from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotTransportError
@@ -102,16 +104,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     bundle = folder / "bundle.pem"
     bundle.write_text("".join((folder / f"{name}.pem").read_text() for name in ("localhost", NAME)))
 
-    class Handler(BaseHTTPRequestHandler):
+    class Api(Handler):
         def do_POST(self) -> None:
-            body = b'{"Success": true, "Code": "OK", "JobsId": ["j-1"]}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            self.answer(200, b'{"Success": true, "Code": "OK", "JobsId": ["j-1"]}')
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
@@ -119,7 +114,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
     front = contexts["other.test"]
     front.sni_callback = choose  # type: ignore[assignment]
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Api) as server:
         server.socket = front.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -133,7 +128,7 @@ def tunnels(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     """The environment's proxy, which leads every CONNECT to the service; the list holds what it was asked for."""
     asked: list[Mapping[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Proxy(Handler):
         def do_CONNECT(self) -> None:
             asked.append({"target": self.path, **{name.lower(): value for name, value in self.headers.items()}})
             with socket.create_connection(("127.0.0.1", service.port)) as there:
@@ -152,19 +147,9 @@ def tunnels(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
                             return
                         other[ready].sendall(data)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        _use_proxy(monkeypatch, f"http://me:pass%20word@127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Proxy) as url:
+        _use_proxy(monkeypatch, url.replace("http://", "http://me:pass%20word@"))
         yield asked
-        server.shutdown()
-        thread.join()
 
 
 def _use_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, names: tuple[str, ...] = ("HTTP_PROXY", "HTTPS_PROXY")):
@@ -300,7 +285,7 @@ def test_every_text_arrives_as_it_was_signed(simulator: Simulator, client: Outbo
     assert simulator.state()["groups"][group.job_group_id]["description"] == f"a{text}z"
 
 
-def test_requests_are_spaced_out(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_spaced_out(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock is held still and sleeping is counted, so that no real time is measured."""
     scripted.answer(200, {"Success": True, "Code": "OK", "JobsId": ["j-1"]})
     client = scripted.client(max_requests_per_second=4)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from support.campaigns import KEY
 from support.ledgers import REPORT
 from support.seeding import (
     ANSWERED,
@@ -27,7 +28,6 @@ from support.simulated import client_of
 from airflow_provider_outbound.cli.services import USER, AirflowStack, request_json, wait_until
 from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, TaskKey, open_ledger
 
-KEY = "dGVzdHMtb25seS1rZXktb2YtMzItYnl0ZXMtISEhISE="
 DAG_ID = "spring_renewal"
 RUNNING = "Spring renewal, east"
 FIRST_NUMBER = 13800000000
