@@ -201,7 +201,7 @@ def test_a_mistake_while_a_trigger_waits_does_not_end_the_wait(
 
 @pytest.mark.parametrize("name", [API, MESSAGES])
 def test_a_wait_begins_although_a_secrets_backend_does_not_answer_at_first(
-    campaign: Any, tools: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+    campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """Airflow says then that the connection does not exist, as when a restarted triggerer begins all of its waits."""
     monkeypatch.setattr(connections, "MISSING_PAUSE", 0.1)
@@ -210,11 +210,11 @@ def test_a_wait_begins_although_a_secrets_backend_does_not_answer_at_first(
     monkeypatch.delenv(name)
 
     async def scenario() -> dict[str, Any]:
-        waiting = asyncio.create_task(tools.first_event(campaign.trigger(deadline=soon())))
-        await asyncio.to_thread(tools.until, lambda: "will try again" in caplog.text, "the trouble is told")
+        waiting = asyncio.create_task(first_event(campaign.trigger(deadline=soon())))
+        await eventually(lambda: "will try again" in caplog.text, "the trouble is told")
         await asyncio.sleep(0.5)
         monkeypatch.setenv(name, good)
-        return await waiting  # type: ignore[no-any-return]
+        return await waiting
 
     event = asyncio.run(scenario())
 

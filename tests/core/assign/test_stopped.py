@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.campaigns import Campaign, numbers
 
 from airflow_provider_outbound.core.assign import dispatcher
 from airflow_provider_outbound.core.control import Action, JobCommand
@@ -16,25 +16,25 @@ STOPS = [pytest.param(Action.SUSPEND, "Paused", id="suspend"), pytest.param(Acti
 
 
 @pytest.fixture(autouse=True)
-def frozen(campaign: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def frozen(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     """No call ends, and the task asks before each of its commits whether calls were stopped."""
     campaign.simulator.set_clock(speed=0)
     monkeypatch.setattr(dispatcher, "STOP_SECONDS", 0.0)
 
 
-def send(campaign: Any, action: Action) -> None:
+def send(campaign: Campaign, action: Action) -> None:
     command = JobCommand(action=action, job_group_id=campaign.job_group_id, all_jobs=True)
     command.send(campaign.client, lambda: campaign.ledger)
 
 
-def waiting(campaign: Any) -> int:
+def waiting(campaign: Campaign) -> int:
     """The number of people whom the service would call next."""
     return sum(
         job["status"] == "Scheduling" for job in campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]
     )
 
 
-def stop_midway(campaign: Any, numbers: list[str], action: Action) -> None:
+def stop_midway(campaign: Campaign, numbers: list[str], action: Action) -> None:
     calls: list[None] = []
 
     def guard(_: Any) -> None:
@@ -48,7 +48,7 @@ def stop_midway(campaign: Any, numbers: list[str], action: Action) -> None:
 
 @pytest.mark.parametrize(("action", "after"), STOPS)
 def test_a_task_that_assigns_stops_too_and_leaves_nobody_to_be_called(
-    campaign: Any, numbers: Callable[[int], list[str]], action: Action, after: str
+    campaign: Campaign, action: Action, after: str
 ) -> None:
     stop_midway(campaign, numbers(600), action)
 
@@ -63,9 +63,7 @@ def test_a_task_that_assigns_stops_too_and_leaves_nobody_to_be_called(
     assert len(campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]) == len(jobs)
 
 
-def test_after_the_group_was_resumed_a_retry_assigns_the_others(
-    campaign: Any, numbers: Callable[[int], list[str]]
-) -> None:
+def test_after_the_group_was_resumed_a_retry_assigns_the_others(campaign: Campaign) -> None:
     stop_midway(campaign, numbers(300), Action.SUSPEND)
     send(campaign, Action.RESUME)
 
@@ -75,7 +73,7 @@ def test_after_the_group_was_resumed_a_retry_assigns_the_others(
     assert waiting(campaign) > 0
 
 
-def test_a_stop_during_the_last_requests_is_repeated(campaign: Any, numbers: Callable[[int], list[str]]) -> None:
+def test_a_stop_during_the_last_requests_is_repeated(campaign: Campaign) -> None:
     calls: list[None] = []
 
     def guard(_: Any) -> None:
@@ -90,9 +88,7 @@ def test_a_stop_during_the_last_requests_is_repeated(campaign: Any, numbers: Cal
     assert campaign.simulator.state()["requests"]["CancelJobs"] == 2
 
 
-def test_a_group_that_was_cancelled_before_takes_contacts_again(
-    campaign: Any, numbers: Callable[[int], list[str]]
-) -> None:
+def test_a_group_that_was_cancelled_before_takes_contacts_again(campaign: Campaign) -> None:
     campaign.assign(numbers(5))
     send(campaign, Action.CANCEL)
     others = [f"139{index:08d}" for index in range(10)]
