@@ -21,7 +21,8 @@ from airflow_provider_outbound.operators.outboundbot import (
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
-PEOPLE = 400
+#: So many that one request each takes longer than any pause of the thread that ends the task.
+PEOPLE = 1500
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def test_a_task_that_is_killed_assigns_nobody_else_and_the_next_try_continues(
     before = len(_calls(simulator))
     assert 0 < before < PEOPLE
     asked = simulator.state()["requests"]
+    assigning.batch_size = 99
     result = assigning.execute(context("assign", try_number=2, max_tries=1))
 
     assert (result["assigned"], result["newly_assigned"]) == (PEOPLE, PEOPLE - before)
