@@ -60,7 +60,7 @@ def test_every_file_that_a_folder_leads_to_is_read_or_the_list_is_refused(tmp_pa
         assert "does not read the files in the folder" in refused or "matches none" in refused
         return
     # "*/*.csv" and its like say how deep they go.
-    deep = {"*/*.csv": {1}, "day=*/*.csv": {1}, "*.csv": {0}}.get(pattern, set(range(4)))
+    deep = {"*/*": {1}, "*/*.csv": {1}, "day=*/*.csv": {1}, "*.csv": {0}}.get(pattern, set(range(4)))
     assert found == {number for number, depth in below.items() if depth in deep}
 
 
