@@ -127,8 +127,8 @@ class Campaign:
         ]
         begun = ledger.journal.begin(assignment, candidates, dedupe_by="phone").candidates
         assert shares or len(begun) == len(contacts)
-        if arrived:
-            wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
+        wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
+        if wire:
             self.client.assign_jobs(job_group_id=self.job_group_id, jobs=wire)
         return assignment
 
