@@ -105,8 +105,14 @@ class Campaign:
         """Let the service's clock go on."""
         self.simulator.set_clock(speed=1)
 
-    def die_assigning(self, contacts: Sequence[str], *, arrived: int = 0, lease_seconds: float = 1.0) -> Assignment:
-        """Leave an assignment as a process does that is killed with requests under way; some of them arrived."""
+    def die_assigning(
+        self, contacts: Sequence[str], *, arrived: int = 0, lease_seconds: float = 1.0, shares: bool = False
+    ) -> Assignment:
+        """
+        Leave an assignment as a process does that is killed with requests under way; some of them arrived.
+
+        :param shares: Whether another task works meanwhile, and may have begun with some of the contacts.
+        """
         ledger, identity = self.ledger, self.ledger.identity
         assignment = ledger.assignments.open(
             DIED, self.job_group_id, owner="killed", lease_seconds=lease_seconds, settle_seconds=0
@@ -120,9 +126,9 @@ class Campaign:
             for contact in (Contact(phone=normalise(number)) for number in contacts)
         ]
         begun = ledger.journal.begin(assignment, candidates, dedupe_by="phone").candidates
-        assert len(begun) == len(contacts)
-        if arrived:
-            wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
+        assert shares or len(begun) == len(contacts)
+        wire = [candidate.contact.job_json(candidate.reference_id) for candidate in begun[:arrived]]
+        if wire:
             self.client.assign_jobs(job_group_id=self.job_group_id, jobs=wire)
         return assignment
 

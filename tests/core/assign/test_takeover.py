@@ -136,7 +136,7 @@ def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign: Campai
     def guard(_group: Any) -> None:
         if not died.is_set():
             died.set()
-            campaign.die_assigning(contacts[20:], arrived=3)
+            campaign.die_assigning(contacts[20:], arrived=3, shares=True)
 
     def assign() -> Any:
         source = contacts if is_repeatable else from_items(iter(contacts))
@@ -160,7 +160,7 @@ def test_what_another_task_gave_up_too_early_is_looked_for_before_it_is_sent(cam
     def guard(_group: Any) -> None:
         if not died.is_set():
             died.set()
-            dead = campaign.die_assigning(contacts[-10:], arrived=4)
+            dead = campaign.die_assigning(contacts[-10:], arrived=4, shares=True)
             ledger = campaign.ledger
             ledger.journal.mark_unresolved(dead, [doubt.reference_id for doubt in ledger.journal.in_doubt(dead)])
             ledger.assignments.renew(dead, 0)
