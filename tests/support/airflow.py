@@ -6,7 +6,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.cli.services import AirflowStack, ServiceError
+from airflow_provider_outbound.cli.processes import ServiceError
+from airflow_provider_outbound.cli.services import AirflowStack
 
 if TYPE_CHECKING:
     import pytest

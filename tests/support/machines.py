@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import tenacity
 
-from airflow_provider_outbound.cli.services import OUTBOUND, AirflowStack, ServiceError, free_port, wait_until
+from airflow_provider_outbound.cli.processes import ServiceError, wait_until
+from airflow_provider_outbound.cli.services import OUTBOUND, AirflowStack, free_port
 
 WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer-1", "triggerer-2")

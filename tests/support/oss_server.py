@@ -330,11 +330,11 @@ def _list(state: OssServer, bucket: str, _key: str, query: dict[str, str], *_: A
     if len(shown) < len(left):
         ET.SubElement(root, "NextContinuationToken").text = shown[-1]
     for name in shown:
-        stored = names[name]
-        entry = ET.SubElement(root, "CommonPrefixes" if stored is None else "Contents")
-        ET.SubElement(entry, "Prefix" if stored is None else "Key").text = quote(name)
-        if stored is not None:
-            ET.SubElement(entry, "Size").text = str(len(stored.body))
-            ET.SubElement(entry, "ETag").text = stored.etag
+        listed = names[name]
+        entry = ET.SubElement(root, "CommonPrefixes" if listed is None else "Contents")
+        ET.SubElement(entry, "Prefix" if listed is None else "Key").text = quote(name)
+        if listed is not None:
+            ET.SubElement(entry, "Size").text = str(len(listed.body))
+            ET.SubElement(entry, "ETag").text = listed.etag
             ET.SubElement(entry, "LastModified").text = _MODIFIED.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return 200, {"Content-Type": "application/xml"}, ET.tostring(root)

@@ -29,7 +29,7 @@ class PostgreSQLServer:
             os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+            self._port = int(free.getsockname()[1])
         self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
         self.start()
 
