@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.models.strategy import Strategy
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
@@ -80,7 +80,6 @@ def opened() -> dict[str, Callable[[], Any]]:
         "create": run_of(OutboundBotCreateJobGroupOperator(task_id="t", strategy=strategy)),
         "assign": run_of(OutboundBotAssignJobsOperator(**group, contacts=["13800000000"])),
         "contacts-from": run_of(OutboundBotAssignJobsOperator(**group, contacts_from="other")),
-        "cancel": run_of(OutboundBotCancelJobsOperator(**group, all_jobs=True)),
         "export": run_of(OutboundBotExportResultsOperator(**group, path="/proc/nowhere/x.csv")),
         "recordings": run_of(OutboundBotDownloadRecordingsOperator(**group, path="/proc/nowhere")),
         "block-list": run_of(OutboundBotSaveContactBlockListOperator(**group, only="failed")),
@@ -104,6 +103,18 @@ def test_it_is_refused_in_tasks_and_triggers(
 
     assert not ledger.exists()
     assert not simulator.state()["groups"]
+
+
+def test_calls_are_stopped_without_it(simulator: Simulator, ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = OutboundBotHook().client.create_job_group(job_group_name="tests", script_id=simulator.script_id)
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    cancel = OutboundBotCancelJobsOperator(task_id="t", job_group_id=made.job_group_id, all_jobs=True)
+
+    with pytest.raises(OutboundBotError, match="the ledger could not record"):
+        run_of(cancel)()
+
+    assert simulator.state()["requests"]["CancelJobs"] == 1
+    assert not ledger.exists()
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)

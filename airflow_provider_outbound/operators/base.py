@@ -196,7 +196,8 @@ def in_this_try(context: Context) -> Iterator[None]:
     try:
         yield
     except (OutboundBotError, AirflowSkipException) as error:
-        if context["ti"].try_number > 1 and error.args and isinstance(error.args[0], str):
+        ti = context.get("ti")
+        if ti is not None and ti.try_number > 1 and error.args and isinstance(error.args[0], str):
             text = error.args[0].replace(NOBODY_WAS_CALLED, f"{NOBODY_WAS_CALLED} in this try")
             error.args = (text, *error.args[1:])
         raise

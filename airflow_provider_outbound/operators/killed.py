@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
+from airflow_provider_outbound.exceptions import OutboundBotError
 from airflow_provider_outbound.operators.base import OutboundBotOperator
+
+T = TypeVar("T")
 
 
 class EndsWhenKilled(OutboundBotOperator):
     """
-    Base of operators that stop at once when a person ends their task.
+    Base of operators that send nothing more once a person has ended their task.
 
     Airflow ends a task by SIGTERM, and by SIGKILL five seconds later. Its handler of SIGTERM only calls ``on_kill`` and
     returns, so without one the task would go on for these seconds.
     """
 
-    _ends_when_killed = False
+    _is_killed = False
 
-    @contextmanager
-    def _ended_by_kill(self) -> Iterator[None]:
-        """Within this block, end the task when it is killed."""
-        self._ends_when_killed = True
-        try:
-            yield
-        finally:
-            self._ends_when_killed = False
+    def _unless_killed(self, guard: Callable[[T], None]) -> Callable[[T], None]:
+        """
+        Return a guard of requests that also raises once the task is killed, so that it ends like a failed try.
+
+        Nothing is raised where the signal has interrupted the task: that could be within a transaction of the ledger.
+        """
+        self._is_killed = False
+
+        def check(group: T) -> None:
+            if self._is_killed:
+                raise OutboundBotError("this task is being ended, so it sends nothing more; its next try continues")
+            guard(group)
+
+        return check
 
     def on_kill(self) -> None:
-        """
-        End the task like a failed try, which Airflow repeats if the task has retries and no person ended it.
-
-        :raises SystemExit: within :meth:`_ended_by_kill`. It is raised wherever the signal has interrupted the task.
-        """
-        if self._ends_when_killed:
-            # Another signal must not interrupt the end, which waits for requests in flight and journals their outcomes.
-            self._ends_when_killed = False
-            self.log.warning("This task is being ended: it sends nothing more")
-            raise SystemExit(128 + signal.SIGTERM)
+        """Let the task send nothing more. Airflow tries it again if it has retries and no person ended it."""
+        self._is_killed = True
+        self.log.warning("This task is being ended: it sends nothing more")

@@ -275,7 +275,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             if self.hook.dry_run:
                 return dry_run(self, self.job_group_id, context, source, options)
             job_group_id = named_group(self.job_group_id)
-        with self.hook as hook, self._ended_by_kill():
+        with self.hook as hook:
             return self._assign(context, hook.ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:
@@ -323,7 +323,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 source,
                 request=request,
                 options=options,
-                guard=GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check,
+                guard=self._unless_killed(GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check),
                 before_sending=self._checks(instance_id, strategy, numbers).check,
             )
         except BaseException:
