@@ -326,8 +326,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 guard=self._unless_killed(GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check),
                 before_sending=self._checks(instance_id, strategy, numbers).check,
             )
-        except BaseException:
-            # Also after the task's execution_timeout, or when it is killed.
+        except Exception:
             if is_last_try(context):
                 abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)
             raise
