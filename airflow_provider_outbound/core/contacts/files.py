@@ -77,7 +77,7 @@ def from_paths(
             raise _FolderOfPattern(path, folders[0], label).absence()
         parts += [_file(file, encoding, label, sheet) for file in files] or [_NoFiles(path, label)]
         parts += [_FolderOfPattern(path, folder, label) for folder in folders]
-    if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles | _FolderOfPattern) for part in parts):
+    if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles) for part in parts):
         raise OutboundBotContactsError(
             f"{label}: no file is a workbook, so there is no sheet {redact(sheet)!r}; omit it"
         )
@@ -117,19 +117,13 @@ class _NoFiles:
         return ContactsNotFoundError(f"{self.label}: {redact(str(self._path))} holds no data file, or matches none")
 
 
-class _FolderOfPattern:
+class _FolderOfPattern(_NoFiles):
     """A folder that a pattern matches or does not follow. Its files are not read, which a do-not-call list refuses."""
 
-    is_repeatable = True
-
     def __init__(self, path: PathLike, folder: PathLike, label: str) -> None:
-        self._path = path
+        super().__init__(path, label)
         self._folder = folder
-        self.label = label
         self.name = redact(folder.name)
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        return iter(())
 
     def absence(self) -> OutboundBotContactsError:
         return OutboundBotContactsError(
