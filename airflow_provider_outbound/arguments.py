@@ -19,6 +19,7 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.contacts import PathLike
+    from airflow_provider_outbound.core.ledger import CallCap
 
 #: Key of a task's return value: nothing was sent, because ``dry_run`` is set on the connection.
 DRY_RUN = "dry_run"
@@ -98,6 +99,25 @@ def whole_number(value: Any, field: str, *, least: int) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise OutboundBotConfigError(f"{field}: {value!r} is not a whole number of {least} or more")
     return value
+
+
+def call_cap(most: Any, period: Any) -> CallCap | None:
+    """
+    Return how often a person may be called, from the arguments ``max_calls_per_contact`` and ``period``.
+
+    :return: ``None`` if neither is given.
+    :raises OutboundBotConfigError: only one of them is given, or one is not above zero.
+    """
+    from airflow_provider_outbound.core.ledger import CallCap
+
+    if most is None and period is None:
+        return None
+    if most is None or not isinstance(period, timedelta) or period <= timedelta():
+        raise OutboundBotConfigError(
+            "max_calls_per_contact: give it together with a period, for example "
+            "max_calls_per_contact=1, period=timedelta(days=7)"
+        )
+    return CallCap(most=whole_number(most, "max_calls_per_contact", least=1) or 1, period=period)
 
 
 def check_choice(value: Any, field: str, words: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ MOST_LINES_OF_A_FUNCTION = 50
 #: Modules and functions that are longer, each with the reason.
 LONGER: Mapping[str, str] = {
     "core/ledger/migrations/versions/0001_first_ledger.py:upgrade": "a released migration never changes",
-    "operators/outboundbot.py:OutboundBotAssignJobsOperator.__init__": "it lists the operator's arguments, and assigns",
+    "operators/assign.py:OutboundBotAssignJobsOperator.__init__": "it lists the operator's arguments, and assigns",
 }
 
 
