@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER
-from airflow_provider_outbound.core.complete.completion import Completion, Summary
+from airflow_provider_outbound.core.complete.completion import Completion
+from airflow_provider_outbound.core.complete.counts import Summary
 from airflow_provider_outbound.core.complete.endings import check_assigned, describe
 from airflow_provider_outbound.core.complete.evaluate import evaluate_completion
 

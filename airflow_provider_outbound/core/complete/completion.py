@@ -10,14 +10,16 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from airflow_provider_outbound.core import control
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
+from airflow_provider_outbound.core.complete.comparison_times import ComparisonTimes
+from airflow_provider_outbound.core.complete.counts import Summary, read_counts, summarise
 from airflow_provider_outbound.core.complete.evaluate import (
     Action,
     Decision,
@@ -45,11 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Counts, and times as ISO 8601 text: small, and JSON serialisable.
-Summary: TypeAlias = dict[str, Any]
-
-#: First pause before the API is asked again to confirm that all jobs have ended, seconds; it doubles each time.
-CONFIRM_DELAY = 1.0
 #: Up to this number, open jobs are looked up by id, with all their calls; more are read from the group's listing.
 FEW = 99
 
@@ -87,12 +84,11 @@ class Completion:
         self._interval = reconcile_interval
         self._messages = messages
         self._abandoned_after = abandoned_after
-        # State of this process only: when it may try again, and what it has logged.
-        self._claim_at = 0.0
-        self._confirm_at: float | None = None
+        # State of this process only: what it has logged, and when it may ask the API again.
         self._log = WaitLog(job_group_id, reconcile_interval)
         # No bound method: in a cycle of references, the client would keep its connections until a garbage collection.
-        self._read = partial(_read_counts, ledger, job_group_id, expected_jobs)
+        self._read = partial(read_counts, ledger, job_group_id, expected_jobs)
+        self._times = ComparisonTimes(ledger, job_group_id, reconcile_interval, self._read)
         self.progress = WaitProgress(job_group_id, self._read)
         #: Number of the group's last change in the ledger, as of the last check.
         self.changes = -1
@@ -119,43 +115,18 @@ class Completion:
         else:
             self._log.works()
         if summary is None:
-            self._log.next_request(self._due, self.next_check_in())
+            self._log.next_request(self._times.due, self.next_check_in())
         return summary
 
     def next_check_in(self) -> float:
         """Seconds until :meth:`check` has something to do even if no message arrives."""
-        return max(0.0, self._due - time.monotonic())
-
-    @property
-    def _due(self) -> float:
-        """When to ask the API next, by this process's clock."""
-        return self._claim_at if self._confirm_at is None else min(self._claim_at, self._confirm_at)
+        return max(0.0, self._times.due - time.monotonic())
 
     def summary(self, *, mismatch: bool = False, timed_out: bool = False) -> Summary:
         """The results of the group so far, from the ledger."""
         state = self._ledger.groups.state(self.job_group_id).reconcile_state
         counted = self._ledger.results.summary(self.job_group_id)
-        return self._summarise(counted, state, mismatch=mismatch, timed_out=timed_out)
-
-    def _summarise(
-        self, counted: Mapping[str, Any], state: ReconcileState, *, mismatch: bool, timed_out: bool = False
-    ) -> Summary:
-        # In a group that has ended, a status that this package does not know is final too.
-        counts = dict(counted)
-        unlisted = counts.pop("unlisted")
-        if timed_out:
-            unlisted = 0
-        completed = counts["completed"] + unlisted
-        return {
-            "job_group_id": self.job_group_id,
-            **counts,
-            "completed": completed,
-            "other": counts["other"] + unlisted,
-            "answer_rate": round(counts["answered"] / completed, 4) if completed else 0.0,
-            "mismatch": mismatch,
-            "timed_out": timed_out,
-            "group_cancelled": state.cancelled,
-        }
+        return summarise(self.job_group_id, counted, state, mismatch=mismatch, timed_out=timed_out)
 
     def take_listing(self) -> int:
         """
@@ -240,55 +211,9 @@ class Completion:
         if state.confirmed is not None and not state.is_assigning:
             return self.summary(mismatch=state.confirmed.mismatch)
         # Both are evaluated each time: a comparison to confirm is also this interval's comparison.
-        asked, claimed = self._may_confirm(state), self._claim()
-        return self._look(state, asked) if asked or claimed else None
-
-    def _claim(self) -> bool:
-        """Claim this interval's comparison; the ledger is only asked when it may grant it."""
-        if time.monotonic() < self._claim_at:
-            return False
-        claimed = self._ledger.groups.claim_reconcile(self.job_group_id, self._interval)
-        wait = self._interval if claimed else self._until_due()
-        # Counted from now: by the ledger's clock the interval began earlier.
-        self._claim_at = time.monotonic() + wait
-        return claimed
-
-    def _until_due(self) -> float:
-        """Seconds until the next comparison may be claimed, at most an interval."""
-        due_at = self._ledger.groups.next_look_at(self.job_group_id)
-        if due_at is None:
-            return 0.0
-        return min(self._interval, max(0.0, (due_at - self._ledger.now()).total_seconds()))
-
-    def _may_confirm(self, state: GroupState) -> Question | None:
-        """
-        Check whether all jobs have ended by the ledger and the API must confirm it now: at once, then less and less
-        often.
-
-        :return: The question, for later checks; ``None`` if the API need not be asked now.
-        """
-        self._confirm_at = None
-        if not state.known or state.has_unfinished or state.is_assigning:
-            return None
-        about: tuple[int, ...] = state.finished_assignments
-        if not state.closed_assignments:
-            # No assignment is closed, so the number of jobs is not in the ledger: take it from an earlier comparison.
-            counts, _, _ = self._read()
-            if not counts.has_ended or counts.total < max(1, state.reconcile_state.listed or 0):
-                return None
-            about = (*about, counts.total)
-        now = self._ledger.now()
-        asked = state.reconcile_state.question
-        delay = CONFIRM_DELAY
-        if asked is not None and asked.about == about:
-            wait = (asked.next_at - now).total_seconds()
-            # A longer wait means that the clock was set back.
-            if 0 < wait <= max(self._interval, CONFIRM_DELAY):
-                self._confirm_at = time.monotonic() + wait
-                return None
-            delay = min(asked.delay * 2, self._interval)
-        self._confirm_at = time.monotonic() + delay
-        return Question(about=about, next_at=now + timedelta(seconds=delay), delay=delay)
+        question = self._times.may_confirm(state)
+        is_claimed = self._times.claim()
+        return self._look(state, question) if question or is_claimed else None
 
     def _look(self, before: GroupState, question: Question | None) -> Summary | None:
         """Compare with the API, read what the ledger lacks, and decide."""
@@ -343,7 +268,7 @@ class Completion:
             )
         if self._messages:
             self._log.recovered(counted, self._cause(counted))
-        return self._summarise(counted, decision.state, mismatch=decision.mismatch)
+        return summarise(self.job_group_id, counted, decision.state, mismatch=decision.mismatch)
 
     def _cause(self, counted: Mapping[str, Any]) -> str:
         """Why messages did not arrive; only looked up if results came from the API."""
@@ -370,21 +295,3 @@ class Completion:
         found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
         self._ledger.results.record_listing(self.job_group_id, found)
         return True
-
-
-def _read_counts(
-    ledger: Ledger, job_group_id: str, expected_jobs: int | None
-) -> tuple[LedgerCounts, GroupState, Mapping[str, Any]]:
-    state = ledger.groups.state(job_group_id)
-    counted = ledger.results.summary(job_group_id)
-    counts = LedgerCounts(
-        total=counted["total"],
-        terminal=counted["completed"],
-        unlisted=counted["unlisted"],
-        expected=max(state.closed, expected_jobs or 0),
-        deliberate=state.closed_assignments > 0 or expected_jobs is not None,
-        assigning=state.is_assigning,
-        gave_up=state.abandoned_assignments > 0,
-        assignments=state.finished_assignments,
-    )
-    return counts, state, counted

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
+from airflow_provider_outbound.core.complete.counts import ReadCounts
 from airflow_provider_outbound.core.complete.evaluate import LedgerCounts
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.exceptions import OutboundBotError
-
-if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger import GroupState
-
-ReadCounts: TypeAlias = Callable[[], "tuple[LedgerCounts, GroupState, Mapping[str, Any]]"]
 
 
 class WaitProgress:
