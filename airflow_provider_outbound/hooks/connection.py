@@ -54,7 +54,7 @@ class Fields:
             for close in get_close_matches(_plain(unknown), plain_names, n=1, cutoff=_RESEMBLES):
                 raise self.wrong(
                     unknown,
-                    "is unknown, and people might be called against it",
+                    "is unknown, so the rule in it would not apply",
                     f"rename it to {plain_names[close]}, or remove it",
                 )
 

@@ -1,9 +1,10 @@
 """
-Airflow's own metrics: what a deployment already sends to StatsD or OpenTelemetry, tagged by DAG and never by number.
+Metrics that go where Airflow sends its own (StatsD or OpenTelemetry), tagged by DAG and never by phone number.
 
 ``outbound.calls_completed`` and ``outbound.calls_answered`` count the jobs of a group when a wait for it ends, and
-``outbound.requests_throttled`` the requests that the service refused for their rate. ``outbound.collector_lag_seconds``
-(since the broker last answered a collector) and ``outbound.quarantined`` are gauges, set while a group is waited for.
+``outbound.requests_throttled`` the requests that the service refused for their rate. Two gauges are set while a task
+waits for a group: ``outbound.collector_lag_seconds`` (since the broker last answered a collector) and
+``outbound.quarantined``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def set_collecting(ledger: Ledger, dag_id: str) -> None:
         collecting = ledger.collectors.read()
         quarantined = ledger.quarantine.count()
     except OutboundBotError:
-        # Whoever waits for the ledger reports it.
+        # The wait itself reports that the ledger is unavailable.
         return
     answered = [one.last_contact_at for one in collecting.running() if one.last_contact_at is not None]
     if answered:

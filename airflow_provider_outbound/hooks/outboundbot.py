@@ -58,8 +58,8 @@ class ConnectionSettings:
         """
         Read a connection.
 
-        :param may_call: Whether people may be called with these settings. If not, mistakes in what only matters for
-            calls, and in limits, are logged and passed over.
+        :param may_call: Whether people may be called with these settings. If not, mistakes in limits and in fields that
+            matter only for calls are logged and ignored.
         :raises OutboundBotConfigError: a field cannot be used.
         """
         from airflow_provider_outbound.core.client.settings import DEFAULT_REGION, ClientSettings
@@ -70,7 +70,7 @@ class ConnectionSettings:
             except OutboundBotConfigError as error:
                 if may_call:
                     raise
-                log.warning("%s. It is passed over, because nobody is called", error)
+                log.warning("%s. The field is ignored, because nobody is called", error)
                 return otherwise
 
         connection = fields.connection
@@ -123,10 +123,10 @@ class OutboundBotHook(BaseHook):
     def __init__(self, outboundbot_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.outboundbot_conn_id = outboundbot_conn_id
-        #: Whether the hook may be used to call people. If not, a missing key of the ledger and a mistake in the
-        #: connection's rules are no reason to refuse: stopping calls must work nevertheless. Set it before first use.
+        #: Whether the hook may be used to call people. If not, neither a missing key of the ledger nor a mistake in the
+        #: connection's rules is an error, because stopping calls must work regardless. Set it before first use.
         self.may_call = True
-        #: Whether every key of the ledger must be there nevertheless, because it is written; ``None``: as above.
+        #: Whether every key of the ledger must be there, because the hook writes to it; ``None``: if it may call.
         self.require_keys: bool | None = None
         self._ledger: Ledger | None = None
         # Reentrant, because on_kill interrupts the task's thread, which may be opening the ledger.
@@ -211,8 +211,9 @@ class OutboundBotHook(BaseHook):
         An action that only reads is repeated while the API throttles or fails; any other is sent once.
 
         :param action: Its name, e.g. ``ListIntents``.
-        :param allow_dialling: Whether an action may be sent that may dial people, or change whom, when or from which
-            number the service calls. The ledger does not know whom it calls. The connection's calling hours apply.
+        :param allow_dialling: Whether to send even an action that may dial people, or that may change whom, when or
+            from which number the service calls. The ledger does not record whom such an action calls. The connection's
+            calling hours apply.
         :param parameters: By their names in the API's documentation, e.g. ``ScriptId``.
         :return: The complete answer. It may contain numbers, names and signed URLs, so return from a task only what
             Airflow may store and show.
@@ -242,15 +243,15 @@ class OutboundBotHook(BaseHook):
         Yield the ended jobs of a group that were not handled yet under ``name``.
 
         A row counts as handled once the loop asks for the next one, so handle each row inside the loop. After a failure
-        or a kill the current row is yielded again: each row is yielded at least once; use ``reference_id`` as the key
-        for exactly once. A job that completes again later is not yielded again. Only one task at a time should use a
-        name.
+        or a kill the current row is yielded again, so each row is yielded at least once. To act on it exactly once, use
+        ``reference_id`` as the idempotency key. A job that completes again later is not yielded again. Only one task at
+        a time should use a name.
 
         :param job_group_id: The group.
         :param name: Name of the follow-up, of your choice, e.g. ``text-message``.
-        :param only: As for :meth:`iter_results`; ``None`` for all ended jobs. ``unanswered`` skips contacts known from
-            any group to be, or to have been, on a block list (``outbound ledger allow`` reverses that), and contacts
-            that were not dialled.
+        :param only: As for :meth:`iter_results`; ``None`` for all ended jobs. ``unanswered`` skips contacts that were
+            not dialled, and contacts that the ledger knows from any group to be, or to have been, on a block list
+            (``outbound ledger allow`` reverses that).
         :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; raised by the call itself, before anything
             is read.
         :raises LedgerError: the ledger does not know the group, or its rows were purged; raised by the call itself.

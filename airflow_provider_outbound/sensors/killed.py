@@ -2,7 +2,7 @@
 What a sensor does when Airflow kills its process.
 
 Airflow calls ``on_kill`` in a handler of SIGTERM, whatever the reason: a person marked the task or cleared it, its
-worker is shut down, or the API server is away. It also calls it when the task's ``execution_timeout`` is over.
+worker is shut down, or the API server is unavailable. It also calls it when the task's ``execution_timeout`` is over.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def cancel_if_ended(hook: OutboundBotHook, job_group_id: str, instance_id: str |
     :param hook: A hook that nothing else uses: not that of the task, which the handler has interrupted.
     :param instance_id: The group's bot instance; ``None`` for the ledger's, or else the connection's.
     """
-    # In a thread, because the task may hold the lock of Airflow's connection to its supervisor. It can release it when
-    # the handler returns.
+    # In a thread: the interrupted task may hold the lock of Airflow's connection to its supervisor, and cannot release
+    # it before this handler returns.
     thread = threading.Thread(
         target=_cancel_if_ended, args=(hook, job_group_id, instance_id), name="outbound-cancel", daemon=True
     )
@@ -39,7 +39,7 @@ def cancel_if_ended(hook: OutboundBotHook, job_group_id: str, instance_id: str |
 
 
 def _cancel_if_ended(hook: OutboundBotHook, job_group_id: str, instance_id: str | None) -> None:
-    # Neither a missing key of the ledger nor a mistake in the connection's rules must keep calls from being stopped.
+    # Neither a missing key of the ledger nor a mistake in the connection's rules may keep calls from being stopped.
     hook.may_call = False
     try:
         state = own_state()

@@ -55,16 +55,16 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     ``NAME=VALUE``; only by ``NAME`` if the values are what people said; empty if the ledger does not know the tags),
     ``started_at``, ``ended_at`` (ISO 8601, UTC), ``recovered`` (results that came from the API and not by a message),
     ``unresolved`` (contacts whose status is unknown: they may or may not have been assigned; not part of the total),
-    ``mismatch`` (the service ended with other jobs than were assigned), ``timed_out`` and ``group_cancelled``.
+    ``mismatch`` (the service ended with jobs other than those assigned), ``timed_out`` and ``group_cancelled``.
 
     :param job_group_id: The group, or the return value of the operator that created it. Templated.
-    :param expected_jobs: The number of jobs the group must have, if other programs than this ledger's tasks assign.
+    :param expected_jobs: The number of jobs the group must have, if programs other than this ledger's tasks assign.
     :param instance_id: The group's bot instance; ``None`` for the ledger's, or else the connection's. Templated.
     :param outboundbot_conn_id: Connection of type ``outboundbot``. Templated.
     :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` to use only the API. Templated.
     :param deferrable: Wait in the triggerer. Otherwise wait according to ``mode``, by default ``reschedule``.
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
-        A sensor that timed out is not retried, whatever its ``retries``, like all Airflow sensors.
+        Like any Airflow sensor, it is not retried after that, whatever its ``retries``.
     :param on_timeout: ``fail``; ``partial``: succeed with the results so far; ``cancel``: also cancel the other jobs.
     :param on_cancelled: ``fail`` or ``succeed`` if the group was cancelled as a whole. Single jobs may always be
         cancelled.
@@ -204,7 +204,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     def _new_hook(self) -> OutboundBotHook:
         hook = OutboundBotHook(self.outboundbot_conn_id)
-        # A mistake in rules for calls must not keep it from cancelling at its end.
+        # A mistake in rules for calls must not prevent the cancellation at the end of the wait.
         hook.may_call, hook.require_keys = self.on_timeout != "cancel", True
         return hook
 
@@ -334,7 +334,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             )
         if summary["mismatch"]:
             self.log.warning(
-                "Job group %s ended with other jobs than were assigned: %s", self._group_id, summary["by_status"]
+                "Job group %s ended with jobs other than those assigned: %s", self._group_id, summary["by_status"]
             )
         if summary["group_cancelled"] and self.on_cancelled == "fail":
             raise JobGroupFailedError(

@@ -23,7 +23,7 @@ _TASKS: Mapping[str, type[BaseOperator]] = {
     "wait": OutboundBotJobCompleteSensor,
     "export": OutboundBotExportResultsOperator,
 }
-#: Arguments that several tasks accept, or Airflow's base class, with the one task that gets them.
+#: Arguments that several tasks or Airflow's base class accept, each with the one task that gets it.
 _ONE_TASKS = {"strategy": "create", "calling_numbers": "create", "outlets": "export"}
 
 
@@ -60,8 +60,8 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
         unknown = options.keys() - of_group - _ONE_TASKS.keys() - set().union(*of_tasks.values())
         if unknown:
             raise OutboundBotConfigError(
-                f"{group_id}: {', '.join(sorted(unknown))}: no task of a campaign accepts this; put arguments of all"
-                " Airflow tasks into default_args"
+                f"{group_id}: {', '.join(sorted(unknown))}: no task of a campaign accepts this; put arguments that"
+                " every Airflow task accepts into default_args"
             )
         own: dict[str, Any] = {"default_args": dict(default_args or {}), **{name: options[name] for name in of_group}}
         super().__init__(group_id=group_id, **own)

@@ -1,4 +1,4 @@
-"""The connections of a wait, which may last for days: a connection that is corrected meanwhile is used."""
+"""The connections of a wait. It may last for days, so a connection that is corrected meanwhile replaces the old one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Fractions of an interval: after how long a wait looks up its connections again, and the maximum age of a lookup by
-#: another wait of this process that is reused. Together they are less than an interval, and a thousand waits ask
-#: Airflow ten times per interval.
+#: Fractions of an interval: how long after a lookup a wait looks up its connections again, and how old a lookup by
+#: another wait of this process may be to be reused. Together they are less than one, so a correction is noticed within
+#: an interval; and a thousand waits ask Airflow about ten times per interval.
 _AGAIN, _SHARED = 0.8, 0.1
 #: How long a task's wait looks for a connection that Airflow does not find, and the pause between two attempts
-#: (seconds): Airflow says the same of a secrets backend that does not answer.
+#: (seconds): Airflow reports the same if a secrets backend does not answer.
 MISSING_SECONDS, MISSING_PAUSE = 60.0, 5.0
 
 #: By connection: when it was last looked up (monotonic), and its fields. A triggerer serves one team, so a connection
@@ -77,7 +77,7 @@ class Connections(Generic[T]):
             except ConnectionMissingError as error:
                 if time.monotonic() >= until:
                     raise
-                self._tell(error)
+                self._log_once(error)
                 await asyncio.sleep(MISSING_PAUSE)
             else:
                 self._trouble = ""
@@ -110,7 +110,7 @@ class Connections(Generic[T]):
                     return False
                 settings = await self._load()
         except Exception as error:  # noqa: BLE001 - Airflow's API server or a secrets backend may be unavailable
-            self._tell(error)
+            self._log_once(error)
             return False
         self._trouble, self._fields = "", fields
         if settings == self._settings:
@@ -122,7 +122,7 @@ class Connections(Generic[T]):
     async def _look_up(self, age: float) -> list[tuple[Any, ...]]:
         return [await _look_up(conn_id, age) for conn_id in self._conn_ids]
 
-    def _tell(self, error: Exception) -> None:
+    def _log_once(self, error: Exception) -> None:
         from airflow_provider_outbound.core.collect.outages import describe_exception
 
         # Not the text of another library's error, which may contain private data.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: The maximum number of pages not yet stored in Airflow's database: a long log must not fill the triggerer's memory.
 MAX_UNSTORED = 8
-#: Delay before the cursor moves (seconds). When a triggerer stops, Airflow counts the page that a cancelled trigger was
-#: handling as stored. During the delay the stream ends, and then does not move the cursor.
+#: Delay before the cursor moves (seconds). When a triggerer stops, Airflow reports a page that a cancelled trigger was
+#: handling as stored, although it may not be. The stream ends within the delay, and the cursor then stays.
 END_SECONDS = 1.0
 
 

@@ -51,8 +51,8 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
     Fire with batches of call events for an ``AssetWatcher``, which starts DAGs.
 
     Events are read from the ledger, from the subscription's cursor on, so events that happen while no triggerer runs
-    are delivered later. A new subscription starts with events recorded after its creation. It shares its collector with
-    all other triggers.
+    are delivered later. A new subscription starts with events recorded after its creation. All triggers share one
+    collector.
 
     Batches are delivered at least once and in order. With Airflow 3.3 and later the cursor moves only after Airflow has
     reported that it stored the batch. Airflow 3.2 does not report that: there the cursor moves three seconds after the
@@ -238,7 +238,7 @@ def _check_name(argument: str, value: object, longest: int) -> None:
     if not isinstance(value, str) or not value.strip() or len(value) > longest:
         raise OutboundBotConfigError(f"{argument}: {value!r} is not a text of 1 to {longest} characters")
     if "{{" in value or "{%" in value:
-        raise OutboundBotConfigError(f"{argument}: {value!r} is a template; a trigger renders none, so give the value")
+        raise OutboundBotConfigError(f"{argument}: {value!r} is a template, and triggers render none; give the value")
 
 
 def _check_event_types(event_types: object) -> None:

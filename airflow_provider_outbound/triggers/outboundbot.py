@@ -220,16 +220,16 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
 
     async def _opened(self, shared: SharedResources, client: ClientSettings, settings: config.Settings) -> Completion:
         """Open the ledger; wait while it is unavailable."""
-        is_told = False
+        is_logged = False
         while True:
             try:
                 return await shared.run(lambda: self._completion(shared, client, settings))
             except LedgerUnavailableError as error:
                 if self._left() <= 0:
                     raise
-                if not is_told:
+                if not is_logged:
                     log.warning("Job group %s: %s; will try again", self.job_group_id, error)
-                    is_told = True
+                    is_logged = True
             await asyncio.sleep(max(0.0, min(LEDGER_SECONDS, self._left())))
 
     def _completion(self, shared: SharedResources, client: ClientSettings, settings: config.Settings) -> Completion:
@@ -250,14 +250,14 @@ class OutboundBotJobCompleteTrigger(BaseTrigger):
         """
         Cancel the group's jobs, if the author asked for that and a person has ended the task.
 
-        Airflow also calls this when a trigger moves from a stalled triggerer to another, or when its task was cleared:
-        those tasks still wait, or have continued. After the deadline the task ends by itself, according to
-        ``on_timeout``.
+        Airflow also calls this when a trigger moves from a stalled triggerer to another, and when its task was cleared.
+        Such a task still waits or has continued, so nothing is cancelled. After the deadline the task ends by itself,
+        according to ``on_timeout``.
         """
         if not self.cancel_on_kill:
             return
-        # In a task of its own, which goes on if this call is cancelled: about a second after the call, Airflow 3.3
-        # cancels the trigger once more, and it gives up after [triggerer] on_kill_timeout. It reports neither.
+        # In a task of its own, which continues if this call is cancelled: Airflow 3.3 cancels the trigger again about a
+        # second after the call, and gives up waiting for it after [triggerer] on_kill_timeout. It reports neither.
         cancellation = asyncio.create_task(self._cancel_jobs())
         _cancellations.add(cancellation)
         cancellation.add_done_callback(_cancellations.discard)

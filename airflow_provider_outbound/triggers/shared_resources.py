@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Concurrent checks of ledger and API, however many triggers wait; each takes milliseconds, or one answer of the API.
+#: Concurrent checks of ledger and API, however many triggers wait; each takes milliseconds, or one request to the API.
 THREADS = 8
-#: Shortest and longest pause between two checks of one trigger (seconds), the addition for each waiting trigger, and
-#: the multiple of the last check's duration: a thousand busy campaigns must not block the triggerer, and still end
-#: promptly.
+#: The pause between two checks of one trigger: the shortest and the longest (seconds), what each waiting trigger adds
+#: (seconds), and how many times as long as the last check it is at least. A thousand busy campaigns must not block the
+#: triggerer, and must still end promptly.
 MIN_REST, MAX_REST, REST_EACH, REST_TIMES = 0.05, 2.0, 0.002, 10
 
 #: Reads the configuration, which may run a command, outside the loop.
@@ -83,10 +83,10 @@ class SharedResources:
         """Run a blocking function in one of the threads."""
         return await self._threads.run(function)
 
-    def timed(self, look: Callable[[], T]) -> tuple[T, float]:
-        """Call ``look``; return its result and how long to pause after it (seconds)."""
+    def timed(self, check: Callable[[], T]) -> tuple[T, float]:
+        """Call ``check``; return its result and how long to pause after it (seconds)."""
         begun = time.monotonic()
-        result = look()
+        result = check()
         taken = time.monotonic() - begun
         return result, min(MAX_REST, max(MIN_REST, self.users * REST_EACH, taken * REST_TIMES))
 
@@ -116,7 +116,7 @@ class SharedResources:
         threading.Thread(target=self._close, name="outbound-wait-end").start()
 
     def _close(self) -> None:
-        # The ledger after the last check of the threads, whose connection would otherwise stay open.
+        # The ledger last: a check that still runs in a thread would open a connection again.
         self._threads.close()
         self._let_go()
 

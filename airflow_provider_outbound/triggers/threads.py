@@ -34,7 +34,7 @@ class Threads:
         self._closed = False
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in one of the threads, in the caller's context, by which a triggerer routes log records."""
+        """Run a function in one of the threads, in the caller's context: a triggerer routes log records by that."""
         future: Future[T] = Future()
         context = contextvars.copy_context()
         with self._changed:

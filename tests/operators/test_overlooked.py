@@ -78,7 +78,7 @@ def test_a_number_in_any_column_counts(simulator, assign, tmp_path):
 def test_a_misspelt_rule_of_the_connection_calls_nobody(simulator, assign, connection, extra):
     connection(extra)
 
-    with pytest.raises(OutboundBotConfigError, match="is unknown, and people might be called against it"):
+    with pytest.raises(OutboundBotConfigError, match="is unknown, so the rule in it would not apply"):
         assign()
 
     assert not simulator.state()["jobs_per_number"]
