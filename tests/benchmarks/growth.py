@@ -132,6 +132,10 @@ def in_haste(ledger: Ledger) -> Iterator[None]:
     """Switch off SQLite's durability, which a temporary ledger does not need: everything is written only once."""
     from sqlalchemy import event
 
+    if ledger.engine.dialect.name != "sqlite":
+        yield
+        return
+
     def relax(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
