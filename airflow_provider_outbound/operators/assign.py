@@ -98,6 +98,9 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     :param strategy: When to dial these contacts, instead of the group's strategy. Default for a group created with
         ``start_immediately`` and without a window: the rest of today's ``calling_hours`` of the connection.
     :param calling_numbers: Numbers to call these contacts from.
+    :param rocketmq_conn_id: Connection of type ``rocketmq``: this task stores the messages of the first calls while it
+        assigns, if triggers run the collector (``[outbound] collector``) and none is running. ``None``: these messages
+        wait at the broker until a sensor is deferred. In a task group, the sensor has it too.
     :param settle_seconds: How long after a request without an answer its jobs may still appear in the group (seconds).
     :param on_unresolved: What to do with contacts that did not appear: ``resend`` them, and fail if they are not
         accepted then; or ``hold`` and report them: this task succeeds, and the sensor applies its
@@ -131,6 +134,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         "rejects_path",
         "strategy",
         "calling_numbers",
+        "rocketmq_conn_id",
         "instance_id",
         "outboundbot_conn_id",
     )
@@ -174,6 +178,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         max_parallel_requests: int = 8,
         strategy: Strategy | Mapping[str, Any] | None = None,
         calling_numbers: Sequence[str] | None = None,
+        rocketmq_conn_id: str | None = None,
         settle_seconds: float = SETTLE_SECONDS,
         on_unresolved: Literal["resend", "hold"] = "resend",
         require_capacity: bool = False,
@@ -213,6 +218,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         self.max_parallel_requests = max_parallel_requests
         self.strategy = strategy
         self.calling_numbers = calling_numbers
+        self.rocketmq_conn_id = rocketmq_conn_id
         self.settle_seconds = settle_seconds
         self.on_unresolved = on_unresolved
         self.require_capacity = require_capacity
@@ -237,6 +243,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
 
     def _execute(self, context: Context) -> dict[str, Any]:
         check_flags(self, "allow_backfill", "require_capacity")
+        from airflow_provider_outbound.operators.collecting import collecting_messages
         from airflow_provider_outbound.operators.preflight import dry_run
         from airflow_provider_outbound.operators.sources import read_contacts
 
@@ -248,7 +255,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             if self.hook.dry_run:
                 return dry_run(self, self.job_group_id, context, source, options)
             job_group_id = named_group(self.job_group_id)
-        with self.hook as hook:
+        with self.hook as hook, collecting_messages(self.rocketmq_conn_id, hook.ledger):
             return self._assign(context, hook.ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:

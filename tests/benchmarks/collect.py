@@ -55,6 +55,12 @@ def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--folder", help="folder of the large ledger; ten million events need about 17 GB (default: the temporary one)"
     )
     parser.add_argument(
+        "--growth-url",
+        metavar="URL",
+        help="two empty databases for these ledgers instead of SQLite files, with {name} for few and many; "
+        "on PostgreSQL ten million events need about 14 GB",
+    )
+    parser.add_argument(
         "--broker",
         metavar="HOST:PORT",
         help="a RocketMQ proxy (default: the simulator's broker, whose own speed then limits both sides)",
@@ -208,13 +214,13 @@ def bodies(count: int, *, jobs_per_group: int = 5_000) -> Iterator[bytes]:
 
 
 def _growth(arguments: argparse.Namespace) -> dict[str, Any]:
-    """How much slower a SQLite ledger of many events is than one of few."""
+    """How much slower a ledger of many events is than one of few."""
     from benchmarks import growth
 
     if not arguments.many:
         return {"insert_slowdown": None, "query_slowdown": None}
     with tempfile.TemporaryDirectory(prefix="outbound-bench-", dir=arguments.folder) as folder:
-        url = f"sqlite:///{folder}/{{name}}.db"
+        url = arguments.growth_url or f"sqlite:///{folder}/{{name}}.db"
         return in_own_process(
             growth.measure, growth.Sizes(url=url, few=arguments.few, many=arguments.many, lots=arguments.lots)
         )
