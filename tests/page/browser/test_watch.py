@@ -73,7 +73,7 @@ def test_a_campaign_is_watched_from_its_start_to_its_end(airflow: AirflowStack, 
 
     done = [shown["done"] for shown in seen]
     assert done == sorted(done)
-    assert len(done) > 5, done
+    assert any(0 < number < CONTACTS for number in done), done
     assert airflow.wait_for_run(DAG, run_id, PATIENCE) == "success"
     assert (visit.foreign, visit.errors) == ([], [])
     jobs = airflow.simulator_state()["groups"][group_id]["jobs"]
