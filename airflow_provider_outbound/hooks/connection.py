@@ -146,7 +146,18 @@ def get_fields(conn_id: str, conn_type: str) -> Fields:
     :raises ConnectionMissingError: Airflow does not find it.
     :raises OutboundBotConfigError: it has another type, or its extra is not a JSON object.
     """
-    checked = _checked(find_connection(conn_id), conn_id, conn_type)
+    return fields_of(find_connection(conn_id), conn_id, conn_type)
+
+
+def fields_of(connection: Connection | None, conn_id: str, conn_type: str) -> Fields:
+    """
+    Return the fields of a connection that was looked up.
+
+    :param connection: The connection; ``None``: Airflow does not find it.
+    :raises ConnectionMissingError: there is none.
+    :raises OutboundBotConfigError: it has another type, or its extra is not a JSON object.
+    """
+    checked = _checked(connection, conn_id, conn_type)
     return Fields(checked, read_extra(checked))
 
 

@@ -11,8 +11,8 @@ from airflow_provider_outbound.core.ledger.pages import Campaign, Minute, Number
 from airflow_provider_outbound.core.models.enums import Outcome
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.core.rules import CallingHours
-from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.page.answers import iso
+from airflow_provider_outbound.page.connections import read_settings
 from airflow_provider_outbound.page.ledger import shared
 from airflow_provider_outbound.page.pace import RECENT, calls_per_minute, expected_end, has_stalled
 
@@ -84,12 +84,12 @@ def calling_hours(campaign: Campaign) -> CallingHours | None:
 
     def read() -> CallingHours | None:
         try:
-            return OutboundBotHook(conn_id).calling_hours
+            return read_settings(campaign, may_call=True).calling_hours
         except Exception as error:  # noqa: BLE001 - the page is shown without them
             log.debug("Connection %r cannot be read: %s", conn_id, redact(str(error)))
             return None
 
-    return shared.cache.get(("hours", conn_id), read, seconds=_SELDOM)
+    return shared.cache.get(("hours", conn_id, campaign.dag_ids), read, seconds=_SELDOM)
 
 
 def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.campaigns import KEY
+from support.processes import until
 from support.seeding import (
     ANSWERED,
     ANSWERED_LATE,
@@ -23,8 +26,10 @@ from support.seeding import (
     seed,
     task,
 )
+from support.simulated import statuses
 
 from airflow_provider_outbound.core.ledger import Ledger, open_ledger
+from airflow_provider_outbound.simulator.testing import Simulator
 
 _POST = {"X-Outbound": "1"}
 
@@ -123,3 +128,39 @@ def campaigns(ledger: Ledger) -> dict[str, list[str]]:
         "deleted": seed(ledger, "deleted", [ANSWERED], task=task("no-longer"), first_number=13700000000),
         "nameless": seed(ledger, "nameless", [ANSWERED], conn_id=None, first_number=13600000000),
     }
+
+
+@pytest.fixture
+def service(simulator_factory: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """Two calls at a time, and the clock stands still: two jobs are on the line, the others wait."""
+    simulator = simulator_factory(concurrency=2, clock_speed=0)
+    for name, value in simulator.connections.items():
+        monkeypatch.setenv(name, value)
+    return simulator
+
+
+@pytest.fixture
+def assigned(service: Simulator, ledger: Ledger) -> Callable[[str], str]:
+    """Makes a campaign of a DAG with four people, of a task with the rest of its context left out; gives its group."""
+    from airflow_provider_outbound.operators.outboundbot import (
+        OutboundBotAssignJobsOperator,
+        OutboundBotCreateJobGroupOperator,
+    )
+
+    def assign(dag_id: str) -> str:
+        ti = SimpleNamespace(dag_id=dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0)
+        run = SimpleNamespace(run_after=datetime.now(UTC), run_type="manual", logical_date=None)
+        context = {"ti": ti, "dag_run": run, "outlet_events": {}}
+        made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context)
+        contacts = [{"phone": f"138000{index}0000"} for index in range(4)]
+        OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=contacts).execute(context)
+        until(lambda: statuses(service).count("Executing") == 2, "two calls")
+        return str(made["job_group_id"])
+
+    return assign
+
+
+@pytest.fixture
+def group(assigned: Callable[[str], str]) -> str:
+    """A campaign with four people."""
+    return assigned("campaign")

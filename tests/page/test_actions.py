@@ -3,46 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
-from support.processes import until
 from support.seeding import seed, task
-
-from airflow_provider_outbound.operators.outboundbot import (
-    OutboundBotAssignJobsOperator,
-    OutboundBotCreateJobGroupOperator,
-)
+from support.simulated import statuses
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
-
-
-@pytest.fixture
-def service(simulator_factory, monkeypatch):
-    """Two calls at a time, and the clock stands still: two jobs are on the line, the others wait."""
-    simulator = simulator_factory(concurrency=2, clock_speed=0)
-    for name, value in simulator.connections.items():
-        monkeypatch.setenv(name, value)
-    return simulator
-
-
-@pytest.fixture
-def group(service, ledger) -> str:
-    """A campaign with four people, of a task with the rest of its context left out."""
-    ti = SimpleNamespace(dag_id="campaign", run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0)
-    run = SimpleNamespace(run_after=datetime.now(UTC), run_type="manual", logical_date=None)
-    context = {"ti": ti, "dag_run": run, "outlet_events": {}}
-    made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context)
-    contacts = [{"phone": f"138000{index}0000"} for index in range(4)]
-    OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=contacts).execute(context)
-    until(lambda: _statuses(service).count("Executing") == 2, "two calls")
-    return str(made["job_group_id"])
-
-
-def _statuses(service) -> list[str]:
-    (group,) = service.state()["groups"].values()
-    return [job["status"] for job in group["jobs"]]
 
 
 def test_a_campaign_is_suspended_resumed_and_cancelled(group, service, ask, ledger, caplog):
@@ -51,25 +17,25 @@ def test_a_campaign_is_suspended_resumed_and_cancelled(group, service, ask, ledg
 
     suspended = ask("user", f"campaigns/{group}/suspend", {})
     assert suspended.json()["campaign"]["state"] == "suspended"
-    assert _statuses(service).count("Paused") == 2
+    assert statuses(service).count("Paused") == 2
     assert ask("user", f"campaigns/{group}").json()["actions"] == ["resume", "cancel"]
 
     resumed = ask("user", f"campaigns/{group}/resume", {})
     assert resumed.json()["campaign"]["state"] == "running"
-    assert "Paused" not in _statuses(service)
+    assert "Paused" not in statuses(service)
 
     cancelled = ask("user", f"campaigns/{group}/cancel", {})
     assert cancelled.json()["campaign"]["state"] == "cancelled"
-    assert _statuses(service).count("Cancelled") == 2
+    assert statuses(service).count("Cancelled") == 2
     assert ledger.groups.state(group).reconcile_state.cancelled
     for action in ("suspend", "resume", "cancel"):
         assert f"user: {action} of job group {group} was sent for 4 people" in caplog.text
 
 
 def test_nothing_is_sent_for_who_may_only_read(group, service, ask):
-    before = _statuses(service)
+    before = statuses(service)
     assert ask("viewer", f"campaigns/{group}/cancel", {}).status_code == 403
-    assert _statuses(service) == before
+    assert statuses(service) == before
 
 
 def test_a_connection_for_dry_runs_sends_nothing(group, service, ask, monkeypatch):
@@ -79,7 +45,7 @@ def test_a_connection_for_dry_runs_sends_nothing(group, service, ask, monkeypatc
     answer = ask("user", f"campaigns/{group}/cancel", {})
     assert answer.status_code == 409
     assert "dry_run" in answer.json()["error"]
-    assert "Cancelled" not in _statuses(service)
+    assert "Cancelled" not in statuses(service)
 
 
 def test_calls_are_not_resumed_outside_the_connections_hours(group, service, ask, monkeypatch):
@@ -89,7 +55,7 @@ def test_calls_are_not_resumed_outside_the_connections_hours(group, service, ask
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(value))
     answer = ask("user", f"campaigns/{group}/resume", {})
     assert answer.status_code == 409
-    assert _statuses(service).count("Paused") == 2
+    assert statuses(service).count("Paused") == 2
 
 
 def test_a_service_without_an_answer_is_reported(group, service, ask, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.seeding import WAITING, seed, task
+from support.simulated import statuses
 
 from airflow_provider_outbound.page import views
 
@@ -69,3 +71,20 @@ def test_the_right_to_act_is_asked_for_with_the_team(users, ledger):
     assert campaign is not None
     assert Reader(user=users["red"]).can_edit(campaign)
     assert not Reader(user=users["blue-op"]).can_edit(campaign)
+
+
+def test_the_page_uses_the_connection_of_the_campaigns_team(assigned, service, ask, users, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    group = assigned("red-dag")
+    # The worker found it for its team; nobody without a team does.
+    name = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"
+    value = json.loads(service.connections[name])
+    value["extra"]["calling_hours"] = {"windows": [["00:00", "24:00"]]}
+    monkeypatch.delenv(name)
+    monkeypatch.setenv("AIRFLOW_CONN__RED___OUTBOUNDBOT_DEFAULT", json.dumps(value))
+
+    assert ask("red", f"campaigns/{group}").json()["calling_hours"]
+    assert ask("blue", f"campaigns/{group}/cancel", {}).status_code == 404
+    assert "Cancelled" not in statuses(service)
+    assert ask("red", f"campaigns/{group}/cancel", {}).status_code == 200
+    assert statuses(service).count("Cancelled") == 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
+    from airflow_provider_outbound.simulator.testing import Simulator
 
 
 @contextmanager
@@ -53,3 +54,9 @@ def client_of(service: Mapping[str, Any], **settings: Any) -> OutboundBotClient:
             **settings,
         )
     )
+
+
+def statuses(simulator: Simulator) -> list[str]:
+    """The status of each job in the only group of a simulated service."""
+    (group,) = simulator.state()["groups"].values()
+    return [job["status"] for job in group["jobs"]]

@@ -20,6 +20,7 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.page import views
 from airflow_provider_outbound.page.answers import answer, refusal
+from airflow_provider_outbound.page.connections import read_settings
 from airflow_provider_outbound.page.ledger import shared
 from airflow_provider_outbound.page.rights import ReaderDep, same_origin
 from airflow_provider_outbound.page.routes.campaigns import readable_campaign
@@ -85,7 +86,7 @@ def _send(campaign: Campaign, action: Action) -> None:
         )
     hook = OutboundBotHook(campaign.conn_id)
     hook.may_call = action is Action.RESUME
-    settings = hook.settings
+    settings = read_settings(campaign, may_call=hook.may_call)
     if settings.dry_run:
         raise OutboundBotConfigError(f"connection {campaign.conn_id!r} has dry_run set, so nothing is sent")
     patience = attrs.evolve(
