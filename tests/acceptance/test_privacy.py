@@ -119,7 +119,7 @@ def finish(stack: AirflowStack, run_id: str, seen_processes: set[bytes]) -> dict
                 continue
         return stack.run_state(DAG, run_id) in {"success", "failed"}
 
-    wait_until(has_ended, seconds=600, what="the end of the campaign", every=0.3)
+    wait_until(has_ended, seconds=600, what="the end of the campaign", every=1)
     return {task["task_id"]: task["state"] for task in stack.tasks(DAG, run_id)}
 
 
