@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from support.campaigns import Campaign, MakeSimulator, numbers
 
 from airflow_provider_outbound.core.contacts import from_items, from_path
 from airflow_provider_outbound.core.ledger import CallCap, TaskKey
-from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import OutboundBotContactsError, OutboundBotWrongTimeError
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -167,7 +167,7 @@ def test_an_iterator_whose_bad_rows_are_skipped(campaign: Campaign) -> None:
 def test_a_source_that_disappears_half_way_loses_nothing(campaign: Campaign, tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
 
-    def rows():
+    def rows() -> Iterator[Any]:
         for number in numbers(12):
             yield {"phone": number}
         raise OSError("the mount is gone")
@@ -225,7 +225,7 @@ def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(camp
 def test_a_window_that_ends_meanwhile_says_who_was_called(campaign: Campaign) -> None:
     asked = []
 
-    def guard(_group):
+    def guard(_group: JobGroup) -> None:
         asked.append(campaign.jobs_per_number())
         if asked[-1]:
             raise OutboundBotWrongTimeError("the strategy's window was over; pass a later end. Nobody was called")
@@ -252,7 +252,7 @@ def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign: Campaign,
     class Counted:
         name: str = path.name
 
-        def open(self, mode):
+        def open(self, mode: Any) -> Any:
             opened.append(mode)
             return path.open(mode)
 

@@ -152,7 +152,9 @@ def tunnels(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
         yield asked
 
 
-def _use_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, names: tuple[str, ...] = ("HTTP_PROXY", "HTTPS_PROXY")):
+def _use_proxy(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, names: tuple[str, ...] = ("HTTP_PROXY", "HTTPS_PROXY")
+) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     for name in names:
