@@ -99,12 +99,14 @@ def run_dag(airflow_home: Path) -> Callable[..., DagRun]:
 
         folder = airflow_home / "dags"
         folder.mkdir(exist_ok=True)
-        DagBundlesManager().sync_bundles_to_db()
+        bundles: Any = DagBundlesManager  # untyped
+        bundles().sync_bundles_to_db()
         bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
         dag.fileloc = str(folder / f"{dag.dag_id}.py")
         bag.bag_dag(dag)
         sync_bag_to_db(bag, "dags-folder", None)
-        return dag.test(**arguments)
+        made: DagRun = dag.test(**arguments)
+        return made
 
     return run
 

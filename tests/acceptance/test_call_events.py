@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_outbound.cli.services import AirflowStack, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 NIGHTLY = "nightly_campaign"

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from airflow_provider_outbound.cli.services import AirflowStack, request_json, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack, request_json
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 

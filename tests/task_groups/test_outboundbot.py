@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from airflow.sdk import DAG, Asset, task, task_group
@@ -31,7 +31,7 @@ def installation(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
 
 
-def rows(path: Path) -> list[dict]:
+def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -94,15 +94,15 @@ def test_an_argument_that_no_task_knows_is_an_error(name: str) -> None:
         DAG("misspelt", schedule=None),
         pytest.raises(OutboundBotConfigError, match=rf"spring: {name}: .*default_args"),
     ):
-        OutboundBotCampaignTaskGroup("spring", strategy=ALL_DAY, path="x.jsonl", **{name: "x"})
+        OutboundBotCampaignTaskGroup("spring", strategy=ALL_DAY, path="x.jsonl", **cast("dict[str, Any]", {name: "x"}))
 
 
 def test_a_campaign_runs_to_its_results(simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
     with DAG("grouped", schedule=None) as dag:
 
         @task
-        def count(exported: dict) -> int:
-            return exported["rows"]
+        def count(exported: dict[str, Any]) -> int:
+            return int(exported["rows"])
 
         campaign = OutboundBotCampaignTaskGroup(
             strategy=ALL_DAY,
@@ -111,13 +111,15 @@ def test_a_campaign_runs_to_its_results(simulator: Simulator, run_dag: Callable[
             deferrable=True,
             path=f"{tmp_path}/results.jsonl",
         )
-        count(campaign.export.output)
+        count(cast("dict[str, Any]", campaign.export.output))
 
     run = run_dag(dag)
 
     assert run.state == "success"
     assert len(rows(tmp_path / "results.jsonl")) == 7
-    assert run.get_task_instance("count").xcom_pull(task_ids="count") == 7
+    counted = run.get_task_instance("count")
+    assert counted is not None
+    assert counted.xcom_pull(task_ids="count") == 7
 
 
 def test_mapped_campaigns_are_groups_of_their_own(

@@ -6,14 +6,14 @@ import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.campaigns import KEY, Campaign, numbers
 from support.processes import until
 
 from airflow_provider_outbound.core.assign.screening import CHUNK
-from airflow_provider_outbound.core.contacts import from_items
+from airflow_provider_outbound.core.contacts import Contact, ContactSource, Reject, from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
@@ -218,13 +218,13 @@ def test_after_an_interrupt_only_what_was_sent_is_held(campaign: Campaign) -> No
 
         is_repeatable = False
 
-        def __iter__(self) -> Iterator[dict[str, str]]:
+        def __iter__(self) -> Iterator[Contact | Reject]:
             # Beyond what is looked up in the ledger at a time, so that some are on their way by then.
             yield from from_items(numbers(CHUNK + 50))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        campaign.assign(Interrupted())
+        campaign.assign(cast("ContactSource", Interrupted()))
 
     counts = campaign.ledger.results.counts(campaign.job_group_id)
     assert 0 < counts.total + counts.in_doubt <= campaign.requests("AssignJobs") * 5

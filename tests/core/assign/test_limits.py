@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pytest
 from pyarrow import parquet
 from support.campaigns import Campaign, MakeSimulator, numbers
 
-from airflow_provider_outbound.core.contacts import from_items, from_path
+from airflow_provider_outbound.core.contacts import PathLike, from_items, from_path
 from airflow_provider_outbound.core.ledger import CallCap, TaskKey
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import OutboundBotContactsError, OutboundBotWrongTimeError
@@ -187,7 +187,7 @@ def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continue
 ) -> None:
     path = tmp_path / "people.csv"
     people = numbers(450)
-    how = {"batch_size": 50, "lease_seconds": 60.0}
+    how: dict[str, Any] = {"batch_size": 50, "lease_seconds": 60.0}
     whole = "phone,name\n" + "".join(f"{number},Li\n" for number in people)
     path.write_text(whole.replace(f"{people[430]},Li", f'{people[430]},"Li'))
 
@@ -256,7 +256,7 @@ def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign: Campaign,
             opened.append(mode)
             return path.open(mode)
 
-    assert campaign.assign(from_path(Counted())).newly_assigned == 0
+    assert campaign.assign(from_path(cast("PathLike", Counted()))).newly_assigned == 0
     assert opened == ["rb"]
 
 

@@ -24,9 +24,11 @@ def _raised(state: str) -> DBAPIError:
     """As SQLAlchemy raises the driver's error for a statement that holds a number."""
     kind = psycopg.errors.lookup(state)
     detail = f"the server says so\nDETAIL: Key (phone)=({SECRET})"
-    return DBAPIError.instance(  # type: ignore[no-any-return]
+    error = DBAPIError.instance(
         "INSERT INTO jobs VALUES (%(phone)s)", {"phone": SECRET}, kind(detail), psycopg.Error, hide_parameters=True
     )
+    assert isinstance(error, DBAPIError)
+    return error
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_each_query_uses_an_index(ledger: Ledger, page: ReadOnlyLedger) -> None:
         )
     if not ledger.is_sqlite:
         pytest.skip("PostgreSQL's planner reads tables as small as a test's completely")
-    statements: list[tuple[str, object]] = []
+    statements: list[tuple[str, Any]] = []
 
     def note(
         connection: Any,

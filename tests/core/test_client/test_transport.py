@@ -113,7 +113,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
             """A client that trusts nobody hangs up: that is what is tested."""
 
     front = contexts["other.test"]
-    front.sni_callback = choose  # type: ignore[assignment]
+    front.sni_callback = choose
     with Server(("127.0.0.1", 0), Api) as server:
         server.socket = front.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

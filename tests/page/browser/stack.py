@@ -25,7 +25,8 @@ from support.seeding import (
 )
 from support.simulated import client_of
 
-from airflow_provider_outbound.cli.services import USER, AirflowStack, request_json, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import USER, AirflowStack, request_json
 from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, TaskKey, open_ledger
 
 DAG_ID = "spring_renewal"
