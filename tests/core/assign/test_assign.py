@@ -13,8 +13,9 @@ from support.campaigns import KEY, Campaign, numbers
 from support.processes import until
 
 from airflow_provider_outbound.core.assign.screening import CHUNK
-from airflow_provider_outbound.core.contacts import Contact, ContactSource, Reject, from_items
+from airflow_provider_outbound.core.contacts import ContactSource, Reject, from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
+from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
     OutboundBotAuthenticationError,

@@ -40,7 +40,8 @@ def _shorten_leases(lease_seconds: int) -> None:
     async def shortened(hook: RocketMQHook) -> RocketMQSettings:
         return attrs.evolve(await usual(hook), lease_seconds=lease_seconds)
 
-    RocketMQHook.asettings = shortened  # type: ignore[method-assign]
+    patched: Any = RocketMQHook
+    patched.asettings = shortened
 
 
 async def _run_all(triggers: list[OutboundBotJobCompleteTrigger], events: Any) -> None:
