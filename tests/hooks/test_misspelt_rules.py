@@ -62,7 +62,7 @@ def test_a_misspelt_rule_is_refused_where_people_might_be_called(names: tuple[st
         return
 
     with pytest.raises(
-        OutboundBotConfigError, match=f"is unknown, and people might be called.*rename it to {name}"
+        OutboundBotConfigError, match=f"is unknown, so the rule in it would not apply; rename it to {name}"
     ) as refused:
         hook({written: RULES[name]})
 
