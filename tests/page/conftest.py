@@ -64,12 +64,13 @@ def add_dags(*dag_ids: str) -> None:
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
 
+    untyped: Any = DagModel
     with create_session() as session:
         if session.get(DagBundleModel, "dags-folder") is None:
             session.add(DagBundleModel(name="dags-folder"))
             session.flush()
         for dag_id in dag_ids:
-            session.merge(DagModel(dag_id=dag_id, bundle_name="dags-folder", fileloc=f"{dag_id}.py"))
+            session.merge(untyped(dag_id=dag_id, bundle_name="dags-folder", fileloc=f"{dag_id}.py"))
 
 
 @pytest.fixture(scope="package")
@@ -150,7 +151,7 @@ def assigned(service: Simulator, ledger: Ledger) -> Callable[[str], str]:
     def assign(dag_id: str) -> str:
         ti = SimpleNamespace(dag_id=dag_id, run_id="run", task_id="task", map_index=-1, try_number=1, max_tries=0)
         run = SimpleNamespace(run_after=datetime.now(UTC), run_type="manual", logical_date=None)
-        context = {"ti": ti, "dag_run": run, "outlet_events": {}}
+        context: Any = {"ti": ti, "dag_run": run, "outlet_events": {}}
         made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context)
         contacts = [{"phone": f"138000{index}0000"} for index in range(4)]
         OutboundBotAssignJobsOperator(task_id="assign", job_group_id=made, contacts=contacts).execute(context)

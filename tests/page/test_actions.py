@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.seeding import seed, task
 from support.simulated import statuses
 
+from airflow_provider_outbound.core.ledger import Ledger
+
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
 
 
-def test_a_campaign_is_suspended_resumed_and_cancelled(group, service, ask, ledger, caplog):
+def test_a_campaign_is_suspended_resumed_and_cancelled(
+    group: str, service: Any, ask: Callable[..., Any], ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
     assert ask("user", f"campaigns/{group}").json()["actions"] == ["suspend", "cancel"]
     assert ask("user", f"campaigns/{group}/actions/suspend").json() == {"affected": 4, "warning": None}
 
@@ -32,13 +38,15 @@ def test_a_campaign_is_suspended_resumed_and_cancelled(group, service, ask, ledg
         assert f"user: {action} of job group {group} was sent for 4 people" in caplog.text
 
 
-def test_nothing_is_sent_for_who_may_only_read(group, service, ask):
+def test_nothing_is_sent_for_who_may_only_read(group: str, service: Any, ask: Callable[..., Any]) -> None:
     before = statuses(service)
     assert ask("viewer", f"campaigns/{group}/cancel", {}).status_code == 403
     assert statuses(service) == before
 
 
-def test_a_connection_for_dry_runs_sends_nothing(group, service, ask, monkeypatch):
+def test_a_connection_for_dry_runs_sends_nothing(
+    group: str, service: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     value = json.loads(service.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
     value["extra"]["dry_run"] = True
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(value))
@@ -48,7 +56,9 @@ def test_a_connection_for_dry_runs_sends_nothing(group, service, ask, monkeypatc
     assert "Cancelled" not in statuses(service)
 
 
-def test_calls_are_not_resumed_outside_the_connections_hours(group, service, ask, monkeypatch):
+def test_calls_are_not_resumed_outside_the_connections_hours(
+    group: str, service: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask("user", f"campaigns/{group}/suspend", {})
     value = json.loads(service.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
     value["extra"]["calling_hours"] = {"windows": [["00:00", "00:01"]], "timezone": "Asia/Shanghai"}
@@ -58,7 +68,9 @@ def test_calls_are_not_resumed_outside_the_connections_hours(group, service, ask
     assert statuses(service).count("Paused") == 2
 
 
-def test_a_service_without_an_answer_is_reported(group, service, ask, monkeypatch):
+def test_a_service_without_an_answer_is_reported(
+    group: str, service: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     value = json.loads(service.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
     value |= {"host": "http://127.0.0.1", "port": 1}
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(value))
@@ -67,7 +79,7 @@ def test_a_service_without_an_answer_is_reported(group, service, ask, monkeypatc
     assert "no answer" in answer.json()["error"]
 
 
-def test_a_campaign_without_a_recorded_connection_names_the_command(ask, ledger):
+def test_a_campaign_without_a_recorded_connection_names_the_command(ask: Callable[..., Any], ledger: Ledger) -> None:
     seed(ledger, "group", [], task=task(), conn_id=None)
     answer = ask("user", "campaigns/group/cancel", {})
     assert answer.status_code == 409

@@ -13,7 +13,8 @@ from page.browser.conftest import CHROMIUM
 from page.browser.visits import Visitor
 from support.airflow import add_account
 
-from airflow_provider_outbound.cli.services import OUTBOUND, AirflowStack, ServiceError, example_dag, wait_until
+from airflow_provider_outbound.cli.processes import ServiceError, wait_until
+from airflow_provider_outbound.cli.services import OUTBOUND, AirflowStack, example_dag
 from airflow_provider_outbound.simulator.outcomes import is_answered
 
 if TYPE_CHECKING:
