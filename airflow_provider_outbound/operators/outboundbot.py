@@ -32,6 +32,7 @@ from airflow_provider_outbound.operators.base import (
     is_last_try,
     mask_contacts,
     run_guard,
+    run_started_at,
     task_key,
 )
 from airflow_provider_outbound.operators.block_list import OutboundBotSaveContactBlockListOperator
@@ -276,7 +277,9 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 return dry_run(self, self.job_group_id, context, source, options)
             job_group_id = named_group(self.job_group_id)
         with self.hook as hook:
-            return self._assign(context, hook.ledger, job_group_id, source, options)
+            with before_calling():
+                ledger = hook.ledger
+            return self._assign(context, ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:
         """Return the arguments that select whom to call and whom not."""
@@ -304,17 +307,14 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         rules = attrs.evolve(run_guard(self, context), event_at=oldest_event(self.contacts, context))
         key = task_key(context)
         instance_id = self.instance_id or (record.instance_id if record else None)
-        if record is None or record.conn_id is None:
-            ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
+        ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
         try:
             with before_calling():
                 numbers = text_list(self.calling_numbers, "calling_numbers")
                 strategy = self._resolved(rules, is_at_once=is_own and record is not None and record.ends_at is None)
+            own = strategy.json if strategy else None
             request = Request(
-                job_group_id=job_group_id,
-                instance_id=instance_id,
-                strategy_json=strategy.json if strategy else None,
-                calling_numbers=numbers,
+                job_group_id=job_group_id, instance_id=instance_id, strategy_json=own, calling_numbers=numbers
             )
             result = assign(
                 self.hook.client,
@@ -370,6 +370,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             max_jobs=self.max_jobs,
             cap=self._cap(),
             rejects_path=None if self.rejects_path is None else as_path(self.rejects_path, "rejects_path"),
+            run_started_at=run_started_at(context),
         )
 
     def _cap(self) -> CallCap | None:
