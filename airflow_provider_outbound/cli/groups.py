@@ -34,8 +34,8 @@ _ACTIONS = {
 }
 _ALL = """\
 --all means every job group of this ledger that has not ended. Calls on the line are not cut off. After suspend and
-cancel, tasks of this ledger that are assigning to the job group fail within seconds. Tasks that begin later assign, and
-these contacts are called: pause their DAGs first (airflow dags pause DAG).
+cancel, tasks of this ledger that assign to the job group fail: within seconds, or as soon as they begin. A DAG run that
+creates its job group later calls its contacts: pause the DAGs first (airflow dags pause DAG).
 Every job group is tried, even if another one fails, the output cannot be written or the terminal is closed. Exit code 0
 means that all are done; after Ctrl-C, those that are not done are listed.
 No key of the ledger is needed to suspend and cancel. Job groups that are named are suspended and cancelled even if the

@@ -339,3 +339,25 @@ def test_an_answer_without_progress_does_not_count_as_an_effect(slow_simulator, 
 
     with pytest.raises(JobGroupTimeoutError, match="an unknown number of jobs"):
         cancel.execute(context())
+
+
+def test_a_task_of_a_run_that_had_started_when_its_group_was_cancelled_calls_nobody(slow_simulator, context):
+    """The group is another run's: it is used every day."""
+    group = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(
+        context("create", run_id="once")
+    )
+    started_at = datetime.now(UTC)
+    OutboundBotCancelJobsOperator(
+        task_id="cancel", job_group_id=group, all_jobs=True, wait_for_completion=False
+    ).execute(context("cancel", run_id="tonight"))
+
+    def assign(run_id: str, started_at: datetime) -> dict[str, Any]:
+        found = context("assign", run_id=run_id)
+        found["dag_run"].start_date = started_at
+        operator = OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, contacts=["13800000000"])
+        return operator.execute(found)
+
+    with pytest.raises(OutboundBotError, match=r"all its jobs were cancelled at .*\. Nobody was called"):
+        assign("tonight", started_at)
+    assert statuses(slow_simulator) == []
+    assert assign("tomorrow", datetime.now(UTC))["assigned"] == 1

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-#: Signals whose handlers may raise: Airflow's ``execution_timeout``, Ctrl-C, and the end of a process.
-_SIGNALS = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM)
+#: Signals whose handlers raise: Airflow's ``execution_timeout``, and Ctrl-C. SIGTERM only calls ``on_kill`` in a task,
+#: and a collector must end although its database does not answer.
+_SIGNALS = (signal.SIGALRM, signal.SIGINT)
 #: How long the signal of a timer may be deferred (seconds). It ends a wait for a server that does not answer.
 PATIENCE = 30.0
 

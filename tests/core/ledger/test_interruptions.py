@@ -77,7 +77,14 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(autouse=True)
+def timer_of_pytest() -> Iterator[None]:
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
 def test_a_signal_waits_for_the_end_of_the_block(number: signal.Signals) -> None:
     steps = []
 
@@ -94,6 +101,16 @@ def test_a_signal_waits_for_the_end_of_the_block(number: signal.Signals) -> None
     assert steps == ["continued"]
 
 
+def test_a_collector_ends_although_its_database_does_not_answer() -> None:
+    steps = []
+
+    with handled(signal.SIGTERM, lambda *_: steps.append("told")), DeferredSignals():
+        send(signal.SIGTERM)
+        steps.append("waits for its database")
+
+    assert steps == ["told", "waits for its database"]
+
+
 def test_every_signal_that_waited_is_delivered() -> None:
     arrived: list[int] = []
 
@@ -104,12 +121,12 @@ def test_every_signal_that_waited_is_delivered() -> None:
     def run() -> None:
         with DeferredSignals():
             send(signal.SIGINT)
-            send(signal.SIGTERM)
+            send(signal.SIGALRM)
 
-    with handled(signal.SIGINT, note_and_raise), handled(signal.SIGTERM, note_and_raise), pytest.raises(ArrivedError):
+    with handled(signal.SIGINT, note_and_raise), handled(signal.SIGALRM, note_and_raise), pytest.raises(ArrivedError):
         run()
 
-    assert sorted(arrived) == [signal.SIGINT, signal.SIGTERM]
+    assert sorted(arrived) == [signal.SIGINT, signal.SIGALRM]
 
 
 def test_a_second_signal_is_delivered_at_once() -> None:
@@ -139,12 +156,8 @@ def test_a_timer_does_not_wait_forever(monkeypatch: pytest.MonkeyPatch) -> None:
             send(signal.SIGALRM)
             time.sleep(60)
 
-    of_pytest = signal.getitimer(signal.ITIMER_REAL)
-    try:
-        with handled(signal.SIGALRM, raise_arrived), pytest.raises(ArrivedError):
-            run()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *of_pytest)
+    with handled(signal.SIGALRM, raise_arrived), pytest.raises(ArrivedError):
+        run()
 
 
 def test_other_threads_defer_nothing() -> None:
