@@ -65,20 +65,24 @@ def load() -> Settings:
     return settings
 
 
-def load_ledger(*, is_strict: bool) -> tuple[str, tuple[str, ...]]:
+def load_ledger_url() -> str:
     """
-    Read which ledger to use.
+    Read which ledger to use, and no other option: stopping calls must work in spite of a mistake in one.
 
-    :param is_strict: Whether to refuse mistakes in other options too. Stopping calls must work in spite of them.
-    :return: Its URL and its keys.
     :raises OutboundBotConfigError: as :func:`load`.
     """
-    if is_strict:
-        settings = load()
-        return settings.ledger_url, settings.ledger_keys
     url = _ledger_url(_get("ledger_url"))
     check_shared_ledger(url, executor())
-    return url, _ledger_keys()
+    return url
+
+
+def load_ledger_keys() -> tuple[str, ...]:
+    """
+    Read the ledger's keys, and no other option.
+
+    :raises OutboundBotConfigError: as :func:`load`.
+    """
+    return _ledger_keys()
 
 
 def page_enabled() -> bool:

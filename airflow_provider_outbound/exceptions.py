@@ -41,6 +41,8 @@ from typing import Any
 
 #: How an error ends that was raised before anybody was called.
 NOBODY_WAS_CALLED = "Nobody was called"
+#: How such an error ends if it is about a job group that exists, because that may be dialling.
+NOTHING_WAS_CHANGED = "Nothing was changed"
 
 
 class OutboundBotError(Exception):
@@ -72,18 +74,28 @@ class ConnectionMissingError(OutboundBotConfigError):
 
 
 def end_with(text: str, ending: str) -> str:
-    """Return an error's text with a last sentence in place of :data:`NOBODY_WAS_CALLED`, whether it had that or not."""
-    text = text.removesuffix(NOBODY_WAS_CALLED).rstrip().removesuffix(".")
+    """Return an error's text with a last sentence in place of the one that says what did not happen, if it has one."""
+    text = text.removesuffix(NOBODY_WAS_CALLED).removesuffix(NOTHING_WAS_CHANGED).rstrip().removesuffix(".")
     return f"{text}{'' if text.endswith(('?', '!')) else '.'} {ending}"
 
 
 @contextmanager
 def before_calling() -> Iterator[None]:
-    """Within this block nobody is called: an error about an argument, a setting or the contacts says so at its end."""
+    """Within this block nobody is called: errors about arguments, settings, keys and contacts say so at their end."""
+    try:
+        yield
+    except (OutboundBotConfigError, LedgerKeyError) as error:
+        error.args = (end_with(str(error), NOBODY_WAS_CALLED), *error.args[1:])
+        raise
+
+
+@contextmanager
+def before_changing() -> Iterator[None]:
+    """Within this block nothing is changed: errors end with that, and not with :data:`NOBODY_WAS_CALLED`."""
     try:
         yield
     except OutboundBotConfigError as error:
-        error.args = (end_with(str(error), NOBODY_WAS_CALLED), *error.args[1:])
+        error.args = (end_with(str(error), NOTHING_WAS_CHANGED), *error.args[1:])
         raise
 
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,14 @@ _DESCRIPTION = """\
 Receive call events from RocketMQ and store them in the ledger until stopped (SIGTERM, Ctrl-C). Several collectors may
 run at the same time.
 
-Subscription: --rocketmq-conn-id names an Airflow connection; without Airflow give --endpoint, --topic and --group, and
-the credentials in OUTBOUND_ROCKETMQ_USERNAME and OUTBOUND_ROCKETMQ_PASSWORD.
+Subscription: --rocketmq-conn-id names an Airflow connection, which is looked up again while its broker fails; without
+Airflow give --endpoint, --topic and --group, and the credentials in OUTBOUND_ROCKETMQ_USERNAME and
+OUTBOUND_ROCKETMQ_PASSWORD.
 """
 #: Supported schemes of an endpoint.
 _SCHEMES = ("grpc", "remoting")
+#: Shortest interval between two lookups of a connection whose broker fails (seconds).
+_LOOK_UP_SECONDS = 10.0
 
 
 def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -81,8 +85,32 @@ def _collect(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     _log_to_stderr(worker.logger)
-    worker.leave(worker.run(settings, on_start=_health(args)))
+    check = _Connection(args.rocketmq_conn_id, settings.rocketmq).is_edited if args.rocketmq_conn_id else lambda: False
+    code = worker.run(settings, on_start=_health(args), check_outdated=check)
+    if code == worker.OUTDATED:
+        worker.logger.info("connection %r was edited: starting again with it", args.rocketmq_conn_id)
+        # In place, because clients of RocketMQ leave threads behind, and there may be no service manager.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this program, without a shell
+    worker.leave(code)
     return 0  # never reached: the process has ended
+
+
+class _Connection:
+    """The connection of a running collector. It is looked up again while the broker fails, at a bounded rate."""
+
+    def __init__(self, conn_id: str, settings: RocketMQSettings) -> None:
+        self._conn_id = conn_id
+        self._settings = settings
+        self._due_at = 0.0
+
+    def is_edited(self) -> bool:
+        if time.monotonic() < self._due_at:
+            return False
+        self._due_at = time.monotonic() + _LOOK_UP_SECONDS
+        try:
+            return _connection(self._conn_id) != self._settings
+        except Exception:  # noqa: BLE001 - Airflow's database is away, or the connection is still being edited
+            return False
 
 
 def _port(value: str) -> int:

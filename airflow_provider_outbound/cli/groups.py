@@ -34,12 +34,12 @@ _ACTIONS = {
 }
 _ALL = """\
 --all means every job group of this ledger that has not ended. Calls on the line are not cut off. After suspend and
-cancel, tasks of this ledger that are assigning to the job group fail within seconds. Tasks that begin later assign, and
-these contacts are called: pause their DAGs first (airflow dags pause DAG).
+cancel, tasks of this ledger that assign to the job group fail: within seconds, or as soon as they begin. A DAG run that
+creates its job group later calls its contacts: pause the DAGs first (airflow dags pause DAG).
 Every job group is tried, even if another one fails, the output cannot be written or the terminal is closed. Exit code 0
 means that all are done; after Ctrl-C, those that are not done are listed.
-Job groups that are named are suspended and cancelled even if the ledger cannot be used. Exit code 1 then says that
-tasks do not learn of it.
+No key of the ledger is needed to suspend and cancel. Job groups that are named are suspended and cancelled even if the
+ledger cannot be used. Exit code 1 then says that tasks do not learn of it.
 """
 #: Counts that the API returns.
 _COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
@@ -91,8 +91,7 @@ def _list(arguments: argparse.Namespace) -> int:
         ledger = connections.ledger
         records = ledger.groups.list_all()
         rows = [_row(connections, record) for record in records[: arguments.limit]]
-        external = "ID" if config.load().collector == "external" else None
-        no_messages = ledger.collectors.read().why_nothing_comes(external)
+        no_messages = ledger.collectors.read().why_nothing_comes("ID" if _is_collector_external() else None)
     if arguments.json:
         print_json(rows)
     else:
@@ -108,6 +107,15 @@ def _list(arguments: argparse.Namespace) -> int:
         if row["error"] not in connections.unusable:
             print(f"outbound: {row['job_group_id']}: {row['error']}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _is_collector_external() -> bool:
+    try:
+        return config.load().collector == "external"
+    except OutboundBotConfigError as error:
+        # The job groups are listed nevertheless: who stops calls needs their ids.
+        print(f"outbound: {error}", file=sys.stderr)
+        return False
 
 
 class _Connections:
@@ -263,8 +271,14 @@ def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterato
         return
     try:
         records = connections.ledger.groups.list_all()
-    except LedgerError as error:
-        raise LedgerError(f"{error}. --all needs the ledger: name job groups, or use the service's console") from error
+    except (LedgerError, OutboundBotConfigError) as error:
+        if arguments.action == "resume":
+            raise
+        raise LedgerError(
+            f"{error}. --all takes the job groups from the ledger, so nothing was sent. Name them instead: outbound"
+            f" {arguments.action} GROUP …; the log of each task that created or assigned shows the id, and so does the"
+            " service's console"
+        ) from error
     for record in records:
         if not _is_over(connections.ledger, record):
             yield record

@@ -7,7 +7,7 @@ Repeating a command is safe: jobs that are already in the requested state stay i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +16,7 @@ import attrs
 
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
-from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import (
     LedgerError,
     LedgerUnavailableError,
@@ -51,6 +51,8 @@ _LEFT_BEHIND = {
     Action.RESUME: (JobStatus.PAUSED,),
     Action.CANCEL: (JobStatus.SCHEDULING, JobStatus.EXECUTING, JobStatus.PAUSED),
 }
+#: The number of ids that an error names.
+_SHOWN = 5
 #: The field of a group's progress that counts each status.
 _COUNTS = {JobStatus.SCHEDULING: "scheduling", JobStatus.EXECUTING: "executing", JobStatus.PAUSED: "paused"}
 
@@ -122,7 +124,8 @@ class JobCommand:
             if not has_ended:
                 raise
             log.info("Job group %s has ended: %s", self.job_group_id, error)
-        if self.all_jobs and not has_ended:
+        # A resumption is recorded whether or not there was a job to resume: tasks may assign to the group again.
+        if self.all_jobs and (not has_ended or self.action is Action.RESUME):
             self._note(open_ledger)
 
     def send_unless_ended(self, client: OutboundBotClient, open_ledger: OpenLedger) -> bool:
@@ -233,17 +236,34 @@ class JobCommand:
                 if progress is None:
                     return None
                 return sum(int(getattr(progress, _COUNTS[status])) for status in before)
-            starts = range(0, len(self.job_ids), MAX_JOBS_PER_REQUEST)
-            parts = (self.job_ids[start : start + MAX_JOBS_PER_REQUEST] for start in starts)
-            return sum(
-                job.status in before
-                for part in parts
-                for job in client.list_jobs(job_ids=part, instance_id=self.instance_id)
-            )
+            return sum(job.status in before for job in self._list_jobs(client, self.job_ids))
         except OutboundBotError as error:
             if error.is_transient:
                 return None
             raise
+
+    def check_found(self, client: OutboundBotClient, job_ids: Sequence[str]) -> None:
+        """
+        Make sure that the group has these jobs: the service ignores unknown ids, so nothing was done about them.
+
+        :param job_ids: The jobs by the ids that the author gave.
+        :raises OutboundBotError: some are not in the group.
+        """
+        found = {job.job_id for job in self._list_jobs(client, job_ids)}
+        if missing := [job_id for job_id in dict.fromkeys(job_ids) if job_id not in found]:
+            shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+            raise OutboundBotError(
+                f"job_ids: {len(missing)} of {len(set(job_ids))} are not in job group {self.job_group_id} ({shown}), so"
+                f" {self.action} did nothing about them; it was sent for the others. Correct job_ids; jobs that were"
+                " assigned a moment ago are found by a retry"
+            )
+
+    def _list_jobs(self, client: OutboundBotClient, job_ids: Sequence[str]) -> Iterator[Job]:
+        for start in range(0, len(job_ids), MAX_JOBS_PER_REQUEST):
+            part = job_ids[start : start + MAX_JOBS_PER_REQUEST]
+            for job in client.list_jobs(job_ids=part, instance_id=self.instance_id):
+                if job.job_group_id in (None, self.job_group_id):
+                    yield job
 
 
 def is_over(state: GroupState) -> bool:

@@ -149,8 +149,8 @@ def check_allowed(
     if others:
         raise OutboundBotConfigError(
             f"allowed_phone_numbers: job group {job_group_id} has {others} jobs that have not ended for other numbers,"
-            " or for numbers that the service does not show; cancel them, or add them to the connection. Nobody was"
-            " called"
+            " or for numbers that the service does not show; cancel them, or add them to the connection."
+            " Nothing was changed"
         )
 
 

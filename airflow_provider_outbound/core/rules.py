@@ -35,7 +35,7 @@ from airflow_provider_outbound.core.models.windows import (
     refuse_past,
 )
 from airflow_provider_outbound.core.models.wire import to_milliseconds
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError, before_changing
 
 _ALL_DAY = (Window(begin=MIDNIGHT, end=MIDNIGHT),)
 _DAY = timedelta(days=1)
@@ -286,6 +286,7 @@ def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, n
         ) from None
 
 
+@before_changing()
 def check_resume(hours: CallingHours | None, group: JobGroup, strategies: Iterable[str], now: datetime) -> None:
     """
     Refuse to resume jobs that would then be dialled outside the connection's hours.

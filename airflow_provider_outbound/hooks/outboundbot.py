@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import attrs
 from airflow.sdk import BaseHook
 
-from airflow_provider_outbound import config
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
     OutboundBotAuthenticationError,
@@ -23,6 +22,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotTransportError,
 )
 from airflow_provider_outbound.hooks.connection import Fields, aget_fields, get_fields
+from airflow_provider_outbound.hooks.ledgers import open_configured
 from airflow_provider_outbound.hooks.metrics import count_throttled
 
 if TYPE_CHECKING:
@@ -192,16 +192,17 @@ class OutboundBotHook(BaseHook):
         """
         The ledger of this installation, opened on first use. Threads may share it.
 
+        If :attr:`may_call` is off, it is opened without its keys where they are wrong or missing: only what is not
+        encrypted can be used then.
+
         :raises OutboundBotConfigError: ``[outbound]`` cannot be used.
         :raises LedgerError: the database cannot be used.
         :raises LedgerKeyError: a key is missing, and :attr:`may_call` or :attr:`require_keys` is set.
         """
-        from airflow_provider_outbound.core.ledger import open_ledger
-
         with self._lock:
             if self._ledger is None:
                 is_strict = self.may_call if self.require_keys is None else self.require_keys
-                self._ledger = open_ledger(*config.load_ledger(is_strict=is_strict), require_keys=is_strict)
+                self._ledger = open_configured(is_strict=is_strict)
             return self._ledger
 
     def call(self, action: str, /, *, allow_dialling: bool = False, **parameters: Any) -> dict[str, Any]:

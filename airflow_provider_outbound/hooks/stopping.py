@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def cancel_unless_ended(hook: OutboundBotHook, job_group_id: str, instance_id: str | None) -> None:
+def cancel_unless_ended(
+    hook: OutboundBotHook, job_group_id: str, instance_id: str | None, why: str = "the waiting task was ended"
+) -> None:
     """
     Cancel all jobs of a group, unless every one has ended, and close the hook.
 
     :param hook: A hook that nothing else uses.
     :param instance_id: The group's bot instance; ``None``: as the ledger has it, or else the connection's.
+    :param why: The reason, for the log.
     :raises OutboundBotNotFoundError: there is no such group in the bot instance.
     :raises LedgerError: the command was sent, but the ledger could not record it.
     """
@@ -27,15 +30,15 @@ def cancel_unless_ended(hook: OutboundBotHook, job_group_id: str, instance_id: s
     with hook:
         command = JobCommand.for_group(Action.CANCEL, job_group_id, lambda: hook.ledger, instance_id)
         if command.send_unless_ended(hook.client, lambda: hook.ledger):
-            log.info("Job group %s: its jobs are cancelled, because the waiting task was ended", job_group_id)
+            log.info("Job group %s: its jobs are cancelled, because %s", job_group_id, why)
 
 
-def explain_uncertainty(job_group_id: str, error: BaseException | str) -> str:
+def explain_uncertainty(job_group_id: str, error: BaseException | str, why: str = "the waiting task was ended") -> str:
     """Return what a person has to know if a cancellation failed."""
     if isinstance(error, BaseException):
         # The text of other errors may contain private data.
         error = str(error) if isinstance(error, OutboundBotError) else type(error).__name__
     return (
-        f"Job group {job_group_id}: the waiting task was ended, but it is not certain that its jobs are cancelled:"
+        f"Job group {job_group_id}: {why}, but it is not certain that its jobs are cancelled:"
         f" {error}. Run: outbound cancel {job_group_id}"
     )

@@ -71,7 +71,7 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
         if may_dial(self.action) and self.retries:
             raise OutboundBotConfigError(
                 f"retries: {self.retries}, and {self.action} sent twice may call people twice; pass retries=0."
-                " Nobody was called"
+                " Nothing was changed"
             )
         parameters = self._parameters()
         if self.hook.dry_run:
@@ -88,6 +88,6 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
             given = {}
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise OutboundBotConfigError(
-                f"parameters: a {type(given).__name__}; give a dictionary with names of parameters. Nobody was called"
+                f"parameters: a {type(given).__name__}; give a dictionary with names of parameters. Nothing was changed"
             )
         return ({"InstanceId": self.instance_id} if self.instance_id else {}) | dict(given)

@@ -30,6 +30,7 @@ from airflow_provider_outbound.operators.base import (
     is_last_try,
     mask_contacts,
     run_guard,
+    run_started_at,
     task_key,
 )
 from airflow_provider_outbound.operators.killed import EndsWhenKilled
@@ -255,8 +256,11 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             if self.hook.dry_run:
                 return dry_run(self, self.job_group_id, context, source, options)
             job_group_id = named_group(self.job_group_id)
-        with self.hook as hook, collecting_messages(self.rocketmq_conn_id, hook.ledger):
-            return self._assign(context, hook.ledger, job_group_id, source, options)
+        with self.hook as hook:
+            with before_calling():
+                ledger = hook.ledger
+            with collecting_messages(self.rocketmq_conn_id, ledger):
+                return self._assign(context, ledger, job_group_id, source, options)
 
     def source_arguments(self, context: Context) -> SourceArguments:
         """Return the arguments that select whom to call and whom not."""
@@ -284,8 +288,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         rules = attrs.evolve(run_guard(self, context), event_at=oldest_event(self.contacts, context))
         key = task_key(context)
         instance_id = self.instance_id or (record.instance_id if record else None)
-        if record is None or record.conn_id is None:
-            ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
+        ledger.groups.note_connection(job_group_id, self.outboundbot_conn_id)
         try:
             with before_calling():
                 numbers = text_list(self.calling_numbers, "calling_numbers")
@@ -353,6 +356,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             max_jobs=self.max_jobs,
             cap=call_cap(self.max_calls_per_contact, self.period),
             rejects_path=None if self.rejects_path is None else as_path(self.rejects_path, "rejects_path"),
+            run_started_at=run_started_at(context),
         )
 
     def _refuse_empty(self, source: ContactSource, context: Context) -> None:

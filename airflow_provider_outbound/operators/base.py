@@ -87,6 +87,8 @@ class OutboundBotOperator(BaseOperator):
     #: Fields for which a task or a template must not give None: it would mean the default, which may call people at
     #: another time, or from another number.
     never_none: ClassVar[tuple[str, ...]] = ()
+    #: How an error about these fields ends.
+    ending: ClassVar[str] = NOBODY_WAS_CALLED
 
     def __init__(
         self,
@@ -155,7 +157,7 @@ class OutboundBotOperator(BaseOperator):
             if getattr(self, field) is content:
                 raise OutboundBotConfigError(
                     f"{field}: empty: its task returned nothing or was skipped, or its template rendered to None; let"
-                    f" it give a value, or omit the argument. {NOBODY_WAS_CALLED}"
+                    f" it give a value, or omit the argument. {self.ending}"
                 )
 
     def _render_masked(
@@ -217,6 +219,12 @@ def run_at(context: Context) -> datetime:
     if str(getattr(run.run_type, "value", run.run_type)) in _TRIGGERED:
         moment = getattr(run, "logical_date", None) or moment
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def run_started_at(context: Context) -> datetime | None:
+    """Return when the DAG run started, again after it was cleared; ``None`` if Airflow does not say."""
+    moment: datetime | None = getattr(context["dag_run"], "start_date", None)
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def is_backfill(context: Context) -> bool:

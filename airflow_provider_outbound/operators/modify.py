@@ -17,7 +17,12 @@ from airflow_provider_outbound.arguments import (
     text_list,
     whole_number,
 )
-from airflow_provider_outbound.exceptions import JobGroupPurgedError, OutboundBotConfigError
+from airflow_provider_outbound.exceptions import (
+    NOTHING_WAS_CHANGED,
+    JobGroupPurgedError,
+    OutboundBotConfigError,
+    before_changing,
+)
 from airflow_provider_outbound.operators.base import MAX_RUN_AGE, OutboundBotOperator, run_guard
 
 if TYPE_CHECKING:
@@ -79,6 +84,7 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
         "ringing_duration",
         "min_concurrency",
     )
+    ending = NOTHING_WAS_CHANGED
     ui_color = "#e8f4fd"
 
     def __init__(
@@ -110,6 +116,7 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
         self.max_run_age = max_run_age
         self.allow_backfill = allow_backfill
 
+    @before_changing()
     def execute(self, context: Context) -> dict[str, Any]:
         """Change the group."""
         from airflow_provider_outbound.core.modify import modify_group

@@ -11,7 +11,12 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_duration, check_flags, check_seconds, named_group, text_list
-from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import (
+    JobGroupTimeoutError,
+    OutboundBotConfigError,
+    OutboundBotError,
+    before_changing,
+)
 from airflow_provider_outbound.operators.base import MAX_RUN_AGE, OutboundBotOperator, run_guard
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
@@ -30,7 +35,8 @@ class JobControlOperator(OutboundBotOperator):
     Base of the operators that act on jobs already assigned.
 
     :param job_group_id: The group, or the return value of another task of this provider.
-    :param job_ids: Jobs by the service's ids; an empty list selects none.
+    :param job_ids: Jobs by the service's ids; an empty list selects none. If some are not in the group, the others are
+        acted on, and the task fails.
     :param reference_ids: Jobs by the contacts' reference ids; an empty list selects none.
     :param all_jobs: All jobs of the group that have not ended.
     :param wait_for_completion: Whether to wait until the action has taken effect.
@@ -69,6 +75,7 @@ class JobControlOperator(OutboundBotOperator):
         self.timeout = timeout
         self.poll_interval = poll_interval
 
+    @before_changing()
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the action, then wait until it has taken effect."""
         return self._control(context)
@@ -161,6 +168,7 @@ class JobControlOperator(OutboundBotOperator):
         )
 
     def _result(self, command: JobCommand) -> dict[str, Any]:
+        command.check_found(self.hook.client, text_list(self.job_ids, "job_ids"))
         progress = command.describe(self.hook.client).progress
         names = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
         counts = {name: getattr(progress, name) for name in names} if progress else {}

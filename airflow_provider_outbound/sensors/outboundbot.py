@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from airflow_provider_outbound.arguments import check_choice, check_flags, named
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupTimeoutError,
+    LedgerError,
     LedgerUnavailableError,
     OutboundBotError,
 )
@@ -26,6 +27,7 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.sensors.killed import cancel_if_ended
+from airflow_provider_outbound.sensors.late import LONG_AGO, cancel_if_late
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ TIMEOUT_MARGIN = timedelta(hours=2)
 #: How long to wait for a group to end after its jobs were cancelled, and the poll interval (seconds): calls in progress
 #: are not interrupted.
 CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
@@ -72,8 +73,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         assigning task was asked to hold them.
     :param enrich: At the end, fetch the tags of answered jobs from the API for ``by_tag``: one request per 100 answered
         jobs. Without it ``by_tag`` counts only what the ledger already has.
-    :param cancel_on_kill: Cancel the group's jobs when a person ends this task while it waits, by marking it failed or
-        successful. Clearing the task cancels nothing. Before Airflow 3.3 a deferred task is not notified.
+    :param cancel_on_kill: Cancel the group's jobs when a person marks this waiting task as failed or successful, or its
+        run exceeds ``dagrun_timeout``. Clearing it cancels nothing. Before Airflow 3.3 a deferred task is not notified.
     """
 
     template_fields: Sequence[str] = (
@@ -123,7 +124,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         self._check_arguments()
-        with self._waiting():
+        with self._waiting(None if self.deferrable else lambda: self._first_poke(context)):
             if not self.deferrable:
                 # This sensor has its own deadline; the base class must not time out earlier.
                 self.timeout = timedelta(days=3650).total_seconds()
@@ -141,12 +142,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
         self._completion.progress.log(self._completion.changes)
         self._report_trouble()
-        started_at = None
-        if self.reschedule:
-            started_at = context["ti"].get_first_reschedule_date(context)
-        if datetime.now(UTC) < self._deadline(started_at or self._started_at):
+        if datetime.now(UTC) < self._deadline(self._first_poke(context)):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._time_out())
+
+    def _first_poke(self, context: Context) -> datetime:
+        started_at = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        return started_at or self._started_at
 
     def execute_complete(
         self,
@@ -160,7 +162,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         :param event: See :class:`OutboundBotJobCompleteTrigger`; ``None`` if the triggerer lost it.
         :param deadline: When to give up, ISO 8601.
         """
-        with self._waiting():
+        with self._waiting((lambda: LONG_AGO) if event and event["status"] == "timeout" else None):
             if event is None:
                 summary = self._completion.check()
                 if summary is not None:
@@ -170,7 +172,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 return self._finish(dict(event["summary"]))
             elif event["status"] == "timeout":
                 # The group's window may have been extended meanwhile.
-                until = self._deadline(_LONG_AGO)
+                until = self._deadline(LONG_AGO)
                 if until <= datetime.now(UTC):
                     return self._time_out()
             else:
@@ -202,10 +204,10 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         """The hook of the connection, which owns client and ledger."""
         return self._new_hook()
 
-    def _new_hook(self) -> OutboundBotHook:
+    def _new_hook(self, *, require_keys: bool | None = True) -> OutboundBotHook:
         hook = OutboundBotHook(self.outboundbot_conn_id)
         # A mistake in rules for calls must not prevent the cancellation at the end of the wait.
-        hook.may_call, hook.require_keys = self.on_timeout != "cancel", True
+        hook.may_call, hook.require_keys = self.on_timeout != "cancel", require_keys
         return hook
 
     def _take_up_corrections(self) -> None:
@@ -275,10 +277,20 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         )
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Close the ledger at the end; skip instead of failing for a failed group if the author asked for that."""
+    def _waiting(self, started_at: Callable[[], datetime] | None) -> Iterator[None]:
+        """
+        Close the ledger at the end; skip instead of failing for a failed group if the author asked for that.
+
+        :param started_at: When the wait started, to cancel the group of one that has timed out and lacks its ledger.
+        """
         try:
             yield
+        except LedgerError:
+            if started_at is not None and self.on_timeout == "cancel":
+                self._let_go()
+                self.hook = self._new_hook(require_keys=None)
+                cancel_if_late(self.hook, self._group_id, self.instance_id, started_at(), self._deadline)
+            raise
         except JobGroupFailedError as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from None
@@ -326,16 +338,12 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
 
         self.log.info("Job group %s: %s", self._group_id, describe(summary))
         count_results(summary, self.dag_id)
-        if summary["unresolved"]:
-            self.log.warning(
-                "Job group %s: the status of %d contacts is unknown: they may or may not have been assigned",
-                self._group_id,
-                summary["unresolved"],
-            )
+        if unresolved := summary["unresolved"]:
+            words = "Job group %s: the status of %d contacts is unknown: they may or may not have been assigned"
+            self.log.warning(words, self._group_id, unresolved)
         if summary["mismatch"]:
-            self.log.warning(
-                "Job group %s ended with jobs other than those assigned: %s", self._group_id, summary["by_status"]
-            )
+            statuses = summary["by_status"]
+            self.log.warning("Job group %s ended with jobs other than those assigned: %s", self._group_id, statuses)
         if summary["group_cancelled"] and self.on_cancelled == "fail":
             raise JobGroupFailedError(
                 f"job group {self._group_id} was cancelled with {summary['cancelled']} of {summary['total']} jobs"
@@ -376,12 +384,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             self._cancel(completion)
         completion.take_listing()
         summary = completion.summary(timed_out=True)
-        self.log.warning(
-            "Job group %s: timed out with %d of %d jobs complete",
-            self._group_id,
-            summary["completed"],
-            summary["total"],
-        )
+        done, total = summary["completed"], summary["total"]
+        self.log.warning("Job group %s: timed out with %d of %d jobs complete", self._group_id, done, total)
         return self._assigned(summary)
 
     def _cancel(self, completion: Completion) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-#: States of a task that has ended.
+#: States of a task that has ended. Airflow skips the tasks of a DAG run whose ``dagrun_timeout`` is over.
 ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed"})
 
 

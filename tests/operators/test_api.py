@@ -36,7 +36,7 @@ def test_an_action_without_an_operator_of_its_own_is_performed(simulator, contex
 
 def test_every_action_that_may_dial_is_refused(simulator, context):
     for action in filter(may_dial, action_names()):
-        with pytest.raises(OutboundBotConfigError, match=f"{action} may dial.*allow_dialling.*Nobody was called"):
+        with pytest.raises(OutboundBotConfigError, match=f"{action} may dial.*allow_dialling.*Nothing was changed"):
             call(action).execute(context())
         with pytest.raises(OutboundBotConfigError, match=action), OutboundBotHook() as hook:
             hook.call(action)
@@ -48,7 +48,7 @@ def test_who_allows_dialling_dials_without_retries_only(simulator, context):
     with OutboundBotHook() as hook:
         group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
 
-    with pytest.raises(OutboundBotConfigError, match=r"retries: 1, .*Nobody was called"):
+    with pytest.raises(OutboundBotConfigError, match=r"retries: 1, .*Nothing was changed"):
         call("AssignJobs", job(group), allow_dialling=True, retries=1).execute(context())
     assert simulator.state()["jobs_per_number"] == {}
 
@@ -83,7 +83,7 @@ def test_calling_hours_hold_for_an_action_by_name(simulator, context, connection
     connection({"calling_hours": {"windows": [["00:00", "24:00"]], "holidays": days}})
 
     for action, parameters in (("AssignJobs", job(group)), ("StartJob", {"JobJson": "{}"})):
-        with pytest.raises(OutboundBotWrongTimeError, match=r"Nobody was called$"):
+        with pytest.raises(OutboundBotWrongTimeError, match=r"Nothing was changed$"):
             call(action, parameters, allow_dialling=True, retries=0).execute(context())
         with pytest.raises(OutboundBotWrongTimeError), OutboundBotHook() as hook:
             hook.call(action, allow_dialling=True, **parameters)

@@ -286,6 +286,32 @@ def test_reference_ids_that_are_not_in_the_group_are_counted_in_the_log(slow_sim
     assert statuses(slow_simulator).count("Cancelled") == 1
 
 
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_job_ids_that_are_not_in_the_group_fail_the_task_after_the_others(slow_simulator, context, group, deferrable):
+    """A typo, and a job of another group."""
+    other = OutboundBotCreateJobGroupOperator(task_id="other", start_immediately=True).execute(context("other"))
+    OutboundBotAssignJobsOperator(
+        task_id="assign-other", job_group_id=other, contacts=[{"phone": "13900000000"}]
+    ).execute(context("assign-other"))
+    groups = slow_simulator.state()["groups"]
+    waiting = next(job for job in groups[group]["jobs"] if job["status"] == "Scheduling")
+    (foreign,) = groups[other["job_group_id"]]["jobs"]
+    cancel = OutboundBotCancelJobsOperator(
+        task_id="cancel",
+        job_group_id=group,
+        job_ids=[waiting["job_id"], "job-typo", foreign["job_id"]],
+        deferrable=deferrable,
+    )
+
+    with pytest.raises(OutboundBotError, match=rf"job_ids: 2 of 3 are not in .*job-typo, {foreign['job_id']}\)"):
+        cancel.execute(context())
+    with pytest.raises(OutboundBotError, match="job_ids: 2 of 3"):
+        cancel.execute_complete(context(), {"status": "done"})
+
+    jobs = [job for found in slow_simulator.state()["groups"].values() for job in found["jobs"]]
+    assert [job["job_id"] for job in jobs if job["status"] == "Cancelled"] == [waiting["job_id"]]
+
+
 @pytest.mark.parametrize("by", [{"all_jobs": True}, {"reference_ids": REFERENCES[-1:]}], ids=["all", "named"])
 def test_jobs_are_cancelled_without_the_ledger(slow_simulator, context, group, monkeypatch, by):
     cancel = OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=group, wait_for_completion=False, **by)
@@ -313,3 +339,25 @@ def test_an_answer_without_progress_does_not_count_as_an_effect(slow_simulator, 
 
     with pytest.raises(JobGroupTimeoutError, match="an unknown number of jobs"):
         cancel.execute(context())
+
+
+def test_a_task_of_a_run_that_had_started_when_its_group_was_cancelled_calls_nobody(slow_simulator, context):
+    """The group is another run's: it is used every day."""
+    group = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(
+        context("create", run_id="once")
+    )
+    started_at = datetime.now(UTC)
+    OutboundBotCancelJobsOperator(
+        task_id="cancel", job_group_id=group, all_jobs=True, wait_for_completion=False
+    ).execute(context("cancel", run_id="tonight"))
+
+    def assign(run_id: str, started_at: datetime) -> dict[str, Any]:
+        found = context("assign", run_id=run_id)
+        found["dag_run"].start_date = started_at
+        operator = OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, contacts=["13800000000"])
+        return operator.execute(found)
+
+    with pytest.raises(OutboundBotError, match=r"all its jobs were cancelled at .*\. Nobody was called"):
+        assign("tonight", started_at)
+    assert statuses(slow_simulator) == []
+    assert assign("tomorrow", datetime.now(UTC))["assigned"] == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from support.waiting import WaitingCampaign
+
+from airflow_provider_outbound.exceptions import LedgerError, LedgerKeyError
 
 pytestmark = pytest.mark.usefixtures("ended_by_a_person")
 
@@ -57,15 +60,75 @@ def test_a_mistake_in_a_rule_keeps_no_wait_from_cancelling_when_its_time_is_over
     assert statuses(campaign) == {"Cancelled"}
 
 
+def test_a_killed_task_cancels_without_a_key_of_the_ledger(
+    campaign: WaitingCampaign, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as lost:
+        lost.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", OTHER_KEY)
+        campaign.sensor(cancel_on_kill=True).on_kill()
+
+    assert statuses(campaign) == {"Cancelled"}
+    assert campaign.ledger.groups.state(group).reconcile_state.cancelled
+
+
 def test_a_killed_task_cancels_without_the_ledger(
     campaign: WaitingCampaign, group: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", OTHER_KEY)
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", "nonsense")
 
     campaign.sensor(cancel_on_kill=True).on_kill()
 
     assert statuses(campaign) == {"Cancelled"}
     assert f"Run: outbound cancel {group}" in caplog.text
+
+
+@pytest.fixture(params=["KEY", "URL"])
+def lost(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger's key, or the ledger, is lost while the task waits."""
+    value = OTHER_KEY if request.param == "KEY" else "postgresql://nobody@127.0.0.1:1/none"
+    monkeypatch.setenv(f"AIRFLOW__OUTBOUND__LEDGER_{request.param}", value)
+
+
+def test_a_wait_whose_time_is_over_cancels_without_its_ledger_and_fails(
+    campaign: WaitingCampaign, group: str, lost: None
+) -> None:
+    sensor = campaign.sensor(timeout=0.1, on_timeout="cancel")
+
+    with pytest.raises(LedgerError):
+        sensor.execute_complete({}, {"status": "timeout"}, deadline=datetime.now(UTC).isoformat())
+
+    assert statuses(campaign) == {"Cancelled"}
+
+
+def test_a_poke_whose_time_is_over_cancels_without_its_ledger_and_fails(
+    campaign: WaitingCampaign, group: str, lost: None
+) -> None:
+    with pytest.raises(LedgerError):
+        campaign.sensor(timeout=0, on_timeout="cancel").execute({})
+
+    assert statuses(campaign) == {"Cancelled"}
+
+
+@pytest.mark.parametrize("arguments", [{"on_timeout": "fail"}, {"on_timeout": "cancel", "timeout": 3600}])
+def test_a_wait_without_its_ledger_cancels_nothing_early_or_unasked(
+    campaign: WaitingCampaign, group: str, lost: None, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(LedgerError):
+        campaign.sensor(**arguments).execute({})
+
+    assert statuses(campaign) == {"Scheduling"}
+
+
+def test_a_window_that_was_extended_is_not_cancelled_because_a_key_is_missing(
+    campaign: WaitingCampaign, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign.ledger.groups.note_window(group, datetime.now(UTC), datetime.now(UTC) + timedelta(days=2))
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", OTHER_KEY)
+
+    with pytest.raises(LedgerKeyError):
+        campaign.sensor(on_timeout="cancel").execute_complete({}, {"status": "timeout"})
+
+    assert statuses(campaign) == {"Scheduling"}
 
 
 def test_a_killed_task_that_cannot_cancel_says_what_is_left_to_do(

@@ -40,6 +40,18 @@ def test_a_task_that_no_person_ended_cancels_nothing(
     assert _cancels(campaign) == 0
 
 
+@pytest.mark.parametrize("state", ["failed", "success", "skipped"])
+def test_a_task_that_was_ended_cancels(campaign: WaitingCampaign, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """A person marked it, or the dagrun_timeout of its run is over: Airflow then skips its tasks."""
+    monkeypatch.setattr(killed, "own_state", lambda: state)
+    campaign.simulator.set_clock(speed=0)
+    campaign.assign(2)
+
+    campaign.sensor(cancel_on_kill=True).on_kill()
+
+    assert _cancels(campaign) == 1
+
+
 def test_a_signal_to_a_task_of_airflow_is_no_reason_to_cancel(campaign: WaitingCampaign, run_sensor: RunSensor) -> None:
     """As when its worker is shut down: Airflow hands the signal on, and the task is tried again."""
     campaign.simulator.set_clock(speed=0)

@@ -17,6 +17,7 @@ from airflow_provider_outbound.core.assign.rate_limiter import AdaptiveRateLimit
 from airflow_provider_outbound.core.assign.work_queue import Batch, WorkQueue
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.ledger import Candidate, Ledger, Outcomes
+from airflow_provider_outbound.core.ledger.assignments import Stop
 from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.reconcile import Lease
 from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class StoppedError(OutboundBotError):
-    """A person stopped the group's calls after the assignment had begun."""
+    """A person stopped the group's calls."""
 
 
 @attrs.frozen(kw_only=True)
@@ -144,25 +145,28 @@ class BatchDispatcher:
         if time.monotonic() < self._check_stop_at:
             return
         self._check_stop_at = time.monotonic() + STOP_SECONDS
-        stop = self._ledger.assignments.find_stop(self._lease.assignment)
+        stop = self._find_stop()
         if stop is None:
             return
+        group = self._request.job_group_id
         what, advice = (
-            ("cancelled", "start a new DAG run to call the others")
+            ("cancelled", "this holds after the task was cleared, too: start a new DAG run to call the others")
             if stop.is_final
-            else ("suspended", "resume them and clear this task to call the others")
+            else ("suspended", f"to call the others, run 'outbound resume {group}', then clear this task")
         )
         when = stop.at.isoformat(timespec="seconds")
         raise StoppedError(
-            f"job group {self._request.job_group_id}: all its jobs were {what} at {when}, after this task had begun to"
-            f" assign to it, so it assigns nobody else; {advice}"
+            f"job group {group}: all its jobs were {what} at {when}, so this task assigns nobody else; {advice}"
         )
+
+    def _find_stop(self) -> Stop | None:
+        return self._ledger.assignments.find_stop(self._lease.assignment, self._options.run_started_at)
 
     def _repeat_stop(self, since: datetime) -> None:
         """Repeat a command that stopped the group's calls meanwhile: the last requests may have come after it."""
         request = self._request
         try:
-            stop = self._ledger.assignments.find_stop(self._lease.assignment)
+            stop = self._find_stop()
             if stop is None or stop.at < since:
                 return
             repeat = self._client.cancel_jobs if stop.is_final else self._client.suspend_jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal
 
 import attrs
@@ -53,6 +54,8 @@ class AssignOptions:
     :param cap: How often one person may be called.
     :param rejects_path: Where to write the rows that are not contacts, with masked numbers.
     :param lease_seconds: How long the assignment stays taken after its process died.
+    :param run_started_at: When the DAG run started, aware: a command that cancelled the group since then holds for this
+        assignment too. ``None`` if that is not known.
     :raises OutboundBotConfigError: a value is out of range.
     """
 
@@ -68,3 +71,4 @@ class AssignOptions:
     cap: CallCap | None = None
     rejects_path: PathLike | None = None
     lease_seconds: float = LEASE_SECONDS
+    run_started_at: datetime | None = None

@@ -94,7 +94,7 @@ def assign(
     :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
     :raises OutboundBotApiError: the API refused, and a retry would not help.
     :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
-    :raises StoppedError: all jobs of the group were suspended or cancelled after the assignment had begun.
+    :raises StoppedError: all jobs of the group were suspended or cancelled.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """

@@ -13,7 +13,7 @@ from airflow_provider_outbound.core.client.requests import check_action, paramet
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.models.strategy import resolve_strategy
 from airflow_provider_outbound.core.rules import CallingHours, check_hours, window_of
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, before_calling
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, before_changing
 
 #: How the names of actions begin that only read.
 _READS = ("Describe", "Download", "Get", "List", "Query", "Search")
@@ -145,16 +145,16 @@ class ActionGuard:
             raise OutboundBotConfigError(
                 f"action: {action} may dial people or change whom the service calls, and a plain request keeps no"
                 f" promise about that; {f'use {instead}' if instead else 'use the operators of a campaign'}, or pass"
-                " allow_dialling=True. Nobody was called"
+                " allow_dialling=True. Nothing was changed"
             )
         if self.dry_run and not reads(action):
             raise OutboundBotConfigError(
-                f"dry_run: is on, so {action} is not sent; turn it off in the connection. Nobody was called"
+                f"dry_run: is on, so {action} is not sent; turn it off in the connection. Nothing was changed"
             )
         if self.is_restricted and dials:
             raise OutboundBotConfigError(
                 f"allowed_phone_numbers: cannot be kept by {action}, which may call others; remove it from the"
-                " connection. Nobody was called"
+                " connection. Nothing was changed"
             )
 
     def check_time(
@@ -176,7 +176,7 @@ class ActionGuard:
             return
         takes_strategy = "StrategyJson" in parameters_of(action)
         strategy, group_id = parameters.get("StrategyJson"), parameters.get("JobGroupId")
-        with before_calling():
+        with before_changing():
             if not takes_strategy:
                 self.hours.check_now(now)
             if strategy is not None:

@@ -59,7 +59,8 @@ LAST_REPORT_SECONDS = 1.0
 #: How long a stopped collector may take before its process exits regardless (seconds).
 STOP_SECONDS = 8.0
 
-DONE, FAILED = 0, 1
+#: Exit codes; with the last one, the process is to be started again with other settings.
+DONE, FAILED, OUTDATED = 0, 1, 75
 
 logger = logging.getLogger("airflow_provider_outbound.collect")
 
@@ -74,16 +75,26 @@ class Collector:
     :param stop: Ends the collector when set. Messages it holds are stored and acknowledged first if ledger and broker
         answer.
     :param on_change: Called after each commit that stored something new. Must not block.
+    :param check_outdated: Called after each failure of the broker; returns whether there are other settings now, such
+        as a new password. The collector then ends.
     """
 
     def __init__(
-        self, settings: WorkerSettings, *, stop: threading.Event, on_change: Callable[[], None] = lambda: None
+        self,
+        settings: WorkerSettings,
+        *,
+        stop: threading.Event,
+        on_change: Callable[[], None] = lambda: None,
+        check_outdated: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._stop = stop
         self._on_change = on_change
+        self._check_outdated = check_outdated
+        #: Whether it ended because there are other settings.
+        self.is_outdated = False
         self.reporter = Reporter(settings.rocketmq)
-        self._broker = OutageLogger("RocketMQ broker answers again", self.reporter.note_trouble)
+        self._broker = OutageLogger("RocketMQ broker answers again", self._note_trouble)
         self._database = OutageLogger("the ledger answers again: collecting continues")
         self._in_hand = InFlight()
         self._failure: BaseException | None = None
@@ -94,6 +105,12 @@ class Collector:
     def report(self) -> CollectorReport:
         """The collector's state."""
         return self.reporter.report()
+
+    def _note_trouble(self, words: str) -> None:
+        self.reporter.note_trouble(words)
+        if self._check_outdated():
+            self.is_outdated = True
+            self._stop.set()
 
     def run(self) -> None:
         """
@@ -264,28 +281,39 @@ def run(
     stop: threading.Event | None = None,
     on_change: Callable[[], None] = lambda: None,
     on_start: Callable[[Collector], object] = lambda _: None,
+    check_outdated: Callable[[], bool] = lambda: False,
 ) -> int:
     """
     Collect until SIGTERM, SIGINT or ``stop``. Call it from the main thread of a process.
 
     :param on_start: Called with the collector before it begins.
-    :return: Exit code: 0 when stopped, 1 after an error, which is logged in one line.
+    :param check_outdated: As for :class:`Collector`.
+    :return: Exit code: :data:`DONE` when stopped, :data:`FAILED` after an error, which is logged in one line, and
+        :data:`OUTDATED` if there are other settings.
     """
     stop = stop or threading.Event()
     gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
     # While a broker is away, callbacks of the RocketMQ client log long tracebacks; this module logs one line instead.
     for noisy in ("asyncio", "concurrent.futures"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    is_told = threading.Event()
+
+    def end(*_: object) -> None:
+        is_told.set()
+        stop.set()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+        signal.signal(signum, end)
     threading.Thread(target=_end_late, args=(stop,), name="collect-deadline", daemon=True).start()
     try:
-        collector = Collector(settings, stop=stop, on_change=on_change)
+        collector = Collector(settings, stop=stop, on_change=on_change, check_outdated=check_outdated)
         on_start(collector)
         collector.run()
     except Exception as error:  # noqa: BLE001 - the process ends, and its parent or service manager restarts it
         logger.error("%s", _words_of(error))  # noqa: TRY400 - one line, no traceback
         return FAILED
+    if collector.is_outdated and not is_told.is_set():
+        return OUTDATED
     logger.info("stopped")
     return DONE
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.leases import bound_lease
@@ -111,21 +111,32 @@ class Assignments:
             )
             return found.first() is not None
 
-    def find_stop(self, assignment: Assignment) -> Stop | None:
-        """Return how all jobs of the group were stopped since the assignment was first opened, if they were."""
+    def find_stop(self, assignment: Assignment, run_started_at: datetime | None = None) -> Stop | None:
+        """
+        Return the command that stopped all jobs of the group, if this assignment must not add to them.
+
+        A suspension counts until the group is resumed or cancelled. A cancellation counts for good in the DAG run that
+        created the group. In a group that others created, it counts for assignments that were opened before it, and in
+        DAG runs that had started before it: such a group may be used every day.
+
+        :param run_started_at: When the DAG run of the assignment started, aware; ``None`` if that is not known.
+        """
         table, groups = schema.assignments.c, schema.job_groups.c
+        is_own = and_(groups.dag_id == table.dag_id, groups.run_id == table.run_id)
         statement = (
-            select(table.opened_at, groups.suspended_at, groups.observed)
+            select(table.opened_at, groups.suspended_at, groups.observed, is_own.label("is_own"))
             .join_from(schema.assignments, schema.job_groups, table.job_group_id == groups.job_group_id)
             .where(table.assignment_id == assignment.assignment_id)
         )
         with self._database.read() as connection:
             row = connection.execute(statement).one()
         cancelled_at = ReconcileState.from_json(row.observed).cancelled_at
-        if cancelled_at is not None and cancelled_at > row.opened_at:
+        suspended_at = row.suspended_at
+        begun_at = row.opened_at if run_started_at is None else min(row.opened_at, run_started_at)
+        if cancelled_at is not None and (row.is_own or cancelled_at > begun_at):
             return Stop(at=cancelled_at, is_final=True)
-        if row.suspended_at is not None and row.suspended_at > row.opened_at:
-            return Stop(at=row.suspended_at, is_final=False)
+        if suspended_at is not None and (cancelled_at is None or cancelled_at < suspended_at):
+            return Stop(at=suspended_at, is_final=False)
         return None
 
     def renew(self, assignment: Assignment, lease_seconds: float) -> None:

@@ -23,12 +23,14 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from airflow_provider_outbound.core.ledger import keys as key_notes
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.cipher import FieldCipher, Identity
+from airflow_provider_outbound.core.ledger.deferred_signals import DeferredSignals
 from airflow_provider_outbound.core.ledger.errors import ledger_error, shown_url
+from airflow_provider_outbound.core.ledger.postgresql import postgresql_engine
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
     LedgerUnavailableError,
@@ -70,7 +72,7 @@ class Database:
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, require_keys: bool = True) -> None:
-        self.cipher = FieldCipher(keys)
+        self.cipher = self._make_cipher(keys)
         self._url = _checked_url(url)
         self.engine = self._create_engine(self._url)
         # Writing threads of this process wait here, because SQLite's own wait for its lock sleeps far too long.
@@ -81,7 +83,7 @@ class Database:
             with self.read() as connection:
                 row = connection.execute(select(schema.ledger)).one()
                 needed = key_notes.noted(connection)
-            self.identity = Identity(self._open_identity(row.identity_key, needed))
+            self.identity = self._read_identity(row.identity_key, needed)
             if not needed:
                 needed = self._note_first_keys()
             if require_keys:
@@ -141,16 +143,17 @@ class Database:
         SQLite has one writer at a time. On PostgreSQL a lock on the ledger's own row has the same effect, so that a
         journal and a collector that write the same jobs cannot deadlock.
 
+        Signals wait until its end, Airflow's ``execution_timeout`` among them, so that none leaves the lock behind.
+
         :raises LedgerUnavailableError: the database cannot be reached or written; nothing was written.
         """
-        with self._errors(), self._turn, self.engine.connect() as connection:
+        with self._errors(), self._turn, DeferredSignals(), self.engine.connect() as connection:
             connection = connection.execution_options(outbound_writes=True)
             with connection.begin():
                 if not self.is_sqlite:
                     connection.execute(_LOCK)
                 # In the writer's own transaction: every reader of its rows also sees which key encrypted them.
-                if not key_notes.is_noted(connection, self.cipher.key_ids[0]):
-                    key_notes.note(connection, self.cipher.key_ids[:1], self.time(connection))
+                self._note_key(connection)
                 yield connection
 
     def take_sequence(self, connection: Connection, count: int) -> int:
@@ -176,6 +179,16 @@ class Database:
             identity = self._open_identity(token, key_notes.noted(connection))
             connection.execute(table.update().values(identity_key=self.cipher.encrypt(identity)))
         return True
+
+    def _make_cipher(self, keys: Sequence[str]) -> FieldCipher:
+        return FieldCipher(keys)
+
+    def _read_identity(self, token: bytes, needed: set[str]) -> Identity:
+        return Identity(self._open_identity(token, needed))
+
+    def _note_key(self, connection: Connection) -> None:
+        if not key_notes.is_noted(connection, self.cipher.key_ids[0]):
+            key_notes.note(connection, self.cipher.key_ids[:1], self.time(connection))
 
     def _create_engine(self, url: URL) -> Engine:
         return _engine(url)
@@ -235,7 +248,7 @@ class Database:
         if revision != schema.REVISION:
             import alembic.command  # noqa: F401 - before the lock is taken, because others wait for it for a limited time
 
-            with self._errors(), self.engine.connect() as connection:
+            with self._errors(), DeferredSignals(), self.engine.connect() as connection:
                 connection = connection.execution_options(outbound_writes=True)
                 with connection.begin():
                     self._migrate_locked(connection)
@@ -302,32 +315,6 @@ def _checked_url(url: str) -> URL:
     if not parsed.database or parsed.database == ":memory:":
         raise OutboundBotConfigError("ledger_url: a ledger in memory would forget who was called; set a file")
     return parsed
-
-
-def postgresql_engine(url: URL, *, connect_timeout: int | None = None, **pool: Any) -> Engine:
-    """
-    Return an engine for PostgreSQL.
-
-    :param connect_timeout: Seconds; ``None``: as in the URL, or the driver's default.
-    :param pool: Options of the pool of connections.
-    :raises OutboundBotConfigError: the driver is not installed.
-    """
-    # Prepared statements belong to a server connection, and PgBouncer may give each transaction another one.
-    options: dict[str, Any] = {"prepare_threshold": None}
-    if connect_timeout is not None and "connect_timeout" not in url.query:
-        options["connect_timeout"] = connect_timeout
-    try:
-        return create_engine(
-            url.difference_update_query(options),
-            pool_pre_ping=True,
-            hide_parameters=True,
-            connect_args=options,
-            **pool,
-        )
-    except (NoSuchModuleError, ModuleNotFoundError):
-        raise OutboundBotConfigError(
-            'ledger_url: PostgreSQL needs psycopg; run: pip install "airflow-provider-outbound[postgresql]"'
-        ) from None
 
 
 def _engine(url: URL) -> Engine:

@@ -65,7 +65,7 @@ def check_keys(needed: Collection[str], cipher: FieldCipher, shown_url: str) -> 
         f"ledger_key: rows of the ledger {shown_url} are encrypted with {which}, which is not among the keys given"
         f" ({', '.join(cipher.key_ids)}); add it after the others, in [outbound] ledger_key or, where that is not set,"
         " in [core] fernet_key, and keep it until 'outbound ledger rekey' reports that it may be dropped. If no row"
-        " needs it, or it is lost for good, see: outbound ledger rekey --help. Nobody was called"
+        " needs it, or it is lost for good, see: outbound ledger rekey --help"
     )
 
 

@@ -18,10 +18,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.collectors import Collectors
-from airflow_provider_outbound.core.ledger.database import Database, postgresql_engine
+from airflow_provider_outbound.core.ledger.database import Database
 from airflow_provider_outbound.core.ledger.groups import Groups
 from airflow_provider_outbound.core.ledger.inbox import Inbox
 from airflow_provider_outbound.core.ledger.pages import Pages
+from airflow_provider_outbound.core.ledger.postgresql import postgresql_engine
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
 from airflow_provider_outbound.core.ledger.results import Results
 from airflow_provider_outbound.exceptions import LedgerMissingError, LedgerVersionError
@@ -83,23 +84,34 @@ class ReadOnlyLedger(Database):
     def _migrate(self) -> str | None:
         with self.read() as connection:
             revision = self._revision(connection)
-        if revision is None:
-            raise LedgerMissingError(f"ledger {self._shown}: the database has no ledger; the first task creates it")
-        if revision < schema.REVISION:
-            raise LedgerVersionError(
-                f"ledger {self._shown}: its schema {revision} is older than this package's {schema.REVISION}; "
-                "run: outbound ledger migrate"
-            )
-        if revision > schema.REVISION:
-            raise LedgerVersionError(
-                f"ledger {self._shown}: its schema {revision} is newer than this package's {schema.REVISION}; "
-                "install the newer airflow-provider-outbound"
-            )
+        check_revision(revision, self._shown)
         return revision
 
     def _note_first_keys(self) -> set[str]:
         # Nothing is written, and without notes no key is known to be needed.
         return set()
+
+
+def check_revision(revision: str | None, shown_url: str) -> None:
+    """
+    Refuse a ledger that this package would have to create or to migrate.
+
+    :param revision: The revision of its schema; ``None``: there is no ledger.
+    :raises LedgerMissingError: there is no ledger.
+    :raises LedgerVersionError: its schema is older or newer than this package.
+    """
+    if revision is None:
+        raise LedgerMissingError(f"ledger {shown_url}: the database has no ledger; the first task creates it")
+    if revision < schema.REVISION:
+        raise LedgerVersionError(
+            f"ledger {shown_url}: its schema {revision} is older than this package's {schema.REVISION}; "
+            "run: outbound ledger migrate"
+        )
+    if revision > schema.REVISION:
+        raise LedgerVersionError(
+            f"ledger {shown_url}: its schema {revision} is newer than this package's {schema.REVISION}; "
+            "install the newer airflow-provider-outbound"
+        )
 
 
 def _begin_postgresql(connection: Connection) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from support.campaigns import Campaign, numbers
 
 from airflow_provider_outbound.core.assign import dispatcher
 from airflow_provider_outbound.core.control import Action, JobCommand
-from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.core.ledger import JobGroupRecord, TaskKey
 from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.simulator.cloud import Cloud
 
 STOPS = [pytest.param(Action.SUSPEND, "Paused", id="suspend"), pytest.param(Action.CANCEL, "Cancelled", id="cancel")]
 
@@ -42,7 +45,9 @@ def stop_midway(campaign: Campaign, numbers: list[str], action: Action) -> None:
         if len(calls) == 10:
             send(campaign, action)
 
-    with pytest.raises(OutboundBotError, match=r"so it assigns nobody else; .* contacts read before it are assigned"):
+    with pytest.raises(
+        OutboundBotError, match=r"so this task assigns nobody else; .* contacts read before it are assigned"
+    ):
         campaign.assign(numbers, guard=guard)
 
 
@@ -58,7 +63,7 @@ def test_a_task_that_assigns_stops_too_and_leaves_nobody_to_be_called(
     assert waiting(campaign) == 0
 
     # Nor does its retry.
-    with pytest.raises(OutboundBotError, match="so it assigns nobody else"):
+    with pytest.raises(OutboundBotError, match="so this task assigns nobody else"):
         campaign.assign(numbers(600))
     assert len(campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]) == len(jobs)
 
@@ -98,3 +103,66 @@ def test_a_group_that_was_cancelled_before_takes_contacts_again(campaign: Campai
     assert campaign.assign(numbers(5)).newly_assigned == 0
 
     assert campaign.simulator.state()["requests"]["CancelJobs"] == 1
+
+
+def created_by(campaign: Campaign, run_id: str) -> None:
+    """As if a task of a DAG run had created the group."""
+    key = TaskKey("dag", run_id, "create")
+    record = JobGroupRecord(job_group_id=campaign.job_group_id, run_key=key.run_key, task_key=key)
+    campaign.ledger.groups.record(record)
+
+
+@pytest.mark.parametrize(
+    ("action", "advice"), [(Action.SUSPEND, "run 'outbound resume"), (Action.CANCEL, "start a new DAG run")]
+)
+def test_a_task_that_begins_after_its_group_was_stopped_calls_nobody(
+    campaign: Campaign, action: Action, advice: str
+) -> None:
+    created_by(campaign, "tonight")
+    send(campaign, action)
+
+    for _ in range(2):  # and its retry
+        with pytest.raises(
+            OutboundBotError, match=rf"so this task assigns nobody else; .*{advice}.* Nobody was called"
+        ):
+            campaign.assign(numbers(5), key=TaskKey("dag", "tonight", "assign"))
+
+    assert campaign.jobs() == []
+
+
+def test_a_task_that_begins_after_its_group_was_resumed_assigns(campaign: Campaign) -> None:
+    created_by(campaign, "tonight")
+    send(campaign, Action.SUSPEND)
+    send(campaign, Action.RESUME)
+
+    assert campaign.assign(numbers(5), key=TaskKey("dag", "tonight", "assign")).assigned == 5
+
+
+def test_resuming_a_group_whose_jobs_have_ended_lets_tasks_assign_again(campaign: Campaign) -> None:
+    campaign.assign(numbers(3))
+    send(campaign, Action.SUSPEND)
+    group_id = campaign.job_group_id
+
+    def end(cloud: Cloud) -> None:
+        for job in cloud.group(group_id).jobs:
+            cloud.dialler.end(job, "Failed")
+
+    campaign.simulator.run(end)
+    send(campaign, Action.RESUME)
+
+    assert campaign.assign(numbers(5, 10), key=TaskKey("dag", "tomorrow", "assign")).assigned == 5
+
+
+def test_a_group_of_every_day_that_was_cancelled_during_a_run_takes_no_contacts_of_that_run(campaign: Campaign) -> None:
+    started_at = campaign.ledger.now()
+    campaign.assign(numbers(3))
+    send(campaign, Action.SUSPEND)
+    send(campaign, Action.CANCEL)
+    key = TaskKey("dag", "tonight", "assign-more")
+
+    with pytest.raises(OutboundBotError, match="so this task assigns nobody else"):
+        campaign.assign(numbers(5, 10), key=key, run_started_at=started_at)
+    # A run that started after the cancellation, which also ends the suspension.
+    key = attrs.evolve(key, run_id="tomorrow")
+    tomorrow = campaign.ledger.now() + timedelta(seconds=1)
+    assert campaign.assign(numbers(5, 10), key=key, run_started_at=tomorrow).assigned == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -91,6 +92,46 @@ def test_it_collects_until_it_is_told_to_stop(
 
     assert process.returncode == 0
     assert err.splitlines()[-1].endswith(" INFO stopped")
+
+
+def test_a_connection_that_is_corrected_while_the_broker_refuses_it_is_used(
+    simulator: Simulator,
+    settings: WorkerSettings,
+    ledger: Ledger,
+    completed: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    """As after the password was rotated: the process goes on by itself, with the same process id."""
+    simulator.publish(completed("group-1"))
+    connection = json.loads(simulator.connections["AIRFLOW_CONN_ROCKETMQ_DEFAULT"])
+    file = tmp_path / "connections.json"
+
+    def edit(topic: str) -> None:
+        edited = {**connection, "extra": {**connection["extra"], "topic": topic}}
+        file.with_suffix(".new").write_text(json.dumps({"events": edited}))
+        file.with_suffix(".new").rename(file)
+
+    edit("no-such-topic")
+    process = _start(
+        "--rocketmq-conn-id",
+        "events",
+        "--ledger-url",
+        settings.ledger_url,
+        OUTBOUND_LEDGER_KEY=settings.ledger_keys[0],
+        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(file)}),
+    )
+    try:
+        until(lambda: "no-such-topic" in ledger.collectors.read().trouble(), "the broker refuses the topic")
+        edit(simulator.topic)
+        until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored")
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "connection 'events' was edited: starting again with it" in err
 
 
 SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "g"]

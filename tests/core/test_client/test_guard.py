@@ -89,7 +89,7 @@ def test_what_dials_within_the_hours_is_allowed(
 def test_what_would_dial_outside_the_hours_is_refused(
     action: str, now: datetime, described: JobGroup | None, parameters: dict[str, Any]
 ) -> None:
-    with pytest.raises(OutboundBotWrongTimeError, match=r"calling_hours.*Nobody was called$"):
+    with pytest.raises(OutboundBotWrongTimeError, match=r"calling_hours.*Nothing was changed$"):
         check(action, now, described, **parameters)
 
 
@@ -107,7 +107,7 @@ def test_what_would_dial_outside_the_hours_is_refused(
 def test_a_strategy_that_cannot_be_read_is_refused(value: Any) -> None:
     for given_as in (json.dumps(value), value):
         if given_as is not None:
-            with pytest.raises(OutboundBotConfigError, match=r"Nobody was called$"):
+            with pytest.raises(OutboundBotConfigError, match=r"Nothing was changed$"):
                 check("CreateJobGroup", DAY, StrategyJson=given_as)
 
 
@@ -116,7 +116,7 @@ def test_the_client_itself_sends_nothing_that_may_dial_without_a_word(
 ) -> None:
     for action in filter(may_dial, action_names()):
         for word in ({}, {"allow_dialling": False}, {"allow_dialling": "False"}):
-            with pytest.raises(OutboundBotConfigError, match=f"{action} may dial.*Nobody was called"):
+            with pytest.raises(OutboundBotConfigError, match=f"{action} may dial.*Nothing was changed"):
                 client.call(action, **word)
 
     assert simulator.state()["requests"] == {}
@@ -127,7 +127,7 @@ def test_the_client_asks_for_the_window_of_a_group_and_sends_nothing_outside_the
     client = OutboundBotClient(client_of(simulator.ready).settings, guard=GUARD)
     made = client.create_job_group(job_group_name="n", script_id=simulator.script_id)
 
-    with pytest.raises(OutboundBotWrongTimeError, match=r"Nobody was called$"):
+    with pytest.raises(OutboundBotWrongTimeError, match=r"Nothing was changed$"):
         client.call("AssignJobs", allow_dialling=True, JobGroupId=made.job_group_id, JobsJson=["{}"])
 
     requests = simulator.state()["requests"]
