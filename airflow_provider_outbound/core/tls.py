@@ -46,10 +46,9 @@ def _is_encrypted(connection: Connection) -> bool | None:
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "postgresql":
         # psycopg has it on its libpq connection, psycopg2 on its information.
-        for place in (getattr(driver, "pgconn", None), getattr(driver, "info", None)):
-            if hasattr(place, "ssl_in_use"):
-                return bool(place.ssl_in_use)
-        return None
+        places = (getattr(driver, "pgconn", None), getattr(driver, "info", None))
+        shown = [place.ssl_in_use for place in places if hasattr(place, "ssl_in_use")]
+        return bool(shown[0]) if shown else None
     if connection.dialect.name not in ("mysql", "mariadb"):
         return None
     # By the driver itself: SQLAlchemy would begin a transaction.

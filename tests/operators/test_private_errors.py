@@ -54,7 +54,6 @@ def failing(kind: str) -> Iterator[Any]:
     if kind == "group":
         raise ExceptionGroup("bad rows", [ValueError(NUMBER), OSError(2, "no such file", f"/data/{NUMBER}.csv")])
     if kind == "decode":
-        NUMBER.encode().decode("utf-16-be", "strict")
         raise UnicodeDecodeError("utf-8", NUMBER.encode() + b"\xff", 11, 12, f"near {NUMBER}")
     if kind == "file":
         Path(f"/nowhere/{NUMBER}.csv").open()  # noqa: SIM115 - it does not exist
@@ -90,7 +89,7 @@ def sources(folder: Path) -> dict[str, dict[str, Any]]:
         "jsonl": {"contacts_path": f"{folder}/cut.jsonl"},
         "parquet": {"contacts_path": f"{folder}/parquet.parquet"},
         "workbook": {"contacts_path": f"{folder}/book.xlsx"},
-        "memory": {"contacts_path": f"memory://{NUMBER}/people.csv"},
+        "file": {"contacts_path": f"file:///nowhere/{NUMBER}.csv"},
         "undecodable": {"contacts_sql": "SELECT phone FROM people", "sql_conn_id": "people_db"},
         "column": {"contacts_sql": f'SELECT "{NUMBER}".phone FROM people', "sql_conn_id": "people_db"},
         "exclude": {"contacts": ["13800000000"], "exclude": failing("error")},

@@ -61,7 +61,7 @@ def _could_be_short_gb(head: bytes) -> bool:
 
     This takes a short text: one Chinese character in seven can be read so. Accents stand beside ASCII letters.
     """
-    read = _characters(head, "utf-8")
+    read = _decoded(head, "utf-8")
     if not read or max(read) > "\u07ff" or _BESIDE_LETTERS.search(head) or not _is_in_pairs(head):
         return False
     return _share(_characters(head, "gb18030"), _is_common_gb) == 1
@@ -72,7 +72,7 @@ def _is_big5(head: bytes) -> bool:
     found = _characters(head, "big5hkscs")
     if len(found) < 2 or _share(found, _is_common_big5) < 0.9:
         return False
-    return _share(_characters(head, "gb18030"), _is_common_gb) < 0.7
+    return _share(_characters(head, "gb18030"), _is_common_gb) < 0.9
 
 
 def _is_in_pairs(head: bytes) -> bool:
@@ -85,11 +85,15 @@ def _is_in_pairs(head: bytes) -> bool:
 
 def _characters(head: bytes, encoding: str) -> set[str]:
     """Return the different letters of a text that are not ASCII; none if it is not in this encoding."""
+    return {character for character in _decoded(head, encoding) if not character.isascii() and character.isalpha()}
+
+
+def _decoded(head: bytes, encoding: str) -> str:
+    """Return a text whose last character may be incomplete; an empty one if it is not in this encoding."""
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(head)
+        return codecs.getincrementaldecoder(encoding)().decode(head)
     except UnicodeDecodeError:
-        return set()
-    return {character for character in text if not character.isascii() and character.isalpha()}
+        return ""
 
 
 def _share(characters: set[str], is_common: Callable[[str], bool]) -> float:

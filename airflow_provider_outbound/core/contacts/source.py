@@ -211,6 +211,8 @@ class ContactSource:
                 yield self._contact(part.name, row, line, [raw], _LONE_NUMBER)
             else:
                 reason = f"{type(raw).__name__} is neither a dictionary nor a number"
+                if isinstance(raw, list | tuple):
+                    reason += "; name its columns: give dictionaries, or a frame"
                 yield Reject(row=row, number="", reason=reason, file=part.name, line=line)
 
     def _reading(self, *, is_exclusion: bool) -> Reading:

@@ -165,7 +165,7 @@ def test_a_workbook_with_numbered_columns(tmp_path):
 
 #: How people write a number into a note, and what they write around it.
 IN_A_NOTE = ["{}", "{a}-{b}-{c}", "{a} {b} {c}", "+86{}", "0086 {}", "+86-{a}-{b}-{c}", "（{}）", "１{rest}"]
-WORDS = ["", "王先生", " 请勿再打", "also ", "; ", "：", " (wife) ", "2026-11-26 ", "，备用 ", "张三/", "x", "次数3 "]
+WORDS = ["", "王先生", " 请勿再打", "also ", "; ", "：", " (wife) ", " 2026-11-26 ", "，备用 ", "张三/", "x", "次数3 "]
 
 
 @settings(max_examples=examples(400), deadline=None)

@@ -107,12 +107,13 @@ RUNS = count()
 def store(request, tmp_path_factory):
     """A folder of its own in some store."""
     from airflow.sdk import ObjectStoragePath
+    from upath import UPath
 
     name = f"lists{next(RUNS)}"
     if request.param == "oss":
         return lambda: request.getfixturevalue("at")(f"lists{next(RUNS)}")
     if request.param == "memory":
-        return lambda: ObjectStoragePath(f"memory://{name}/{next(RUNS)}")
+        return lambda: UPath(f"memory://{name}/{next(RUNS)}")
     return lambda: (ObjectStoragePath if request.param == "file" else Path)(
         ("file://" if request.param == "file" else "") + str(tmp_path_factory.mktemp(name))
     )
