@@ -46,7 +46,7 @@ def _is_encrypted(connection: Connection) -> bool | None:
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "postgresql":
         # psycopg has it on its libpq connection, psycopg2 on its information.
-        places = (getattr(driver, "pgconn", None), getattr(driver, "info", None))
+        places: tuple[Any, ...] = (getattr(driver, "pgconn", None), getattr(driver, "info", None))
         shown = [place.ssl_in_use for place in places if hasattr(place, "ssl_in_use")]
         return bool(shown[0]) if shown else None
     if connection.dialect.name not in ("mysql", "mariadb"):

@@ -38,9 +38,7 @@ def other_encoding(head: bytes, name: str) -> str | None:
         return "big5" if _is_big5(head) else None
     if name in _UTF8:
         return "gb18030" if _could_be_short_gb(head) else None
-    if name in _WESTERN and _is_in_pairs(head):
-        return "gb18030" if _share(_characters(head, "gb18030"), _is_common_gb) > 0.7 else "big5"
-    return None
+    return _chinese_in(head) if name in _WESTERN else None
 
 
 def _could_be_gb(head: bytes) -> bool:
@@ -73,6 +71,15 @@ def _is_big5(head: bytes) -> bool:
     if len(found) < 2 or _share(found, _is_common_big5) < 0.9:
         return False
     return _share(_characters(head, "gb18030"), _is_common_gb) < 0.9
+
+
+def _chinese_in(head: bytes) -> str | None:
+    """Return the Chinese encoding of bytes each of which is a letter in Western Europe."""
+    if _is_in_pairs(head) and _share(_characters(head, "gb18030"), _is_common_gb) > 0.7:
+        return "gb18030"
+    # The second byte of a character may be an ASCII letter, so that single accents could be Chinese.
+    found = _characters(head, "big5hkscs")
+    return "big5" if len(found) >= _ENOUGH and _share(found, _is_common_big5) >= 0.9 else None
 
 
 def _is_in_pairs(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, time, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -35,9 +35,9 @@ def read_reference(value: Any, column: str, default_region: str) -> str | None:
     :return: ``None`` for an empty cell.
     :raises ValueError: it may differ from the id that the author knows, holds a phone number, or cannot be stored.
     """
+    text = to_text(value, column).strip()
     if why := _why_changed(value):
         raise ValueError(f"its reference_id {why}; {_AS_TEXT}")
-    text = to_text(value, column).strip()
     if not text:
         return None
     if holds_number(text, default_region):
@@ -58,8 +58,8 @@ def _why_changed(value: Any) -> str:
         return _SHORTENED if _EXPONENT.fullmatch(value.strip()) else ""
     if is_missing(value):
         return ""
-    if isinstance(value, date | time | timedelta):
-        return "is a date or a time, which spreadsheets make of ids such as 1-2"
+    if isinstance(value, date):
+        return "is a date, which spreadsheets make of ids such as 1-2"
     kind = type(value).__name__
     if isinstance(value, list | tuple | Mapping) or kind in ("bool", "bool_"):
         return f"is of type {kind}"

@@ -110,7 +110,7 @@ def test_a_column_with_gaps_is_read_as_its_whole_numbers(tmp_path: Path) -> None
         pytest.param(1.5, "a float", id="fraction"),
         pytest.param(1e15, "a float", id="16-digits"),
         pytest.param(2.0261126000123456e18, "a float", id="long"),
-        pytest.param(float("inf"), "a float", id="infinite"),
+        pytest.param(float("inf"), "infinite", id="infinite"),
         pytest.param(np.float32(16777217), "float32", id="float32"),
         pytest.param(Decimal("1E+5"), "keeps only the first digits", id="exponent"),
         pytest.param("1.00E+05", "keeps only the first digits", id="exponent-as-text"),
