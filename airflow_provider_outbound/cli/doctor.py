@@ -22,7 +22,7 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.config import Settings
-    from airflow_provider_outbound.core.ledger import Collecting
+    from airflow_provider_outbound.core.ledger import Collecting, Ledger
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 _DESCRIPTION = """\
@@ -162,6 +162,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
     from airflow_provider_outbound.cli.ledger.opening import missing_file
     from airflow_provider_outbound.cli.ledger.status import errors_of, warnings_of
     from airflow_provider_outbound.core.ledger import examine, open_ledger, shown_url
+    from airflow_provider_outbound.core.tls import is_own_machine
 
     name = "ledger"
     if missing := missing_file(settings.ledger_url):
@@ -173,6 +174,7 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
             shown = f"{shown_url(url)} (id {ledger.ledger_id[:8]})"
             skew = abs((ledger.now() - datetime.now(UTC)).total_seconds())
             health = examine(ledger)
+            encryption = list(_encryption(ledger))
     except OutboundBotError as error:
         yield Finding(name, State.WRONG, str(error))
         return
@@ -184,8 +186,9 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
         yield Finding(name, State.WRONG, text)
     for warning in warnings_of(health):
         yield Finding(name, State.WARNING, warning)
+    yield from encryption
     executor = config.remote_executor(config.executor())
-    if executor and _is_own_machine(url.host or url.query.get("host")):
+    if executor and is_own_machine(url.host or url.query.get("host")):
         text = f"{executor} runs tasks on other machines, but ledger_url names the database of this one: use a host"
         yield Finding(name, State.WARNING, f"{text} name that all machines can resolve")
     if skew > _MAX_SKEW:
@@ -207,10 +210,25 @@ def _collectors(collecting: Collecting, external: str | None) -> Iterator[Findin
         yield Finding(name, state, collectors.describe(collecting, one))
 
 
-def _is_own_machine(host: str | tuple[str, ...] | None) -> bool:
-    """Whether a database's host is always the machine that connects. Without a host, it is a local socket."""
-    hosts = [host] if isinstance(host, str) else host or [""]
-    return any(one in ("", "localhost", "::1") or one.startswith(("127.", "/")) for one in hosts)
+def _encryption(ledger: Ledger) -> Iterator[Finding]:
+    """Whether others can read what the ledger's database sends, or pretend to be that database."""
+    from airflow_provider_outbound.core.tls import is_readable, is_unchecked
+
+    fix = "set sslmode=verify-full, and sslrootcert to its authority's certificate, in ledger_url"
+    with ledger.read() as connection:
+        readable = is_readable(connection)
+    if readable:
+        text = (
+            "the connection to it crosses a network without encryption. Contacts are encrypted in the ledger, but"
+            " reference ids, job ids and outcomes are not"
+        )
+        yield Finding("ledger", State.WARNING, f"{text}: {fix}")
+    elif is_unchecked(ledger.engine.url):
+        text = (
+            "the connection to it is encrypted, but the server's certificate is not checked, so another machine could"
+            " pretend to be the server"
+        )
+        yield Finding("ledger", State.WARNING, f"{text}: {fix}")
 
 
 def _outboundbot(conn_id: str) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -28,7 +28,7 @@ from airflow_provider_outbound.hooks.metrics import count_throttled
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient, TagHits
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
-    from airflow_provider_outbound.core.models.job import JobGroup
+    from airflow_provider_outbound.core.models.job import Job, JobGroup
     from airflow_provider_outbound.core.rules import CallingHours
 
 T = TypeVar("T")
@@ -260,7 +260,11 @@ class OutboundBotHook(BaseHook):
         from airflow_provider_outbound.core.follow_up import follow_up
 
         self._learn_tags(job_group_id, only)
-        return follow_up(self.ledger, job_group_id, name, only)
+        return follow_up(self.ledger, job_group_id, name, only, self.lister(job_group_id))
+
+    def lister(self, job_group_id: str) -> Callable[[Sequence[str]], Iterable[Job]]:
+        """Return what asks the API for jobs of a group by their ids, up to 99 at once."""
+        return lambda job_ids: self.client.list_jobs(job_ids=job_ids, instance_id=self._instance_of(job_group_id))
 
     def describe_job_group(self, job_group_id: str) -> JobGroup:
         """

@@ -16,6 +16,7 @@ from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotC
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.operators.literals import came_from_task, render_literal
+from airflow_provider_outbound.operators.privacy import without_numbers
 
 if TYPE_CHECKING:
     import jinja2
@@ -180,7 +181,8 @@ class OutboundBotOperator(BaseOperator):
         def render(text: str) -> Any:
             return as_airflow(text, context, env)
 
-        return type(veiled)(render_literal(veiled.items, render, context, env), is_data=True)
+        with without_numbers():
+            return type(veiled)(render_literal(veiled.items, render, context, env), is_data=True)
 
 
 def task_key(context: Context) -> TaskKey:
@@ -194,9 +196,14 @@ def task_key(context: Context) -> TaskKey:
 
 @contextmanager
 def in_this_try(context: Context) -> Iterator[None]:
-    """Within this block, errors that say that nobody was called say so of this try: an earlier one may have called."""
+    """
+    Within this block, errors that say that nobody was called say so of this try: an earlier one may have called.
+
+    Phone numbers in errors of other programs are masked.
+    """
     try:
-        yield
+        with without_numbers():
+            yield
     except (OutboundBotError, AirflowSkipException) as error:
         ti = context.get("ti")
         if ti is not None and ti.try_number > 1 and error.args and isinstance(error.args[0], str):

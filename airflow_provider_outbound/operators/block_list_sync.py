@@ -11,6 +11,7 @@ from airflow_provider_outbound.arguments import check_choice, check_flags, whole
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.base import OutboundBotOperator, mask_contacts
 from airflow_provider_outbound.operators.literals import NOT_GIVEN
+from airflow_provider_outbound.operators.privacy import without_numbers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -89,7 +90,8 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
         from airflow_provider_outbound.core.follow_up import sync_block_list
 
         max_removals = self._check_arguments()
-        numbers = self._read(context)
+        with without_numbers():
+            numbers = self._read(context)
         if not numbers and self.on_empty == "skip":
             raise AirflowSkipException("there are no numbers on the list. Nothing was changed")
         if not numbers and self.on_empty == "fail":

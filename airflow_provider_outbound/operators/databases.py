@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.core.tls import is_readable
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -37,6 +41,12 @@ def connect(
     place = f"{field} on connection {sql_conn_id!r}"
     try:
         with _opened(hook, place, kind) as connection:
+            if is_readable(connection):
+                log.warning(
+                    "%s: the connection crosses a network without encryption, so phone numbers can be read there; turn"
+                    " on TLS in the connection's extra (PostgreSQL: sslmode, MySQL: ssl)",
+                    place,
+                )
             yield connection
     except SQLAlchemyError as error:
         # Databases quote the statement, including its values, after the first line.

@@ -7,7 +7,7 @@ Imported when a task runs, because parsing a DAG does not need it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.models.job import Job
 
 _PATTERN = re.compile(r"[*?[]")
 
@@ -147,7 +148,13 @@ def _of_results(arguments: SourceArguments) -> ContactSource:
         with OutboundBotHook(arguments.outboundbot_conn_id) as hook:
             yield hook.ledger
 
-    return from_results(own_ledger, named_group(arguments.contacts_from, "contacts_from"), only)
+    job_group_id = named_group(arguments.contacts_from, "contacts_from")
+
+    def list_jobs(job_ids: Sequence[str]) -> Iterable[Job]:
+        with OutboundBotHook(arguments.outboundbot_conn_id) as hook:
+            return hook.lister(job_group_id)(job_ids)
+
+    return from_results(own_ledger, job_group_id, only, list_jobs)
 
 
 def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[str]:

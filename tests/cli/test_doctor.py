@@ -289,9 +289,9 @@ def test_a_ledger_that_is_named_as_this_machines_own_where_tasks_run_on_others(
     ],
 )
 def test_hosts_that_mean_another_machine_on_each(host: str | tuple[str, ...] | None, is_own: bool) -> None:
-    from airflow_provider_outbound.cli.doctor import _is_own_machine
+    from airflow_provider_outbound.core.tls import is_own_machine
 
-    assert _is_own_machine(host) is is_own
+    assert is_own_machine(host) is is_own
 
 
 def test_no_triggerer_runs(cloud: Simulator, doctor: Doctor) -> None:
@@ -328,6 +328,26 @@ def test_what_somebody_should_look_at_in_the_ledger(
     assert code == 0
     assert "1 messages could not be read" in texts_of(found, "ledger", "warning")
     assert "1234" not in json.dumps(found)
+
+
+@pytest.mark.postgresql
+def test_a_ledger_whose_data_cross_a_network_in_clear(
+    cloud: Simulator,
+    make_database: Callable[[], str],
+    triggerer: None,
+    monkeypatch: pytest.MonkeyPatch,
+    doctor: Doctor,
+) -> None:
+    url = make_database()
+    for host, expected in (("127.0.0.1", ""), ("2130706433", "without encryption")):
+        monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", url.replace("127.0.0.1", host))
+
+        code, found = doctor()
+
+        assert code == 0
+        warned = texts_of(found, "ledger", "warning")
+        assert expected in warned
+        assert ("sslmode=verify-full" in warned) is bool(expected)
 
 
 def test_a_database_whose_clock_is_off(

@@ -77,19 +77,24 @@ def test_a_follow_up_goes_on_where_the_last_task_stopped(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
     hook = OutboundBotHook()
+    group = hook.client.create_job_group(job_group_name="n", script_id=hook.script_id).job_group_id
     unanswered: dict[str, Any] = {"status": "Failed", "failureReason": "NoAnswer"}
     for n in range(3):
+        contact = {"phoneNumber": f"1380000000{n}", "referenceId": f"r-{n}"}
+        (job_id,) = hook.client.assign_jobs(
+            job_group_id=group, jobs=[json.dumps({"contacts": [contact], "extras": []})]
+        )
         called = call(f"call-{n}", "NoAnswer")
-        store(hook.ledger, job_complete("group-1", f"job-{n}", f"1380000000{n}", f"r-{n}", called, **unanswered))
+        store(hook.ledger, job_complete(group, job_id, f"1380000000{n}", f"r-{n}", called, **unanswered))
 
-    for row in hook.follow_up("group-1", "sms", "unanswered"):
+    for row in hook.follow_up(group, "sms", "unanswered"):
         if row.reference_id == "r-1":
             break
 
     hook.ledger.close()
     another = OutboundBotHook()
-    assert [row.reference_id for row in another.follow_up("group-1", "sms")] == ["r-1", "r-2"]
-    assert list(another.follow_up("group-1", "sms")) == []
+    assert [row.reference_id for row in another.follow_up(group, "sms")] == ["r-1", "r-2"]
+    assert list(another.follow_up(group, "sms")) == []
     another.ledger.close()
 
 

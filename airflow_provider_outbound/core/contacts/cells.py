@@ -11,10 +11,8 @@ from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
+from airflow_provider_outbound.core.contacts.placeholders import is_null, is_spreadsheet_error
 from airflow_provider_outbound.core.models.phone import PhoneNumber, mask, normalise, redact
-
-#: Texts that exports write for an empty cell. Case matters: "Nan" and "Null" are people's names.
-NULL_MARKERS = frozenset({r"\N", "NULL", "null", "nan", "NaN", "NaT", "<NA>", "None"})
 
 #: Float formats with fewer digits than a phone number, by the names that libraries use.
 NARROW_FLOATS: Mapping[str, str] = {
@@ -33,12 +31,17 @@ _NARROW_CODES: Mapping[str, Mapping[Any, str]] = {
     "mysql": {4: "float"},
     "mariadb": {4: "float"},
 }
+_SHEET_ERROR = "which a spreadsheet shows instead of a value; correct it there, or clear the cell"
 _KNOWN = "text, whole numbers, floats, Decimal, dates, booleans, UTF-8 bytes, and lists and dictionaries of these"
 #: Maximum number of digits before the decimal point.
 _MOST_DIGITS = 100
 _LARGEST = 10**_MOST_DIGITS
 #: Floats represent every whole number up to this one.
 _EXACT = 2.0**53
+
+
+class Shortened(int):
+    """A whole number as a source gives it, some of whose last digits were lost when it was written."""
 
 
 def narrow_float(type_name: str) -> str | None:
@@ -76,8 +79,10 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
         text = _decoded(number, "phone")
     else:
         return normalise(_whole(number), default_region)
-    if not text.strip() or text.strip() in NULL_MARKERS:
+    if not text.strip() or is_null(text):
         raise ValueError("no phone number")
+    if is_spreadsheet_error(text):
+        raise ValueError(f"its number is {text.strip()}, {_SHEET_ERROR}")
     return normalise(text, default_region)
 
 
@@ -87,7 +92,8 @@ def _whole(number: object) -> int:
     # Python's float is wide, although other libraries use its name for a narrow type.
     if not isinstance(number, float) and (narrow := narrow_float(type(number).__name__)):
         raise ValueError(no_number(narrow))
-    if isinstance(number, Decimal) and number.is_finite() and int(number.as_tuple().exponent) > 0:
+    is_shortened = isinstance(number, Decimal) and number.is_finite() and int(number.as_tuple().exponent) > 0
+    if is_shortened or isinstance(number, Shortened):
         raise ValueError("a spreadsheet has rounded the number; format that column as text and export again")
     try:
         # A column with gaps arrives as floats, which have enough digits for any phone number.
@@ -132,7 +138,7 @@ def is_missing(value: Any) -> bool:
 
 def is_empty(value: Any) -> bool:
     """Whether a cell is missing, or contains a text that means so."""
-    return value.strip() in NULL_MARKERS if isinstance(value, str) else is_missing(value)
+    return is_null(value) if isinstance(value, str) else is_missing(value)
 
 
 def to_text(value: Any, column: str, narrow: str | None = None) -> str:
@@ -141,10 +147,11 @@ def to_text(value: Any, column: str, narrow: str | None = None) -> str:
 
     :param column: Its column, for the error.
     :param narrow: The column's narrow float type, if it has one.
-    :raises ValueError: its type is not supported, or it has no text form; the message names the column.
+    :raises ValueError: its type is not supported, it has no text form, or a spreadsheet wrote an error into it; the
+        message names the column.
     """
     if isinstance(value, str):
-        return "" if value.strip() in NULL_MARKERS else value
+        return _meant(value, column)
     if type(value) is int:
         return _digits_of(value, column)
     if isinstance(value, float):
@@ -152,8 +159,7 @@ def to_text(value: Any, column: str, narrow: str | None = None) -> str:
     if is_missing(value):
         return ""
     if isinstance(value, _BYTES):
-        text = _decoded(value, column)
-        return "" if text.strip() in NULL_MARKERS else text
+        return _meant(_decoded(value, column), column)
     if isinstance(value, list | tuple | Mapping):
         try:
             return json.dumps(_plain(value, column), ensure_ascii=False)
@@ -161,6 +167,16 @@ def to_text(value: Any, column: str, narrow: str | None = None) -> str:
             raise ValueError(f"{_named(column)} is nested too deeply") from None
     plain = _plain(value, column, narrow)
     return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _meant(text: str, column: str) -> str:
+    """Return a text that is a value; empty if it means an empty cell."""
+    if is_null(text):
+        return ""
+    if is_spreadsheet_error(text):
+        # It would be spoken: "Hello #N/A".
+        raise ValueError(f"{_named(column)} holds {text.strip()}, {_SHEET_ERROR}")
+    return text
 
 
 def _plain(value: Any, column: str, narrow: str | None = None) -> Any:

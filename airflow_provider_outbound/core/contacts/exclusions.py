@@ -14,6 +14,7 @@ from airflow_provider_outbound.core.models.phone import (
     is_rounded_mobile,
     looks_like_number,
     mask,
+    numbers_in,
     redact,
     why_unreadable,
 )
@@ -40,7 +41,7 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
 
 def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterator[str]:
     """
-    Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``.
+    Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``, also within a note.
 
     :raises OutboundBotContactsError: a cell holds more than a number, or one that cannot be read.
     """
@@ -60,6 +61,8 @@ def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterato
                 raise _unreadable(contact, label, column, f"({mask(text)}): {why}")
         elif text:
             yield from _listed(text, default_region)
+            # A note such as "13800000000 asked not to be called". To exclude one number too many calls nobody.
+            yield from numbers_in(text, default_region)
 
 
 def _listed(text: str, default_region: str) -> Iterator[str]:

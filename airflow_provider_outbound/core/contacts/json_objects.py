@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
+from airflow_provider_outbound.core.contacts.cells import Shortened
 from airflow_provider_outbound.core.contacts.delimited import StructureError
 
 #: JSON's whitespace, and the byte order mark that some programs write.
 JSON_SPACES = " \t\r\n\ufeff"
+
+#: Larger numbers are refused later.
+_LARGEST = 1e100
 
 
 def refuse_other_json(line: int, text: str) -> None:
@@ -57,4 +62,18 @@ def _constant(name: str) -> None:
         raise _UnclearError(f"holds {name}, which is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+def _number(text: str) -> float:
+    """
+    Read a number that has a fraction or an exponent.
+
+    ``1.38E+10`` does not show all of its digits: a spreadsheet, or a program with few digits, has rounded it.
+    """
+    value = float(text)
+    if 1 <= abs(value) < _LARGEST:
+        number = Decimal(text)
+        if int(number.as_tuple().exponent) > 0:
+            return Shortened(number)
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)

@@ -16,6 +16,10 @@ from airflow_provider_outbound.exceptions import ContactsNotFoundError, Outbound
 #: Beginnings of names of files that are not data: of other programs, hidden, or Excel's mark of an open workbook.
 _NO_DATA = ("_", ".", "~$")
 _PATTERN = re.compile(r"[*?[]")
+#: The ending of a name or a pattern: ``.csv`` or ``.csv.gz``.
+_ENDING = re.compile(r"\.[^.]*(?:\.gz)?\Z", re.IGNORECASE)
+#: What in it can match a letter: a set of characters in brackets, perhaps negated, or a letter itself.
+_LETTERS = re.compile(r"\[(!?)(\]?[^\]]*)\]|[A-Za-z]")
 _DAMAGES: Mapping[type[Exception], str] = {
     EOFError: "it ends too early; write or copy it again",
     BadGzipFile: "it is damaged",
@@ -39,6 +43,8 @@ def find_files(path: Any, label: str) -> tuple[list[PathLike], list[PathLike]]:
     """
     Return the files that a path stands for, in a stable order, and a folder with files that its pattern leaves out.
 
+    Patterns ignore the case of a name's ending: ``*.csv`` matches ``B.CSV``.
+
     :param label: The argument's name, for errors.
     :raises OutboundBotContactsError: a folder cannot be read.
     """
@@ -55,6 +61,7 @@ def find_files(path: Any, label: str) -> tuple[list[PathLike], list[PathLike]]:
             while _PATTERN.search(str(base)) and base.parent != base:
                 names.insert(0, base.name)
                 base = base.parent
+            names[-1] = _of_any_case(names[-1])
             found = folders = list(base.glob("/".join(names)))
             if "**" in names and isinstance(base, Path):
                 folders = [*folders, *_linked_folders(base, names[-1])]
@@ -72,6 +79,17 @@ def find_files(path: Any, label: str) -> tuple[list[PathLike], list[PathLike]]:
     except OSError as error:
         raise unreadable(path, error, label) from None
     return sorted(files, key=str), folders[:1]
+
+
+def _of_any_case(pattern: str) -> str:
+    """Return a pattern for a name that ignores the case of its ending: ``*.[cC][sS][vV]``."""
+    return _ENDING.sub(lambda ending: _LETTERS.sub(_either_case, ending.group()), pattern)
+
+
+def _either_case(found: re.Match[str]) -> str:
+    negation, inner = found[1] or "", found[2] or found.group()
+    # A bracket at the beginning belongs to the set; a second one would end it.
+    return f"[{negation}{inner}{inner.swapcase().lstrip(']')}]"
 
 
 def _data_files(base: Any, found: Iterable[Any]) -> list[Any]:

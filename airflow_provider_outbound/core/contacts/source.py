@@ -30,18 +30,15 @@ from airflow_provider_outbound.core.contacts.columns import (
     refuse_twins,
 )
 from airflow_provider_outbound.core.contacts.reading import Reading
+from airflow_provider_outbound.core.contacts.references import read_reference
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import holds_number, looks_like_number, redact
+from airflow_provider_outbound.core.models.phone import looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 _UNRENDERED = (
     "its number is a template that was not rendered: Airflow renders values in the DAG file, not those from a task, a"
     " file or a query"
 )
-
-
-#: Maximum length of a reference id, which is a key in the ledger.
-MAX_REFERENCE_LENGTH = 128
 
 
 @attrs.frozen(kw_only=True)
@@ -214,6 +211,8 @@ class ContactSource:
                 yield self._contact(part.name, row, line, [raw], _LONE_NUMBER)
             else:
                 reason = f"{type(raw).__name__} is neither a dictionary nor a number"
+                if isinstance(raw, list | tuple):
+                    reason += "; name its columns: give dictionaries, or a frame"
                 yield Reject(row=row, number="", reason=reason, file=part.name, line=line)
 
     def _reading(self, *, is_exclusion: bool) -> Reading:
@@ -270,6 +269,12 @@ class ContactSource:
             for phone in (fields["phone"], *(names[place] for place in plan.other_phones)):
                 if narrow := narrow_float(header.types.get(phone, "")):
                     raise OutboundBotContactsError(f"{label}: column {redact(phone)!r}: {no_number(narrow)}")
+            reference = fields.get("reference_id", "")
+            if narrow := narrow_float(header.types.get(reference, "")):
+                raise OutboundBotContactsError(
+                    f"{label}: column {redact(reference)!r}: {narrow} cannot hold each digit of a reference_id; cast"
+                    " the column to int64 or text at its source"
+                )
             return
         wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
         raise OutboundBotContactsError(
@@ -287,7 +292,7 @@ class ContactSource:
                 number = self._other_phone(values, plan)
             return Contact(
                 phone=read_number(number, self.default_region),
-                reference_id=_reference(_detail(values, plan, plan.reference_id), self.default_region),
+                reference_id=self._reference(values, plan),
                 name=_cleaned(_detail(values, plan, plan.name)),
                 honorific=_cleaned(_detail(values, plan, plan.honorific)),
                 role=_cleaned(_detail(values, plan, plan.role)),
@@ -302,6 +307,11 @@ class ContactSource:
             )
         except ValueError as error:
             return Reject(row=row, number=shown(number), reason=str(error), file=file, line=line)
+
+    def _reference(self, values: Sequence[Any], plan: RowPlan) -> str | None:
+        if (place := plan.reference_id) is None:
+            return None
+        return read_reference(values[place], plan.columns[place], self.default_region)
 
     def _other_phone(self, values: Sequence[Any], plan: RowPlan) -> str | None:
         """Return the first number in the other columns for phone numbers, if there is one."""
@@ -341,22 +351,6 @@ def _is_blank(value: Any) -> bool:
 
 def _cleaned(text: str) -> str | None:
     return clean(text) or None
-
-
-def _reference(text: str, default_region: str) -> str | None:
-    text = text.strip()
-    if not text:
-        return None
-    if holds_number(text, default_region):
-        raise ValueError(
-            "its reference_id contains what could be a phone number, which logs and results would then show; use an id "
-            "without one, or omit reference_id: it is then derived from the number"
-        )
-    if len(text) > MAX_REFERENCE_LENGTH:
-        raise ValueError(f"its reference_id is longer than {MAX_REFERENCE_LENGTH} characters")
-    if text != clean(text):
-        raise ValueError("its reference_id holds control characters")
-    return text
 
 
 def _checked_region(region: str) -> str:

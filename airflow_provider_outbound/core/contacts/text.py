@@ -9,13 +9,15 @@ from gzip import GzipFile
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from typing import IO, Any
 
+from airflow_provider_outbound.core.contacts.chinese import other_encoding
+
 #: Stands for bytes that cannot be decoded: a lone surrogate, which no decoder returns.
 UNDECODABLE = "\udcff"
 _MARK_UNDECODABLE = "airflow_provider_outbound.mark"
 _UTF8 = ("utf-8", "utf-8-sig")
 
 #: The number of bytes by which a file is recognised, and the number read at a time.
-_HEAD = 4096
+_HEAD = 65_536
 _BUFFER = 65_536
 _UNPACK = "unpack it"
 _EXPORT = "save the sheet as 'CSV UTF-8'"
@@ -146,6 +148,11 @@ def _other_encoding(head: bytes, encoding: str, argument: str) -> str | None:
         return f"is UTF-8 text, not {encoding!r}; {_for_utf8(argument)}"
     if guess is not None and guess != name:
         return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass {argument}={guess!r}"
+    if guess is None and (other := other_encoding(head, name)):
+        return (
+            f"is in encoding {other!r}, or could be, and not in {encoding!r}; pass {argument}={other!r}, or save it as"
+            " 'CSV UTF-8'"
+        )
     if guess is None and is_wide:
         return f"is not in encoding {encoding!r}; {_for_utf8(argument)} if it is UTF-8"
     if not is_wide and b"\0" in head.splitlines()[0]:

@@ -17,6 +17,9 @@ from xml.etree.ElementTree import Element, iterparse
 
 import attrs
 
+from airflow_provider_outbound.core.contacts.cells import Shortened
+from airflow_provider_outbound.core.contacts.placeholders import SPREADSHEET_ERRORS
+
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
@@ -36,11 +39,13 @@ _WORKSHEET, _DATA, _ROW, _CELL, _VALUE, _FORMULA, _INLINE, _PLAIN, _RUN = (
     f"{_NAMESPACE}{name}" for name in ("worksheet", "sheetData", "row", "c", "v", "f", "is", "t", "r")
 )
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
-_ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#SPILL!", "#CALC!"})
 #: A character that XML cannot contain, as Excel writes it.
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 #: What is not a symbol in the code of a number format: quoted text, colours and locales, escaped characters.
 _LITERALS = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+#: The number of digits that Excel keeps of a number, and a number beyond which it keeps none.
+_KEPT_DIGITS = 15
+_LARGEST = 1e100
 #: Number formats of the Chinese, Japanese and Korean Excel, which files contain without their codes. All are dates or
 #: times; which one depends on the language.
 _EAST_ASIAN_DATES = frozenset({*range(27, 37), *range(50, 59)})
@@ -77,12 +82,14 @@ class _Style:
 
     :param is_duration: The value is a number of days, not a point in time.
     :param digits: Leading zeros fill a whole number up to this length.
+    :param has_exponent: It shows a number as 1.38E+10.
     """
 
     is_date: bool = False
     has_time: bool = False
     is_duration: bool = False
     digits: int = 0
+    has_exponent: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -159,7 +166,7 @@ class Workbook:
         if kind == "d":
             return _iso_date(text)
         if kind == "e":
-            return CellError(f"shows {text if text in _ERRORS else 'an error'}; correct it in Excel")
+            return CellError(f"shows {text if text in SPREADSHEET_ERRORS else 'an error'}; correct it in Excel")
         raise ValueError("unknown type of cell")
 
     def _number(self, text: str, style: _Style) -> Any:
@@ -170,7 +177,7 @@ class Workbook:
             return self._date(number, style)
         if style.digits and isinstance(number, int) and number >= 0:
             return str(number).zfill(style.digits)
-        return number
+        return Shortened(number) if _is_shortened(number, style) else number
 
     def _date(self, number: float, style: _Style) -> Any:
         from openpyxl.utils.datetime import from_excel
@@ -286,7 +293,23 @@ def _style(code: str) -> _Style:
         has_time=re.search("[hs]", symbols) is not None,
         is_duration=is_timedelta_format(code),
         digits=len(code) if len(code) > 1 and set(code) == {"0"} else 0,
+        has_exponent="e+" in symbols or "e-" in symbols,
     )
+
+
+def _is_shortened(number: float, style: _Style) -> bool:
+    """
+    Whether Excel may have dropped digits of a whole number.
+
+    It keeps 15 digits of a longer number. It shows a text such as 1E5 or 1.38E+10, typed or in a CSV file, as a number
+    with an exponent.
+    """
+    if not abs(number) < _LARGEST or number != int(number):
+        return False
+    surplus = len(str(abs(int(number)))) - _KEPT_DIGITS
+    if surplus > 0 and int(number) % 10**surplus == 0:
+        return True
+    return style.has_exponent and number == float(f"{number:.2e}")
 
 
 def _elements(xml: IO[bytes]) -> Iterator[tuple[int, Element]]:

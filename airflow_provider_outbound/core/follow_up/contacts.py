@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.core.contacts import ContactSource, Reject
+from airflow_provider_outbound.core.follow_up.foreign import ListJobs, unconfirmed
 from airflow_provider_outbound.core.follow_up.rows import ended_jobs
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import DIGEST, holds_number, mask, normalise
@@ -14,9 +15,17 @@ from airflow_provider_outbound.core.models.phone import DIGEST, holds_number, ma
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
 
+_UNCONFIRMED = (
+    "this ledger did not assign its job, and the service does not list it in the group: a message that names it may be"
+    " forged, or of another bot instance"
+)
+
 
 def from_results(
-    open_ledger: Callable[[], AbstractContextManager[Ledger]], job_group_id: str, only: str | None
+    open_ledger: Callable[[], AbstractContextManager[Ledger]],
+    job_group_id: str,
+    only: str | None,
+    list_jobs: ListJobs | None = None,
 ) -> ContactSource:
     """
     Return the contacts of a group's ended jobs, with the names, extras and reference ids that they had there.
@@ -25,8 +34,10 @@ def from_results(
 
     :param open_ledger: Opens the ledger for one read; it is closed after that.
     :param only: As in :func:`~airflow_provider_outbound.core.follow_up.follow_up`.
+    :param list_jobs: Asks the API for jobs that this ledger did not assign. Those that it does not confirm are rejects.
+        ``None``: they are used unchecked.
     """
-    return ContactSource([_Results(open_ledger, job_group_id, only)])
+    return ContactSource([_Results(open_ledger, job_group_id, only, list_jobs)])
 
 
 class _Results:
@@ -35,21 +46,30 @@ class _Results:
     is_repeatable = True
 
     def __init__(
-        self, open_ledger: Callable[[], AbstractContextManager[Ledger]], job_group_id: str, only: str | None
+        self,
+        open_ledger: Callable[[], AbstractContextManager[Ledger]],
+        job_group_id: str,
+        only: str | None,
+        list_jobs: ListJobs | None,
     ) -> None:
         self._open_ledger = open_ledger
         self._job_group_id = job_group_id
         self._only = only
+        self._list_jobs = list_jobs
 
     def __iter__(self) -> Iterator[tuple[int, Contact | Reject]]:
         row = 0
         with self._open_ledger() as ledger:
             for page in ended_jobs(ledger, self._job_group_id, self._only, to_call=True):
+                doubtful = unconfirmed(page, self._list_jobs) if self._list_jobs else ()
                 for row, result in enumerate(page, start=row + 1):  # noqa: B020 - counted over all pages
                     if result.is_forgotten:
                         # There is nobody left to call.
                         continue
-                    yield row, _contact(row, result)
+                    if result.reference_id in doubtful:
+                        yield row, Reject(row=row, number=mask(result.phone_number or ""), reason=_UNCONFIRMED)
+                    else:
+                        yield row, _contact(row, result)
 
 
 def _contact(row: int, result: JobResult) -> Contact | Reject:

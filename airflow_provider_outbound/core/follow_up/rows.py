@@ -7,16 +7,20 @@ and the next run of the DAG get only the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from airflow_provider_outbound.core.follow_up.foreign import ListJobs, unconfirmed
 from airflow_provider_outbound.core.models.enums import CallStatus, Outcome
 from airflow_provider_outbound.core.results import iter_results
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobResult, Ledger
+
+log = logging.getLogger(__name__)
 
 #: Rows read at a time. Few, because a consumer may take a second for each, and they should not be stale by then.
 PAGE = 100
@@ -27,7 +31,11 @@ _UNREACHED = {str(Outcome.UNANSWERED), *(str(status) for status in CallStatus if
 
 
 def follow_up(
-    ledger: Ledger, job_group_id: str, name: str, only: str | None = Outcome.UNANSWERED
+    ledger: Ledger,
+    job_group_id: str,
+    name: str,
+    only: str | None = Outcome.UNANSWERED,
+    list_jobs: ListJobs | None = None,
 ) -> Iterator[JobResult]:
     """
     Yield the ended jobs of a group that were not handled yet under ``name``, ordered by reference id.
@@ -44,6 +52,8 @@ def follow_up(
     :param only: As in :func:`~airflow_provider_outbound.core.results.iter_results`; ``None`` for all ended jobs. With
         ``unanswered`` (and NoAnswer, Busy, NotConnected, PoweredOff), contacts known from any group to be, or to have
         been, on a block list are skipped; ``outbound ledger allow`` reverses that.
+    :param list_jobs: Asks the API for jobs that this ledger did not assign. Those that it does not confirm are left
+        out, and logged. ``None``: they are used unchecked.
     :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used. Raised by the call itself, before anything is
         read.
     :raises LedgerError: the ledger does not know the group, or its rows were purged. Raised by the call itself.
@@ -55,7 +65,10 @@ def follow_up(
             f"name {name!r} of the follow-up: give a name of 1 to {MAX_NAME_LENGTH} characters that does not begin with"
             f" {OWN_NAMES!r}"
         )
-    return _handed(ledger, name, unhandled(ledger, job_group_id, name, only))
+    pages = _unhandled_pages(ledger, job_group_id, name, only)
+    if list_jobs is not None:
+        pages = (_confirmed(page, list_jobs) for page in pages)
+    return _handed(ledger, name, (row for page in pages for row in page))
 
 
 def _handed(ledger: Ledger, name: str, rows: Iterator[JobResult]) -> Iterator[JobResult]:
@@ -70,8 +83,24 @@ def unhandled(ledger: Ledger, job_group_id: str, name: str, only: str | None) ->
 
     :raises OutboundBotConfigError: ``only`` is unknown. Raised by the call itself.
     """
+    return (row for page in _unhandled_pages(ledger, job_group_id, name, only) for row in page)
+
+
+def _unhandled_pages(ledger: Ledger, job_group_id: str, name: str, only: str | None) -> Iterator[list[JobResult]]:
     pages = ended_jobs(ledger, job_group_id, only)
-    return (row for page in pages for row in ledger.follow_ups.unhandled(name, job_group_id, page))
+    return (ledger.follow_ups.unhandled(name, job_group_id, page) for page in pages)
+
+
+def _confirmed(page: Sequence[JobResult], list_jobs: ListJobs) -> list[JobResult]:
+    doubtful = unconfirmed(page, list_jobs)
+    if doubtful:
+        log.warning(
+            "Job group %s: %d jobs are left out: this ledger did not assign them, and the service does not list them in"
+            " the group, so messages that name them may be forged",
+            page[0].job_group_id,
+            len(doubtful),
+        )
+    return [result for result in page if result.reference_id not in doubtful]
 
 
 def ended_jobs(

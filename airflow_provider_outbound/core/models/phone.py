@@ -8,6 +8,7 @@ and drops carrier codes, and each of these would call somebody else.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -163,13 +164,28 @@ def holds_number(text: str, default_region: str = "CN") -> bool:
     """
     if _RUN.search(shape(text)) is None:
         return False
-    if looks_like_number(text, default_region):
-        return True
+    return looks_like_number(text, default_region) or next(_written_in(text, default_region), None) is not None
+
+
+def numbers_in(text: str, default_region: str = "CN") -> Iterator[str]:
+    """
+    Yield, in E.164, the numbers that a text contains beside other words: those for which :func:`holds_number` looks.
+
+    Where digits can be read in several ways, each number among them is returned.
+    """
+    if _RUN.search(shape(text)) is not None:
+        for digits in _written_in(text, default_region):
+            yield normalise(digits, default_region).e164
+
+
+def _written_in(text: str, default_region: str) -> Iterator[str]:
+    """Yield the digits of each number in a text, with the plus if one precedes them."""
     form = _MADE.sub(lambda made: "x" * len(made.group()), shape(text))
-    return any(_holds(form, run, default_region) for run in _RUN.finditer(form))
+    for run in _RUN.finditer(form):
+        yield from _numbers_of(form, run, default_region)
 
 
-def _holds(form: str, run: re.Match[str], default_region: str) -> bool:
+def _numbers_of(form: str, run: re.Match[str], default_region: str) -> Iterator[str]:
     groups = re.findall(r"[0-9]+", run.group())
     has_plus = form[: run.start()].rstrip(" (").endswith("+")
     for first in range(len(groups)):
@@ -182,15 +198,15 @@ def _holds(form: str, run: re.Match[str], default_region: str) -> bool:
             if len(digits) < 7:
                 continue
             if first == 0 and has_plus and _is_valid(f"+{digits}", default_region):
-                return True
+                yield f"+{digits}"
             if default_region == "CN":
                 if _mainland_mobile().fullmatch(digits):
-                    return True
+                    yield digits
+                    continue
                 if not _DIALLED.fullmatch(digits):
                     continue
             if not _DAY.fullmatch(digits) and _is_valid(digits, default_region):
-                return True
-    return False
+                yield digits
 
 
 def _is_valid(digits: str, default_region: str) -> bool:

@@ -161,3 +161,41 @@ def test_a_workbook_with_numbered_columns(tmp_path):
     source.be_exclusions()
 
     assert read_excluded(source, "exclude_path") == {f"+861380000000{last}" for last in (1, 2, 3)}
+
+
+#: How people write a number into a note, and what they write around it.
+IN_A_NOTE = ["{}", "{a}-{b}-{c}", "{a} {b} {c}", "+86{}", "0086 {}", "+86-{a}-{b}-{c}", "（{}）", "１{rest}"]
+WORDS = ["", "王先生", " 请勿再打", "also ", "; ", "：", " (wife) ", " 2026-11-26 ", "，备用 ", "张三/", "x", "次数3 "]
+
+
+@settings(max_examples=examples(400), deadline=None)
+@given(
+    st.lists(st.tuples(NUMBERS, st.sampled_from(IN_A_NOTE), st.sampled_from(WORDS[1:])), min_size=1, max_size=3),
+    st.sampled_from(WORDS),
+    st.sampled_from(["note", "备注", "name", "role"]),
+)
+def test_every_number_in_a_note_is_excluded(numbers, after, column):
+    note = "".join(
+        word + form.format(number, a=number[:3], b=number[3:7], c=number[7:], rest=number[1:])
+        for number, form, word in numbers
+    )
+
+    found = excluded([{"phone": "13900000000", column: note + after}])
+
+    assert {f"+86{number}" for number, _, _ in numbers} <= found
+
+
+@pytest.mark.parametrize(
+    ("note", "numbers"),
+    [
+        ("王先生 13800000001 请勿再打", ["13800000001"]),
+        ("wife 13800000001, office 010-65529988", ["13800000001", "1065529988"]),
+        ('{"tel": "13800000001"}', ["13800000001"]),
+        ("ring +1 415 555 2671 never", ["+14155552671"]),
+        ("400-812-3123 转 8001", ["4008123123"]),
+    ],
+)
+def test_a_note_holds_these_numbers(note, numbers):
+    expected = {number if number.startswith("+") else f"+86{number}" for number in numbers}
+
+    assert excluded([{"phone": "13900000000", "note": note}]) == {"+8613900000000", *expected}

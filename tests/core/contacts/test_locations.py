@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+from itertools import count
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
@@ -94,3 +97,58 @@ def test_a_linked_folder_that_cannot_be_read_refuses_the_list(tmp_path):
 
     with pytest.raises(OutboundBotContactsError, match="Permission denied"):
         excluded(tmp_path / "list")
+
+
+ENDINGS = [".csv", ".CSV", ".Csv", ".csv.gz", ".CSV.GZ", ".Csv.gz"]
+RUNS = count()
+
+
+@pytest.fixture
+def store(request, tmp_path_factory):
+    """A folder of its own in some store."""
+    from airflow.sdk import ObjectStoragePath
+    from upath import UPath
+
+    name = f"lists{next(RUNS)}"
+    if request.param == "oss":
+        return lambda: request.getfixturevalue("at")(f"lists{next(RUNS)}")
+    if request.param == "memory":
+        return lambda: UPath(f"memory://{name}/{next(RUNS)}")
+    return lambda: (ObjectStoragePath if request.param == "file" else Path)(
+        ("file://" if request.param == "file" else "") + str(tmp_path_factory.mktemp(name))
+    )
+
+
+@pytest.mark.parametrize("store", ["path", "file", "memory", "oss"], indirect=True)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(ENDINGS), min_size=1, max_size=4),
+    st.sampled_from(["*.csv", "*.CSV", "part*.csv", "*.[c]sv", "*.cs?", "**/*.csv", "*.csv.gz", "*.c*"]),
+)
+def test_a_pattern_ignores_the_case_of_the_ending(store, endings, pattern):
+    folder = store()
+    for index, ending in enumerate(endings):
+        text = f"phone\n1380000000{index}\n".encode()
+        path = folder / f"part{index}{ending}"
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(gzip.compress(text) if ending.lower().endswith(".gz") else text)
+    is_zipped = {"*.csv.gz": {True}, "*.c*": {False, True}}.get(pattern, {False})
+    expected = {str(index) for index, ending in enumerate(endings) if ending.lower().endswith(".gz") in is_zipped}
+
+    found = set()
+    try:
+        found = excluded(folder / pattern)
+    except OutboundBotContactsError as error:
+        assert "matches none" in str(error)  # noqa: PT017
+
+    assert found == expected
+
+
+@pytest.mark.parametrize("pattern", ["PART*.csv", "*.tsv", "a*.CSV"])
+def test_a_pattern_keeps_the_case_of_the_rest(tmp_path, pattern):
+    write(tmp_path / "part.CSV", "13800000001")
+
+    with pytest.raises(OutboundBotContactsError, match="matches none"):
+        excluded(tmp_path / pattern)

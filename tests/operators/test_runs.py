@@ -1,0 +1,188 @@
+"""Lists whose names depend on the run: in a run without that date, nobody outside the list that was meant is called."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.sdk import DAG, task
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.examples import examples
+from support.oss_server import OssServer
+
+from airflow_provider_outbound.core.models.strategy import Strategy
+from airflow_provider_outbound.operators.outboundbot import (
+    OutboundBotAssignJobsOperator,
+    OutboundBotCreateJobGroupOperator,
+)
+from airflow_provider_outbound.simulator.testing import Simulator
+
+ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
+ANNA, BERT, CLEO = "13800000001", "13800000002", "13800000003"
+#: Templates for the day of a run, and how a parameter is given.
+DAYS = ["{{ ds }}", "{{ logical_date | ds }}", "{{ data_interval_start | ds }}", "{{ dag_run.logical_date | ds }}"]
+DAYS += ["{{ params.day }}", "{{ dag_run.conf.get('day') }}", "{{ dag_run.conf['day'] }}", "{{ ti.xcom_pull('no') }}"]
+VALUES = [None, "", 0, False, [], {}, "2026-11-26", 20261126, ["2026-11-26"], "None", "..", "*", "2026-*"]
+Run = Callable[..., Any]
+
+
+def states(run: Any) -> dict[str, str]:
+    return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+
+
+def called(simulator: Simulator) -> list[str]:
+    return sorted(simulator.state()["jobs_per_number"])
+
+
+def assign(group: Any, **arguments: Any) -> OutboundBotAssignJobsOperator:
+    given = {"task_id": "assign", "settle_seconds": 0.3, "contacts": [ANNA, BERT, CLEO], **arguments}
+    return OutboundBotAssignJobsOperator(job_group_id=group, **{k: v for k, v in given.items() if v is not NOTHING})
+
+
+NOTHING = object()
+
+
+@pytest.fixture
+def people_db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of people who must not be called."""
+    path = tmp_path / "people.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE dnc (phone TEXT, note TEXT)")
+        connection.executemany("INSERT INTO dnc VALUES (?, ?)", [(ANNA, "asked"), ("13900000000", f"wife: {CLEO}")])
+    monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+
+
+@pytest.mark.usefixtures("people_db")
+@pytest.mark.parametrize("how", ["frame", "dictionaries"])
+def test_a_list_from_a_database_through_a_task(simulator: Simulator, run_dag: Run, how: str) -> None:
+    with DAG(f"dnc_{how}", schedule=None) as dag:
+
+        @task
+        def do_not_call() -> Any:
+            from airflow.providers.sqlite.hooks.sqlite import SqliteHook
+
+            frame = SqliteHook("people_db").get_df("SELECT phone, note FROM dnc", df_type="pandas")
+            return frame if how == "frame" else frame.to_dict("records")
+
+        create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
+        assign(create.output, exclude=do_not_call())
+
+    run = run_dag(dag)
+
+    assert states(run)["assign"] == "success"
+    assert called(simulator) == [BERT]
+
+
+@pytest.mark.usefixtures("people_db")
+@pytest.mark.parametrize("columns", ["phone, note", "phone"])
+def test_rows_of_an_sql_operator_without_column_names_call_nobody(
+    simulator: Simulator, run_dag: Run, columns: str
+) -> None:
+    with DAG(f"dnc_rows_{len(columns)}", schedule=None) as dag:
+        rows = SQLExecuteQueryOperator(task_id="rows", conn_id="people_db", sql=f"SELECT {columns} FROM dnc")
+        create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
+        assign(create.output, exclude=rows.output)
+
+    run = run_dag(dag)
+
+    assert (states(run)["rows"], states(run)["assign"]) == ("success", "failed")
+    assert not called(simulator)
+
+
+@pytest.mark.parametrize(
+    ("day", "conf", "expected"),
+    [
+        pytest.param("{{ ds }}", {}, "failed", id="ds"),
+        pytest.param("{{ dag_run.conf['day'] }}", {}, "failed", id="conf"),
+        pytest.param("{{ dag_run.conf.get('day') }}", {}, "failed", id="conf-get"),
+        pytest.param("{{ dag_run.conf['day'] }}", {"day": ""}, "failed", id="empty"),
+        pytest.param("{{ dag_run.conf['day'] }}", {"day": "2026-11-26"}, "success", id="given"),
+        pytest.param("{{ (dag_run.logical_date or dag_run.run_after) | ds }}", {}, "failed", id="no-list-of-today"),
+    ],
+)
+def test_a_do_not_call_list_in_oss_in_a_run_without_a_date(
+    simulator: Simulator, run_dag: Run, oss: OssServer, day: str, conf: dict[str, str], expected: str
+) -> None:
+    oss.put("campaigns/dnc/2026-11-26/LIST.CSV", f"phone,note\n{ANNA},\n13900000000,and {CLEO} too\n".encode())
+    oss.put("campaigns/dnc/old.csv", b"phone\n13900000001\n")
+    with DAG(f"no_date_{abs(hash((day, *conf.values())))}", schedule=None) as dag:
+        create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
+        assign(create.output, exclude_path=f"oss://oss_test@campaigns/dnc/{day}/*.csv")
+
+    run = run_dag(dag, logical_date=None, run_conf=conf)
+
+    assert states(run)["assign"] == expected
+    assert called(simulator) == ([BERT] if expected == "success" else [])
+
+
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    day=st.sampled_from(DAYS),
+    value=st.sampled_from(VALUES),
+    layout=st.sampled_from(["{}/list.csv", "{}", "{}/*.csv", "*{}*/*.csv", "list-{}.csv"]),
+    undefined=st.sampled_from([jinja2.StrictUndefined, jinja2.Undefined, jinja2.ChainableUndefined]),
+    native=st.booleans(),
+    has_date=st.booleans(),
+    argument=st.sampled_from(["exclude_path", "contacts_path"]),
+)
+def test_whatever_a_template_makes_of_a_run_nobody_outside_the_list_is_called(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    day: str,
+    value: Any,
+    layout: str,
+    undefined: type[jinja2.Undefined],
+    native: bool,
+    has_date: bool,
+    argument: str,
+) -> None:
+    """Render and execute as Airflow does. In a run without a logical date, Airflow's context has no ds."""
+    folder = tmp_path_factory.mktemp("lists")
+    for path, number in {
+        "2026-11-26/list.csv": ANNA,
+        "list-2026-11-26.csv": ANNA,
+        "other/list.csv": "13900000000",
+        "list-.csv": "13900000001",
+        "list.csv": "13900000002",
+    }.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(f"phone\n{number}\n")
+    run_id = str(folder)
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(
+        context("create", run_id=run_id)
+    )
+    with DAG("by_hand", schedule=None, render_template_as_native_obj=native, template_undefined=undefined) as dag:
+        contacts = NOTHING if argument == "contacts_path" else [ANNA, BERT]
+        operator = assign(group, contacts=contacts, **{argument: f"{folder}/{layout.format(day)}"})
+    full = {**context("assign", run_id=run_id), "params": {"day": value}}
+    full["dag_run"].conf = {} if value is None else {"day": value}
+    full["ti"].xcom_pull = lambda *_, **__: value
+    if has_date:
+        full |= {"ds": "2026-11-26"}
+
+    failed = False
+    try:
+        operator.render_template_fields(full, dag.get_template_env())
+        operator.execute(full)
+    except Exception:
+        failed = True
+
+    jobs = {job["phone_number"] for job in simulator.state()["groups"][group["job_group_id"]]["jobs"]}
+    if failed:
+        assert not jobs
+    elif argument == "exclude_path":
+        # Whatever list was read, it was one; the one that was meant contains Anna.
+        assert jobs in ({BERT}, {ANNA, BERT})
+        rendered = str(operator.exclude_path)
+        assert ANNA not in jobs or "2026-11-26" not in rendered, rendered
+    else:
+        assert jobs, operator.contacts_path
