@@ -88,7 +88,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     :param sheet: Name of the sheet in the workbooks of ``contacts_path``. Default: the only visible one, or the only
         visible one that has a column for the phone number. Hidden rows are read too.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
-        It runs once in each try, before anybody is called.
+        It runs once in each try, in MaxCompute once for all tries, before anybody is called.
     :param sql_conn_id: Connection of the database.
     :param contacts_table: Instead: a table in MaxCompute, ``name`` or ``project.name``, read as it is when the task
         begins.
