@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy
     from airflow_provider_outbound.core.rules import RunGuard
     from airflow_provider_outbound.operators.preflight import BeforeAssigning
+    from airflow_provider_outbound.operators.query_results import SharedResult
     from airflow_provider_outbound.operators.sources import SourceArguments
 
 
@@ -62,7 +63,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     :param sheet: Name of the sheet in the workbooks of ``contacts_path``. Default: the only visible one, or the only
         visible one that has a column for the phone number. Hidden rows are read too.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
-        It runs once in each try, before anybody is called.
+        It runs once in each try, in MaxCompute once for all tries, before anybody is called.
     :param sql_conn_id: Connection of the database.
     :param contacts_table: Instead: a table in MaxCompute, ``name`` or ``project.name``, read as it is when the task
         begins.
@@ -246,10 +247,12 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         check_flags(self, "allow_backfill", "require_capacity")
         from airflow_provider_outbound.operators.collecting import collecting_messages
         from airflow_provider_outbound.operators.preflight import dry_run
+        from airflow_provider_outbound.operators.query_results import SharedResult
         from airflow_provider_outbound.operators.sources import read_contacts
 
+        shared = SharedResult(task_key(context), self.job_group_id, self.outboundbot_conn_id)
         with before_calling():
-            arguments = self.source_arguments(context)
+            arguments = self.source_arguments(context, shared)
             options = self._options(arguments, context)
             source = read_contacts(arguments, context)
             self._refuse_empty(source, context)
@@ -260,9 +263,9 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             with before_calling():
                 ledger = hook.ledger
             with collecting_messages(self.rocketmq_conn_id, ledger):
-                return self._assign(context, ledger, job_group_id, source, options)
+                return self._assign(context, ledger, job_group_id, source, options, shared)
 
-    def source_arguments(self, context: Context) -> SourceArguments:
+    def source_arguments(self, context: Context, shared: SharedResult | None = None) -> SourceArguments:
         """Return the arguments that select whom to call and whom not."""
         import attrs
 
@@ -271,11 +274,17 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         named = self.named
         if self.only is None and came_from_task(self, "only", context["ti"].map_index):
             named |= {"only"}
-        names = attrs.fields_dict(SourceArguments).keys() - {"named"}
-        return SourceArguments(**{name: getattr(self, name) for name in names}, named=named)
+        names = attrs.fields_dict(SourceArguments).keys() - {"named", "shared"}
+        return SourceArguments(**{name: getattr(self, name) for name in names}, named=named, shared=shared)
 
     def _assign(
-        self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
+        self,
+        context: Context,
+        ledger: Ledger,
+        job_group_id: str,
+        source: ContactSource,
+        options: AssignOptions,
+        shared: SharedResult,
     ) -> dict[str, Any]:
         import attrs
 
@@ -307,9 +316,10 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 request=request,
                 options=options,
                 guard=self._unless_killed(GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check),
-                before_sending=self._checks(instance_id, strategy, numbers).check,
+                before_sending=self._checks(instance_id, strategy, numbers, shared).check,
             )
-        except Exception:
+        except Exception as error:
+            shared.forget_unless_called(ledger, error)
             if is_last_try(context):
                 abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)
             raise
@@ -317,7 +327,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         return result.to_dict()
 
     def _checks(
-        self, instance_id: str | None, strategy: ResolvedStrategy | None, numbers: Sequence[str]
+        self, instance_id: str | None, strategy: ResolvedStrategy | None, numbers: Sequence[str], shared: SharedResult
     ) -> BeforeAssigning:
         from airflow_provider_outbound.operators.preflight import BeforeAssigning
 
@@ -327,6 +337,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             strategy=strategy,
             calling_numbers=numbers,
             require_capacity=self.require_capacity,
+            shared=shared,
         )
 
     def _resolved(self, rules: RunGuard, *, is_at_once: bool) -> ResolvedStrategy | None:
