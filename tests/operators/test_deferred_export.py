@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 from sqlalchemy import text
 from support.dialled import DialledCampaign
@@ -107,6 +108,17 @@ def test_it_writes_and_returns_what_a_worker_alone_would(campaign, context, tmp_
         assert (tmp_path / "deferred" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
     moved = {key: str(tmp_path / "deferred" / Path(alone[key]).name) for key in alone if key.endswith("path")}
     assert result == alone | moved
+
+
+def test_airflow_resumes_it(campaign, run_dag, tmp_path):
+    with DAG("deferred_export", schedule=None) as dag:
+        export(campaign, tmp_path / "r.csv", conversation=True)
+
+    run = run_dag(dag)
+
+    assert run.state == "success"
+    assert run.get_task_instance("export").xcom_pull(task_ids="export")["rows"] == PEOPLE
+    assert len((tmp_path / "r.csv").read_text("utf-8").splitlines()) == PEOPLE + 1
 
 
 def test_what_is_known_or_takes_a_few_requests_is_written_at_once(dial, campaign, context, tmp_path):
