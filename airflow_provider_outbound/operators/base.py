@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_outbound.arguments import named_group
+from airflow_provider_outbound.arguments import named_group, whole_number
 from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from airflow_provider_outbound.core.ledger import TaskKey
+    from airflow_provider_outbound.core.ledger import CallCap, TaskKey
     from airflow_provider_outbound.core.rules import RunGuard
 
 #: How late a DAG run may be and still call people.
@@ -246,6 +246,24 @@ def run_guard(operator: _Dialling, context: Context) -> RunGuard:
         allow_backfill=operator.allow_backfill,
         hours=operator.hook.calling_hours,
     )
+
+
+def call_cap(most: Any, period: Any) -> CallCap | None:
+    """
+    Return how often a person may be called, from the arguments ``max_calls_per_contact`` and ``period``.
+
+    :raises OutboundBotConfigError: one of them is missing, or cannot be used.
+    """
+    from airflow_provider_outbound.core.ledger import CallCap
+
+    if most is None and period is None:
+        return None
+    if most is None or not isinstance(period, timedelta) or period <= timedelta():
+        raise OutboundBotConfigError(
+            "max_calls_per_contact: give it together with a period, for example "
+            "max_calls_per_contact=1, period=timedelta(days=7)"
+        )
+    return CallCap(most=whole_number(most, "max_calls_per_contact", least=1) or 1, period=period)
 
 
 def has_assigned(operator: OutboundBotOperator, job_group_id: Any, context: Context) -> bool:

@@ -7,6 +7,7 @@ Rows come through the tunnel in short requests, so that no connection idles whil
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError, Outboun
 
 if TYPE_CHECKING:
     from odps import ODPS
+    from odps.tunnel import InstanceTunnel
+
+    from airflow_provider_outbound.operators.query_results import SharedResult
+
+log = logging.getLogger(__name__)
 
 CONN_TYPE = "maxcompute"
 #: Rows of one request, which are held in memory.
@@ -33,19 +39,51 @@ def is_maxcompute(conn_id: str) -> bool:
     return bool(BaseHook.get_connection(conn_id).conn_type == CONN_TYPE)
 
 
-def rows_of_query(sql: str, conn_id: str, label: str) -> MaxComputeRows:
+def rows_of_query(sql: str, conn_id: str, label: str, shared: SharedResult | None = None) -> MaxComputeRows:
     """
     Return the rows of a SELECT statement, which runs once.
 
+    The service stores them with the instance that ran it, so that they are the same whenever they are read.
+
     :param label: The argument's name, for errors.
+    :param shared: Finds the instance that an earlier try of the task read; ``None``: each try runs the statement.
     """
+    # The same statement may mean something else to another connection.
+    statement = f"{conn_id}\n{sql}"
 
     def open_session(odps: ODPS) -> Any:
         from odps.tunnel import InstanceTunnel
 
-        return InstanceTunnel(odps).create_download_session(odps.execute_sql(sql).id)
+        tunnel = InstanceTunnel(odps)
+        earlier = shared.find(statement) if shared else None
+        if earlier is not None:
+            return _open_again(tunnel, earlier, label, conn_id)
+        instance_id = odps.execute_sql(sql).id
+        if shared:
+            shared.use(statement, instance_id)
+        return tunnel.create_download_session(instance_id)
 
     return MaxComputeRows(conn_id, open_session, label)
+
+
+def _open_again(tunnel: InstanceTunnel, instance_id: str, label: str, conn_id: str) -> Any:
+    """
+    Open the result that an earlier try read.
+
+    :raises OutboundBotContactsError: the service refuses; another result could have other people in it.
+    """
+    from odps.errors import ODPSError
+
+    try:
+        session = tunnel.create_download_session(instance_id)
+    except ODPSError as error:
+        raise OutboundBotContactsError(
+            f"{label} on connection {conn_id!r}: the result of instance {instance_id}, which an earlier try read,"
+            f" cannot be read again: {_reason(error)}; try again later, or change the statement, for example by a"
+            " comment, to run it anew"
+        ) from None
+    log.info("%s: the rows are those of instance %s, which an earlier try read", label, instance_id)
+    return session
 
 
 def rows_of_table(table: Any, partition: Any, conn_id: str | None) -> MaxComputeRows:
@@ -111,8 +149,7 @@ class MaxComputeRows:
             # Its text may quote a value.
             raise self._refused(f"a row cannot be read ({type(error).__name__})") from None
         except (ODPSError, RequestException, OSError) as error:
-            # Its text begins with addresses and ids.
-            raise self._refused(str(error.args[0] if error.args else "") or type(error).__name__) from None
+            raise self._refused(_reason(error)) from None
 
     def _rows(self) -> Iterator[tuple[int, Any]]:
         session = self._session
@@ -141,6 +178,10 @@ class MaxComputeRows:
             raise OutboundBotConfigError(f"{self.label} on connection {self._conn_id!r}: {error}") from None
 
     def _refused(self, reason: str) -> OutboundBotContactsError:
-        return OutboundBotContactsError(
-            f"{self.label} on connection {self._conn_id!r}: {redact(reason.strip().splitlines()[0])}"
-        )
+        return OutboundBotContactsError(f"{self.label} on connection {self._conn_id!r}: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error's own text; its full text begins with addresses and ids."""
+    text = str(error.args[0] if error.args else "") or type(error).__name__
+    return redact(text.strip().splitlines()[0])

@@ -15,10 +15,8 @@ from airflow_provider_outbound.arguments import (
     check_flags,
     named_group,
     text_list,
-    whole_number,
 )
 from airflow_provider_outbound.exceptions import (
-    OutboundBotConfigError,
     OutboundBotContactsError,
     OutboundBotWrongTimeError,
     before_calling,
@@ -27,6 +25,7 @@ from airflow_provider_outbound.operators.api import OutboundBotCallApiOperator
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
+    call_cap,
     has_assigned,
     in_this_try,
     is_last_try,
@@ -53,10 +52,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.assign import AssignOptions
     from airflow_provider_outbound.core.contacts import ContactSource
-    from airflow_provider_outbound.core.ledger import CallCap, Ledger
+    from airflow_provider_outbound.core.ledger import Ledger
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy
     from airflow_provider_outbound.core.rules import RunGuard
     from airflow_provider_outbound.operators.preflight import BeforeAssigning
+    from airflow_provider_outbound.operators.query_results import SharedResult
     from airflow_provider_outbound.operators.sources import SourceArguments
 
 __all__ = [
@@ -88,7 +88,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     :param sheet: Name of the sheet in the workbooks of ``contacts_path``. Default: the only visible one, or the only
         visible one that has a column for the phone number. Hidden rows are read too.
     :param contacts_sql: Instead: a SELECT statement, or a ``.sql`` file, whose columns are read like those of a file.
-        It runs once in each try, before anybody is called.
+        It runs once in each try, in MaxCompute once for all tries, before anybody is called.
     :param sql_conn_id: Connection of the database.
     :param contacts_table: Instead: a table in MaxCompute, ``name`` or ``project.name``, read as it is when the task
         begins.
@@ -265,10 +265,12 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     def _execute(self, context: Context) -> dict[str, Any]:
         check_flags(self, "allow_backfill", "require_capacity")
         from airflow_provider_outbound.operators.preflight import dry_run
+        from airflow_provider_outbound.operators.query_results import SharedResult
         from airflow_provider_outbound.operators.sources import read_contacts
 
+        shared = SharedResult(task_key(context), self.job_group_id, self.outboundbot_conn_id)
         with before_calling():
-            arguments = self.source_arguments(context)
+            arguments = self.source_arguments(context, shared)
             options = self._options(arguments, context)
             source = read_contacts(arguments, context)
             self._refuse_empty(source, context)
@@ -276,9 +278,9 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 return dry_run(self, self.job_group_id, context, source, options)
             job_group_id = named_group(self.job_group_id)
         with self.hook as hook:
-            return self._assign(context, hook.ledger, job_group_id, source, options)
+            return self._assign(context, hook.ledger, job_group_id, source, options, shared)
 
-    def source_arguments(self, context: Context) -> SourceArguments:
+    def source_arguments(self, context: Context, shared: SharedResult | None = None) -> SourceArguments:
         """Return the arguments that select whom to call and whom not."""
         import attrs
 
@@ -287,11 +289,17 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         named = self.named
         if self.only is None and came_from_task(self, "only", context["ti"].map_index):
             named |= {"only"}
-        names = attrs.fields_dict(SourceArguments).keys() - {"named"}
-        return SourceArguments(**{name: getattr(self, name) for name in names}, named=named)
+        names = attrs.fields_dict(SourceArguments).keys() - {"named", "shared"}
+        return SourceArguments(**{name: getattr(self, name) for name in names}, named=named, shared=shared)
 
     def _assign(
-        self, context: Context, ledger: Ledger, job_group_id: str, source: ContactSource, options: AssignOptions
+        self,
+        context: Context,
+        ledger: Ledger,
+        job_group_id: str,
+        source: ContactSource,
+        options: AssignOptions,
+        shared: SharedResult,
     ) -> dict[str, Any]:
         import attrs
 
@@ -324,9 +332,10 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 request=request,
                 options=options,
                 guard=self._unless_killed(GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check),
-                before_sending=self._checks(instance_id, strategy, numbers).check,
+                before_sending=self._checks(instance_id, strategy, numbers, shared).check,
             )
-        except Exception:
+        except Exception as error:
+            shared.forget_unless_called(ledger, error)
             if is_last_try(context):
                 abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)
             raise
@@ -334,13 +343,17 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         return result.to_dict()
 
     def _checks(
-        self, instance_id: str | None, strategy: ResolvedStrategy | None, numbers: Sequence[str]
+        self, instance_id: str | None, strategy: ResolvedStrategy | None, numbers: Sequence[str], shared: SharedResult
     ) -> BeforeAssigning:
         from airflow_provider_outbound.operators.preflight import BeforeAssigning
 
-        needed = self.require_capacity
         return BeforeAssigning(
-            hook=self.hook, instance_id=instance_id, strategy=strategy, calling_numbers=numbers, require_capacity=needed
+            hook=self.hook,
+            instance_id=instance_id,
+            strategy=strategy,
+            calling_numbers=numbers,
+            require_capacity=self.require_capacity,
+            shared=shared,
         )
 
     def _resolved(self, rules: RunGuard, *, is_at_once: bool) -> ResolvedStrategy | None:
@@ -368,22 +381,9 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
             excluded=read_exclusions(arguments, context),
             allowed=self.hook.allowed_phone_numbers,
             max_jobs=self.max_jobs,
-            cap=self._cap(),
+            cap=call_cap(self.max_calls_per_contact, self.period),
             rejects_path=None if self.rejects_path is None else as_path(self.rejects_path, "rejects_path"),
         )
-
-    def _cap(self) -> CallCap | None:
-        from airflow_provider_outbound.core.ledger import CallCap
-
-        most, period = self.max_calls_per_contact, self.period
-        if most is None and period is None:
-            return None
-        if most is None or not isinstance(period, timedelta) or period <= timedelta():
-            raise OutboundBotConfigError(
-                "max_calls_per_contact: give it together with a period, for example "
-                "max_calls_per_contact=1, period=timedelta(days=7)"
-            )
-        return CallCap(most=whole_number(most, "max_calls_per_contact", least=1) or 1, period=period)
 
     def _refuse_empty(self, source: ContactSource, context: Context) -> None:
         check_choice(self.on_empty, "on_empty", ("skip", "fail"))

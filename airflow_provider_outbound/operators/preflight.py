@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy
     from airflow_provider_outbound.core.preflight import Capacity
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+    from airflow_provider_outbound.operators.query_results import SharedResult
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +34,7 @@ class BeforeAssigning:
     :param strategy: When these contacts are dialled; ``None``: as the group says.
     :param calling_numbers: Numbers to call these contacts from.
     :param require_capacity: Whether calls that do not fit into the window are an error.
+    :param shared: Where the rows come from that later tries must read too.
     """
 
     hook: OutboundBotHook
@@ -40,6 +42,7 @@ class BeforeAssigning:
     strategy: ResolvedStrategy | None
     calling_numbers: Sequence[str]
     require_capacity: bool
+    shared: SharedResult
 
     def check(self, group: JobGroup, people: int | None) -> None:
         """
@@ -57,6 +60,7 @@ class BeforeAssigning:
         checks = Checks(client=self.hook.client, instance_id=self.instance_id)
         checks.check_before_calls(script_id=group.script_id, calling_numbers=self.calling_numbers)
         check_capacity(self._capacity(group, people), required=self.require_capacity)
+        self.shared.store(self.hook.ledger)
 
     def _capacity(self, group: JobGroup, people: int | None) -> Capacity | None:
         """Whether the calls fit; ``None`` if that is unknown."""

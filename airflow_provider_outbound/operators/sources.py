@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.operators.query_results import SharedResult
 
 _PATTERN = re.compile(r"[*?[]")
 
@@ -52,6 +53,7 @@ class SourceArguments:
 
     :param log: The task's log.
     :param named: The arguments that the DAG file gives, even if a template or a task turned them into nothing.
+    :param shared: The result of a query in MaxCompute that the tries of the task share; ``None``: each runs it.
     """
 
     contacts: Any = attrs.field(repr=False)
@@ -76,6 +78,7 @@ class SourceArguments:
     outboundbot_conn_id: str
     log: Any = attrs.field(repr=False)
     named: frozenset[str]
+    shared: SharedResult | None = None
 
 
 def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource:
@@ -118,19 +121,25 @@ def _of_database(arguments: SourceArguments, label: str, context: Context, how: 
         if "partition" in arguments.named and (why := _why_missing(arguments.partition)):
             raise OutboundBotContactsError(f"partition: {why}, so there are no contacts. Nobody was called")
         rows = rows_of_table(arguments.contacts_table, arguments.partition, arguments.contacts_conn_id)
+        _log_again(arguments, context, "contacts_table: the table is read again in this try, as it is now")
         return ContactSource([rows], **how)
     query = Query(arguments.contacts_sql, arguments.contacts_conn_id or arguments.sql_conn_id)
-    if context["ti"].try_number > 1:
-        arguments.log.info(
-            "contacts_sql: the query runs again in this try. Nobody whom an earlier try assigned is called again;"
-            " contacts that it returns for the first time are called too"
-        )
     if is_maxcompute(query.conn_id):
-        return ContactSource([rows_of_query(query.sql, query.conn_id, label)], **how)
+        return ContactSource([rows_of_query(query.sql, query.conn_id, label, arguments.shared)], **how)
+    _log_again(arguments, context, "contacts_sql: the query runs again in this try")
     # A second run of the query could return other people than those that were validated.
     return ContactSource(
         [Spool(ContactSource([query], **how), "contacts_sql")], default_region=arguments.default_region
     )
+
+
+def _log_again(arguments: SourceArguments, context: Context, what: str) -> None:
+    if context["ti"].try_number > 1:
+        arguments.log.info(
+            "%s. Nobody whom an earlier try assigned is called again; contacts that come for the first time are called"
+            " too",
+            what,
+        )
 
 
 def _of_results(arguments: SourceArguments) -> ContactSource:

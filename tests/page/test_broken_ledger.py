@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 from support.seeding import ANSWERED, seed, task
 
-from airflow_provider_outbound.core.ledger import Incoming
+from airflow_provider_outbound.core.ledger import Incoming, schema
 from airflow_provider_outbound.page.ledger import shared
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
@@ -99,7 +99,7 @@ def test_a_ledger_that_is_repaired_is_used(ask, ledger, monkeypatch):
         connection.execute(text("UPDATE outbound_version SET version_num = '9999'"))
     assert ask("user", "campaigns").status_code == 503
     with ledger.write() as connection:
-        connection.execute(text("UPDATE outbound_version SET version_num = '0010'"))
+        connection.execute(text(f"UPDATE outbound_version SET version_num = '{schema.REVISION}'"))
     # The page looks again some seconds later.
     shared.close()
     assert ask("user", "campaigns").status_code == 200

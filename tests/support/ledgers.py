@@ -36,6 +36,7 @@ def go_back_to_0005(connection: Connection) -> None:
         ("request_turns", "taken_at"),
         ("assignments", "lease_seconds"),
         ("assignments", "strategy"),
+        ("assignments", "query_result"),
         ("job_groups", "conn_id"),
         ("job_groups", "suspended_at"),
     ):

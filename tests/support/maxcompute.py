@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -24,7 +25,8 @@ class MaxCompute:
     """
     What the stand-in holds.
 
-    :ivar results: Rows by statement. An unknown statement fails.
+    :ivar results: What each statement would select now. An unknown statement fails.
+    :ivar instances: The rows that each instance, a statement that has run, selected then; ``None``: it has failed.
     :ivar tables: Rows by table and partition.
     :ivar requests: The ranges that were read.
     """
@@ -34,16 +36,29 @@ class MaxCompute:
         self.results: dict[str, Rows] = {}
         self.tables: dict[tuple[str, str | None], Rows] = {}
         self.statements: list[str] = []
+        self.instances: list[Rows | None] = []
         self.ranges: list[tuple[int, int]] = []
         self.sessions: dict[str, Rows] = {}
         #: Rows that an answer leaves out, without an error.
         self.lost = 0
+        #: Whether the results of instances are deleted.
+        self.has_expired = False
+        #: From this range on, they are sent only once ``resume`` is set.
+        self.pause_from: int | None = None
+        self.resume = threading.Event()
         self.url = ""
 
     @property
     def connection(self) -> str:
         extra = {"access_key_id": KEY_ID, "access_key_secret": "x", "project": "p", "endpoint": self.url}
         return json.dumps({"conn_type": "maxcompute", "extra": extra})
+
+    def run(self, statement: str) -> int:
+        """Run a statement; return the number of its instance."""
+        self.statements.append(statement)
+        rows = self.results.get(statement)
+        self.instances.append(None if rows is None else [*rows])
+        return len(self.instances) - 1
 
     def begin(self, rows: Rows, **schema: Any) -> dict[str, Any]:
         """Open a download session: a snapshot of these rows."""
@@ -56,6 +71,8 @@ class MaxCompute:
     def encoded(self, session: str, start: int, count: int) -> bytes:
         """Return rows of a session as the tunnel sends them."""
         self.ranges.append((start, count))
+        if self.pause_from is not None and len(self.ranges) > self.pause_from:
+            self.resume.wait()
         columns = [Column(name, kind) for name, kind in self.columns.items()]
         schema = TableSchema(columns=columns)
         out = io.BytesIO()
@@ -73,10 +90,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         path, query = self._begin()
         if path.endswith("/instances"):
-            self.state.statements.append(self.body.split("<![CDATA[")[1].split("]]>")[0].strip().rstrip(";"))
-            self._answer(201, b"", Location=f"{self.state.url}{path}/{len(self.state.statements) - 1}")
+            instance = self.state.run(self.body.split("<![CDATA[")[1].split("]]>")[0].strip().rstrip(";"))
+            self._answer(201, b"", Location=f"{self.state.url}{path}/{instance}")
         elif "/instances/" in path and "downloads" in query:
-            self._json(self.state.begin(self.state.results[self._statement(path)]))
+            rows = self._rows(path)
+            if rows is None or self.state.has_expired:
+                self._fail("NoSuchObject", "The result has expired. 13800138000")
+            else:
+                self._json(self.state.begin(rows))
         elif "/tables/" in path and "downloads" in query:
             rows = self.state.tables.get((path.rpartition("/")[2], query.get("partition")))
             if rows is None:
@@ -94,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             start, count = (int(part) for part in query["rowrange"].strip("()").split(","))
             self._answer(200, self.state.encoded(query["downloadid"], start, count))
         elif "taskstatus" in query or "result" in query:
-            is_known = self._statement(path) in self.state.results
+            is_known = self._rows(path) is not None
             status = "Success" if is_known else "Failed"
             result = (
                 "" if is_known else "<Result><![CDATA[ODPS-0130131:[1,15] Table not found - 13800138000]]></Result>"
@@ -112,8 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         return parts.path, query
 
-    def _statement(self, path: str) -> str:
-        return self.state.statements[int(path.rpartition("/")[2])]
+    def _rows(self, path: str) -> Rows | None:
+        return self.state.instances[int(path.rpartition("/")[2])]
 
     def _json(self, value: Any) -> None:
         self._answer(200, json.dumps(value).encode())

@@ -88,6 +88,37 @@ class Assignments:
                 update(table).where(table.c.assignment_id == assignment.assignment_id).values(strategy=strategy_json)
             )
 
+    def note_query(self, key: TaskKey, job_group_id: str, statement: str, instance_id: str) -> None:
+        """
+        Store which result of a query a task reads, until its assignment is finished.
+
+        :param instance_id: The result's id in its database.
+        """
+        self._write_query(
+            key, job_group_id, {"query": self._database.identity.query(statement), "instance_id": instance_id}
+        )
+
+    def forget_query(self, key: TaskKey, job_group_id: str) -> None:
+        """Let the next try of a task run its query again."""
+        self._write_query(key, job_group_id, None)
+
+    def find_query(self, key: TaskKey, job_group_id: str, statement: str) -> str | None:
+        """Return the id of the result of this query that a task reads; ``None`` if there is none."""
+        table = schema.assignments.c
+        stored = select(table.query_result).where(table.assignment_id == key.assignment_id(job_group_id))
+        with self._database.read() as connection:
+            found = connection.execute(stored).scalar()
+        if found is None or found["query"] != self._database.identity.query(statement):
+            return None
+        return str(found["instance_id"])
+
+    def _write_query(self, key: TaskKey, job_group_id: str, value: Mapping[str, str] | None) -> None:
+        table = schema.assignments
+        with self._database.write() as connection:
+            connection.execute(
+                update(table).where(table.c.assignment_id == key.assignment_id(job_group_id)).values(query_result=value)
+            )
+
     def strategies(self, job_group_id: str) -> list[str]:
         """StrategyJson of the assignments to a group that have their own."""
         table = schema.assignments.c
@@ -170,7 +201,8 @@ class Assignments:
         :param count: The number of its jobs in the group.
         :raises LeaseLostError: another process owns it.
         """
-        self.end(assignment, state=CLOSED, sealed_count=count)
+        # Whoever runs the task once more wants its query to run once more.
+        self.end(assignment, state=CLOSED, sealed_count=count, query_result=None)
 
     def abandon(self, assignment: Assignment) -> None:
         """

@@ -134,6 +134,7 @@ class Identity:
         self._phone = hmac.new(key, b"phone:", "sha256")
         self._reference = hmac.new(key, b"reference:", "sha256")
         self._foreign_reference = hmac.new(key, b"foreign reference:", "sha256")
+        self._query = hmac.new(key, b"query:", "sha256")
 
     def phone_key(self, e164: str) -> str:
         """The ledger's key for a number."""
@@ -146,6 +147,10 @@ class Identity:
     def foreign_reference(self, reference_id: str) -> str:
         """The ledger's replacement for a reference id that contains a number and was chosen by others."""
         return f"{DIGEST}{_name(self._foreign_reference, reference_id)}"
+
+    def query(self, statement: str) -> str:
+        """The ledger's key for a query, whose text may contain a number."""
+        return _name(self._query, statement)
 
 
 def _name(begun: hmac.HMAC, text: str) -> str:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 #: The newest revision in ``migrations/versions``.
-REVISION = "0010"
+REVISION = "0011"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -117,6 +117,8 @@ assignments = Table(
     #: How long the lease was when it was taken or renewed.
     Column("lease_seconds", Double),
     Column("strategy", Text),
+    #: Until it is finished: the result of a query that its tries read. See :meth:`.assignments.Assignments.note_query`.
+    Column("query_result", JSON(none_as_null=True)),
     Column("settle_seconds", Integer, nullable=False),
     Column("opened_at", UtcDateTime, nullable=False),
     UniqueConstraint("dag_id", "run_id", "task_id", "map_index", "job_group_id"),
