@@ -59,12 +59,13 @@ def get_provider_info() -> dict[str, Any]:
             for kind in ("operators", "sensors")
         },
         "filesystems": ["airflow_provider_outbound.oss"],
-        "asset-uris": [_oss_assets()],
+        "asset-uris": [_assets("oss"), _assets("maxcompute")],
         "queues": ["airflow_provider_outbound.queues.outboundbot.OutboundBotMessageQueueProvider"],
         "triggers": [
             {
                 "integration-name": integration,
                 "python-modules": [
+                    "airflow_provider_outbound.triggers.details",
                     "airflow_provider_outbound.triggers.outboundbot",
                     "airflow_provider_outbound.triggers.steering",
                 ],
@@ -77,14 +78,14 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _oss_assets() -> dict[str, Any]:
-    # The schemes of databases belong to the providers of those databases.
+def _assets(scheme: str) -> dict[str, Any]:
+    # The schemes of other databases belong to their own providers.
     module = "airflow_provider_outbound.operators.assets"
     return {
-        "schemes": ["oss"],
+        "schemes": [scheme],
         "handler": None,
-        "factory": f"{module}.create_oss_asset",
-        "to_openlineage_converter": f"{module}.convert_oss_asset_to_openlineage",
+        "factory": f"{module}.create_{scheme}_asset",
+        "to_openlineage_converter": f"{module}.convert_{scheme}_asset_to_openlineage",
     }
 
 

@@ -1,7 +1,7 @@
 """
 The assets that tasks write, by the URIs that other providers use for the same files and tables.
 
-Airflow imports this module for assets with the scheme ``oss``.
+Airflow imports this module for assets with the schemes ``oss`` and ``maxcompute``.
 """
 
 from __future__ import annotations
@@ -93,3 +93,44 @@ def convert_oss_asset_to_openlineage(asset: Asset, _lineage_context: Any) -> Dat
 
     parts = urlsplit(asset.uri)
     return Dataset(namespace=f"oss://{parts.netloc.rpartition('@')[2]}", name=parts.path.lstrip("/"))
+
+
+def maxcompute_name(project: str | None, table: str) -> tuple[str, str]:
+    """
+    Return OpenLineage's namespace and name of a table in MaxCompute.
+
+    OpenLineage has no convention for MaxCompute. Its projects have names that are unique among all accounts, as those
+    of BigQuery are, so that the convention for BigQuery is followed.
+
+    :param project: The connection's project.
+    :param table: ``name``, ``project.name`` or ``project.schema.name``.
+    :raises ValueError: neither names a project.
+    """
+    name = table.strip().replace("`", "")
+    if "." not in name:
+        if not project:
+            raise ValueError("the connection names no project")
+        name = f"{project}.{name}"
+    return "maxcompute", name
+
+
+def create_maxcompute_asset(
+    *, project: str, table: str, schema: str | None = None, extra: dict[str, Any] | None = None
+) -> Asset:
+    """
+    Make the asset of a table in MaxCompute.
+
+    :param schema: Its schema, in a project that has schemas.
+    """
+    from airflow.sdk import Asset
+
+    return Asset("maxcompute://" + "/".join(filter(None, (project, schema, table))), extra=extra)
+
+
+def convert_maxcompute_asset_to_openlineage(asset: Asset, _lineage_context: Any) -> Dataset:
+    """Return OpenLineage's name of a table in MaxCompute, the one that tasks that read it report."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    parts = urlsplit(asset.uri)
+    namespace, name = maxcompute_name(parts.netloc, ".".join((parts.netloc, *parts.path.strip("/").split("/"))))
+    return Dataset(namespace=namespace, name=name)

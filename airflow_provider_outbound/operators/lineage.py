@@ -8,6 +8,7 @@ import.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import as_path, named_group
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.operators.assets import maxcompute_name
+from airflow_provider_outbound.operators.maxcompute import is_maxcompute
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -41,18 +44,23 @@ def lineage(operator: BaseOperator, returned: Any) -> OperatorLineage[Any, Any]:
         return OperatorLineage()
     read = [Dataset(*_name(path)) for path in (getattr(operator, "contacts_path", None),) if path is not None]
     written = [Dataset(*_name(path)) for path in (getattr(operator, "path", None),) if path is not None]
+    sql_conn_id = getattr(operator, "sql_conn_id", None)
+    contacts_conn_id = getattr(operator, "contacts_conn_id", None) or sql_conn_id
     statement = getattr(operator, "contacts_sql", None)
     if statement:
-        read += _tables(operator, str(statement))[0]
+        read += _tables(contacts_conn_id, str(statement))[0]
+    source = getattr(operator, "contacts_table", None)
+    if source:
+        read += _of_maxcompute(contacts_conn_id, lambda: [str(source)])
     table = getattr(operator, "table", None)
     if table:
         # Parsed for the name, which the rules of its database complete; not executed.
-        written += _tables(operator, f"INSERT INTO {table} (reference_id) VALUES (1)")[1]  # noqa: S608 - not executed
+        written += _tables(sql_conn_id, f"INSERT INTO {table} (reference_id) VALUES (1)")[1]  # noqa: S608 - not executed
     is_export = written or table
     return OperatorLineage(inputs=group if is_export else read, outputs=written if is_export else group)
 
 
-def _tables(operator: BaseOperator, statement: str) -> tuple[list[Any], list[Any]]:
+def _tables(conn_id: Any, statement: str) -> tuple[list[Any], list[Any]]:
     """
     Return the tables that a statement reads and writes; none if the provider of the database cannot name them.
 
@@ -62,12 +70,14 @@ def _tables(operator: BaseOperator, statement: str) -> tuple[list[Any], list[Any
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
     from airflow.sdk import BaseHook
 
-    sql_conn_id = str(getattr(operator, "sql_conn_id", None))
+    sql_conn_id = str(conn_id)
     try:
+        if is_maxcompute(sql_conn_id):
+            return _of_maxcompute(sql_conn_id, lambda: _names_in(statement)), []
         hook: Any = BaseHook.get_hook(sql_conn_id)
         found = get_openlineage_facets_with_sql(hook, statement, sql_conn_id, None, use_connection=False)
     except Exception as error:  # noqa: BLE001 - providers raise anything, and the job group must be reported
-        log.info("The tables of connection %r are not reported: %s", sql_conn_id, type(error).__name__)
+        _pass_over(sql_conn_id, error)
         return [], []
     if found is None:
         return [], []
@@ -75,6 +85,31 @@ def _tables(operator: BaseOperator, statement: str) -> tuple[list[Any], list[Any
         [Dataset(namespace=each.namespace, name=each.name) for each in part] for part in (found.inputs, found.outputs)
     )
     return read, written
+
+
+def _of_maxcompute(conn_id: Any, find_names: Callable[[], list[str]]) -> list[Any]:
+    """Return tables in MaxCompute; none if they cannot be named."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.sdk import BaseHook
+
+    try:
+        project = BaseHook.get_connection(str(conn_id)).extra_dejson.get("project")
+        return [Dataset(*maxcompute_name(project, name)) for name in find_names()]
+    except Exception as error:  # noqa: BLE001 - as above
+        _pass_over(conn_id, error)
+        return []
+
+
+def _names_in(statement: str) -> list[str]:
+    """Return the tables that a statement reads. MaxCompute's SQL is an extension of Hive's."""
+    from airflow.providers.openlineage.sqlparser import SQLParser
+
+    found = SQLParser(dialect="hive").parse([statement])
+    return sorted(table.qualified_name for table in found.in_tables) if found is not None else []
+
+
+def _pass_over(conn_id: Any, error: Exception) -> None:
+    log.info("The tables of connection %r are not reported: %s", conn_id, type(error).__name__)
 
 
 def _name(value: Any) -> tuple[str, str]:

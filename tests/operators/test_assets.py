@@ -7,6 +7,7 @@ import json
 import pytest
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessors
+from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 from sqlalchemy import create_engine, make_url
 
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
@@ -84,8 +85,6 @@ def test_a_table_is_the_asset_of_its_own_provider(group, context, make_database,
 
 
 def test_airflow_knows_the_scheme_of_oss_and_not_ours_for_databases():
-    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
-
     runtime = ProvidersManagerTaskRuntime()
     found = runtime.asset_to_openlineage_converters["oss"](Asset("oss://conn@bucket/a/b.csv"), None)
 
@@ -93,3 +92,19 @@ def test_airflow_knows_the_scheme_of_oss_and_not_ours_for_databases():
     assert runtime.asset_factories["oss"](bucket="bucket", key="a/b.csv").uri == "oss://bucket/a/b.csv"
     assert "outbound" not in runtime.asset_uri_handlers["postgres"].__module__
     assert path_uri("/a/b.csv") == "file:///a/b.csv"
+
+
+@pytest.mark.parametrize(
+    ("parts", "uri", "name"),
+    [
+        ({}, "maxcompute://crm/people", "crm.people"),
+        ({"schema": "ods"}, "maxcompute://crm/ods/people", "crm.ods.people"),
+    ],
+)
+def test_a_table_in_maxcompute_has_the_name_that_tasks_report(parts, uri, name):
+    runtime = ProvidersManagerTaskRuntime()
+
+    asset = runtime.asset_factories["maxcompute"](project="crm", table="people", **parts)
+    found = runtime.asset_to_openlineage_converters["maxcompute"](asset, None)
+
+    assert (asset.uri, found.namespace, found.name) == (uri, "maxcompute", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,47 @@ class TestDatabases:
         )
 
         assert asked(operator) == [[("outboundbot", "g-1")], []]
+
+
+class TestMaxCompute:
+    """Tables in MaxCompute, which no convention of OpenLineage names."""
+
+    @pytest.fixture(autouse=True)
+    def _connection(self, monkeypatch):
+        extra = {"project": "crm", "endpoint": "http://127.0.0.1:1", "access_key_id": "i", "access_key_secret": "s"}
+        monkeypatch.setenv("AIRFLOW_CONN_ODPS", json.dumps({"conn_type": "maxcompute", "extra": extra}))
+
+    @pytest.mark.parametrize(
+        ("table", "name"),
+        [("people", "crm.people"), ("dwh.people", "dwh.people"), (" dwh.ods.people ", "dwh.ods.people")],
+    )
+    def test_a_table_is_read(self, table, name):
+        operator = OutboundBotAssignJobsOperator(
+            task_id="assign", job_group_id="g-1", contacts_table=table, partition="pt=1", contacts_conn_id="odps"
+        )
+
+        assert asked(operator) == [[("maxcompute", name)], [("outboundbot", "g-1")]]
+
+    @pytest.mark.parametrize("argument", ["sql_conn_id", "contacts_conn_id"])
+    def test_a_query_reads_its_tables(self, argument):
+        statement = "SELECT /*+ MAPJOIN(o) */ phone FROM people p JOIN dwh.ods.orders o ON p.id = o.id WHERE pt = '1'"
+        operator = OutboundBotAssignJobsOperator(
+            task_id="assign", job_group_id="g-1", contacts_sql=statement, **{argument: "odps"}
+        )
+
+        read, written = asked(operator)
+
+        assert sorted(read) == [("maxcompute", "crm.people"), ("maxcompute", "dwh.ods.orders")]
+        assert written == [("outboundbot", "g-1")]
+
+    @pytest.mark.parametrize("conn_id", ["nameless", "missing"])
+    def test_a_table_that_cannot_be_named_costs_only_its_name(self, conn_id, monkeypatch):
+        monkeypatch.setenv("AIRFLOW_CONN_NAMELESS", json.dumps({"conn_type": "maxcompute"}))
+        operator = OutboundBotAssignJobsOperator(
+            task_id="assign", job_group_id="g-1", contacts_table="people", contacts_conn_id=conn_id
+        )
+
+        assert asked(operator) == [[], [("outboundbot", "g-1")]]
 
 
 def test_contacts_that_are_no_file_and_their_numbers_are_not_told():

@@ -73,7 +73,7 @@ from __future__ import annotations
 
 from airflow_provider_outbound.core.results.columns import COLUMNS, PERSONAL_COLUMNS
 from airflow_provider_outbound.core.results.counting import count_tags
-from airflow_provider_outbound.core.results.enrich import enrich
+from airflow_provider_outbound.core.results.enrich import enrich, lacks_many
 from airflow_provider_outbound.core.results.export import check_level, export, export_to_table
 from airflow_provider_outbound.core.results.filters import iter_results, needs_details
 from airflow_provider_outbound.core.results.recordings import Available, download_available, download_recordings
@@ -90,5 +90,6 @@ __all__ = [
     "export",
     "export_to_table",
     "iter_results",
+    "lacks_many",
     "needs_details",
 ]

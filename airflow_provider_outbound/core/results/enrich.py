@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
@@ -49,6 +49,7 @@ def enrich(
     tags_only: bool = False,
     instance_id: str | None = None,
     max_parallel_requests: int = MAX_PARALLEL_REQUESTS,
+    cancelled: threading.Event | None = None,
 ) -> int:
     """
     Fetch tags, durations, hang-up side and end of the conversation of answered jobs from the API.
@@ -63,27 +64,68 @@ def enrich(
     :param tags_only: Durations are not needed. A page never has the end of a call, so where no message has reported it,
         they would need one ``DescribeJob`` per job.
     :param instance_id: The group's bot instance; ``None`` for the client's.
+    :param cancelled: Once it is set, nothing more is asked, and the call returns soon.
     :return: The number of jobs whose details were fetched.
     :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used.
     :raises LedgerError: the ledger does not know the group, or its rows were purged.
     :raises OutboundBotError: the API does not answer, or refuses; what was fetched until then is stored.
     """
     check_limit(max_parallel_requests)
-    matches = result_filter(only)
+    wanted = _wanted(only, level=level, conversation=conversation, tags_only=tags_only)
     check_group(ledger, job_group_id)
-    fetch = _Fetch(ledger, client, job_group_id, instance_id, max_parallel_requests)
-    wants_calls = conversation or level == "call"
-    fetched = 0
-    if needs_details(only) or not wants_calls:
-        # Which jobs have a tag is only known when all tags are.
-        selected = result_filter(None) if needs_details(only) else matches
-        fetched += fetch.run(selected, Depth.TAGS if tags_only else Depth.DURATIONS)
-    if wants_calls:
-        depth = Depth.CONVERSATIONS if conversation else Depth.CALLS
-        fetched += fetch.run(matches, depth, all_calls=level == "call")
+    fetch = _Fetch(ledger, client, job_group_id, instance_id, max_parallel_requests, cancelled or threading.Event())
+    fetched = sum(fetch.run(part) for part in wanted)
     if fetched:
         log.info("Job group %s: details of %d jobs were fetched", job_group_id, fetched)
     return fetched
+
+
+def lacks_many(
+    ledger: Ledger, job_group_id: str, *, only: str | None = None, level: str = "job", conversation: bool = False
+) -> bool:
+    """
+    Return whether :func:`enrich` would ask for more jobs than a few, which takes longer than some seconds.
+
+    Parameters and errors are those of :func:`enrich`.
+    """
+    check_group(ledger, job_group_id)
+    return any(
+        sum(1 for _ in islice(part.lacking(ledger, job_group_id), FEW + 1)) > FEW
+        for part in _wanted(only, level=level, conversation=conversation)
+    )
+
+
+@attrs.frozen
+class _Wanted:
+    """
+    Details that are needed of some jobs.
+
+    :param all_calls: Whether of dialled jobs that were not answered too.
+    """
+
+    matches: Callable[[JobResult], bool]
+    depth: Depth
+    all_calls: bool = False
+
+    def lacking(self, ledger: Ledger, job_group_id: str) -> Iterator[JobResult]:
+        """Yield the jobs that lack them."""
+        for result in ledger.results.iter_results(job_group_id):
+            if lacks_details(result, self.depth, all_calls=self.all_calls) and self.matches(result):
+                yield result
+
+
+def _wanted(only: str | None, *, level: str, conversation: bool, tags_only: bool = False) -> list[_Wanted]:
+    """Return what :func:`enrich` fetches, in this order."""
+    matches = result_filter(only)
+    wants_calls = conversation or level == "call"
+    found = []
+    if needs_details(only) or not wants_calls:
+        # Which jobs have a tag is only known when all tags are.
+        selected = result_filter(None) if needs_details(only) else matches
+        found.append(_Wanted(selected, Depth.TAGS if tags_only else Depth.DURATIONS))
+    if wants_calls:
+        found.append(_Wanted(matches, Depth.CONVERSATIONS if conversation else Depth.CALLS, level == "call"))
+    return found
 
 
 @attrs.frozen
@@ -95,18 +137,18 @@ class _Fetch:
     job_group_id: str
     instance_id: str | None
     max_parallel_requests: int
+    cancelled: threading.Event
 
-    def run(self, matches: Callable[[JobResult], bool], depth: Depth, *, all_calls: bool = False) -> int:
+    def run(self, wanted: _Wanted) -> int:
         """Fetch what is lacking, from pages as far as possible; return the number of jobs."""
 
         def lacking() -> Iterator[JobResult]:
-            results = self.ledger.results.iter_results(self.job_group_id)
-            return (r for r in results if lacks_details(r, depth, all_calls=all_calls) and matches(r))
+            return wanted.lacking(self.ledger, self.job_group_id)
 
         by_pages = 0
-        if depth <= Depth.DURATIONS:
-            by_pages = self._by_pages(lacking, PageDetails(self.ledger, self.job_group_id, depth))
-        return by_pages + self._one_by_one(lacking(), depth)
+        if wanted.depth <= Depth.DURATIONS:
+            by_pages = self._by_pages(lacking, PageDetails(self.ledger, self.job_group_id, wanted.depth))
+        return by_pages + self._one_by_one(lacking(), wanted.depth)
 
     def _by_pages(self, lacking: Callable[[], Iterator[JobResult]], pages: PageDetails) -> int:
         """
@@ -118,7 +160,9 @@ class _Fetch:
         answered = self.ledger.results.summary(self.job_group_id)["answered"]
         worth = max(FEW, -(-answered // PAGE_SIZE))
         fetched = 0
-        while sum(1 for _ in islice(filter(pages.may_have, lacking()), worth + 1)) > worth:
+        while (
+            not self.cancelled.is_set() and sum(1 for _ in islice(filter(pages.may_have, lacking()), worth + 1)) > worth
+        ):
             found = self._read_pages(pages)
             fetched += found
             if found < worth:
@@ -192,7 +236,7 @@ class _Fetch:
         limit = self.max_parallel_requests
         with BoundedMap(ask, limit=limit, ahead=limit, stop=stop, name="outbound-enrich") as asked:
             try:
-                for answer in asked.map(items):
+                for answer in asked.map(takewhile(lambda _: not self.cancelled.is_set(), items)):
                     take(answer)
             except BaseException:
                 for _, future in asked.drain():
