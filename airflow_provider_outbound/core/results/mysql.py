@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 from sqlalchemy import Column, Connection, DateTime, String, Table, text
 from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -25,6 +26,30 @@ DIALECTS = ("mysql", "mariadb")
 _COLLATIONS = ("utf8mb4_0900_bin", "utf8mb4_nopad_bin", "utf8mb4_bin")
 
 log = logging.getLogger(__name__)
+
+
+def check_server(connection: Connection, name: str) -> None:
+    """
+    Refuse AnalyticDB for MySQL, whose function of this name other servers do not have.
+
+    It knows no transactions, and one collation besides ``binary``, ``utf8_general_ci``.
+
+    :param name: The table's name, for errors.
+    :raises OutboundBotConfigError: the server is AnalyticDB.
+
+    Source: "Other SQL feature differences" in the documentation of AnalyticDB for MySQL.
+    """
+    try:
+        with connection.begin():
+            connection.execute(text("SELECT adb_version()"))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return
+    raise OutboundBotConfigError(
+        f"table {name!r}: AnalyticDB has no transactions, so that half of an export could stay in it; export to Parquet"
+        " in OSS and read it there as an external table, or export to RDS or PolarDB. Nothing was written"
+    )
 
 
 def prepare_session(connection: Connection) -> None:
@@ -156,8 +181,11 @@ def _check_keys(
 def _check_engine(connection: Connection, table: Table, name: str) -> None:
     engine = connection.execute(
         text(
-            "SELECT e.ENGINE FROM information_schema.TABLES t JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE"
-            " WHERE t.TABLE_SCHEMA = COALESCE(:schema, DATABASE()) AND t.TABLE_NAME = :name AND e.TRANSACTIONS = 'NO'"
+            # An engine that is not listed is not known to have transactions.
+            "SELECT t.ENGINE FROM information_schema.TABLES t"
+            " LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE"
+            " WHERE t.TABLE_SCHEMA = COALESCE(:schema, DATABASE()) AND t.TABLE_NAME = :name"
+            " AND COALESCE(e.TRANSACTIONS, 'NO') <> 'YES'"
         ),
         {"schema": table.schema, "name": table.name},
     ).scalar()

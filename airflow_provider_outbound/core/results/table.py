@@ -78,6 +78,7 @@ class Target:
             same one, a column does not store times in UTC, or phone numbers in it cannot be cleared.
         """
         if self._is_mysql:
+            mysql.check_server(self._connection, self._name)
             with self._connection.begin():
                 mysql.prepare_session(self._connection)
         if not self._exists():

@@ -211,3 +211,15 @@ def test_a_batch_is_one_statement(ledger: Ledger, warehouse: Engine) -> None:
     assert after - before == 3
     assert len(column_of(warehouse, "reference_id")) == 1001
     assert inspect(warehouse).get_pk_constraint("results")["constrained_columns"] == ["job_group_id", "reference_id"]
+
+
+def test_analyticdb_is_refused_before_a_table_is_made(ledger, warehouse):
+    record(ledger, ["ref"])
+    with warehouse.begin() as connection:
+        # The function by which AnalyticDB tells its version.
+        connection.execute(text("CREATE FUNCTION adb_version() RETURNS VARCHAR(20) DETERMINISTIC RETURN '3.2.1'"))
+
+    with pytest.raises(OutboundBotConfigError, match="table 'results': AnalyticDB has no transactions"):
+        write(ledger, warehouse)
+
+    assert not inspect(warehouse).has_table("results")
