@@ -111,27 +111,28 @@ def test_a_connection_that_is_corrected_while_the_broker_refuses_it_is_used(
         file.with_suffix(".new").write_text(json.dumps({"events": edited}))
         file.with_suffix(".new").rename(file)
 
+    environment = {
+        "OUTBOUND_LEDGER_KEY": settings.ledger_keys[0],
+        "AIRFLOW__SECRETS__BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps({"connections_file_path": str(file)}),
+    }
+    program = PROGRAM.replace("parser =", "collect._LOOK_UP_SECONDS = 0.5\nparser =", 1)
+    command = [sys.executable, "-c", program, "--rocketmq-conn-id", "events", "--ledger-url", settings.ledger_url]
+    log = tmp_path / "collector.log"
     edit("no-such-topic")
-    process = _start(
-        "--rocketmq-conn-id",
-        "events",
-        "--ledger-url",
-        settings.ledger_url,
-        OUTBOUND_LEDGER_KEY=settings.ledger_keys[0],
-        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
-        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(file)}),
-    )
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=dict(os.environ) | environment, stdout=output, stderr=output)
     try:
-        until(lambda: "no-such-topic" in ledger.collectors.read().trouble(), "the broker refuses the topic")
+        until(lambda: "has no topic 'no-such-topic'" in log.read_text(), "the broker refuses the topic")
         edit(simulator.topic)
         until(lambda: "group-1" in ledger.groups.changed_since(0)[1], "stored")
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        process.wait(60)
 
     assert process.returncode == 0
-    assert "connection 'events' was edited: starting again with it" in err
+    assert "connection 'events' was edited: starting again with it" in log.read_text()
 
 
 SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "g"]
