@@ -7,6 +7,7 @@ Airflow reads its settings when it is first imported, so its home is chosen here
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 import sqlite3
@@ -50,6 +51,14 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all DAGs: importing Airflow's API server for the first run takes ten seconds of CPU time."""
+    for item in items:
+        if "run_dag" in getattr(item, "fixturenames", ()) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("dag_runs"))
+
+
 @pytest.fixture(scope="session")
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """AIRFLOW_HOME of this process, with a migrated SQLite metadata database: enough for ``dag.test()``."""
@@ -82,6 +91,7 @@ def run_dag(airflow_home: Path) -> Callable[..., DagRun]:
 
     ``dag.test()`` looks for a DAG in the folders that Airflow parses, so it is written to the metadata database first.
     """
+    _share_execution_api()
 
     def run(dag: DAG, **arguments: Any) -> DagRun:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
@@ -89,14 +99,24 @@ def run_dag(airflow_home: Path) -> Callable[..., DagRun]:
 
         folder = airflow_home / "dags"
         folder.mkdir(exist_ok=True)
-        DagBundlesManager().sync_bundles_to_db()
+        bundles: Any = DagBundlesManager  # untyped
+        bundles().sync_bundles_to_db()
         bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
         dag.fileloc = str(folder / f"{dag.dag_id}.py")
         bag.bag_dag(dag)
         sync_bag_to_db(bag, "dags-folder", None)
-        return dag.test(**arguments)
+        made: DagRun = dag.test(**arguments)
+        return made
 
     return run
+
+
+def _share_execution_api() -> None:
+    """Let all tasks of ``dag.test()`` use one API: before Airflow 3.3 each task takes seconds to build its own."""
+    from airflow.sdk.execution_time import supervisor
+
+    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+        supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
 
 
 @pytest.fixture(

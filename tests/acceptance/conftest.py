@@ -1,7 +1,8 @@
 """
 One real Airflow, with a simulator and what the examples send to beside it.
 
-All modules that use it are of one ``xdist_group``, so that there is one however many processes test.
+All modules that use it are of one ``xdist_group``, so that there is one however many processes test. It ends after the
+last test of this folder: until the end of the session it would take CPU time from the tests of other folders.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def _serving(server: Any) -> Iterator[Any]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_services(text_messages: TextMessages, mail: Mail) -> Iterator[AirflowStack]:
     """Scheduler, DAG processor, API server and triggerer with the example DAGs, running."""
     mail_extra = {"disable_ssl": True, "disable_tls": True, "retry_limit": 1}

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_outbound.cli.services import AirflowStack, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 NIGHTLY = "nightly_campaign"
-CONTACTS = 600
-KILLS = 3
+KILLS = int(os.environ.get("OUTBOUND_TEST_TRIGGERER_KILLS", "1"))
+#: Calls must last until the last kill.
+CONTACTS = 200 * KILLS
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from airflow_provider_outbound.cli.services import AirflowStack, request_json, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack, request_json
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 
@@ -119,7 +120,7 @@ def finish(stack: AirflowStack, run_id: str, seen_processes: set[bytes]) -> dict
                 continue
         return stack.run_state(DAG, run_id) in {"success", "failed"}
 
-    wait_until(has_ended, seconds=600, what="the end of the campaign", every=0.3)
+    wait_until(has_ended, seconds=600, what="the end of the campaign", every=1)
     return {task["task_id"]: task["state"] for task in stack.tasks(DAG, run_id)}
 
 

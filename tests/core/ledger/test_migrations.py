@@ -236,10 +236,9 @@ def test_what_an_earlier_version_knew_is_known(url: str, key: str, revision: str
         assert ledger.identity.phone_key("+8613900000001") == Identity(b"i" * 32).phone_key("+8613900000001")
 
 
-# How far the way is does not matter to who goes it; ten processes take long to start.
-@pytest.mark.parametrize("revision", [EARLIER[0], EARLIER[len(EARLIER) // 2], EARLIER[-1]])
-def test_ten_processes_at_once_bring_a_ledger_up_once(url: str, key: str, revision: str) -> None:
-    build(url, key, revision)
+def test_ten_processes_at_once_bring_a_ledger_up_once(url: str, key: str) -> None:
+    # From the first revision, because the longest way leaves the most room for others to come in between.
+    build(url, key, EARLIER[0])
     columns, before = columns_of(url), contents(url)
     program = (
         "import sys; from airflow_provider_outbound.core.ledger import open_ledger\n"
