@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -177,7 +177,7 @@ def test_an_argument_that_cannot_be_used_is_refused_by_name_and_value(check: Any
 
 
 def test_a_text_is_no_flag() -> None:
-    operator = OutboundBotCancelJobsOperator(task_id="t", job_group_id="g", wait_for_completion="False")
+    operator = OutboundBotCancelJobsOperator(task_id="t", job_group_id="g", wait_for_completion=cast("bool", "False"))
 
     with pytest.raises(OutboundBotConfigError, match="wait_for_completion: 'False' is neither True nor False"):
         check_flags(operator, "wait_for_completion")

@@ -59,7 +59,7 @@ def test_the_documentation_builds_without_a_warning(tmp_path: Path) -> None:
         tmp_path,
     ]
 
-    done = subprocess.run(build, capture_output=True, text=True)
+    done = subprocess.run([str(word) for word in build], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "zh" / "first-hour.html").is_file()

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,8 @@ def _name(requirement: str) -> str:
 def stated(package: str) -> str | None:
     """The licence in a package's metadata, or in its files."""
     found = metadata.distribution(package)
-    words = found.metadata.get("License-Expression") or found.metadata.get("License")
+    named: Any = found.metadata  # an email.message.Message
+    words = named.get("License-Expression") or named.get("License")
     if words is None:
         notices = (
             _NOTICE.search(Path(str(file.locate())).read_text("utf-8"))
@@ -58,7 +60,7 @@ def stated(package: str) -> str | None:
             if file.suffix == ".py"
         )
         words = next((notice.group() for notice in notices if notice), None)
-    return words and SPDX.get(words, words)
+    return None if words is None else str(SPDX.get(words, words))
 
 
 def test_every_direct_dependency_is_listed_with_its_extras() -> None:

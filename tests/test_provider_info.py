@@ -58,7 +58,8 @@ def test_airflow_finds_each_hook_by_its_connection_type(hook: Any) -> None:
 
 def form_of(hook: Any) -> dict[str, Any]:
     """What Airflow is told about the form of a hook's connections."""
-    (form,) = (form for form in get_provider_info()["connection-types"] if form["connection-type"] == hook.conn_type)
+    forms: list[dict[str, Any]] = get_provider_info()["connection-types"]
+    (form,) = (form for form in forms if form["connection-type"] == hook.conn_type)
     return form
 
 

@@ -72,7 +72,7 @@ def event_of(trigger: Any) -> Callable[[], Any]:
 
 
 def opened() -> dict[str, Callable[[], Any]]:
-    group = {"task_id": "t", "job_group_id": "group"}
+    group: dict[str, Any] = {"task_id": "t", "job_group_id": "group"}
     strategy = Strategy(working_time=[("00:00", "23:59:59")])
     return {
         "hook": lambda: OutboundBotHook().ledger,

@@ -14,7 +14,8 @@ import phonenumbers
 import psutil
 import pytest
 
-from airflow_provider_outbound.cli.services import AirflowStack, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack
 from airflow_provider_outbound.simulator.outcomes import expected_outcome, is_answered
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]

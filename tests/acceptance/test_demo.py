@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airflow_provider_outbound.cli.services import wait_until
+from airflow_provider_outbound.cli.processes import wait_until
 
 pytestmark = pytest.mark.airflow
 

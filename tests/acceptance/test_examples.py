@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
-from airflow_provider_outbound.cli.services import AirflowStack, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack
 
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
 
@@ -100,7 +101,9 @@ def test_bad_canaries_stop_the_campaign_and_somebody_is_told(airflow_services: A
     (letter,) = map(message_from_string, mail.letters)
     assert letter["Subject"] == "canary: too few contacts answer"
     (text,) = [part for part in letter.walk() if part.get_content_maintype() == "text"]
-    assert group_id in text.get_payload(decode=True).decode()
+    content = text.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    assert group_id in content.decode()
 
 
 def test_those_not_reached_get_a_text_message_once(airflow_services: AirflowStack, text_messages: Any) -> None:

@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_outbound.cli.services import AirflowStack, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import AirflowStack
 
 pytestmark = [
     pytest.mark.airflow,

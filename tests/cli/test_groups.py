@@ -19,12 +19,18 @@ from support.ledgers import go_back_to_0005
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.complete import Completion
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
 
 
 def end(cloud: Simulator, job_group_id: str) -> None:
     """Let a group end, and let the ledger know it, as a sensor does."""
-    cloud.run(lambda found: [found.dialler.end(job, "Failed") for job in found.group(job_group_id).jobs])
+
+    def end_all(found: Cloud) -> None:
+        for job in found.group(job_group_id).jobs:
+            found.dialler.end(job, "Failed")
+
+    cloud.run(end_all)
     hook = OutboundBotHook()
     with hook.ledger as ledger:
         waiting = Completion(ledger, hook.client, job_group_id, messages=False, reconcile_interval=0.01)

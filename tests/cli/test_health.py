@@ -13,7 +13,8 @@ from cryptography.fernet import Fernet
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.cli.health import serve_health
-from airflow_provider_outbound.core.collect.worker import Collector, WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
+from airflow_provider_outbound.core.collect.worker import Collector
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 

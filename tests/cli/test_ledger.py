@@ -616,7 +616,10 @@ def test_a_refusal_is_taken_back_by_the_number_on_standard_input(
         refused = {"status": "Failed", "failureReason": "ContactBlockList"}
         unanswered = {"status": "Failed", "tasks": [{"id": f"call-{job}", "status": "NoAnswer"}]}
         store(ledger, message("g1", job, **unanswered), message("g2", job, **refused))
-    given = lambda: [row.reference_id for row in follow_up(ledger, "g1", uuid.uuid4().hex)]  # noqa: E731
+
+    def given() -> list[str | None]:
+        return [row.reference_id for row in follow_up(ledger, "g1", uuid.uuid4().hex)]
+
     assert given() == []
 
     code, out = allow(outbound, monkeypatch, "139 0000 0001\n\n13911112222\n")

@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import JobGroupRecord, TaskKey, open_ledger
+from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
 
 Run = Callable[..., tuple[int, str]]
@@ -41,7 +42,7 @@ def make(simulator: Simulator, url: str, monkeypatch: pytest.MonkeyPatch) -> Cal
     def make_group(
         *, is_own: bool = True, at_service: bool = True, instance_id: str | None = None, jobs: int = 0
     ) -> str:
-        def create(cloud):  # type: ignore[no-untyped-def]  # the service's state, in its own thread
+        def create(cloud: Cloud) -> str:  # the service's state, in its own thread
             group = cloud.create_group(name="g", script_id=cloud.options.script_id)
             texts = [
                 f'{{"contacts": [{{"phoneNumber": "1380000000{job}", "referenceId": "r{job}"}}]}}'

@@ -43,7 +43,8 @@ def fill(ledger: Ledger) -> None:
     recording = {"taskId": "task-1", "fileName": "a.wav", "url": "https://bucket/a.wav"}
     store(ledger, message(1), message(2), message(1, eventType="RecordingReady", recording=recording), b"not JSON")
     (first, _) = ledger.results.iter_results("g1")
-    empty = JobDetails(**{field.name: None for field in attrs.fields(JobDetails)})
+    nothing: dict[str, Any] = {field.name: None for field in attrs.fields(JobDetails)}
+    empty = JobDetails(**nothing)
     ledger.details.save([(first, empty)])
 
 

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
 
 REFUSED = {"success_false": {"actions": ["CancelJobs", "SuspendJobs"], "acts": False}}
@@ -23,7 +24,12 @@ def statuses(cloud: Simulator, job_group_id: str) -> set[str]:
 
 
 def end_jobs(cloud: Simulator, job_group_id: str) -> None:
-    cloud.run(lambda found: [found.dialler.end(job, "Failed") for job in found.group(job_group_id).jobs])
+
+    def end_all(found: Cloud) -> None:
+        for job in found.group(job_group_id).jobs:
+            found.dialler.end(job, "Failed")
+
+    cloud.run(end_all)
 
 
 def is_cancelled(job_group_id: str) -> bool:

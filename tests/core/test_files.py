@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -100,7 +101,7 @@ def test_a_link_stays_a_link_and_its_target_is_replaced_whole(tmp_path: Path) ->
     write(tmp_path / "link")
     write(tmp_path / "dangling")
     with pytest.raises(TypeError), atomic_write(tmp_path / "link") as file:
-        file.write("no bytes")
+        cast("IO[str]", file).write("no bytes")
 
     assert (tmp_path / "link").readlink() == target
     assert (target.read_bytes(), mode(target)) == (b"new", 0o640)

@@ -133,7 +133,7 @@ def test_nothing_is_started_after_the_first_error(held: Held) -> None:
     def act(item: int) -> int:
         if item == 1:
             raise ValueError("broken")
-        return held(item)
+        return int(held(item))
 
     with make(act, limit=2, ahead=5) as mapped:
         with pytest.raises(ValueError, match="broken"):

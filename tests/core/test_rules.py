@@ -65,7 +65,9 @@ def test_a_group_without_a_window_needs_hours_round_the_clock() -> None:
     with pytest.raises(OutboundBotWrongTimeError, match="has no window"):
         check_hours(CallingHours.parse({"windows": [["00:00", "23:00"]]}), None, START)
     with pytest.raises(OutboundBotWrongTimeError, match=r"has no window.*2030-10-01.*holiday"):
-        check_hours(attrs.evolve(ROUND_THE_CLOCK, holidays={(START + timedelta(days=92)).date()}), None, START)
+        check_hours(
+            attrs.evolve(ROUND_THE_CLOCK, holidays=frozenset({(START + timedelta(days=92)).date()})), None, START
+        )
 
 
 def test_what_is_over_is_not_judged() -> None:

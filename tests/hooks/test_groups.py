@@ -11,6 +11,7 @@ from airflow_provider_outbound.core.client import TagHits
 from airflow_provider_outbound.core.ledger import JobGroupRecord
 from airflow_provider_outbound.exceptions import OutboundBotNotFoundError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
 
 
@@ -21,7 +22,7 @@ def group(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
 
-    def create(cloud):  # type: ignore[no-untyped-def]  # the service's state, in its own thread
+    def create(cloud: Cloud) -> str:  # the service's state, in its own thread
         made = cloud.create_group(name="g", script_id=cloud.options.script_id)
         texts = [
             f'{{"contacts": [{{"phoneNumber": "138000000{end}", "referenceId": "r{end}"}}]}}' for end in (38, 39, 10)

@@ -6,6 +6,7 @@ import gc
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -35,7 +36,9 @@ def _initialise(*, on: bool) -> None:
     else:  # Airflow 3.2
         from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
 
-        stats.Stats.initialize(factory=stats_utils.get_stats_factory(stats.Stats) if on else NoStatsLogger)
+        untyped: Any = stats_utils.get_stats_factory
+        legacy: Any = stats.Stats
+        legacy.initialize(factory=untyped(legacy) if on else NoStatsLogger)
 
 
 @pytest.fixture

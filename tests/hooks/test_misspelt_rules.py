@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -20,7 +21,7 @@ RULES = {
 }
 
 
-def hook(extra, *, may_call=True):
+def hook(extra: dict[str, Any], *, may_call: bool = True) -> OutboundBotHook:
     value = json.dumps({"conn_type": "outboundbot", "login": "a-key-id", "password": "a-secret", "extra": extra})
     with patch.dict("os.environ", {"AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT": value}):
         made = OutboundBotHook()
@@ -30,7 +31,7 @@ def hook(extra, *, may_call=True):
 
 
 @st.composite
-def misspelt(draw):
+def misspelt(draw: st.DrawFn) -> tuple[str, str]:
     """A rule's name with another case, other separators, or one letter added, left out or replaced."""
     name = draw(st.sampled_from(sorted(RULES)))
     place = draw(st.integers(0, len(name) - 1))
@@ -55,13 +56,13 @@ def misspelt(draw):
 
 @settings(max_examples=examples(200), deadline=None)
 @given(misspelt())
-def test_a_misspelt_rule_is_refused_where_people_might_be_called(names):
+def test_a_misspelt_rule_is_refused_where_people_might_be_called(names: tuple[str, str]) -> None:
     name, written = names
     if written == name:
         return
 
     with pytest.raises(
-        OutboundBotConfigError, match=f"is unknown, and people might be called.*rename it to {name}"
+        OutboundBotConfigError, match=f"is unknown, so the rule in it would not apply; rename it to {name}"
     ) as refused:
         hook({written: RULES[name]})
 
@@ -71,5 +72,5 @@ def test_a_misspelt_rule_is_refused_where_people_might_be_called(names):
 
 
 @pytest.mark.parametrize("name", ["note", "owner", "team", "region", "hours_of_support", "phone", "run"])
-def test_other_fields_stay_a_warning(name):
+def test_other_fields_stay_a_warning(name: str) -> None:
     assert hook({name: "x"}).dry_run is False

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
@@ -18,6 +21,10 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSuspendJobsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 
 @pytest.mark.parametrize(
@@ -32,12 +39,16 @@ from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobComplete
         OutboundBotCancelJobsOperator,
     ],
 )
-def test_every_task_of_a_group_has_the_link(kind) -> None:
+def test_every_task_of_a_group_has_the_link(kind: Any) -> None:
     assert [type(link) for link in kind.operator_extra_links] == [OutboundBotConsoleLink]
 
 
 def test_a_run_leaves_links_that_need_no_code_of_ours_to_be_shown(
-    simulator, airflow_home, run_dag, tmp_path, monkeypatch
+    simulator: Simulator,
+    airflow_home: Path,
+    run_dag: Callable[..., DagRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in simulator.connections.items():
         monkeypatch.setenv(name, value)
@@ -66,5 +77,5 @@ def test_a_run_leaves_links_that_need_no_code_of_ours_to_be_shown(
 
 
 @pytest.mark.parametrize("job_group_id", [None, "", 7])
-def test_without_a_job_group_there_is_no_link(job_group_id) -> None:
+def test_without_a_job_group_there_is_no_link(job_group_id: int | str | None) -> None:
     assert console_url(job_group_id, "instance") == ""

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from support.machines import LONG, Machines
 
-from airflow_provider_outbound.cli.services import wait_until
+from airflow_provider_outbound.cli.processes import wait_until
 
 pytestmark = [pytest.mark.celery, pytest.mark.airflow, pytest.mark.xdist_group("machines")]
 

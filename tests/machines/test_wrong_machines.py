@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from support.machines import LONG, TRIGGERERS, WORKERS, Machines, python_without
 
-from airflow_provider_outbound.cli.services import wait_until
+from airflow_provider_outbound.cli.processes import wait_until
 
 pytestmark = [pytest.mark.celery, pytest.mark.airflow, pytest.mark.xdist_group("machines")]
 
@@ -43,10 +44,12 @@ def wrong_machines(machines: Machines, tmp_path_factory: pytest.TempPathFactory)
     for name in (*RIGHT, *WRONG):
         machines.start_doctor(name, pythons.get(name), **settings.get(name, {}))
     for name in (*RIGHT, *WRONG):
-        wait_until(
-            lambda name=name: machines.ended(f"doctor-{name}") is not None, seconds=LONG, what="the doctor", every=1
-        )
+        wait_until(partial(_has_ended, machines, f"doctor-{name}"), seconds=LONG, what="the doctor", every=1)
     return runs
+
+
+def _has_ended(machines: Machines, name: str) -> bool:
+    return machines.ended(name) is not None
 
 
 @pytest.mark.parametrize("name", [*WRONG])

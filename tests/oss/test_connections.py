@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.oss_server import KEY_ID, REGION, SECRET
+from support.oss_server import KEY_ID, REGION, SECRET, OssServer
 from support.web import Handler, served
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -17,7 +17,7 @@ from airflow_provider_outbound.oss.client import OssClient
 from airflow_provider_outbound.oss.connection import read_settings
 
 
-def test_airflow_finds_the_filesystem(at):
+def test_airflow_finds_the_filesystem(at: Callable[..., Any]) -> None:
     from airflow.sdk.io import has_fs
 
     assert has_fs("oss")
@@ -32,7 +32,9 @@ def test_airflow_finds_the_filesystem(at):
         pytest.param("alibaba_cloud", {}, id="alibaba-cloud"),
     ],
 )
-def test_a_connection_of_the_other_provider_is_enough(oss, at, conn_type, fields, monkeypatch):
+def test_a_connection_of_the_other_provider_is_enough(
+    oss: OssServer, at: Callable[..., Any], conn_type: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     conn_id = f"oss_{conn_type}_{len(fields)}"
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", oss.connection(conn_type, **fields))
     oss.put("campaigns/a", b"here")
@@ -40,7 +42,9 @@ def test_a_connection_of_the_other_provider_is_enough(oss, at, conn_type, fields
     assert at("a", conn_id).read_bytes() == b"here"
 
 
-def test_login_and_password_may_hold_the_key_and_extra_its_token(oss, at, monkeypatch):
+def test_login_and_password_may_hold_the_key_and_extra_its_token(
+    oss: OssServer, at: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = {
         "conn_type": "oss",
         "login": KEY_ID,
@@ -54,7 +58,7 @@ def test_login_and_password_may_hold_the_key_and_extra_its_token(oss, at, monkey
     assert at("a", "oss_login").read_bytes() == b"here"
 
 
-def test_a_path_without_a_connection_uses_the_default(oss, monkeypatch):
+def test_a_path_without_a_connection_uses_the_default(oss: OssServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import ObjectStoragePath
 
     path = ObjectStoragePath("oss://campaigns/a")
@@ -67,7 +71,7 @@ def test_a_path_without_a_connection_uses_the_default(oss, monkeypatch):
     assert path.read_bytes() == b"here"
 
 
-def test_a_connection_of_the_robot_lends_its_region_and_key(monkeypatch):
+def test_a_connection_of_the_robot_lends_its_region_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = {"conn_type": "outboundbot", "login": "key", "password": "secret", "host": "127.0.0.1:1"}
     monkeypatch.setenv("AIRFLOW_CONN_ROBOT", json.dumps({**connection, "extra": {"region_id": "cn-beijing"}}))
 
@@ -93,7 +97,9 @@ def test_a_connection_of_the_robot_lends_its_region_and_key(monkeypatch):
         pytest.param({"ecs_role": "caller"}, "ecs_role cannot be combined", id="key-and-role"),
     ],
 )
-def test_a_field_that_cannot_be_used_is_named(oss, fields, reason, monkeypatch):
+def test_a_field_that_cannot_be_used_is_named(
+    oss: OssServer, fields: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OSS_BAD", oss.connection(**fields))
 
     with pytest.raises(OutboundBotConfigError, match=f"connection 'oss_bad': .*{reason}") as caught:
@@ -101,28 +107,32 @@ def test_a_field_that_cannot_be_used_is_named(oss, fields, reason, monkeypatch):
     assert SECRET not in str(caught.value)
 
 
-def test_a_connection_of_another_type_is_refused(monkeypatch):
+def test_a_connection_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OSS_BAD", json.dumps({"conn_type": "aws"}))
 
     with pytest.raises(OutboundBotConfigError, match="is of type 'aws'; give one of type 'oss', 'alibaba_cloud' or"):
         read_settings("oss_bad")
 
 
-def test_the_region_of_another_bucket_is_refused_with_the_mend(oss, at, monkeypatch):
+def test_the_region_of_another_bucket_is_refused_with_the_mend(
+    oss: OssServer, at: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OSS_ELSEWHERE", oss.connection(region="cn-beijing"))
 
     with pytest.raises(OSError, match=r"InvalidArgument.*check region and endpoint"):
         at("a", "oss_elsewhere").exists()
 
 
-def test_a_server_that_does_not_answer_is_said(oss, at, monkeypatch):
+def test_a_server_that_does_not_answer_is_said(
+    oss: OssServer, at: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OSS_NOWHERE", oss.connection(endpoint="http://127.0.0.1:1"))
 
     with pytest.raises(OSError, match="OSS cannot be reached"):
         at("a", "oss_nowhere").exists()
 
 
-def test_without_the_sdk_the_extra_is_named(oss, monkeypatch):
+def test_without_the_sdk_the_extra_is_named(oss: OssServer, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read_settings("oss_test")
     monkeypatch.setitem(sys.modules, "alibabacloud_oss_v2", None)
 
@@ -155,7 +165,9 @@ def role(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         yield given
 
 
-def test_the_temporary_keys_of_a_role_are_renewed(oss, at, role, monkeypatch):
+def test_the_temporary_keys_of_a_role_are_renewed(
+    oss: OssServer, at: Callable[..., Any], role: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(
         "AIRFLOW_CONN_OSS_ROLE", oss.connection(access_key_id="", access_key_secret="", ecs_role="caller")
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
-from support.oss_server import KEY_ID, SECRET
+from support.oss_server import KEY_ID, SECRET, OssServer
 
 from airflow_provider_outbound.core.contacts import from_path
+from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.exceptions import ContactsNotFoundError, OutboundBotContactsError
 
 CSV = b"phone\n13800000000\n13800000001\n"
@@ -20,8 +23,8 @@ _NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_character
 NAMES = st.lists(_NAME.filter(lambda name: name not in (".", "..")), min_size=1, max_size=3).map("/".join)
 
 
-def numbers(path) -> list[str]:
-    return [contact.phone.wire for contact in from_path(path)]
+def numbers(path: Any) -> list[str]:
+    return [contact.phone.wire for contact in from_path(path) if isinstance(contact, Contact)]
 
 
 @given(
@@ -30,7 +33,9 @@ def numbers(path) -> list[str]:
     reads=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 99))),
 )
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_range_is_what_the_object_holds(oss, at, body, block, reads):
+def test_every_range_is_what_the_object_holds(
+    oss: OssServer, at: Callable[..., Any], body: Any, block: Any, reads: Any
+) -> None:
     oss.put("campaigns/a", body)
 
     with at("a").open("rb", buffering=block) as file:
@@ -43,7 +48,9 @@ def test_every_range_is_what_the_object_holds(oss, at, body, block, reads):
 
 @given(names=st.sets(NAMES, min_size=1, max_size=6), page=st.integers(1, 3))
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_folder_lists_every_object_whatever_its_name(oss, at, names, page):
+def test_a_folder_lists_every_object_whatever_its_name(
+    oss: OssServer, at: Callable[..., Any], names: Any, page: Any
+) -> None:
     names = {name for name in names if not any(other.startswith(f"{name}/") for other in names)}
     oss.reset("campaigns")
     oss.page = page
@@ -63,7 +70,7 @@ def test_a_folder_lists_every_object_whatever_its_name(oss, at, names, page):
     }
 
 
-def test_contacts_come_from_a_file_a_folder_and_a_pattern(oss, at):
+def test_contacts_come_from_a_file_a_folder_and_a_pattern(oss: OssServer, at: Callable[..., Any]) -> None:
     oss.page = 2
     for day in (1, 2, 3):
         oss.put(f"campaigns/day={day}/people.csv", f"phone\n1380000000{day}\n".encode())
@@ -78,7 +85,9 @@ def test_contacts_come_from_a_file_a_folder_and_a_pattern(oss, at):
         numbers(at("nothing.csv"))
 
 
-def test_an_object_that_is_replaced_while_it_is_read_is_refused(oss, at, monkeypatch):
+def test_an_object_that_is_replaced_while_it_is_read_is_refused(
+    oss: OssServer, at: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("airflow_provider_outbound.oss.files.BLOCK", 16)
     oss.put("campaigns/people.csv", b"phone\n" + b"13800000000\n" * 2000)
     gets = iter(range(9))
@@ -94,7 +103,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_refused(oss, at, monkeyp
         numbers(at("people.csv"))
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(oss, at):
+def test_an_answer_that_breaks_off_is_asked_for_again(oss: OssServer, at: Callable[..., Any]) -> None:
     oss.put("campaigns/people.csv", CSV)
 
     oss.breaks = 2
@@ -119,7 +128,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(oss, at):
         pytest.param(lambda at: at("folder").open("rb"), id="open"),
     ],
 )
-def test_a_refused_listing_is_no_empty_folder(oss, at, ask):
+def test_a_refused_listing_is_no_empty_folder(oss: OssServer, at: Callable[..., Any], ask: Callable[..., Any]) -> None:
     oss.put("campaigns/folder/people.csv", CSV)
     oss.denied = {"ListObjects"}
 
@@ -128,7 +137,9 @@ def test_a_refused_listing_is_no_empty_folder(oss, at, ask):
 
 
 @pytest.mark.parametrize("key", ["folder", "day=*/*.csv", "*.csv", "people.csv"])
-def test_a_wrong_key_is_said_and_not_shown(oss, at, key, monkeypatch, caplog):
+def test_a_wrong_key_is_said_and_not_shown(
+    oss: OssServer, at: Callable[..., Any], key: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("AIRFLOW_CONN_OSS_WRONG", oss.connection(access_key_secret="anotherSecret"))
     oss.put("campaigns/day=1/people.csv", CSV)
@@ -145,7 +156,7 @@ def test_a_wrong_key_is_said_and_not_shown(oss, at, key, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("key", ["in//people.csv", "in/./people.csv", "in/../people.csv", "in/people.csv/"])
-def test_an_object_that_cannot_be_a_path_is_refused(oss, at, key):
+def test_an_object_that_cannot_be_a_path_is_refused(oss: OssServer, at: Callable[..., Any], key: str) -> None:
     oss.put("campaigns/in/others.csv", CSV)
     oss.put(f"campaigns/{key}", CSV)
 
@@ -153,7 +164,7 @@ def test_an_object_that_cannot_be_a_path_is_refused(oss, at, key):
         numbers(at("in"))
 
 
-def test_an_object_with_a_content_encoding_is_refused(oss, at):
+def test_an_object_with_a_content_encoding_is_refused(oss: OssServer, at: Callable[..., Any]) -> None:
     oss.put("campaigns/people.csv", CSV, **{"Content-Encoding": "gzip"})
 
     with pytest.raises(OutboundBotContactsError, match="upload it without that header"):
@@ -163,7 +174,7 @@ def test_an_object_with_a_content_encoding_is_refused(oss, at):
 @pytest.mark.parametrize(
     ("bucket", "reason"), [("other-bucket", "no such bucket"), ("UPPER", "bucket's name is invalid")]
 )
-def test_a_bucket_that_is_none_is_said(oss, bucket, reason):
+def test_a_bucket_that_is_none_is_said(oss: OssServer, bucket: str, reason: str) -> None:
     from airflow.sdk import ObjectStoragePath
 
     with pytest.raises(OutboundBotContactsError, match=reason):

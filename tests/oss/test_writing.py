@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.oss_server import OssServer
 
 from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.results.columns import COLUMNS
@@ -26,7 +29,7 @@ MUCH = 20 << 20
 
 @given(chunks=st.lists(st.binary(max_size=50), max_size=6))
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_written_is_what_is_there(oss, at, chunks):
+def test_what_is_written_is_what_is_there(oss: OssServer, at: Callable[..., Any], chunks: Any) -> None:
     with atomic_write(at("out/r.csv")) as file:
         for chunk in chunks:
             file.write(chunk)
@@ -35,7 +38,7 @@ def test_what_is_written_is_what_is_there(oss, at, chunks):
     assert at("out/r.csv").read_bytes() == b"".join(chunks)
 
 
-def test_a_large_object_is_uploaded_in_parts_and_appears_at_once(oss, at):
+def test_a_large_object_is_uploaded_in_parts_and_appears_at_once(oss: OssServer, at: Callable[..., Any]) -> None:
     content = os.urandom(MUCH)
 
     with atomic_write(at("r.bin")) as file:
@@ -48,7 +51,7 @@ def test_a_large_object_is_uploaded_in_parts_and_appears_at_once(oss, at):
     assert not oss.uploads
 
 
-def write(path, size: int) -> None:
+def write(path: Any, size: int) -> None:
     with atomic_write(path) as file:
         for _ in range(2):
             file.write(b"x" * (size // 2))
@@ -60,7 +63,7 @@ class LostError(Exception):
 
 @pytest.mark.parametrize("size", [1, MUCH])
 @pytest.mark.parametrize("way", ["atomic", "binary", "text", "dropped"])
-def test_a_block_that_fails_replaces_nothing(oss, at, way, size):
+def test_a_block_that_fails_replaces_nothing(oss: OssServer, at: Callable[..., Any], way: str, size: Any) -> None:
     oss.put("campaigns/r", b"old")
 
     with suppress(LostError):
@@ -82,7 +85,7 @@ def test_a_block_that_fails_replaces_nothing(oss, at, way, size):
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.jsonl.gz", "r.parquet"])
-def test_an_export_that_fails_half_way_replaces_nothing(oss, at, name):
+def test_an_export_that_fails_half_way_replaces_nothing(oss: OssServer, at: Callable[..., Any], name: str) -> None:
     """Writers of formats may close the file when they are dropped, which must not put it into place."""
     oss.put(f"campaigns/{name}", b"old")
     row = dict.fromkeys(COLUMNS)
@@ -100,7 +103,9 @@ def test_an_export_that_fails_half_way_replaces_nothing(oss, at, name):
 
 
 @pytest.mark.parametrize("operation", ["InitiateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
-def test_a_refused_upload_is_an_error_and_leaves_nothing(oss, at, operation):
+def test_a_refused_upload_is_an_error_and_leaves_nothing(
+    oss: OssServer, at: Callable[..., Any], operation: str
+) -> None:
     oss.put("campaigns/r", b"old")
     oss.denied = {operation}
 
@@ -111,7 +116,7 @@ def test_a_refused_upload_is_an_error_and_leaves_nothing(oss, at, operation):
     assert not oss.uploads
 
 
-def test_an_upload_that_somebody_aborted_is_an_error(oss, at):
+def test_an_upload_that_somebody_aborted_is_an_error(oss: OssServer, at: Callable[..., Any]) -> None:
     oss.before = lambda operation: oss.uploads.clear() if operation == "CompleteMultipartUpload" else None
 
     with pytest.raises(OutboundBotConfigError, match="its upload was ended by somebody else"):
@@ -130,7 +135,7 @@ with atomic_write(ObjectStoragePath("oss://oss_test@campaigns/r")) as file:
 """
 
 
-def test_a_killed_task_leaves_the_older_object(oss):
+def test_a_killed_task_leaves_the_older_object(oss: OssServer) -> None:
     oss.put("campaigns/r", b"old")
 
     done = subprocess.run([sys.executable, "-c", _WRITE], cwd=Path.cwd(), timeout=300, check=False)
@@ -140,19 +145,19 @@ def test_a_killed_task_leaves_the_older_object(oss):
     assert len(oss.uploads) == 1
 
 
-def test_a_text_is_written_as_it_is(at):
+def test_a_text_is_written_as_it_is(at: Callable[..., Any]) -> None:
     with at("r.txt").open("w", encoding="gb18030", newline="") as file:
         file.write("你好\r\n")
 
     assert at("r.txt").read_bytes() == "你好\r\n".encode("gb18030")
 
 
-def test_appending_is_refused(at):
+def test_appending_is_refused(at: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="read or written whole"):
         at("r").open("ab")
 
 
-def test_a_moved_object_is_whole(oss, at):
+def test_a_moved_object_is_whole(oss: OssServer, at: Callable[..., Any]) -> None:
     oss.put("campaigns/old", b"x" * MUCH)
 
     at("old").move(at("new"))
@@ -161,7 +166,7 @@ def test_a_moved_object_is_whole(oss, at):
     assert oss.body("campaigns/new") == b"x" * MUCH
 
 
-def test_a_removed_object_is_gone(oss, at):
+def test_a_removed_object_is_gone(oss: OssServer, at: Callable[..., Any]) -> None:
     oss.put("campaigns/r", b"old")
 
     at("r").unlink()

@@ -59,12 +59,13 @@ def add_dags(*dag_ids: str) -> None:
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
 
+    untyped: Any = DagModel
     with create_session() as session:
         if session.get(DagBundleModel, "dags-folder") is None:
             session.add(DagBundleModel(name="dags-folder"))
             session.flush()
         for dag_id in dag_ids:
-            session.merge(DagModel(dag_id=dag_id, bundle_name="dags-folder", fileloc=f"{dag_id}.py"))
+            session.merge(untyped(dag_id=dag_id, bundle_name="dags-folder", fileloc=f"{dag_id}.py"))
 
 
 @pytest.fixture(scope="package")

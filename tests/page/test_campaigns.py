@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +24,8 @@ from support.seeding import (
     task,
 )
 
+from airflow_provider_outbound.core.ledger import Ledger
+
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
 
 STANDINGS = [ANSWERED, ANSWERED_LATE, BLOCKED, CALL_FAILED, ON_THE_LINE, SILENT, UNANSWERED, WAITING]
@@ -32,7 +36,9 @@ _counter = iter(range(10_000))
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(standings=st.lists(st.sampled_from(STANDINGS), max_size=12), unresolved=st.integers(0, 2))
-def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(standings, unresolved, ask, ledger):
+def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(
+    standings: Any, unresolved: Any, ask: Callable[..., Any], ledger: Ledger
+) -> None:
     count = next(_counter)
     group = f"group-{count}"
     references = seed(
@@ -72,7 +78,7 @@ def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(standi
     assert [job["reference_id"] for job in answers[-1].json()["jobs"]] == references[:1]
 
 
-def test_paging_shows_each_campaign_once_while_others_are_added(ask, ledger):
+def test_paging_shows_each_campaign_once_while_others_are_added(ask: Callable[..., Any], ledger: Ledger) -> None:
     before = [f"old-{index:02d}" for index in range(11)]
     for index, group in enumerate(before):
         standings = [ANSWERED] if index % 3 else [WAITING]
@@ -90,7 +96,7 @@ def test_paging_shows_each_campaign_once_while_others_are_added(ask, ledger):
     assert set(before) <= set(seen)
 
 
-def test_paging_shows_each_job_once_while_others_are_added(ask, ledger):
+def test_paging_shows_each_job_once_while_others_are_added(ask: Callable[..., Any], ledger: Ledger) -> None:
     references = seed(ledger, "group", [ANSWERED] * 12, task=task())
     seen: list[str] = []
     after = ""
@@ -108,13 +114,13 @@ def test_paging_shows_each_job_once_while_others_are_added(ask, ledger):
 
 
 @pytest.mark.parametrize("after", ["nonsense", "WzFd", "e30=", "bm90IGpzb24="])
-def test_a_wrong_place_in_the_list_is_refused(after, ask, ledger):
+def test_a_wrong_place_in_the_list_is_refused(after: str, ask: Callable[..., Any], ledger: Ledger) -> None:
     answer = ask("user", f"campaigns?after={after}")
     assert answer.status_code == 422
     assert answer.json()["error"].startswith("after: ")
 
 
-def test_what_needs_attention_stands_first(ask, ledger):
+def test_what_needs_attention_stands_first(ask: Callable[..., Any], ledger: Ledger) -> None:
     seed(ledger, "unresolved", [ANSWERED], task=task(run_id="1"), unresolved=1)
     seed(ledger, "nobody-dialled", [BLOCKED], task=task(run_id="2"), first_number=13400000000)
     seed(ledger, "running", [WAITING], task=task(run_id="3"), first_number=13400000010)
@@ -128,7 +134,7 @@ def test_what_needs_attention_stands_first(ask, ledger):
     ]
 
 
-def test_filters_choose_campaigns(ask, campaigns):
+def test_filters_choose_campaigns(ask: Callable[..., Any], campaigns: Any) -> None:
     def ids(query: str) -> list[str]:
         return [one["id"] for one in ask("admin", f"campaigns?{query}").json()["campaigns"]]
 
@@ -142,14 +148,14 @@ def test_filters_choose_campaigns(ask, campaigns):
     assert ids("to=2020-01-01T00:00:00Z") == []
 
 
-def test_an_unchanged_answer_is_not_sent_again(ask, campaigns):
+def test_an_unchanged_answer_is_not_sent_again(ask: Callable[..., Any], campaigns: Any) -> None:
     first = ask("user", "campaigns/ended")
     again = ask("user", "campaigns/ended", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert first.headers["cache-control"] == "private, no-cache"
 
 
-def test_tags_are_counted_and_found_with_numbers_masked(ask, ledger):
+def test_tags_are_counted_and_found_with_numbers_masked(ask: Callable[..., Any], ledger: Ledger) -> None:
     from airflow_provider_outbound.core.ledger import JobDetails
 
     references = seed(ledger, "group", [ANSWERED] * 3, task=task())
@@ -166,7 +172,7 @@ def test_tags_are_counted_and_found_with_numbers_masked(ask, ledger):
     assert [job["reference_id"] for job in rest["jobs"]] == [references[2]]
 
 
-def test_a_search_that_is_no_number_says_so_without_repeating_it(ask, ledger):
+def test_a_search_that_is_no_number_says_so_without_repeating_it(ask: Callable[..., Any], ledger: Ledger) -> None:
     seed(ledger, "group", [ANSWERED], task=task())
     answer = ask("user", "person/search", {"phone_number": "1381234567890123"})
     assert answer.status_code == 422
@@ -175,5 +181,5 @@ def test_a_search_that_is_no_number_says_so_without_repeating_it(ask, ledger):
     assert "13900002222" not in ask("user", "person/search", {"number": "13900002222"}).text
 
 
-def test_an_empty_ledger_has_no_campaigns(ask, ledger):
+def test_an_empty_ledger_has_no_campaigns(ask: Callable[..., Any], ledger: Ledger) -> None:
     assert ask("user", "campaigns").json()["empty"] == "no_campaigns"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import event
 
@@ -10,7 +13,7 @@ from airflow_provider_outbound.page.ledger import shared
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
 
 
-def test_no_answer_holds_two_connections(ask, campaigns):
+def test_no_answer_holds_two_connections(ask: Callable[..., Any], campaigns: Any) -> None:
     held, most = 0, 0
 
     def take(*_: object) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.seeding import ANSWERED, WAITING, seed, task
 
-from airflow_provider_outbound.core.ledger import JobGroupRecord
+from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
 from airflow_provider_outbound.core.ledger.pages import Minute
 from airflow_provider_outbound.core.rules import CallingHours
 from airflow_provider_outbound.page.pace import RECENT, has_stalled
@@ -48,14 +50,16 @@ def _hours(begin: str, end: str, holidays: tuple[str, ...] = ()) -> CallingHours
         pytest.param(_calls(60), {"hours": _hours("09:00", "20:00", ("2026-03-04",))}, False, id="holiday"),
     ],
 )
-def test_ten_minutes_without_a_call_count_only_while_people_may_be_called(calls, more, stalled):
+def test_ten_minutes_without_a_call_count_only_while_people_may_be_called(
+    calls: Any, more: dict[str, Any], stalled: bool
+) -> None:
     known = {"created_at": NOW - 60 * MINUTE, "starts_at": None, "ends_at": None, "hours": None}
     assert has_stalled(calls, NOW, **{**known, **more}) is stalled
 
 
 @settings(max_examples=examples(100), deadline=None)
 @given(last=st.integers(0, 300), begin=st.integers(0, 23), length=st.integers(1, 24), now=st.integers(0, 24 * 60))
-def test_nobody_is_warned_of_a_pause_in_calling_hours(last, begin, length, now):
+def test_nobody_is_warned_of_a_pause_in_calling_hours(last: Any, begin: Any, length: Any, now: Any) -> None:
     moment = NOW.replace(hour=0) + now * MINUTE
     hours = _hours(f"{begin:02d}:00", f"{min(24, begin + length):02d}:00")
     calls = [Minute(at=moment - last * MINUTE, calls=1, answered=0)]
@@ -71,15 +75,15 @@ def test_nobody_is_warned_of_a_pause_in_calling_hours(last, begin, length, now):
     assert stalled == (last > 10 and could_call)
 
 
-def _attention(ask) -> str | None:
-    shown = ask("user", "campaigns/group").json()["campaign"]
+def _attention(ask: Callable[..., Any]) -> str | None:
+    shown: dict[str, str | None] = ask("user", "campaigns/group").json()["campaign"]
     (listed,) = ask("user", "campaigns").json()["campaigns"]
     assert listed["attention"] == shown["attention"]
     return shown["attention"]
 
 
 @pytest.fixture
-def stalled(ledger, monkeypatch):
+def stalled(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A campaign whose last call began half an hour ago; ``window`` changes its window."""
     seed(ledger, "group", [ANSWERED, WAITING], task=task(), called_at=datetime.now(UTC) - 30 * MINUTE)
 
@@ -99,28 +103,30 @@ def stalled(ledger, monkeypatch):
     return window
 
 
-def test_a_campaign_that_stopped_calling_is_named(ask, stalled):
+def test_a_campaign_that_stopped_calling_is_named(ask: Callable[..., Any], stalled: Any) -> None:
     assert _attention(ask) == "no_calls"
     stalled(-60 * MINUTE, 60 * MINUTE)
     assert _attention(ask) == "no_calls"
 
 
-def test_a_window_that_has_not_begun_or_is_over_is_no_standstill(ask, stalled):
+def test_a_window_that_has_not_begun_or_is_over_is_no_standstill(ask: Callable[..., Any], stalled: Any) -> None:
     stalled(10 * MINUTE, 60 * MINUTE)
     assert _attention(ask) is None
 
 
-def test_people_left_after_the_end_of_the_window_are_named(ask, stalled):
+def test_people_left_after_the_end_of_the_window_are_named(ask: Callable[..., Any], stalled: Any) -> None:
     stalled(-60 * MINUTE, -20 * MINUTE)
     assert _attention(ask) == "window_over"
 
 
-def test_a_suspended_campaign_is_expected_to_call_nobody(ask, stalled, ledger):
+def test_a_suspended_campaign_is_expected_to_call_nobody(ask: Callable[..., Any], stalled: Any, ledger: Ledger) -> None:
     ledger.groups.note_suspended("group", suspended=True)
     assert _attention(ask) == "suspended"
 
 
-def test_nobody_is_expected_to_be_called_on_a_holiday_of_the_connection(ask, stalled, monkeypatch):
+def test_nobody_is_expected_to_be_called_on_a_holiday_of_the_connection(
+    ask: Callable[..., Any], stalled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     today = datetime.now(UTC).date()
     hours = {
         "timezone": "UTC",
@@ -137,6 +143,6 @@ def test_nobody_is_expected_to_be_called_on_a_holiday_of_the_connection(ask, sta
     assert _attention(ask) is None
 
 
-def test_a_campaign_that_is_done_needs_nobody(ask, ledger):
+def test_a_campaign_that_is_done_needs_nobody(ask: Callable[..., Any], ledger: Ledger) -> None:
     seed(ledger, "group", [ANSWERED], task=task(), called_at=datetime.now(UTC) - 30 * MINUTE)
     assert _attention(ask) is None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from support.seeding import WAITING, seed, task
 
+from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.page import views
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
@@ -31,7 +32,8 @@ def users(airflow_app: Any, tokens: dict[str, str]) -> Iterator[dict[str, Any]]:
         team.dag_bundles.append(bundle)
         session.add_all([team, Team(name="blue"), bundle])
         session.flush()
-        session.add(DagModel(dag_id="red-dag", bundle_name="red-bundle", fileloc="red.py"))
+        untyped: Any = DagModel
+        session.add(untyped(dag_id="red-dag", bundle_name="red-bundle", fileloc="red.py"))
         session.add(Connection(conn_id="red_connection", conn_type="outboundbot", team_name="red"))
     made = {name: SimpleAuthManagerUser(username=name, role=role, teams=[team]) for name, (role, team) in USERS.items()}
     tokens.update({name: get_auth_manager().generate_jwt(user) for name, user in made.items()})
@@ -48,7 +50,15 @@ def users(airflow_app: Any, tokens: dict[str, str]) -> Iterator[dict[str, Any]]:
         pytest.param("free", "campaign", "other", {*USERS, "user", "op", "admin"}, id="no-team"),
     ],
 )
-def test_a_campaign_is_for_its_own_team(group, dag_id, conn_id, seen_by, ask, users, ledger):
+def test_a_campaign_is_for_its_own_team(
+    group: str,
+    dag_id: str | None,
+    conn_id: str,
+    seen_by: Any,
+    ask: Callable[..., Any],
+    users: dict[str, Any],
+    ledger: Ledger,
+) -> None:
     seed(ledger, group, [WAITING], task=None if dag_id is None else task(dag_id), conn_id=conn_id)
     for name in (*USERS, "user", "op", "admin"):
         sees = name in seen_by
@@ -58,7 +68,7 @@ def test_a_campaign_is_for_its_own_team(group, dag_id, conn_id, seen_by, ask, us
         assert ask(name, f"campaigns/{group}/cancel", {}).status_code == (409 if sees else 404), name
 
 
-def test_the_right_to_act_is_asked_for_with_the_team(users, ledger):
+def test_the_right_to_act_is_asked_for_with_the_team(users: dict[str, Any], ledger: Ledger) -> None:
     """The rights to read hide a team's campaigns from others already, so the right to act is asked for directly."""
     from airflow_provider_outbound.page.ledger import shared
     from airflow_provider_outbound.page.rights import Reader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.sdk import DAG
@@ -284,7 +284,7 @@ def test_an_api_that_does_not_answer_is_survived_from_the_first_look_on(campaign
     campaign.assign(3)
     campaign.simulator.faults(reset={"actions": ["DescribeJobGroup"]})
     waiting = campaign.sensor()
-    assert not waiting.poke({"ti": _Rescheduled()}).is_done
+    assert not waiting.poke(cast("Any", {"ti": _Rescheduled()})).is_done
 
     campaign.simulator.faults()
 

@@ -242,4 +242,5 @@ def test_a_poking_sensor_takes_up_a_corrected_connection(
     while not (result := sensor.poke({})).is_done:  # messages may be late for an interval
         time.sleep(0.3)
 
+    assert result.xcom_value is not None
     assert result.xcom_value["completed"] == 3

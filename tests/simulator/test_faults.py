@@ -201,7 +201,7 @@ def test_a_job_without_a_call_may_be_listed_without_its_contact(
 
 
 def _bodies(simulator: Simulator) -> list[dict[str, Any]]:
-    server = simulator._running
+    server: Any = simulator._running
     return simulator._call(lambda: [json.loads(message.body) for message in server.outlet.topics[simulator.topic].log])
 
 

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import urllib.request
 import venv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Machines(AirflowStack):
     :param redis: URL of Celery's broker.
     """
 
-    services = (*CENTRAL, *WORKERS, *TRIGGERERS)
+    services: Collection[str] = (*CENTRAL, *WORKERS, *TRIGGERERS)
 
     def __init__(self, folder: Path, *, database: str, ledger: str, redis: str, **arguments: Any) -> None:
         self._database_url = database

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from airflow.sdk import DAG, Asset, task, task_group
 
 from airflow_provider_outbound import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.simulator.testing import Simulator
 from airflow_provider_outbound.task_groups.outboundbot import OutboundBotCampaignTaskGroup
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)
 
 
 @pytest.fixture(autouse=True)
-def installation(simulator, tmp_path, monkeypatch):
+def installation(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection of the simulator, and a ledger of the test's own."""
     for name, value in simulator.connections.items():
         monkeypatch.setenv(name, value)
@@ -25,11 +31,11 @@ def installation(simulator, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
 
 
-def rows(path: Path) -> list[dict]:
+def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_each_argument_reaches_the_tasks_that_know_it():
+def test_each_argument_reaches_the_tasks_that_know_it() -> None:
     results = Asset("results")
     with DAG("arguments", schedule=None, default_args={"retries": 3}):
         campaign = OutboundBotCampaignTaskGroup(
@@ -65,7 +71,7 @@ def test_each_argument_reaches_the_tasks_that_know_it():
     assert campaign.tooltip == "Spring"
 
 
-def test_exclusions_are_named_to_a_campaign_as_to_its_assignment():
+def test_exclusions_are_named_to_a_campaign_as_to_its_assignment() -> None:
     with DAG("exclusions", schedule=None):
         campaign = OutboundBotCampaignTaskGroup(
             strategy=ALL_DAY,
@@ -83,20 +89,20 @@ def test_exclusions_are_named_to_a_campaign_as_to_its_assignment():
 
 
 @pytest.mark.parametrize("name", ["contact_path", "retries", "job_group_id"])
-def test_an_argument_that_no_task_knows_is_an_error(name):
+def test_an_argument_that_no_task_knows_is_an_error(name: str) -> None:
     with (
         DAG("misspelt", schedule=None),
         pytest.raises(OutboundBotConfigError, match=rf"spring: {name}: .*default_args"),
     ):
-        OutboundBotCampaignTaskGroup("spring", strategy=ALL_DAY, path="x.jsonl", **{name: "x"})
+        OutboundBotCampaignTaskGroup("spring", strategy=ALL_DAY, path="x.jsonl", **cast("dict[str, Any]", {name: "x"}))
 
 
-def test_a_campaign_runs_to_its_results(simulator, run_dag, tmp_path):
+def test_a_campaign_runs_to_its_results(simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
     with DAG("grouped", schedule=None) as dag:
 
         @task
-        def count(exported: dict) -> int:
-            return exported["rows"]
+        def count(exported: dict[str, Any]) -> int:
+            return int(exported["rows"])
 
         campaign = OutboundBotCampaignTaskGroup(
             strategy=ALL_DAY,
@@ -105,16 +111,20 @@ def test_a_campaign_runs_to_its_results(simulator, run_dag, tmp_path):
             deferrable=True,
             path=f"{tmp_path}/results.jsonl",
         )
-        count(campaign.export.output)
+        count(cast("dict[str, Any]", campaign.export.output))
 
     run = run_dag(dag)
 
     assert run.state == "success"
     assert len(rows(tmp_path / "results.jsonl")) == 7
-    assert run.get_task_instance("count").xcom_pull(task_ids="count") == 7
+    counted = run.get_task_instance("count")
+    assert counted is not None
+    assert counted.xcom_pull(task_ids="count") == 7
 
 
-def test_mapped_campaigns_are_groups_of_their_own(simulator, run_dag, tmp_path):
+def test_mapped_campaigns_are_groups_of_their_own(
+    simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path
+) -> None:
     for name, count in (("north", 3), ("south", 5)):
         text = "".join(f"{name}-{index},13{count}0000{index:04}\n" for index in range(count))
         (tmp_path / f"{name}.csv").write_text(f"reference_id,phone\n{text}")

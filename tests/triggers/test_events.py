@@ -260,7 +260,7 @@ def test_nothing_passes_a_batch_that_was_not_stored(
 
     async def scenario() -> None:
         stream = OutboundBotCallEventTrigger.create_shared_stream_producer(call_events(batch_size=1).serialize()[1])
-        opened = stream.open_stream()
+        opened: Any = stream.open_stream()
         first, second = (await anext(opened))[1], (await anext(opened))[1]
         await stream.advance(
             [
@@ -284,7 +284,7 @@ def test_a_stream_that_ends_leaves_its_cursor(
 
     async def scenario() -> None:
         stream = OutboundBotCallEventTrigger.create_shared_stream_producer(call_events().serialize()[1])
-        opened = stream.open_stream()
+        opened: Any = stream.open_stream()
         page = (await anext(opened))[1]
         advancing = asyncio.create_task(
             stream.advance([shared_stream.AdvanceItem(page, shared_stream.AdvanceOutcome(acked=1, failed=0))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.processes import PATIENCE
@@ -18,7 +19,7 @@ def fired(trigger: OutboundBotCallEventTrigger, count: int) -> list[str]:
     """Jobs of the first batches of a trigger that is ended after them."""
 
     async def run() -> list[str]:
-        running = trigger.run()
+        running: Any = trigger.run()
         async with asyncio.timeout(PATIENCE):
             batches = [(await anext(running)).payload for _ in range(count)]
         await running.aclose()

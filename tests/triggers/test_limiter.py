@@ -41,7 +41,7 @@ def test_every_loop_has_a_gate_of_its_own_which_goes_with_it() -> None:
             return len(gate._gates)
 
     async def scenario() -> list[int]:
-        return await asyncio.gather(one(), one())
+        return [*await asyncio.gather(one(), one())]
 
     assert [asyncio.run(scenario()) for _ in range(2)] == [[1, 1], [1, 1]]
     assert gate._gates == {}

@@ -281,7 +281,7 @@ def test_a_cancelled_wait_leaves_nothing_behind(campaign: WaitingCampaign) -> No
 
 
 def test_every_argument_survives_the_database() -> None:
-    arguments = {
+    arguments: dict[str, Any] = {
         "job_group_id": "g",
         "outboundbot_conn_id": "a",
         "rocketmq_conn_id": None,

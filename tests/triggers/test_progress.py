@@ -54,7 +54,9 @@ def test_progress_is_logged_while_deferred(
     monkeypatch.setattr(progress, "BUSY_SECONDS", 0.5)
     campaign.freeze()
     campaign.assign(4)
-    lines = lambda: [m for m in caplog.messages if "of 4 jobs complete" in m]  # noqa: E731
+
+    def lines() -> list[str]:
+        return [message for message in caplog.messages if "of 4 jobs complete" in message]
 
     async def scenario() -> None:
         waiting = asyncio.create_task(first_event(campaign.trigger()))

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_a_hundred_tasks_share_few_threads_and_each_gets_its_own_result() -> Non
         return number * 2
 
     async def scenario() -> list[int]:
-        return await asyncio.gather(*(threads.run(lambda number=number: work(number)) for number in range(100)))
+        return await asyncio.gather(*(threads.run(partial(work, number)) for number in range(100)))
 
     assert asyncio.run(scenario()) == [number * 2 for number in range(100)]
     assert len(seen) <= 3

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.campaigns import KEY, Campaign, numbers
 from support.processes import until
 
 from airflow_provider_outbound.core.assign.screening import CHUNK
-from airflow_provider_outbound.core.contacts import from_items
+from airflow_provider_outbound.core.contacts import ContactSource, Reject, from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
+from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
     OutboundBotAuthenticationError,
     OutboundBotConfigError,
@@ -179,7 +182,7 @@ def test_a_refused_batch_is_free_for_the_next_try(campaign: Campaign) -> None:
     contacts = numbers(5)
     errors = [OutboundBotWrongTimeError("too late")]
 
-    def guard(group) -> None:
+    def guard(group: JobGroup) -> None:
         if errors:
             raise errors.pop()
 
@@ -195,7 +198,7 @@ def test_what_was_journalled_and_not_sent_is_free_again(campaign: Campaign, allo
     contacts = numbers(200)
     asked = itertools.count()
 
-    def guard(_group):
+    def guard(_group: JobGroup) -> None:
         if next(asked) >= allowed:
             raise OutboundBotWrongTimeError("it is late")
 
@@ -216,13 +219,13 @@ def test_after_an_interrupt_only_what_was_sent_is_held(campaign: Campaign) -> No
 
         is_repeatable = False
 
-        def __iter__(self):
+        def __iter__(self) -> Iterator[Contact | Reject]:
             # Beyond what is looked up in the ledger at a time, so that some are on their way by then.
             yield from from_items(numbers(CHUNK + 50))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        campaign.assign(Interrupted())
+        campaign.assign(cast("ContactSource", Interrupted()))
 
     counts = campaign.ledger.results.counts(campaign.job_group_id)
     assert 0 < counts.total + counts.in_doubt <= campaign.requests("AssignJobs") * 5
@@ -236,7 +239,7 @@ def test_the_guard_is_not_asked_where_nothing_is_to_be_sent(campaign: Campaign) 
     contacts = numbers(5)
     campaign.assign(contacts)
 
-    def guard(group) -> None:
+    def guard(group: JobGroup) -> None:
         raise OutboundBotWrongTimeError("too late")
 
     assert campaign.assign(contacts, guard=guard).assigned == 5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pyarrow as pa
@@ -16,9 +16,9 @@ import pytest
 from pyarrow import parquet
 from support.campaigns import Campaign, MakeSimulator, numbers
 
-from airflow_provider_outbound.core.contacts import from_items, from_path
+from airflow_provider_outbound.core.contacts import PathLike, from_items, from_path
 from airflow_provider_outbound.core.ledger import CallCap, TaskKey
-from airflow_provider_outbound.core.models.job import Job
+from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import OutboundBotContactsError, OutboundBotWrongTimeError
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -167,7 +167,7 @@ def test_an_iterator_whose_bad_rows_are_skipped(campaign: Campaign) -> None:
 def test_a_source_that_disappears_half_way_loses_nothing(campaign: Campaign, tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
 
-    def rows():
+    def rows() -> Iterator[Any]:
         for number in numbers(12):
             yield {"phone": number}
         raise OSError("the mount is gone")
@@ -187,7 +187,7 @@ def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continue
 ) -> None:
     path = tmp_path / "people.csv"
     people = numbers(450)
-    how = {"batch_size": 50, "lease_seconds": 60.0}
+    how: dict[str, Any] = {"batch_size": 50, "lease_seconds": 60.0}
     whole = "phone,name\n" + "".join(f"{number},Li\n" for number in people)
     path.write_text(whole.replace(f"{people[430]},Li", f'{people[430]},"Li'))
 
@@ -225,7 +225,7 @@ def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(camp
 def test_a_window_that_ends_meanwhile_says_who_was_called(campaign: Campaign) -> None:
     asked = []
 
-    def guard(_group):
+    def guard(_group: JobGroup) -> None:
         asked.append(campaign.jobs_per_number())
         if asked[-1]:
             raise OutboundBotWrongTimeError("the strategy's window was over; pass a later end. Nobody was called")
@@ -252,11 +252,11 @@ def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign: Campaign,
     class Counted:
         name: str = path.name
 
-        def open(self, mode):
+        def open(self, mode: Any) -> Any:
             opened.append(mode)
             return path.open(mode)
 
-    assert campaign.assign(from_path(Counted())).newly_assigned == 0
+    assert campaign.assign(from_path(cast("PathLike", Counted()))).newly_assigned == 0
     assert opened == ["rb"]
 
 

@@ -97,7 +97,7 @@ def test_a_lost_ledger_whose_group_is_not_listed_whole_calls_nobody(
     assign_with(numbers(10), campaign=campaign)
     requests = campaign.requests("AssignJobs")
 
-    class Longer(list):
+    class Longer(list[Any]):
         """Jobs whose listing counts one more than it shows."""
 
         def __len__(self) -> int:

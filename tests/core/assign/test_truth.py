@@ -21,7 +21,7 @@ def adds_up(result: Any) -> bool:
     """Whether the counts, and those of the sentence, add up to the number of contacts read."""
     read, *parts = map(int, re.findall(r"\d+", str(result).partition(";")[0]))
     counted = sum(getattr(result, name) for name in COUNTS)
-    return counted == sum(parts) == read == result.read
+    return bool(counted == sum(parts) == read == result.read)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_group_that_is_never_listed_whole_sends_nobody_again_and_fails(campaig
 def _hide_last(cloud: Any, group_id: str) -> None:
     group = cloud.groups[group_id]
 
-    class Longer(list):  # a listing whose total is one more than its jobs
+    class Longer(list[Any]):  # a listing whose total is one more than its jobs
         def __len__(self) -> int:
             return super().__len__() + 1
 
@@ -115,7 +115,7 @@ def test_every_sum_adds_up(campaign: Campaign, data: st.DataObject) -> None:
         for _ in range(2)
     ]
     campaign.job_group_id = campaign.new_group("sums")
-    options = {
+    options: dict[str, Any] = {
         "on_invalid": "skip",
         "on_unresolved": "hold",
         "settle_seconds": 0.05,

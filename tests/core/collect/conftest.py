@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from support.messages import T0, encoded, job_complete
 from support.workers import StartWorker, Worker
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from airflow_provider_outbound.simulator.testing import Simulator

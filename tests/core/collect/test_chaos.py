@@ -35,7 +35,7 @@ from support.workers import StartWorker, poisons
 
 from airflow_provider_outbound.core.assign import AssignOptions, Request, assign
 from airflow_provider_outbound.core.client import OutboundBotClient
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
 from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings

@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from support.processes import until
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 

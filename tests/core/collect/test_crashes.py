@@ -20,7 +20,7 @@ from support.ledgers import count
 from support.processes import collectors, until
 from support.workers import StartWorker, delivered, is_drained, poisons, unacknowledged
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.models.event import Event
 from airflow_provider_outbound.simulator.testing import Simulator

@@ -10,7 +10,7 @@ from support.postgresql import PostgreSQLServer
 from support.processes import until
 from support.workers import StartWorker, delivered, unacknowledged
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 

@@ -11,7 +11,7 @@ import attrs
 from support.processes import until
 from support.workers import StartWorker, delivered, unacknowledged
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger, examine
 from airflow_provider_outbound.simulator.testing import Simulator
 

@@ -12,7 +12,8 @@ import pytest
 from support.processes import until
 
 from airflow_provider_outbound.core.collect import worker
-from airflow_provider_outbound.core.collect.worker import Collector, WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
+from airflow_provider_outbound.core.collect.worker import Collector
 from airflow_provider_outbound.core.ledger import Ledger, database
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message
 

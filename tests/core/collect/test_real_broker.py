@@ -22,7 +22,7 @@ from support.processes import until
 from support.simulated import client_of, simulated_service
 from support.workers import StartWorker
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
 
 pytestmark = pytest.mark.broker

@@ -13,7 +13,8 @@ import pytest
 from support.processes import until
 
 from airflow_provider_outbound.core.collect import report
-from airflow_provider_outbound.core.collect.worker import Collector, WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
+from airflow_provider_outbound.core.collect.worker import Collector
 from airflow_provider_outbound.core.ledger import CollectorRecord, Ledger, database
 from airflow_provider_outbound.exceptions import RocketMQClientError
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -56,7 +57,13 @@ def test_contact_and_messages_are_reported(
     collect: Callable[[WorkerSettings], None],
 ) -> None:
     collect(settings)
-    first = until(lambda: (one := row(ledger)) and one.last_contact_at and one, "a contact without any message")
+
+    def in_contact() -> CollectorRecord | None:
+        one = row(ledger)
+        return one if one is not None and one.last_contact_at else None
+
+    first = until(in_contact, "a contact without any message")
+    assert first is not None
     simulator.publish(completed())
     until(lambda: (one := row(ledger)) and one.last_message_at, "a message")
 
@@ -85,7 +92,7 @@ def test_what_keeps_messages_from_coming_is_reported_until_it_is_mended(
     ledger: Ledger,
     collect: Callable[[WorkerSettings], None],
 ) -> None:
-    secret = {"username": "outbound", "password": "hidden-secret"}
+    secret: dict[str, Any] = {"username": "outbound", "password": "hidden-secret"}
     simulator.broker_control(**orders)
     collect(attrs.evolve(settings, rocketmq=attrs.evolve(settings.rocketmq, **secret, **changes)))
     until(lambda: words in ledger.collectors.read().trouble(), words)

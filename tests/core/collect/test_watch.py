@@ -21,8 +21,8 @@ from cryptography.fernet import Fernet
 from support.processes import collectors, eventually, is_running, until
 
 from airflow_provider_outbound.core.collect import watch
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.collect.watch import Waiter, WatchSettings, subscribe
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
 from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
 from airflow_provider_outbound.exceptions import LedgerKeyError, RocketMQClientError
 from airflow_provider_outbound.simulator.testing import Simulator

@@ -20,7 +20,7 @@ from support.ledgers import count
 from support.processes import is_running, until
 from support.workers import StartWorker, delivered, unacknowledged
 
-from airflow_provider_outbound.core.collect.worker import WorkerSettings
+from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.ledger import Ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -138,6 +138,7 @@ def test_it_ends_when_told(start: StartWorker, how: str, phase: str) -> None:
         worker.wait_for("collecting")
 
     if how == "stdin":
+        assert worker.process.stdin is not None
         worker.process.stdin.close()
     else:
         worker.process.send_signal(signal.Signals[how])
@@ -157,6 +158,7 @@ def test_it_ends_when_told_while_the_broker_is_away_and_the_ledger_locked(
         worker.wait_for("locked")
         simulator.broker_control(stop=True)
 
+        assert worker.process.stdin is not None
         worker.process.stdin.close()
 
         assert worker.ended() == 0

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.collect import watch
+from airflow_provider_outbound.core.rocketmq.base import RocketMQSettings
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
@@ -36,10 +37,11 @@ def _shorten_leases(lease_seconds: int) -> None:
     """The messages of a killed collector come back sooner than the minute that users have: rounds are many."""
     usual = RocketMQHook.asettings
 
-    async def shortened(hook: RocketMQHook) -> Any:
+    async def shortened(hook: RocketMQHook) -> RocketMQSettings:
         return attrs.evolve(await usual(hook), lease_seconds=lease_seconds)
 
-    RocketMQHook.asettings = shortened  # type: ignore[method-assign]
+    patched: Any = RocketMQHook
+    patched.asettings = shortened
 
 
 async def _run_all(triggers: list[OutboundBotJobCompleteTrigger], events: Any) -> None:

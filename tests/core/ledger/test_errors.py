@@ -6,6 +6,7 @@ import psycopg.errors
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from support.postgresql import PostgreSQLServer
 
 from airflow_provider_outbound.core.ledger import Ledger, open_ledger
 from airflow_provider_outbound.core.ledger.errors import ledger_error
@@ -23,9 +24,11 @@ def _raised(state: str) -> DBAPIError:
     """As SQLAlchemy raises the driver's error for a statement that holds a number."""
     kind = psycopg.errors.lookup(state)
     detail = f"the server says so\nDETAIL: Key (phone)=({SECRET})"
-    return DBAPIError.instance(  # type: ignore[no-any-return]
+    error = DBAPIError.instance(
         "INSERT INTO jobs VALUES (%(phone)s)", {"phone": SECRET}, kind(detail), psycopg.Error, hide_parameters=True
     )
+    assert isinstance(error, DBAPIError)
+    return error
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_every_state_that_the_driver_knows_is_judged_without_its_values() -> Non
     [("25006", LedgerUnavailableError), ("53100", LedgerUnavailableError), ("42501", LedgerAccessError)],
 )
 def test_a_servers_own_error_is_judged_in_reads_and_writes_alike(
-    server, key: str, state: str, expected: type[LedgerError]
+    server: PostgreSQLServer, key: str, state: str, expected: type[LedgerError]
 ) -> None:
     statement = text(f"DO $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '{state}'; END $$")
 
@@ -94,7 +97,9 @@ def test_a_servers_own_error_is_judged_in_reads_and_writes_alike(
         pytest.param("postgres", "nowhere", "no such database", id="unknown-database"),
     ],
 )
-def test_a_wrong_address_is_one_line_with_the_fix(server, key: str, user: str, database: str, words: str) -> None:
+def test_a_wrong_address_is_one_line_with_the_fix(
+    server: PostgreSQLServer, key: str, user: str, database: str, words: str
+) -> None:
     with pytest.raises(LedgerAccessError, match=words) as raised:
         open_ledger(f"postgresql://{user}:word@127.0.0.1:{server.port}/{database}", [key])
 
@@ -103,14 +108,14 @@ def test_a_wrong_address_is_one_line_with_the_fix(server, key: str, user: str, d
 
 
 @pytest.mark.postgresql
-def test_an_unknown_option_of_the_url_is_named(server, key: str) -> None:
+def test_an_unknown_option_of_the_url_is_named(server: PostgreSQLServer, key: str) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"ledger_url: .*pool_size"):
         open_ledger(f"{server.url}?pool_size=5", [key])
 
 
 @pytest.mark.postgresql
 @pytest.mark.parametrize("option", ["prepare_threshold=0", "prepare_threshold=5", "connect_timeout=10"])
-def test_options_of_the_driver_are_understood(server, key: str, option: str) -> None:
+def test_options_of_the_driver_are_understood(server: PostgreSQLServer, key: str, option: str) -> None:
     with open_ledger(f"{server.url}?{option}", [key]) as ledger:
         _write(ledger)
 
@@ -120,11 +125,13 @@ class TestARoleWithoutCreate:
     """As a careful administrator makes it: it may use the ledger's tables and make none."""
 
     @pytest.fixture
-    def limited_url(self, server) -> str:
+    def limited_url(self, server: PostgreSQLServer) -> str:
         server.execute("CREATE ROLE limited LOGIN", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         return f"postgresql://limited@127.0.0.1:{server.port}/postgres"
 
-    def test_opens_and_uses_a_ledger_that_is_up_to_date(self, server, limited_url: str, key: str) -> None:
+    def test_opens_and_uses_a_ledger_that_is_up_to_date(
+        self, server: PostgreSQLServer, limited_url: str, key: str
+    ) -> None:
         open_ledger(server.url, [key]).close()
         server.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited")
 
@@ -135,7 +142,7 @@ class TestARoleWithoutCreate:
         with pytest.raises(LedgerAccessError, match="run 'outbound ledger migrate' as the user who owns them"):
             open_ledger(limited_url, [key])
 
-    def test_is_told_who_migrates_a_ledger(self, server, limited_url: str, key: str) -> None:
+    def test_is_told_who_migrates_a_ledger(self, server: PostgreSQLServer, limited_url: str, key: str) -> None:
         open_ledger(server.url, [key]).close()
         server.execute(
             "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited",

@@ -7,7 +7,7 @@ import math
 import sys
 import tracemalloc
 import zlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.fernet import Fernet
@@ -86,7 +86,7 @@ def test_what_is_nested_as_deeply_as_allowed_is_stored_with_its_tasks_and_extras
 @pytest.mark.parametrize("field", ["eventTime", "duration", "actualTime", "endTime", "planedTime"])
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e400", "9" * 400, "-5", "true", "[]", '{"a": 1}'])
 def test_a_number_that_is_none_costs_no_message(ledger: Ledger, field: str, value: str) -> None:
-    told = {
+    told: dict[str, Any] = {
         "recording": {"taskId": "t", "fileName": "f", "duration": 5},
         "tasks": [{"id": "t", "status": "NoAnswer", "planedTime": 1, "actualTime": 1, "endTime": 1}],
     }
@@ -121,7 +121,7 @@ _fields = st.sampled_from(
 _bodies = (
     st.binary(max_size=40)
     | _values.map(lambda value: json.dumps(value).encode())
-    | st.dictionaries(_fields, _values, max_size=8).map(lambda fields: event(**fields))
+    | st.dictionaries(_fields, _values, max_size=8).map(lambda fields: event(**cast("dict[str, Any]", fields)))
     | st.binary(max_size=40).map(unpack)
 )
 

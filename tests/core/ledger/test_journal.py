@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from airflow_provider_outbound.core.ledger import Candidate, CandidateStatus, JobGroupRecord, Ledger, Outcomes, TaskKey
-from airflow_provider_outbound.core.ledger.journal import DedupeBy
+from airflow_provider_outbound.core.ledger.known import DedupeBy
 from airflow_provider_outbound.core.ledger.records import Assignment
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 from support.seeding import ANSWERED, ANSWERED_LATE, ON_THE_LINE, UNANSWERED, WAITING, seed, task
 
-from airflow_provider_outbound.core.ledger import reading
+from airflow_provider_outbound.core.ledger import Ledger, reading
 from airflow_provider_outbound.core.ledger.pages import JobFilter
 from airflow_provider_outbound.core.ledger.reading import ReadOnlyLedger
 from airflow_provider_outbound.exceptions import LedgerError, LedgerMissingError, LedgerVersionError
@@ -19,12 +21,12 @@ SMALL = "job_groups|assignments|collectors|topic_instances|quarantine|request_tu
 
 
 @pytest.fixture
-def page(ledger, url, key):
+def page(ledger: Ledger, url: str, key: str) -> Iterator[ReadOnlyLedger]:
     with ReadOnlyLedger(url, [key]) as opened:
         yield opened
 
 
-def test_counts_calls_and_jobs_are_those_of_the_ledger(ledger, page):
+def test_counts_calls_and_jobs_are_those_of_the_ledger(ledger: Ledger, page: ReadOnlyLedger) -> None:
     moment = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
     standings = [ANSWERED, ANSWERED_LATE, UNANSWERED, ON_THE_LINE, WAITING]
     references = seed(ledger, "group", standings, task=task(), called_at=moment, unresolved=1)
@@ -44,7 +46,7 @@ def test_counts_calls_and_jobs_are_those_of_the_ledger(ledger, page):
     assert [call.caller for call in page.pages.calls(jobs[1])] == ["057*******78", "057*******78"]
 
 
-def test_each_query_uses_an_index(ledger, page):
+def test_each_query_uses_an_index(ledger: Ledger, page: ReadOnlyLedger) -> None:
     for index in range(3):
         seed(
             ledger,
@@ -55,9 +57,16 @@ def test_each_query_uses_an_index(ledger, page):
         )
     if not ledger.is_sqlite:
         pytest.skip("PostgreSQL's planner reads tables as small as a test's completely")
-    statements: list[tuple[str, object]] = []
+    statements: list[tuple[str, Any]] = []
 
-    def note(connection, cursor, statement, parameters, context, executemany) -> None:
+    def note(
+        connection: Any,
+        cursor: Any,
+        statement: Any,
+        parameters: Any,
+        context: Any,
+        executemany: Any,
+    ) -> None:
         if statement.startswith("SELECT"):
             statements.append((statement, parameters))
 
@@ -84,14 +93,14 @@ def test_each_query_uses_an_index(ledger, page):
             assert not scans, (statement, scans)
 
 
-def test_nothing_can_be_written(ledger, page):
+def test_nothing_can_be_written(ledger: Ledger, page: ReadOnlyLedger) -> None:
     with pytest.raises(LedgerError), page.read() as connection:
         connection.execute(text("DELETE FROM jobs"))
     with pytest.raises(LedgerError):
         page.quarantine.drop("0")
 
 
-def test_a_slow_statement_is_ended(ledger, page, monkeypatch):
+def test_a_slow_statement_is_ended(ledger: Ledger, page: ReadOnlyLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "STATEMENT_TIMEOUT", 0.05)
     slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
     with pytest.raises(LedgerError), page.read() as connection:
@@ -100,7 +109,7 @@ def test_a_slow_statement_is_ended(ledger, page, monkeypatch):
     assert page.pages.campaigns() == []
 
 
-def test_a_ledger_is_neither_created_nor_migrated(url, key, ledger):
+def test_a_ledger_is_neither_created_nor_migrated(url: str, key: str, ledger: Ledger) -> None:
     with ledger.write() as connection:
         connection.execute(text("UPDATE outbound_version SET version_num = '0009'"))
     with pytest.raises(LedgerVersionError, match="outbound ledger migrate"):
@@ -111,7 +120,7 @@ def test_a_ledger_is_neither_created_nor_migrated(url, key, ledger):
         ReadOnlyLedger(url, [key])
 
 
-def test_the_first_connection_of_a_group_stays(ledger):
+def test_the_first_connection_of_a_group_stays(ledger: Ledger) -> None:
     ledger.groups.note_connection("group", "first")
     ledger.groups.note_connection("group", "second")
     found = ledger.groups.get("group")
@@ -119,7 +128,7 @@ def test_the_first_connection_of_a_group_stays(ledger):
     assert found.conn_id == "first"
 
 
-def test_calls_after_a_suspension_show_that_it_is_over(ledger, page):
+def test_calls_after_a_suspension_show_that_it_is_over(ledger: Ledger, page: ReadOnlyLedger) -> None:
     seed(ledger, "group", [WAITING], task=task(), called_at=datetime.now(UTC) - timedelta(hours=1))
     ledger.groups.note_suspended("group", suspended=True)
     (campaign,) = page.pages.campaigns()

@@ -131,13 +131,15 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(ledger: Ledger) -> Non
     assert [group.job_group_id for group in purge.purged] == ["g1"]
     assert purge.events == 0  # its own are not counted twice
     assert rows(ledger, "g1") == before
-    assert ledger.groups.get("g1").purged_at is None
+    group = ledger.groups.get("g1")
+    assert group is not None
+    assert group.purged_at is None
 
 
 def test_what_a_purge_deleted_is_gone_from_the_file(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def forgetful(path: Any, **options: Any) -> sqlite3.Connection:
         # As SQLite is built on systems other than Debian's: it does not overwrite what it deletes unless told to.
-        connection = connect(path, **options)
+        connection: sqlite3.Connection = connect(path, **options)
         connection.execute("PRAGMA secure_delete=OFF").close()
         return connection
 

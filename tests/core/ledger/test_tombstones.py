@@ -81,7 +81,9 @@ def test_a_cleared_create_task_finds_its_group_and_makes_no_second(campaign: Pur
     assert campaign.create() == purged
 
     assert list(campaign.state()["groups"]) == [purged]
-    assert campaign.ledger.groups.get(purged).purged_at is not None
+    group = campaign.ledger.groups.get(purged)
+    assert group is not None
+    assert group.purged_at is not None
 
 
 def test_a_cleared_assign_task_is_refused_before_it_sends_anything(campaign: PurgedCampaign, purged: str) -> None:

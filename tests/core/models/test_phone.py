@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -51,7 +52,7 @@ WIDE = dict(zip("0123456789", "０１２３４５６７８９", strict=True))
         pytest.param(["13800138000"], id="list"),
     ],
 )
-def test_what_holds_anything_but_one_number_is_refused_without_quoting_a_digit(written):
+def test_what_holds_anything_but_one_number_is_refused_without_quoting_a_digit(written: str) -> None:
     with pytest.raises(ValueError, match=r"^[^0-9]*(country code \d+)?$"):
         normalise(written)
 
@@ -74,11 +75,11 @@ def test_what_holds_anything_but_one_number_is_refused_without_quoting_a_digit(w
         ("13800138000.00", "CN", "+8613800138000"),
     ],
 )
-def test_usual_ways_to_write_a_number_are_understood(written, region, e164):
+def test_usual_ways_to_write_a_number_are_understood(written: str, region: str, e164: str) -> None:
     assert normalise(written, region).e164 == e164
 
 
-def test_a_number_that_reads_as_two_is_refused():
+def test_a_number_that_reads_as_two_is_refused() -> None:
     """In Hong Kong one dials abroad with 001: this is Singapore's 8234 5678 there, and Jamaica's with +1."""
     with pytest.raises(ValueError, match=r"two different numbers; write it with \+"):
         normalise("0016582345678", "HK")
@@ -106,7 +107,7 @@ def same_number(read: str, e164: str) -> bool:
 
 
 @st.composite
-def cells(draw, strange=STRANGE):
+def cells(draw: st.DrawFn, strange: Sequence[str] = STRANGE) -> str:
     number = draw(
         st.from_regex(r"1[3-9]\d{9}|010[2-8]\d{7}|1415555\d{4}|400\d{7}", fullmatch=True, alphabet="0123456789")
     )
@@ -127,7 +128,7 @@ def cells(draw, strange=STRANGE):
 @example("1380013800.1")
 @example("12345 13800138000")
 @example("86 010 20000000")
-def test_whatever_is_accepted_has_exactly_the_digits_of_the_cell(cell):
+def test_whatever_is_accepted_has_exactly_the_digits_of_the_cell(cell: str) -> None:
     try:
         number = normalise(cell)
     except ValueError as error:
@@ -141,7 +142,7 @@ def test_whatever_is_accepted_has_exactly_the_digits_of_the_cell(cell):
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.from_regex(r"1(3[5-9]|5[0-27-9])\d{8}", fullmatch=True, alphabet="0123456789"), st.data())
-def test_a_mobile_is_accepted_with_whatever_usual_separators(number, data):
+def test_a_mobile_is_accepted_with_whatever_usual_separators(number: str, data: st.DataObject) -> None:
     noise = st.one_of(st.just(""), st.sampled_from([item for item in BETWEEN if item not in ".．"]))
     written = "".join(digit + data.draw(noise) for digit in number[:-1]) + number[-1]
 
@@ -151,7 +152,7 @@ def test_a_mobile_is_accepted_with_whatever_usual_separators(number, data):
 
 @settings(max_examples=examples(100), deadline=None)
 @given(cells(strange=[]))
-def test_what_the_reader_accepts_is_masked_and_redacted(cell):
+def test_what_the_reader_accepts_is_masked_and_redacted(cell: str) -> None:
     try:
         normalise(cell)
     except ValueError:
@@ -183,7 +184,7 @@ def longest_in_clear(text: str, shown: str) -> int:
         ("", ""),
     ],
 )
-def test_a_masked_number_is_recognised_by_who_knows_it(number, masked):
+def test_a_masked_number_is_recognised_by_who_knows_it(number: str, masked: str) -> None:
     assert mask(number) == masked
 
 
@@ -198,13 +199,13 @@ def test_a_masked_number_is_recognised_by_who_knows_it(number, masked):
         "+123456789012345678901234567890",
     ],
 )
-def test_each_number_is_masked_whatever_stands_around_it(text):
+def test_each_number_is_masked_whatever_stands_around_it(text: str) -> None:
     assert longest_in_clear(text, mask(text)) < 7
     assert longest_in_clear(text, redact(text)) < 7
     assert "Wang" not in mask(text)
 
 
-def test_a_mask_shows_no_control_character_and_no_end_of_a_long_text():
+def test_a_mask_shows_no_control_character_and_no_end_of_a_long_text() -> None:
     assert mask("\x1b[m13800138000\nx") == "*[*138******00**"
     assert len(mask("x" * 10_000)) < 100
 
@@ -213,7 +214,7 @@ SEPARATED = [*BETWEEN, "/", "／", " / ", "~", "～", "·", "•", "_", "\\", "\
 
 
 @st.composite
-def written_numbers(draw):
+def written_numbers(draw: st.DrawFn) -> str:
     digits = draw(st.text("0123456789", min_size=7, max_size=15))
     between = st.one_of(st.just(""), st.sampled_from(SEPARATED))
     spread = "".join(digit + draw(between) for digit in digits[:-1]) + digits[-1]
@@ -228,7 +229,7 @@ TEXTS = st.text(st.characters(blacklist_categories=["Nd", "Cs"]), max_size=6)
 @example([("", "137–0013–8000")], "")
 @example([("", "137 - 0013 - 8000")], "")
 @example([("", "137/0013/8000")], "")
-def test_any_text_around_numbers_is_masked_and_redacted(parts, end):
+def test_any_text_around_numbers_is_masked_and_redacted(parts: list[tuple[str, str]], end: str) -> None:
     text = "".join(before + number for before, number in parts) + end
     assume(not re.search(r"(19|20)\d\d([-/.])\d\d?\2\d|\d([-/.])\d\d?\3(19|20)\d\d", text))
 
@@ -239,14 +240,14 @@ def test_any_text_around_numbers_is_masked_and_redacted(parts, end):
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.text() | st.text("0123456789+-/ a."))
-def test_no_text_shows_seven_digits_in_a_row(text):
+def test_no_text_shows_seven_digits_in_a_row(text: str) -> None:
     assert not re.search(r"\d{7}", redact(text))
     assert longest_in_clear(text.strip(), mask(text)) < 7
     looks_like_number(text)
 
 
 @pytest.mark.parametrize("written", ["13,800,138,000", "138,0013,8000", "137·0013·8000", "１３７－００１３－８０００"])
-def test_other_ways_to_write_a_number_are_redacted(written):
+def test_other_ways_to_write_a_number_are_redacted(written: str) -> None:
     assert longest_in_clear(written, redact(f"<{written}>")[1:]) < 7
 
 
@@ -264,10 +265,10 @@ def test_other_ways_to_write_a_number_are_redacted(written):
         "row 12 of 345678",
     ],
 )
-def test_dates_and_amounts_are_left_alone(text):
+def test_dates_and_amounts_are_left_alone(text: str) -> None:
     assert redact(text) == text
 
 
 @pytest.mark.parametrize("text", ["2026-11-26-13800138000", "2026-11-26 13800138000", "13800138000 2026-11-26"])
-def test_a_number_beside_a_date_is_redacted(text):
+def test_a_number_beside_a_date_is_redacted(text: str) -> None:
     assert "0138000" not in redact(text)

@@ -101,7 +101,8 @@ def test_the_apis_own_form_passes_through_checked() -> None:
     }
 
     assert resolve_strategy(wire, run_at=MORNING, now=MORNING).wire == wire
-    for broken in ({"workingTime": []}, {"endTime": "tonight"}, {"endTime": wire["startTime"]}):
+    mistakes: list[dict[str, Any]] = [{"workingTime": []}, {"endTime": "tonight"}, {"endTime": wire["startTime"]}]
+    for broken in mistakes:
         with pytest.raises(OutboundBotConfigError):
             resolve_strategy({**wire, **broken}, run_at=MORNING, now=MORNING)
     with pytest.raises(OutboundBotConfigError, match="over"):

@@ -195,7 +195,7 @@ def _by_the_library(text: str) -> str | None:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
-def test_the_quick_way_for_mainland_mobiles_agrees_with_the_library():
+def test_the_quick_way_for_mainland_mobiles_agrees_with_the_library() -> None:
     """On random digits, of which some are mobiles and most are not."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")

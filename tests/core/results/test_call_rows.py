@@ -268,6 +268,7 @@ class TestConversations:
 
         result = next(iter(said.ledger.results.iter_results(said.job_group_id)))
         turn = Turn(speaker="Contact", text="打我另一个号码 13912345678")
+        assert result.details is not None
         calls = tuple(attrs.evolve(call, conversation=(turn,)) for call in result.details.calls)
         said.ledger.details.save([(result, attrs.evolve(result.details, calls=calls))])
 

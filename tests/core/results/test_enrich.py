@@ -18,7 +18,7 @@ from support.messages import T0, call
 from airflow_provider_outbound.core.ledger import JobResult, open_ledger
 from airflow_provider_outbound.core.models.job import Job
 from airflow_provider_outbound.core.results import iter_results
-from airflow_provider_outbound.core.results.enrich import details_of
+from airflow_provider_outbound.core.results.parse_details import details_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 #: Interested, undecided, refused, answered without tags, hung up by the person, no answer, blocked.
@@ -47,10 +47,14 @@ def test_tags_durations_and_ends_of_answered_jobs(campaign: DialledCampaign, tmp
         "r-0004": {},
     }
     first, hung_up = found["r-0000"].details, found["r-0004"].details
+    assert first is not None
+    assert hung_up is not None
     assert (first.hang_up_side, first.conversation_end) == ("ivr", "FINISHED")
     assert (hung_up.hang_up_side, hung_up.conversation_end) == ("client", "CLIENT_HANGUP")
     (call,) = next(job for job in campaign.jobs() if job["reference_id"] == "r-0000")["calls"]
     assert first.call_seconds == pytest.approx((call["ended_at"] - call["started_at"]) / 1000, abs=0.002)
+    assert first.ringing_seconds is not None
+    assert first.call_seconds is not None
     assert 0 <= first.ringing_seconds <= first.call_seconds
     assert first.talk_seconds == pytest.approx(first.call_seconds - first.ringing_seconds, abs=0.002)
 
@@ -221,7 +225,9 @@ def test_details_under_a_lost_key_are_fetched_again(campaign: DialledCampaign, t
 
     assert results_of(campaign)["r-0000"].details is None
     assert campaign.enrich() == 1
-    assert results_of(campaign)["r-0000"].details.tags == {"intent": "interested"}
+    details = results_of(campaign)["r-0000"].details
+    assert details is not None
+    assert details.tags == {"intent": "interested"}
 
 
 def test_what_people_said_is_encrypted(campaign: DialledCampaign, tmp_path: Path) -> None:

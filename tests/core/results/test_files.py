@@ -35,7 +35,7 @@ ROWS = int(os.environ.get("OUTBOUND_TEST_ROWS", "40000"))
 def rows_of(path: Path) -> list[dict[str, Any]]:
     name = path.name.removesuffix(".gz")
     if name.endswith(".parquet"):
-        return parquet.read_table(path).to_pylist()
+        return list(parquet.read_table(path).to_pylist())
     if name.endswith(".xlsx"):
         with closing(openpyxl.load_workbook(path, read_only=True)) as book:
             header, *rows = book.active.values

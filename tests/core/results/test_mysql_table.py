@@ -176,7 +176,7 @@ def test_a_connection_that_commits_by_itself_leaves_no_half_table(
     (result,) = ledger.results.iter_results(GROUP)
     committing = create_engine(warehouse.url, connect_args={"autocommit": True})
 
-    def broken(_: str) -> Any:
+    def broken(_table: str) -> Any:
         for _ in range(1200):
             yield result
         raise RuntimeError("lost")

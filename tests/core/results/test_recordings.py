@@ -285,7 +285,7 @@ def test_a_download_that_is_given_up_makes_room_for_others(
 ) -> None:
     monkeypatch.setattr(recordings, "DOWNLOAD_SECONDS", 0.5)
     tell_of_one(ledger, f"{dripping[0]}/x.wav")
-    options = {"timeout": 4.0, "poll_interval": 0.1, "max_parallel_requests": 1}
+    options: dict[str, Any] = {"timeout": 4.0, "poll_interval": 0.1, "max_parallel_requests": 1}
 
     result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", **options)
 
@@ -310,6 +310,7 @@ def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
     finally:
         process.kill()
         process.wait()
+        assert process.stdout is not None
         process.stdout.close()
 
 

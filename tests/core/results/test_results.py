@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.messages import job_complete, store
 
+from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.follow_up import follow_up, from_results
 from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus
@@ -223,7 +224,7 @@ def test_the_outcomes_add_up_to_the_jobs(
         pytest.param(
             lambda ledger, group, _: list(from_results(lambda: nullcontext(ledger), group, None)), id="contacts"
         ),
-        pytest.param(lambda ledger, group, _: enrich(ledger, None, group), id="enrich"),
+        pytest.param(lambda ledger, group, _: enrich(ledger, cast("OutboundBotClient", None), group), id="enrich"),
     ],
 )
 def test_a_group_that_is_unknown_or_purged_is_the_same_clear_error_everywhere(

@@ -159,7 +159,7 @@ def test_a_failure_half_way_writes_nothing(
     results = list(ledger.results.iter_results(GROUP))
     tell(2)
 
-    def broken(_: str) -> Any:
+    def broken(_table: str) -> Any:
         for _ in range(1200):
             yield results[0]
         raise RuntimeError("lost")

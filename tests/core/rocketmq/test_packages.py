@@ -65,7 +65,7 @@ class Environment:
 
     def _pip(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "pip", "--python", self._python, "--disable-pip-version-check", "-q"]
-        subprocess.run([*command, *arguments], check=True, timeout=600)
+        subprocess.run([str(word) for word in (*command, *arguments)], check=True, timeout=600)
 
     def run(self, program: str) -> str:
         ended = subprocess.run(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -27,8 +28,12 @@ from airflow_provider_outbound.exceptions import RocketMQError
 pytestmark = pytest.mark.broker
 
 _SCRIPT = Path(__file__).parents[3] / ".ci" / "rocketmq"
-_CREDENTIALS = {"username": "outbound", "password": "outbound-secret"}
-_WRONG = ({}, {"username": "outbound", "password": "wrong"}, {"username": "nobody", "password": "wrong"})
+_CREDENTIALS: dict[str, Any] = {"username": "outbound", "password": "outbound-secret"}
+_WRONG: tuple[dict[str, Any], ...] = (
+    {},
+    {"username": "outbound", "password": "wrong"},
+    {"username": "nobody", "password": "wrong"},
+)
 
 
 class Broker:
@@ -42,7 +47,7 @@ class Broker:
     def do(self, verb: str, *arguments: str) -> None:
         self.access = "stopped" if verb == "stop_proxy" else arguments[0] if arguments else "open"
         # The broker's processes outlive this one and inherit no pipe of it.
-        command = [_SCRIPT, verb, self.folder, *arguments]
+        command = [str(word) for word in (_SCRIPT, verb, self.folder, *arguments)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180)
 
     @contextmanager
@@ -179,7 +184,8 @@ def test_a_broker_that_hangs_holds_up_no_end_and_loses_nothing(
         assert process.stdout.readline() == "received\n"
         with broker.hanging():
             said, _ = process.communicate("\n", timeout=60)
-    second, again = consumers.open(place.settings), set()
+    second = consumers.open(place.settings)
+    again: set[bytes] = set()
     while not {b"two", b"three"} <= again:
         again |= {message.body for message in consumers.take(second, 1)}
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from contextlib import closing
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 from cryptography.fernet import Fernet
 
-from airflow_provider_outbound.core.client import OutboundBotClient
+from airflow_provider_outbound.core.client import ClientSettings, OutboundBotClient
 from airflow_provider_outbound.core.ledger import open_ledger
 
 PROCESSES, REQUESTS, PER_SECOND = 3, 8, 20.0
 
 
-def send_some(settings, url, key, begin):
+def send_some(settings: ClientSettings, url: str, key: str, begin: Barrier) -> None:
     with open_ledger(url, [key]) as ledger:
         client = OutboundBotClient(settings, lambda *turns: ledger.turns.take(settings.origin, *turns))
         begin.wait()
@@ -25,11 +28,11 @@ def send_some(settings, url, key, begin):
 
 
 @pytest.fixture
-def limited(client):
+def limited(client: OutboundBotClient) -> ClientSettings:
     return attrs.evolve(client.settings, max_requests_per_second=PER_SECOND)
 
 
-def test_processes_share_the_limit(limited, tmp_path):
+def test_processes_share_the_limit(limited: ClientSettings, tmp_path: Path) -> None:
     """As many turns are gone as requests were sent, by whichever process, and none was given twice."""
     url, key = f"sqlite:///{tmp_path}/ledger.db", Fernet.generate_key().decode()
     with open_ledger(url, [key]) as ledger:
@@ -49,7 +52,7 @@ def test_processes_share_the_limit(limited, tmp_path):
     assert (free_at - first).total_seconds() >= PROCESSES * REQUESTS / PER_SECOND - 1 / PER_SECOND
 
 
-def test_connections_have_limits_of_their_own(tmp_path):
+def test_connections_have_limits_of_their_own(tmp_path: Path) -> None:
     with open_ledger(f"sqlite:///{tmp_path}/ledger.db", [Fernet.generate_key().decode()]) as ledger:
         assert ledger.turns.take("one", 100, 1.0) == 0
 
@@ -57,7 +60,7 @@ def test_connections_have_limits_of_their_own(tmp_path):
         assert ledger.turns.take("one", 1, 1.0) > 90
 
 
-def test_a_ledger_that_cannot_be_reached_stops_no_request(limited, tmp_path):
+def test_a_ledger_that_cannot_be_reached_stops_no_request(limited: ClientSettings, tmp_path: Path) -> None:
     """Who has to stop a campaign can do so even then."""
     path = tmp_path / "ledger.db"
     with open_ledger(f"sqlite:///{path}", [Fernet.generate_key().decode()]) as ledger:
@@ -68,7 +71,7 @@ def test_a_ledger_that_cannot_be_reached_stops_no_request(limited, tmp_path):
         assert client.list_job_groups(page_size=1).total == 0
 
 
-def free_turns(folder):
+def free_turns(folder: Path) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     with closing(sqlite3.connect(folder / "ledger.db")) as database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
@@ -18,7 +19,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), TEXTS, st.sampled_from(["cn-shanghai", "cn-hangzhou"]))
 @settings(max_examples=examples(200), deadline=None)
-def test_a_request_is_signed_as_the_sdk_signs_it(jobs, group, region):
+def test_a_request_is_signed_as_the_sdk_signs_it(jobs: Any, group: Any, region: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # What differs from one call to the next.
         patch.setattr(parameter_helper, "get_uuid", lambda: "nonce")

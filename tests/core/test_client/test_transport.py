@@ -113,7 +113,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
             """A client that trusts nobody hangs up: that is what is tested."""
 
     front = contexts["other.test"]
-    front.sni_callback = choose  # type: ignore[assignment]
+    front.sni_callback = choose
     with Server(("127.0.0.1", 0), Api) as server:
         server.socket = front.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -152,7 +152,9 @@ def tunnels(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
         yield asked
 
 
-def _use_proxy(monkeypatch: pytest.MonkeyPatch, proxy: str, names: tuple[str, ...] = ("HTTP_PROXY", "HTTPS_PROXY")):
+def _use_proxy(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, names: tuple[str, ...] = ("HTTP_PROXY", "HTTPS_PROXY")
+) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     for name in names:

@@ -50,8 +50,9 @@ def visit(visitor: Visitor) -> Iterator[Callable[..., Page]]:
     opened: list[Any] = []
 
     def visit(path: str = "", **how: Any) -> Page:
-        opened.append(visitor.open(path, **how))
-        return opened[-1].page
+        visited = visitor.open(path, **how)
+        opened.append(visited)
+        return visited.page
 
     yield visit
     for one in opened:

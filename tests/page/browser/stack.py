@@ -25,7 +25,8 @@ from support.seeding import (
 )
 from support.simulated import client_of
 
-from airflow_provider_outbound.cli.services import USER, AirflowStack, request_json, wait_until
+from airflow_provider_outbound.cli.processes import wait_until
+from airflow_provider_outbound.cli.services import USER, AirflowStack, request_json
 from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, TaskKey, open_ledger
 
 DAG_ID = "spring_renewal"
@@ -89,7 +90,7 @@ def site(folder: Path, path: str = "") -> Iterator[Site]:
     dag.write_text(_DAG)
     ledger_path = folder / "ledger.db"
     settings = {**_SETTINGS, "OUTBOUND__LEDGER_URL": f"sqlite:///{ledger_path}"}
-    options = {"settings": settings, "simulator_options": _SIMULATOR, "path": path}
+    options: dict[str, Any] = {"settings": settings, "simulator_options": _SIMULATOR, "path": path}
     with AirflowStack(folder / "airflow", dags=[dag], **options) as stack:
         stack.prepare()
         (stack.folder / "passwords.json").write_text(json.dumps({USER: stack.password, "viewer": "viewer"}))

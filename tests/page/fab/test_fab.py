@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from page.fab.conftest import FAB_ROLES, OWN_ROLES
 from support.seeding import ANSWERED, WAITING, seed, task
+
+from airflow_provider_outbound.core.ledger import Ledger
 
 _IS_INSTALLED = find_spec("flask_appbuilder") is not None
 pytestmark = [
@@ -35,7 +39,7 @@ EDITED_BY = {
 
 
 @pytest.fixture
-def groups(ledger) -> dict[str, list[str]]:
+def groups(ledger: Ledger) -> dict[str, list[str]]:
     """Reference ids by campaign: of the own DAG, another, both, one that Airflow does not have, and none."""
     made = {
         "own": seed(ledger, "own", [ANSWERED, WAITING], task=task()),
@@ -50,7 +54,9 @@ def groups(ledger) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("role", sorted(EVERYBODY))
-def test_each_role_sees_its_campaigns_and_the_actions_that_it_may_take(role, ask, groups):
+def test_each_role_sees_its_campaigns_and_the_actions_that_it_may_take(
+    role: str, ask: Callable[..., Any], groups: dict[str, list[str]]
+) -> None:
     listed = {one["id"]: one for one in ask(role, "campaigns").json()["campaigns"]}
     assert set(listed) == {group for group, seen_by in SEEN_BY.items() if role in seen_by}
     for group, references in groups.items():
@@ -69,7 +75,9 @@ def test_each_role_sees_its_campaigns_and_the_actions_that_it_may_take(role, ask
 
 
 @pytest.mark.parametrize("role", sorted(EVERYBODY))
-def test_health_and_quarantine_need_the_right_to_connections(role, ask, ledger):
+def test_health_and_quarantine_need_the_right_to_connections(
+    role: str, ask: Callable[..., Any], ledger: Ledger
+) -> None:
     may = role in ("Op", "Admin")
     assert ask(role, "me").json()["can_see_health"] is may
     for path in ("health", "quarantine"):
@@ -77,18 +85,18 @@ def test_health_and_quarantine_need_the_right_to_connections(role, ask, ledger):
     assert ask(role, f"quarantine/{'0' * 64}/drop", {}).status_code == 404
 
 
-def test_nobody_reads_without_logging_in(ask, ledger):
+def test_nobody_reads_without_logging_in(ask: Callable[..., Any], ledger: Ledger) -> None:
     for path in ("campaigns", "health", "me"):
         assert ask(None, path).status_code == 401
 
 
-def _sees_plugins(airflow_app, tokens, role: str) -> bool:
+def _sees_plugins(airflow_app: Any, tokens: dict[str, str], role: str) -> bool:
     answer = airflow_app.get("/api/v2/plugins", headers={"Authorization": f"Bearer {tokens[role]}"})
     assert answer.status_code in (200, 403)
-    return answer.status_code == 200
+    return bool(answer.status_code == 200)
 
 
-def test_airflow_shows_the_page_to_who_may_read_plugins(airflow_app, tokens):
+def test_airflow_shows_the_page_to_who_may_read_plugins(airflow_app: Any, tokens: dict[str, str]) -> None:
     """As the documentation says, and as ``outbound doctor`` does."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 
