@@ -35,11 +35,13 @@ def get_provider_info() -> dict[str, Any]:
         "name": integration,
         "description": "Phone campaigns with Alibaba Cloud's OutboundBot: assign contacts once, wait, act on results.",
         "versions": [__version__],
-        # Without "logo" and "how-to-guide", which Airflow does not read: they are paths in its own documentation.
         "integrations": [
             {
                 "integration-name": integration,
                 "external-doc-url": "https://help.aliyun.com/product/101088.html",
+                # Paths in the source distribution. Airflow's providers name those in Airflow's own documentation.
+                "how-to-guide": [f"/docs/{page}.md" for page in ("start", "first-hour", "contacts", "results")],
+                "logo": "/docs/integration-logos/outboundbot.svg",
                 "tags": ["service"],
             }
         ],
@@ -94,10 +96,23 @@ def _outboundbot_connection() -> dict[str, Any]:
         "connection-type": "outboundbot",
         "hook-class-name": "airflow_provider_outbound.hooks.outboundbot.OutboundBotHook",
         "hook-name": "Alibaba Cloud OutboundBot",
+        # In the order of the form: what each connection needs comes first.
         "conn-fields": {
             "region_id": _field("Region", "string", "Region of the bot instance.", default="cn-shanghai"),
             "instance_id": _field("Instance id", "string", "Default bot instance of tasks."),
             "script_id": _field("Script id", "string", "Default script of new job groups."),
+            "calling_hours": _field(
+                "Calling hours",
+                "object",
+                'Nobody is called outside these, e.g. {"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], '
+                '"holidays": ["2026-10-01"]}.',
+            ),
+            "allowed_phone_numbers": _field(
+                "Allowed phone numbers",
+                "array",
+                "If given, only these numbers are called. One per line, e.g. +8613800000000. For trial runs.",
+            ),
+            "dry_run": _field("Dry run", "boolean", "Read, validate and count contacts, send nothing.", default=False),
             "security_token": _field("STS token", "string", "Token of a temporary AccessKey.", format="password"),
             "role_arn": _field("RAM role ARN", "string", "Role to assume, e.g. acs:ram::123456:role/outbound."),
             "role_session_name": _field("RAM session name", "string", "Shown in the audit trail of that role."),
@@ -105,16 +120,6 @@ def _outboundbot_connection() -> dict[str, Any]:
             "connect_timeout": _field("Connect timeout", "number", "Seconds to wait for a connection.", default=5),
             "read_timeout": _field("Read timeout", "number", "Seconds to wait for an answer.", default=10),
             "max_requests_per_second": _field("Requests per second", "number", "Of all processes; empty: no limit."),
-            "calling_hours": _field(
-                "Calling hours",
-                "object",
-                'Nobody is called outside these, e.g. {"timezone": "Asia/Shanghai", "windows": [["09:00", "20:00"]], '
-                '"holidays": ["2026-10-01"]}.',
-            ),
-            "dry_run": _field("Dry run", "boolean", "Read, validate and count contacts, send nothing.", default=False),
-            "allowed_phone_numbers": _field(
-                "Allowed phone numbers", "array", "If given, only these numbers are called. For trial runs."
-            ),
         },
         "ui-field-behaviour": {
             # If the port were hidden it would not be stored, and Airflow's button to test a connection would refuse it.

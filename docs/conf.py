@@ -24,6 +24,7 @@ nitpicky = False
 
 html_theme = "furo"
 html_title = f"airflow-provider-outbound {release}"
+html_logo = html_favicon = "integration-logos/outboundbot.svg"
 html_show_copyright = False
 language = "en"
 exclude_patterns = ["build"]

@@ -118,6 +118,25 @@ def _is_prefix(arguments: list[str]) -> bool:
     return len(arguments) == 1 or (arguments[0] == "ledger" and len(arguments) <= 3 and "--" not in arguments[-1])
 
 
+def test_every_figure_names_a_command_that_exists() -> None:
+    from benchmarks.__main__ import _parser as benchmarks
+
+    text = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ")][1:]
+    command = ""
+    for what, _, repeated in rows:
+        (code,) = re.findall(r"`([^`]+)`", repeated) or [""]
+        command = f"{command} {code}".strip() if "the same" in repeated else code
+        program, *arguments = shlex.split(re.sub(r"(--[\w-]+) …", r"\1 x", command)) or [""]
+        match program, arguments:
+            case "python", ["tests/benchmarks", *options]:
+                benchmarks().parse_args(options)
+            case "pytest", _:
+                assert [name for name in arguments if name.startswith("tests/") and not (ROOT / name).exists()] == []
+            case _:
+                assert "it prints" in repeated or arguments[:1] == ["-X"], what
+
+
 def _leads_somewhere(page: Path, link: str) -> bool:
     """Whether the file of a link exists, and the heading that its anchor names, as GitHub and MyST write anchors."""
     name, _, anchor = link.partition("#")

@@ -140,6 +140,22 @@ def test_the_info_is_plain_data() -> None:
     assert json.loads(json.dumps(get_provider_info())) == get_provider_info()
 
 
+def test_the_info_satisfies_airflows_schema() -> None:
+    import airflow
+    from jsonschema import validate
+
+    schema = Path(airflow.__file__).with_name("provider_info.schema.json")
+    validate(get_provider_info(), json.loads(schema.read_text(encoding="utf-8")))
+
+
+def test_the_guides_and_the_logo_exist() -> None:
+    (integration,) = get_provider_info()["integrations"]
+    named = [*integration["how-to-guide"], integration["logo"]]
+
+    assert [path for path in named if not (DOCS.parent / path.removeprefix("/")).is_file()] == []
+    assert all(path.startswith("/docs/") for path in named)
+
+
 def test_the_named_modules_of_hooks_exist() -> None:
     for part in get_provider_info()["hooks"]:
         for module in part["python-modules"]:
