@@ -67,9 +67,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": integration,
                 "python-modules": [
-                    "airflow_provider_outbound.triggers.details",
-                    "airflow_provider_outbound.triggers.outboundbot",
-                    "airflow_provider_outbound.triggers.steering",
+                    f"airflow_provider_outbound.triggers.{name}" for name in ("details", "outboundbot", "steering")
                 ],
             }
         ],

@@ -8,7 +8,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_outbound.core.ledger.pages import Campaign
 from airflow_provider_outbound.hooks.connection import fields_of, find_connection
-from airflow_provider_outbound.hooks.outboundbot import ConnectionSettings, OutboundBotHook
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.hooks.settings import ConnectionSettings
 
 
 def read_settings(campaign: Campaign, *, may_call: bool) -> ConnectionSettings:

@@ -19,7 +19,8 @@ from cryptography.fernet import Fernet
 from support.messages import call, job_complete, store
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
-from airflow_provider_outbound.hooks.outboundbot import ConnectionSettings, OutboundBotHook
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.hooks.settings import ConnectionSettings
 from airflow_provider_outbound.simulator.testing import Simulator
 
 #: Sets ``outboundbot_default``; arguments replace parts of a good one, those in ``extra`` extend its extra.
