@@ -41,7 +41,7 @@ def test_what_is_entered_into_the_form_is_what_the_hook_reads(
         dialog.get_by_role("button").last.click()
     entered = json.loads(str(saved.value.request.post_data))
     extra = json.loads(entered["extra"])
-    connection = {key: entered[key] for key in ("conn_type", "host", "port", "login", "password")} | {"extra": extra}
+    connection = {key: entered[key] for key in ("conn_type", *form.standard)} | {"extra": extra}
     monkeypatch.setenv(f"AIRFLOW_CONN_{form.connection_id.upper()}", json.dumps(connection))
 
     assert saved.value.status == 201
