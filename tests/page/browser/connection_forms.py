@@ -22,7 +22,8 @@ if __name__ == "__main__":
 from page.browser.stack import Site
 from page.browser.visits import Visitor
 
-from airflow_provider_outbound.cli.services import AirflowStack, ServiceError, wait_until
+from airflow_provider_outbound.cli.processes import ServiceError, wait_until
+from airflow_provider_outbound.cli.services import AirflowStack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
