@@ -130,7 +130,7 @@ def test_a_do_not_call_list_in_oss_in_a_run_without_a_date(
     assert called(simulator) == ([BERT] if expected == "success" else [])
 
 
-@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     day=st.sampled_from(DAYS),
     value=st.sampled_from(VALUES),
