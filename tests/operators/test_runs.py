@@ -9,12 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 from airflow.sdk import DAG, task
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from support.examples import examples
 from support.oss_server import OssServer
 
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -27,10 +23,6 @@ from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 ANNA, BERT, CLEO = "13800000001", "13800000002", "13800000003"
-#: Templates for the day of a run, and how a parameter is given.
-DAYS = ["{{ ds }}", "{{ logical_date | ds }}", "{{ data_interval_start | ds }}", "{{ dag_run.logical_date | ds }}"]
-DAYS += ["{{ params.day }}", "{{ dag_run.conf.get('day') }}", "{{ dag_run.conf['day'] }}", "{{ ti.xcom_pull('no') }}"]
-VALUES = [None, "", 0, False, [], {}, "2026-11-26", 20261126, ["2026-11-26"], "None", "..", "*", "2026-*"]
 Run = Callable[..., Any]
 Context = Callable[..., Any]
 
@@ -45,10 +37,7 @@ def called(simulator: Simulator) -> list[str]:
 
 def assign(group: Any, **arguments: Any) -> OutboundBotAssignJobsOperator:
     given = {"task_id": "assign", "settle_seconds": 0.3, "contacts": [ANNA, BERT, CLEO], **arguments}
-    return OutboundBotAssignJobsOperator(job_group_id=group, **{k: v for k, v in given.items() if v is not NOTHING})
-
-
-NOTHING = object()
+    return OutboundBotAssignJobsOperator(job_group_id=group, **given)
 
 
 def fails(operator: OutboundBotAssignJobsOperator, full: Any) -> bool:
@@ -130,64 +119,20 @@ def test_a_do_not_call_list_in_oss_in_a_run_without_a_date(
     assert called(simulator) == ([BERT] if expected == "success" else [])
 
 
-@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    day=st.sampled_from(DAYS),
-    value=st.sampled_from(VALUES),
-    layout=st.sampled_from(["{}/list.csv", "{}", "{}/*.csv", "*{}*/*.csv", "list-{}.csv"]),
-    undefined=st.sampled_from([jinja2.StrictUndefined, jinja2.Undefined, jinja2.ChainableUndefined]),
-    native=st.booleans(),
-    has_date=st.booleans(),
-    argument=st.sampled_from(["exclude_path", "contacts_path"]),
-)
-def test_whatever_a_template_makes_of_a_run_nobody_outside_the_list_is_called(
-    simulator: Simulator,
-    context: Context,
-    tmp_path_factory: pytest.TempPathFactory,
-    day: str,
-    value: Any,
-    layout: str,
-    undefined: type[jinja2.Undefined],
-    native: bool,
-    has_date: bool,
-    argument: str,
+@pytest.mark.parametrize("argument", ["contacts_path", "exclude_path"])
+@pytest.mark.parametrize("store", ["", "file://"])
+def test_a_path_without_the_part_that_names_the_day_calls_nobody(
+    simulator: Simulator, context: Context, tmp_path: Path, argument: str, store: str
 ) -> None:
-    """In a run without a logical date, Airflow's context has no ds."""
-    folder = tmp_path_factory.mktemp("lists")
-    for path, number in {
-        "2026-11-26/list.csv": ANNA,
-        "list-2026-11-26.csv": ANNA,
-        "other/list.csv": "13900000000",
-        "list-.csv": "13900000001",
-        "list.csv": "13900000002",
-    }.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(f"phone\n{number}\n")
-    run_id = str(folder)
-    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(
-        context("create", run_id=run_id)
-    )
-    with DAG("by_hand", schedule=None, render_template_as_native_obj=native, template_undefined=undefined):
-        contacts = NOTHING if argument == "contacts_path" else [ANNA, BERT]
-        operator = assign(group, contacts=contacts, **{argument: f"{folder}/{layout.format(day)}"})
-    full = {**context("assign", run_id=run_id), "params": {"day": value}}
-    full["dag_run"].conf = {} if value is None else {"day": value}
-    full["ti"].xcom_pull = lambda *_, **__: value
-    if has_date:
-        full |= {"ds": "2026-11-26"}
+    """Without it, the path names the list of somebody else."""
+    (tmp_path / "list.csv").write_text(f"phone\n{ANNA}\n")
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+    full = {**context("assign"), "params": {"day": ""}}
+    contacts = None if argument == "contacts_path" else [ANNA, BERT]
+    operator = assign(group, contacts=contacts, **{argument: f"{store}{tmp_path}/{{{{ params.day }}}}/list.csv"})
+    operator.render_template_fields(full)
 
-    failed = fails(operator, full)
+    with pytest.raises(OutboundBotContactsError, match=rf"^{argument}: .* has an empty part .*Nobody was called$"):
+        operator.execute(full)
 
-    if "//" in str(getattr(operator, argument)):
-        # Without the part that is empty, the path would name another list.
-        assert failed
-    jobs = {job["phone_number"] for job in simulator.state()["groups"][group["job_group_id"]]["jobs"]}
-    if failed:
-        assert not jobs
-    elif argument == "exclude_path":
-        # Whatever list was read, it was one; the one that was meant contains Anna.
-        assert jobs in ({BERT}, {ANNA, BERT})
-        rendered = str(operator.exclude_path)
-        assert ANNA not in jobs or "2026-11-26" not in rendered, rendered
-    else:
-        assert jobs, operator.contacts_path
+    assert not called(simulator)
