@@ -113,7 +113,7 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
     if label in ("contacts_sql", "contacts_table"):
         return _of_database(arguments, label, context, how)
     if label == "contacts_path":
-        return from_path(as_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
+        return from_path(_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
     return _of_argument(arguments.contacts, label, context, how, encoding=arguments.encoding, sheet=sheet)
 
 
@@ -230,7 +230,7 @@ def read_exclusion(arguments: SourceArguments, label: str, context: Context) -> 
     how: dict[str, Any] = {"default_region": arguments.default_region}
     encoding = arguments.encoding if arguments.exclude_encoding is None else arguments.exclude_encoding
     if label == "exclude_path":
-        path = as_path(value, label)
+        path = _path(value, label)
         source = from_path(path, encoding=encoding, label=label, sheet=arguments.exclude_sheet, **how)
     else:
         source = _of_argument(value, label, context, how, encoding=encoding, sheet=arguments.exclude_sheet)
@@ -243,7 +243,7 @@ def read_exclusion(arguments: SourceArguments, label: str, context: Context) -> 
 
 def why_missing(value: Any, label: str) -> str:
     """Return why a given list does not exist; an empty text if it does."""
-    return _why_missing(value) or (_why_no_file(as_path(value, label), label) if label == "exclude_path" else "")
+    return _why_missing(value) or (_why_no_file(_path(value, label), label) if label == "exclude_path" else "")
 
 
 def _why_missing(value: Any) -> str:
@@ -333,6 +333,16 @@ def _why_no_file(path: Any, label: str) -> str:
         raise OutboundBotContactsError(f"{label}: {shown} cannot be read: {reason}. Nobody was called") from None
 
 
+def _path(value: Any, label: str) -> Any:
+    """Return a path, unless one of its parts is empty: without that part, it names other files."""
+    if isinstance(value, str) and "//" in (value.partition("://")[2] or value):
+        raise OutboundBotContactsError(
+            f"{label}: {redact(value)} has an empty part between two slashes, perhaps because a template rendered to"
+            " nothing; fix it. Nobody was called"
+        )
+    return as_path(value, label)
+
+
 def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
     if columns is None or isinstance(columns, Mapping):
         return columns
@@ -383,7 +393,7 @@ def _event_paths(asset: Asset, label: str, context: Context) -> list[Any]:
                 f"{label}: an event of {_shown(asset)} names no file; let its task put one into the event: "
                 'outlet_events[asset].extra["path"]'
             )
-        named[path] = as_path(path, label)
+        named[path] = _path(path, label)
     return list(named.values())
 
 

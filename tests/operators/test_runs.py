@@ -9,16 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import DAG, task
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from support.examples import examples
 from support.oss_server import OssServer
 
 from airflow_provider_outbound.core.models.strategy import Strategy
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
@@ -27,11 +23,8 @@ from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 ANNA, BERT, CLEO = "13800000001", "13800000002", "13800000003"
-#: Templates for the day of a run, and how a parameter is given.
-DAYS = ["{{ ds }}", "{{ logical_date | ds }}", "{{ data_interval_start | ds }}", "{{ dag_run.logical_date | ds }}"]
-DAYS += ["{{ params.day }}", "{{ dag_run.conf.get('day') }}", "{{ dag_run.conf['day'] }}", "{{ ti.xcom_pull('no') }}"]
-VALUES = [None, "", 0, False, [], {}, "2026-11-26", 20261126, ["2026-11-26"], "None", "..", "*", "2026-*"]
 Run = Callable[..., Any]
+Context = Callable[..., Any]
 
 
 def states(run: Any) -> dict[str, str]:
@@ -44,10 +37,17 @@ def called(simulator: Simulator) -> list[str]:
 
 def assign(group: Any, **arguments: Any) -> OutboundBotAssignJobsOperator:
     given = {"task_id": "assign", "settle_seconds": 0.3, "contacts": [ANNA, BERT, CLEO], **arguments}
-    return OutboundBotAssignJobsOperator(job_group_id=group, **{k: v for k, v in given.items() if v is not NOTHING})
+    return OutboundBotAssignJobsOperator(job_group_id=group, **given)
 
 
-NOTHING = object()
+def fails(operator: OutboundBotAssignJobsOperator, full: Any) -> bool:
+    """Render and execute a task as Airflow does; whether it failed or was skipped."""
+    try:
+        operator.render_template_fields(full)
+        operator.execute(full)
+    except Exception:
+        return True
+    return False
 
 
 @pytest.fixture
@@ -81,19 +81,15 @@ def test_a_list_from_a_database_through_a_task(simulator: Simulator, run_dag: Ru
     assert called(simulator) == [BERT]
 
 
-@pytest.mark.usefixtures("people_db")
-@pytest.mark.parametrize("columns", ["phone, note", "phone"])
-def test_rows_of_an_sql_operator_without_column_names_call_nobody(
-    simulator: Simulator, run_dag: Run, columns: str
+@pytest.mark.parametrize("rows", [[(ANNA, "asked")], [[ANNA]], [(ANNA,)]])
+def test_rows_without_column_names_as_an_sql_operator_returns_them_call_nobody(
+    simulator: Simulator, context: Context, rows: Any
 ) -> None:
-    with DAG(f"dnc_rows_{len(columns)}", schedule=None) as dag:
-        rows = SQLExecuteQueryOperator(task_id="rows", conn_id="people_db", sql=f"SELECT {columns} FROM dnc")
-        create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
-        assign(create.output, exclude=rows.output)
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
-    run = run_dag(dag)
+    with pytest.raises(OutboundBotContactsError, match=r"neither a dictionary nor a number; name its columns"):
+        assign(group, exclude=rows).execute(context("assign"))
 
-    assert (states(run)["rows"], states(run)["assign"]) == ("success", "failed")
     assert not called(simulator)
 
 
@@ -109,80 +105,34 @@ def test_rows_of_an_sql_operator_without_column_names_call_nobody(
     ],
 )
 def test_a_do_not_call_list_in_oss_in_a_run_without_a_date(
-    simulator: Simulator, run_dag: Run, oss: OssServer, day: str, conf: dict[str, str], expected: str
+    simulator: Simulator, context: Context, oss: OssServer, day: str, conf: dict[str, str], expected: str
 ) -> None:
     oss.put("campaigns/dnc/2026-11-26/LIST.CSV", f"phone,note\n{ANNA},\n13900000000,and {CLEO} too\n".encode())
     oss.put("campaigns/dnc/old.csv", b"phone\n13900000001\n")
-    with DAG(f"no_date_{abs(hash((day, *conf.values())))}", schedule=None) as dag:
-        create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
-        assign(create.output, exclude_path=f"oss://oss_test@campaigns/dnc/{day}/*.csv")
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+    full = context("assign")
+    full["dag_run"].conf = conf
 
-    run = run_dag(dag, logical_date=None, run_conf=conf)
+    failed = fails(assign(group, exclude_path=f"oss://oss_test@campaigns/dnc/{day}/*.csv"), full)
 
-    assert states(run)["assign"] == expected
+    assert failed is (expected == "failed")
     assert called(simulator) == ([BERT] if expected == "success" else [])
 
 
-@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    day=st.sampled_from(DAYS),
-    value=st.sampled_from(VALUES),
-    layout=st.sampled_from(["{}/list.csv", "{}", "{}/*.csv", "*{}*/*.csv", "list-{}.csv"]),
-    undefined=st.sampled_from([jinja2.StrictUndefined, jinja2.Undefined, jinja2.ChainableUndefined]),
-    native=st.booleans(),
-    has_date=st.booleans(),
-    argument=st.sampled_from(["exclude_path", "contacts_path"]),
-)
-def test_whatever_a_template_makes_of_a_run_nobody_outside_the_list_is_called(
-    simulator: Simulator,
-    context: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-    day: str,
-    value: Any,
-    layout: str,
-    undefined: type[jinja2.Undefined],
-    native: bool,
-    has_date: bool,
-    argument: str,
+@pytest.mark.parametrize("argument", ["contacts_path", "exclude_path"])
+@pytest.mark.parametrize("store", ["", "file://"])
+def test_a_path_without_the_part_that_names_the_day_calls_nobody(
+    simulator: Simulator, context: Context, tmp_path: Path, argument: str, store: str
 ) -> None:
-    """Render and execute as Airflow does. In a run without a logical date, Airflow's context has no ds."""
-    folder = tmp_path_factory.mktemp("lists")
-    for path, number in {
-        "2026-11-26/list.csv": ANNA,
-        "list-2026-11-26.csv": ANNA,
-        "other/list.csv": "13900000000",
-        "list-.csv": "13900000001",
-        "list.csv": "13900000002",
-    }.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(f"phone\n{number}\n")
-    run_id = str(folder)
-    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(
-        context("create", run_id=run_id)
-    )
-    with DAG("by_hand", schedule=None, render_template_as_native_obj=native, template_undefined=undefined) as dag:
-        contacts = NOTHING if argument == "contacts_path" else [ANNA, BERT]
-        operator = assign(group, contacts=contacts, **{argument: f"{folder}/{layout.format(day)}"})
-    full = {**context("assign", run_id=run_id), "params": {"day": value}}
-    full["dag_run"].conf = {} if value is None else {"day": value}
-    full["ti"].xcom_pull = lambda *_, **__: value
-    if has_date:
-        full |= {"ds": "2026-11-26"}
+    """Without it, the path names the list of somebody else."""
+    (tmp_path / "list.csv").write_text(f"phone\n{ANNA}\n")
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+    full = {**context("assign"), "params": {"day": ""}}
+    contacts = None if argument == "contacts_path" else [ANNA, BERT]
+    operator = assign(group, contacts=contacts, **{argument: f"{store}{tmp_path}/{{{{ params.day }}}}/list.csv"})
+    operator.render_template_fields(full)
 
-    failed = False
-    try:
-        operator.render_template_fields(full, dag.get_template_env())
+    with pytest.raises(OutboundBotContactsError, match=rf"^{argument}: .* has an empty part .*Nobody was called$"):
         operator.execute(full)
-    except Exception:
-        failed = True
 
-    jobs = {job["phone_number"] for job in simulator.state()["groups"][group["job_group_id"]]["jobs"]}
-    if failed:
-        assert not jobs
-    elif argument == "exclude_path":
-        # Whatever list was read, it was one; the one that was meant contains Anna.
-        assert jobs in ({BERT}, {ANNA, BERT})
-        rendered = str(operator.exclude_path)
-        assert ANNA not in jobs or "2026-11-26" not in rendered, rendered
-    else:
-        assert jobs, operator.contacts_path
+    assert not called(simulator)
