@@ -135,13 +135,8 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
         """Return the numbers of the list, E.164."""
         import attrs
 
-        from airflow_provider_outbound.operators.sources import (
-            SourceArguments,
-            named_exclusions,
-            read_exclusion,
-            why_incomplete,
-            why_missing,
-        )
+        from airflow_provider_outbound.operators.missing import why_incomplete, why_missing
+        from airflow_provider_outbound.operators.sources import SourceArguments, named_exclusions, read_exclusion
 
         # This operator has the arguments for people that must not be called, and none for contacts.
         given: dict[str, Any] = {name: getattr(self, name, None) for name in attrs.fields_dict(SourceArguments)}

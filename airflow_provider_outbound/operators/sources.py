@@ -6,7 +6,6 @@ Imported when a task runs, because parsing a DAG does not need it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from airflow_provider_outbound.arguments import as_path, named_group
+from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.core.contacts import (
     ContactSource,
     Spool,
-    find_files,
     from_items,
     from_path,
     from_paths,
@@ -35,6 +33,7 @@ from airflow_provider_outbound.operators.maxcompute import (
     rows_of_query,
     rows_of_table,
 )
+from airflow_provider_outbound.operators.missing import whole_path, why_incomplete, why_missing, why_nothing
 from airflow_provider_outbound.operators.queries import Query
 
 if TYPE_CHECKING:
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Ledger
     from airflow_provider_outbound.core.models.job import Job
     from airflow_provider_outbound.operators.query_results import SharedResult
-
-_PATTERN = re.compile(r"[*?[]")
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +93,7 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
             " Nobody was called"
         )
     (label,) = named
-    if why := _why_missing(given[label]):
+    if why := why_nothing(given[label]):
         hint = "; pass a job_group_id, or the output of a task that has one" if label == "contacts_from" else ""
         raise OutboundBotContactsError(f"{label}: {why}, so there are no contacts{hint}. Nobody was called")
     sheet = _sheet(arguments, "sheet", has_files=label == "contacts_path" or is_asset(given[label]))
@@ -113,13 +110,13 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
     if label in ("contacts_sql", "contacts_table"):
         return _of_database(arguments, label, context, how)
     if label == "contacts_path":
-        return from_path(_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
+        return from_path(whole_path(arguments.contacts_path, label), encoding=arguments.encoding, sheet=sheet, **how)
     return _of_argument(arguments.contacts, label, context, how, encoding=arguments.encoding, sheet=sheet)
 
 
 def _of_database(arguments: SourceArguments, label: str, context: Context, how: Mapping[str, Any]) -> ContactSource:
     if label == "contacts_table":
-        if "partition" in arguments.named and (why := _why_missing(arguments.partition)):
+        if "partition" in arguments.named and (why := why_nothing(arguments.partition)):
             raise OutboundBotContactsError(f"partition: {why}, so there are no contacts. Nobody was called")
         rows = rows_of_table(arguments.contacts_table, arguments.partition, arguments.contacts_conn_id)
         _log_again(arguments, context, "contacts_table: the table is read again in this try, as it is now")
@@ -145,7 +142,7 @@ def _log_again(arguments: SourceArguments, context: Context, what: str) -> None:
 
 def _of_results(arguments: SourceArguments) -> ContactSource:
     only = arguments.only
-    if "only" in arguments.named and (why := _why_missing(only)):
+    if "only" in arguments.named and (why := why_nothing(only)):
         raise OutboundBotContactsError(
             f"only: {why}, which would call everybody in the group again; pass only=None in the DAG file if that is"
             " intended. Nobody was called"
@@ -230,7 +227,7 @@ def read_exclusion(arguments: SourceArguments, label: str, context: Context) -> 
     how: dict[str, Any] = {"default_region": arguments.default_region}
     encoding = arguments.encoding if arguments.exclude_encoding is None else arguments.exclude_encoding
     if label == "exclude_path":
-        path = _path(value, label)
+        path = whole_path(value, label)
         source = from_path(path, encoding=encoding, label=label, sheet=arguments.exclude_sheet, **how)
     else:
         source = _of_argument(value, label, context, how, encoding=encoding, sheet=arguments.exclude_sheet)
@@ -239,25 +236,6 @@ def read_exclusion(arguments: SourceArguments, label: str, context: Context) -> 
         exclude_columns=_columns(arguments.exclude_columns, "exclude_columns"),
     )
     return read_excluded(source, label)
-
-
-def why_missing(value: Any, label: str) -> str:
-    """Return why a given list does not exist; an empty text if it does."""
-    return _why_missing(value) or (_why_no_file(_path(value, label), label) if label == "exclude_path" else "")
-
-
-def _why_missing(value: Any) -> str:
-    """Return why a given argument is empty; an empty text if it is not."""
-    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
-
-    items = value.items if isinstance(value, MaskedContacts) else value
-    if items is None:
-        return "empty: its task returned nothing or was skipped, its template rendered to None, or the DAG passes None"
-    if isinstance(items, str) and items.strip() in ("", "None"):
-        return f"empty: its template rendered to {items.strip() or 'nothing'}"
-    if isinstance(items, LazyXComSequence) and not len(items):
-        return "empty: no instance of its mapped task returned anything"
-    return ""
 
 
 def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
@@ -270,77 +248,6 @@ def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
             " or pass on_missing_exclusions='ignore'. Nobody was called"
         )
     arguments.log.warning("%s: %s; they exclude nobody, because on_missing_exclusions='ignore'", label, why)
-
-
-def why_incomplete(value: Any) -> str:
-    """Return why the output of a mapped task is incomplete; an empty text if it is not."""
-    missing = sum(map(_missing_instances, _mapped_outputs(value.items if isinstance(value, MaskedContacts) else value)))
-    if not missing:
-        return ""
-    return (
-        f"{missing} instance{'' if missing == 1 else 's'} of its mapped task returned nothing, failed or were skipped"
-    )
-
-
-def _mapped_outputs(value: Any) -> Iterator[Any]:
-    """Yield the outputs of mapped tasks in a value that Airflow resolved, also within ``.map()``, ``.zip()`` etc."""
-    from airflow.sdk.definitions import xcom_arg
-    from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
-
-    if isinstance(value, LazyXComSequence):
-        yield value
-    elif type(value).__module__ == xcom_arg.__name__:
-        for part in (getattr(value, "value", None), *(getattr(value, "values", None) or ())):
-            yield from _mapped_outputs(part)
-
-
-def _missing_instances(outputs: Any) -> int:
-    """Return how many instances of a mapped task have no output: Airflow's sequence of outputs leaves them out."""
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    task = outputs._xcom_arg.operator  # noqa: SLF001 - there is no public way to find the task
-    which: dict[str, Any] = {
-        "dag_id": task.dag_id,
-        "task_ids": [task.task_id],
-        "run_ids": [outputs._ti.run_id],  # noqa: SLF001
-    }
-    count = RuntimeTaskInstance.get_ti_count
-    return max(0, count(**which) - count(**which, states=["removed"]) - len(outputs))
-
-
-def _why_no_file(path: Any, label: str) -> str:
-    """
-    Return why a path names no file; an empty text if it names one.
-
-    :raises OutboundBotContactsError: the path cannot be read, or is a template.
-    """
-    shown = redact(str(path))
-    if "{{" in shown or "{%" in shown:
-        raise OutboundBotContactsError(f"{label}: {shown} is a template that was not rendered. Nobody was called")
-    if not hasattr(path, "stat"):
-        return ""
-    try:
-        try:
-            # Not exists(), which treats "access denied" by an object store as "does not exist".
-            path.stat()
-        except FileNotFoundError:
-            if not _PATTERN.search(str(path)):
-                return f"there is no file {shown}"
-            return "" if any(find_files(path, label)) else f"no file matches {shown}"
-        return "" if not path.is_dir() or any(find_files(path, label)) else f"there is no file in {shown}"
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutboundBotContactsError(f"{label}: {shown} cannot be read: {reason}. Nobody was called") from None
-
-
-def _path(value: Any, label: str) -> Any:
-    """Return a path, unless one of its parts is empty: without that part, it names other files."""
-    if isinstance(value, str) and "//" in (value.partition("://")[2] or value):
-        raise OutboundBotContactsError(
-            f"{label}: {redact(value)} has an empty part between two slashes, perhaps because a template rendered to"
-            " nothing; fix it. Nobody was called"
-        )
-    return as_path(value, label)
 
 
 def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
@@ -393,7 +300,7 @@ def _event_paths(asset: Asset, label: str, context: Context) -> list[Any]:
                 f"{label}: an event of {_shown(asset)} names no file; let its task put one into the event: "
                 'outlet_events[asset].extra["path"]'
             )
-        named[path] = _path(path, label)
+        named[path] = whole_path(path, label)
     return list(named.values())
 
 
