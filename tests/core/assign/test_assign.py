@@ -319,11 +319,8 @@ def test_contacts_without_the_reference_id_that_was_mapped_are_counted_once(
         {"phone": number, "客户编号": "" if index < 3 else f"c-{index}"} for index, number in enumerate(numbers(4))
     ]
 
-    campaign.assign(
-        from_items(people, columns={"reference_id": "客户编号"}),
-        on_invalid=on_invalid,
-        excluded=frozenset({"+8613800000000"}),
-    )
+    source = from_items(people, columns={"reference_id": "客户编号"})
+    campaign.assign(source, on_invalid=on_invalid, excluded=frozenset({"+8613800000000"}))
 
     # The first is on a do-not-call list, so nobody misses its id.
     (line,) = [message for message in caplog.messages if "reference id" in message]
