@@ -81,7 +81,8 @@ def test_progress_is_logged_while_deferred(
 
 def test_a_suspended_group_is_named_while_deferred(campaign: WaitingCampaign, caplog: pytest.LogCaptureFixture) -> None:
     campaign.freeze()
-    campaign.assign(2)
+    # More than the service has lines, so that some wait.
+    campaign.assign(60)
     campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
     line = f"Job group {campaign.job_group_id}: suspended; resume it with: outbound resume {campaign.job_group_id}"
 

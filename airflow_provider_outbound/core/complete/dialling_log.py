@@ -12,7 +12,7 @@ from itertools import islice
 
 from airflow_provider_outbound.core import progress
 from airflow_provider_outbound.core.models.enums import JobGroupStatus
-from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.models.schedule import Schedule
 from airflow_provider_outbound.core.models.strategy import resolve_strategy
 from airflow_provider_outbound.core.rules import window_of
@@ -58,7 +58,7 @@ class DiallingLog:
         """
         if group.progress is None or not group.progress.unfinished:
             self._log("")
-        elif is_suspended(group):
+        elif is_suspended(group.status, group.progress, by_us=self._suspended_at is not None):
             self._log(self._suspended)
         elif (until := outside_window_until(group, strategies)) is not None:
             self._log(f"outside its window until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
@@ -77,10 +77,13 @@ class DiallingLog:
         self._logged = reason
 
 
-def is_suspended(group: JobGroup) -> bool:
-    """Whether jobs are suspended and none waits to be dialled; calls may still be on the line."""
-    found = group.progress
-    return group.status == JobGroupStatus.PAUSED or (found is not None and found.paused > 0 and not found.scheduling)
+def is_suspended(status: JobGroupStatus | None, found: Progress, *, by_us: bool) -> bool:
+    """
+    Whether jobs are suspended and none waits to be dialled; calls may still be on the line.
+
+    :param by_us: Whether this package suspended them. Those on the line count as paused only after their calls.
+    """
+    return status == JobGroupStatus.PAUSED or (not found.scheduling and (by_us or found.paused > 0))
 
 
 def outside_window_until(group: JobGroup, strategies: Callable[[], Iterable[str]]) -> datetime | None:

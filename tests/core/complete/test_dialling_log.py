@@ -51,7 +51,8 @@ def test_a_suspended_group_is_named_with_its_fix_at_a_bounded_pace(
     campaign: Campaign, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign.freeze()
-    campaign.assign(3)
+    # More than the service has lines, so that some wait.
+    campaign.assign(60)
     # As the service's console does, unknown to the ledger.
     campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
     completion = campaign.completion(reconcile_interval=0.1)
@@ -82,9 +83,21 @@ def test_a_suspension_by_this_ledger_is_seen_without_a_request(
     before = campaign.requests("DescribeJobGroup")
     for _ in range(3):
         assert completion.check() is None
-
     assert reasons(campaign, caplog) == [f"suspended; resume it with: outbound resume {campaign.job_group_id}"]
     assert campaign.requests("DescribeJobGroup") == before
+
+
+def test_a_suspension_is_seen_while_the_last_calls_are_on_the_line(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
+    campaign.freeze()
+    campaign.assign(3)
+
+    send(campaign, Action.SUSPEND)
+    compare(campaign.completion(reconcile_interval=0.1), 3)
+
+    # The service counts none of them as paused before its call has ended.
+    assert reasons(campaign, caplog) == [f"suspended; resume it with: outbound resume {campaign.job_group_id}"]
 
 
 def closed_now() -> tuple[dict[str, Any], datetime]:
