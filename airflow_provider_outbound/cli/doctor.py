@@ -281,7 +281,7 @@ def _preflight(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
     except OutboundBotError as error:
         yield Finding(conn_id, State.WARNING, f"the number of lines could not be read: {error}")
         return
-    known = "does not name its number of lines" if lines is None else f"has {lines} lines"
+    known = "does not name its number of lines" if lines is None else f"has {lines} line{'' if lines == 1 else 's'}"
     yield Finding(conn_id, State.GOOD, f"instance {hook.instance_id!r} {known}")
 
 

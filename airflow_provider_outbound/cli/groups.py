@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_outbound import config
+from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
 from airflow_provider_outbound.cli.options import (
     DEFAULT_CONNECTION,
     connection_of,
@@ -37,12 +38,16 @@ _ALL = """\
 cancel, tasks of this ledger that assign to the job group fail: within seconds, or as soon as they begin. A DAG run that
 creates its job group later calls its contacts: pause the DAGs first (airflow dags pause DAG).
 Every job group is tried, even if another one fails, the output cannot be written or the terminal is closed. Exit code 0
-means that all are done; after Ctrl-C, those that are not done are listed.
+means that all are done; after Ctrl-C, those that are not done are listed. With suspend and cancel, job groups that no
+longer exist at the service are reported in one line, and are no error.
 No key of the ledger is needed to suspend and cancel. Job groups that are named are suspended and cancelled even if the
 ledger cannot be used. Exit code 1 then says that tasks do not learn of it.
 """
 #: Counts that the API returns.
 _COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
+
+#: The status of a job group that no longer exists at the service.
+_GONE = "NotExist"
 
 
 def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -102,6 +107,8 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"outbound: no messages come: {no_messages}", file=sys.stderr)
     for why, count in connections.unusable.items():
         print(f"outbound: the API was not asked about {count} job groups: {why}", file=sys.stderr)
+    if gone := [row["job_group_id"] for row in rows if row["status"] == _GONE]:
+        print(f"outbound: {describe_gone(gone)}", file=sys.stderr)
     failed = [row for row in rows if row["error"]]
     for row in failed:
         if row["error"] not in connections.unusable:
@@ -196,6 +203,14 @@ class _Connections:
             )
         return hook
 
+    def is_own(self, record: JobGroupRecord) -> bool:
+        """
+        Whether the command uses a job group's own connection, as far as the ledger knows it.
+
+        Only then does a job group that the API does not know no longer exist: another account does not know it either.
+        """
+        return self._named in (None, record.conn_id)
+
     def _hook(self, conn_id: str) -> OutboundBotHook:
         from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
@@ -229,6 +244,8 @@ def _row(connections: _Connections, record: JobGroupRecord) -> dict[str, Any]:
     try:
         group = _describe(connections.of(record), record)
     except Exception as error:  # noqa: BLE001 - the other groups must still be listed
+        if does_not_exist(error) and connections.is_own(record):
+            return {**row, "status": _GONE}
         return {**row, "error": words_of(error)}
     return {**row, "status": str(group.status) if group.status else None, "api": _counts(group)}
 
@@ -261,7 +278,13 @@ def _steer(arguments: argparse.Namespace) -> int:
         if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
             print("nothing was done")
             return 1
-        sweep = Sweep(action=arguments.action, group_ids=list(records))
+        # A job group that does not exist calls nobody. One that was named may be misspelt, and another one calls.
+        may_be_gone = arguments.all and arguments.action != "resume"
+        sweep = Sweep(
+            action=arguments.action,
+            group_ids=list(records),
+            may_be_gone=lambda group_id: may_be_gone and connections.is_own(records[group_id]),
+        )
         return sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
 
 

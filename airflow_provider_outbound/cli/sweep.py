@@ -11,6 +11,7 @@ from types import FrameType
 
 import attrs
 
+from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 #: Exit code of a command stopped by Ctrl-C.
@@ -24,11 +25,14 @@ class Sweep:
 
     :param action: Name of the action.
     :param group_ids: The job groups, in this order.
+    :param may_be_gone: Whether it is no failure if a job group, given by its id, does not exist at the service.
     """
 
     action: str
     group_ids: Sequence[str]
+    may_be_gone: Callable[[str], bool] = lambda _: False
     done: list[str] = attrs.field(factory=list)
+    gone: list[str] = attrs.field(factory=list)
     failed: list[str] = attrs.field(factory=list)
 
     def run(self, act: Callable[[str], Mapping[str, int]]) -> int:
@@ -36,15 +40,17 @@ class Sweep:
         Try every job group, report each in one line, and print a summary if any failed or output was dropped.
 
         :param act: Acts on a job group; returns its counts afterwards.
-        :return: Exit code: 0 only if every job group is done.
+        :return: Exit code: 0 only if every job group is done, or gone where it may be.
         """
         try:
             for group_id in self.group_ids:
                 self._try(group_id, act)
         except KeyboardInterrupt:
-            left = [group_id for group_id in self.group_ids if group_id not in {*self.done, *self.failed}]
+            left = [group_id for group_id in self.group_ids if group_id not in {*self.done, *self.gone, *self.failed}]
             print(f"outbound: stopped: {self._summary()}; not done: {' '.join(left)}", file=sys.stderr)
             return _STOPPED
+        if self.gone:
+            print(f"outbound: {describe_gone(self.gone)}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         if getattr(sys.stdout, "was_cut", False):
             print(f"outbound: {self._summary()}", file=sys.stderr)
@@ -56,8 +62,13 @@ class Sweep:
         try:
             counts = act(group_id)
         except Exception as error:  # noqa: BLE001 - the next group must be tried after any error
+            is_gone = does_not_exist(error)
+            if is_gone and self.may_be_gone(group_id):
+                self.gone.append(group_id)
+                return
             self.failed.append(group_id)
-            print(f"outbound: {group_id}: {words_of(error)}", file=sys.stderr, flush=True)
+            hint = "; it was deleted, or the connection belongs to another account" if is_gone else ""
+            print(f"outbound: {group_id}: {words_of(error)}{hint}", file=sys.stderr, flush=True)
         else:
             self.done.append(group_id)
             told = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -65,7 +76,8 @@ class Sweep:
 
     def _summary(self) -> str:
         failed = f", failed for {len(self.failed)}" if self.failed else ""
-        return f"{self.action}: done for {len(self.done)} of {len(self.group_ids)} job groups{failed}"
+        gone = f", {len(self.gone)} no longer exist" if self.gone else ""
+        return f"{self.action}: done for {len(self.done)} of {len(self.group_ids)} job groups{gone}{failed}"
 
 
 def words_of(error: Exception) -> str:

@@ -250,7 +250,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         from airflow_provider_outbound.operators.query_results import SharedResult
         from airflow_provider_outbound.operators.sources import read_contacts
 
-        shared = SharedResult(task_key(context), self.job_group_id, self.outboundbot_conn_id)
+        shared = SharedResult(lambda: task_key(context), self.job_group_id, self.outboundbot_conn_id)
         with before_calling():
             arguments = self.source_arguments(context, shared)
             options = self._options(arguments, context)

@@ -230,7 +230,7 @@ def run_at(context: Context) -> datetime:
 
 def run_started_at(context: Context) -> datetime | None:
     """Return when the DAG run started, again after it was cleared; ``None`` if Airflow does not say."""
-    moment: datetime | None = getattr(context["dag_run"], "start_date", None)
+    moment: datetime | None = getattr(context.get("dag_run"), "start_date", None)
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,12 +22,12 @@ class SharedResult:
 
     It is stored once its rows are validated, before the first of them is sent, and forgotten when all are assigned.
 
-    :param key: The task.
+    :param find_key: Returns the task.
     :param job_group_id: The operator's argument.
     :param outboundbot_conn_id: Connection of type ``outboundbot``.
     """
 
-    key: TaskKey
+    find_key: Callable[[], TaskKey]
     job_group_id: Any
     outboundbot_conn_id: str
     #: The statement and the id of the result that this try reads.
@@ -38,7 +39,7 @@ class SharedResult:
         with OutboundBotHook(self.outboundbot_conn_id) as hook:
             if hook.dry_run:
                 return None
-            found = hook.ledger.assignments.find_query(self.key, named_group(self.job_group_id), statement)
+            found = hook.ledger.assignments.find_query(self.find_key(), named_group(self.job_group_id), statement)
         if found is not None:
             self.use(statement, found)
         return found
@@ -50,7 +51,7 @@ class SharedResult:
     def store(self, ledger: Ledger) -> None:
         """Let later tries read the same result."""
         if self._used is not None:
-            ledger.assignments.note_query(self.key, named_group(self.job_group_id), *self._used)
+            ledger.assignments.note_query(self.find_key(), named_group(self.job_group_id), *self._used)
 
     def forget_unless_called(self, ledger: Ledger, error: Exception) -> None:
         """After an error of the contacts themselves, let the next try run the query again if nobody was called."""
@@ -58,6 +59,6 @@ class SharedResult:
         if (
             self._used is not None
             and isinstance(error, OutboundBotContactsError)
-            and not ledger.assignments.may_have_called(self.key, job_group_id)
+            and not ledger.assignments.may_have_called(self.find_key(), job_group_id)
         ):
-            ledger.assignments.forget_query(self.key, job_group_id)
+            ledger.assignments.forget_query(self.find_key(), job_group_id)

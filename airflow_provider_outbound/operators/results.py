@@ -166,12 +166,26 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
                 record = ledger.groups.get(job_group_id)
                 instance_id = self.instance_id or (record.instance_id if record else None)
                 enrich(ledger, hook.client, job_group_id, instance_id=instance_id, **details)
+            self._warn_of_open_jobs(ledger, job_group_id)
             written, uri = self._write(ledger, job_group_id)
         result = {"job_group_id": job_group_id, **written}
         report_to_outlets(self, context, result, uri)
         place = result.get("path") or f"table {result['table']}"
         self.log.info("Job group %s: %s rows written to %s", job_group_id, result["rows"], place)
         return result
+
+    def _warn_of_open_jobs(self, ledger: Ledger, job_group_id: str) -> None:
+        """Warn if the group has not ended. Counted before the rows are read, so that no open job goes unnoticed."""
+        counted = ledger.results.summary(job_group_id)
+        total, open_jobs = counted["total"], counted["total"] - counted["completed"] - counted["unlisted"]
+        if open_jobs and ledger.groups.state(job_group_id).confirmed is None:
+            self.log.warning(
+                "Job group %s: %d of %d jobs have not ended; their results are not in this export. Export again after"
+                " OutboundBotJobCompleteSensor",
+                job_group_id,
+                open_jobs,
+                total,
+            )
 
     def _write(self, ledger: Ledger, job_group_id: str) -> tuple[dict[str, Any], str | None]:
         """Write the rows; return the result, and the URI of what was written."""

@@ -126,9 +126,7 @@ def _of_database(arguments: SourceArguments, label: str, context: Context, how: 
         return ContactSource([rows_of_query(query.sql, query.conn_id, label, arguments.shared)], **how)
     _log_again(arguments, context, "contacts_sql: the query runs again in this try")
     # A second run of the query could return other people than those that were validated.
-    return ContactSource(
-        [Spool(ContactSource([query], **how), "contacts_sql")], default_region=arguments.default_region
-    )
+    return ContactSource([Spool(ContactSource([query], **how), "contacts_sql")], **how)
 
 
 def _log_again(arguments: SourceArguments, context: Context, what: str) -> None:

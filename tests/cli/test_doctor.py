@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
+from support.campaigns import MakeSimulator
 from support.ledgers import REPORT, go_back_to_0005
 
 from airflow_provider_outbound.cli import main
@@ -149,6 +150,16 @@ def test_a_script_that_was_never_published_is_wrong(cloud: Simulator, doctor: Do
     assert code == 1
     assert "is not published" in texts_of(found, "outboundbot_default", "wrong")
     assert "has 50 lines" in texts_of(found, "outboundbot_default", "good")
+
+
+def test_one_line_is_one_line(
+    simulator_factory: MakeSimulator, cloud: Simulator, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OUTBOUNDBOT, simulator_factory(concurrency=1).connections[OUTBOUNDBOT])
+
+    _, found = doctor()
+
+    assert [text for _, _, text in found if text.endswith(" has 1 line")], found
 
 
 @pytest.mark.parametrize(

@@ -154,10 +154,11 @@ def test_all_reaches_every_group_under_way_and_no_other(
 
 
 def test_one_group_that_fails_does_not_stop_the_others(
-    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    groups = [campaign(name) for name in ("one", "two", "three")]
-    cloud.run(lambda found: found.groups.pop(groups[1]))
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    groups = [campaign("one"), campaign("two", conn_id="broken"), campaign("three")]
+    monkeypatch.delenv("AIRFLOW_CONN_BROKEN")
 
     assert main(["cancel", "--all", "--yes"]) == 1
 
@@ -165,10 +166,93 @@ def test_one_group_that_fails_does_not_stop_the_others(
     assert "Cancelled" in statuses(cloud, groups[0]) & statuses(cloud, groups[2])
     (line,) = output.err.splitlines()
     assert groups[1] in line
-    assert "NotExist.JobGroup" in line
+    assert "'broken' does not exist" in line
     assert groups[1] not in output.out
     assert main(["groups"]) == 1
-    assert groups[1] in capsys.readouterr().err
+    assert "'broken' does not exist" in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_gone(cloud: Simulator, campaign: Callable[..., str]) -> tuple[list[str], str]:
+    """Two job groups that were deleted at the service, and one that is under way."""
+    gone, there = [campaign("gone"), campaign("too")], campaign("there")
+    cloud.run(lambda found: [found.groups.pop(group_id) for group_id in gone])
+    return gone, there
+
+
+@pytest.mark.parametrize("action", ["suspend", "cancel"])
+def test_groups_that_no_longer_exist_are_one_line_and_no_failure_of_all(
+    cloud: Simulator, two_gone: tuple[list[str], str], capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    gone, there = two_gone
+
+    for _ in range(2):
+        assert main([action, "--all", "--yes"]) == 0
+        output = capsys.readouterr()
+        (line,) = output.err.splitlines()
+        assert line.startswith("outbound: 2 job groups no longer exist at the service: ")
+        assert all(group_id in line for group_id in gone)
+        assert "belong to another account" in line
+        assert [line.partition(":")[0] for line in output.out.splitlines()] == [there]
+    assert {"Paused", "Cancelled"} & statuses(cloud, there)
+
+
+def test_groups_that_no_longer_exist_are_listed_as_such(
+    two_gone: tuple[list[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, there = two_gone
+
+    assert main(["groups", "--json"]) == 0
+
+    output = capsys.readouterr()
+    rows = {row["job_group_id"]: row for row in json.loads(output.out)}
+    assert [(rows[group_id]["status"], rows[group_id]["error"]) for group_id in gone] == [("NotExist", None)] * 2
+    assert rows[there]["api"] is not None
+    (line,) = output.err.splitlines()
+    assert line.startswith("outbound: 2 job groups no longer exist at the service: ")
+
+
+@pytest.mark.parametrize("action", ["suspend", "cancel", "resume"])
+def test_a_named_group_that_does_not_exist_is_an_error(
+    two_gone: tuple[list[str], str], capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    (gone, _), _ = two_gone
+
+    assert main([action, gone]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"outbound: {gone}: ")
+    assert "NotExist.JobGroup" in line
+    assert "it was deleted, or the connection belongs to another account" in line
+
+
+def test_resuming_all_reports_each_group_that_does_not_exist(
+    two_gone: tuple[list[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, _ = two_gone
+
+    assert main(["resume", "--all", "--yes"]) == 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert {line.split(": ")[1] for line in lines} == set(gone)
+
+
+def test_through_a_connection_that_was_named_no_group_counts_as_gone(
+    cloud: Simulator,
+    simulator_factory: MakeSimulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group_id = campaign("one")
+    other = simulator_factory(concurrency=1, clock_speed=0, seed=1)
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", other.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+
+    assert main(["suspend", "--all", "--yes", "--outboundbot-conn-id", "other"]) == 1
+    assert main(["groups", "--outboundbot-conn-id", "other"]) == 1
+
+    assert "no longer exist" not in capsys.readouterr().err
+    assert "Paused" not in statuses(cloud, group_id)
 
 
 def test_named_groups_alone_are_suspended_and_resumed(cloud: Simulator, campaign: Callable[..., str]) -> None:

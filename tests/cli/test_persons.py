@@ -77,6 +77,9 @@ def test_calls_are_counted_by_dag_and_hour(ledger: Ledger, run: Run) -> None:
     call(ledger, "autumn", ended_at=now, attempts=1, answered=True)
     call(ledger, "old", ended_at=now - timedelta(days=3), attempts=1)
     call(ledger, "never", attempts=0)
+    # Assigned, and not dialled yet; the service has planned a call of the second one.
+    call(ledger, "waiting")
+    call(ledger, "planned", attempts=1)
 
     code, out, _ = run("calls", "--json")
     rows = json.loads(out)

@@ -77,3 +77,22 @@ def test_progress_is_logged_while_deferred(
     assert lines()[0].startswith(f"Job group {campaign.job_group_id}: 0 of 4 jobs complete, 0 answered")
     assert lines()[-1].startswith(f"Job group {campaign.job_group_id}: 1 of 4 jobs complete, 1 answered")
     assert not [message for message in caplog.messages if "138" in message]
+
+
+def test_a_suspended_group_is_named_while_deferred(campaign: WaitingCampaign, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.freeze()
+    # More than the service has lines, so that some wait.
+    campaign.assign(60)
+    campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    line = f"Job group {campaign.job_group_id}: suspended; resume it with: outbound resume {campaign.job_group_id}"
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(first_event(campaign.trigger()))
+        await eventually(lambda: line in caplog.messages, "the line about the suspension")
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        asyncio.run(scenario())
+
+    assert caplog.messages.count(line) == 1

@@ -12,7 +12,7 @@ from airflow_provider_outbound.core.assign.dispatcher import Request
 from airflow_provider_outbound.core.assign.groups import GroupSpec, create_group
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.protocol import abandon, assign, preflight
-from airflow_provider_outbound.core.assign.results import AssignResult, Preflight
+from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
 
 __all__ = [
     "AssignOptions",
@@ -24,4 +24,5 @@ __all__ = [
     "assign",
     "create_group",
     "preflight",
+    "warn_of_missing_references",
 ]

@@ -14,7 +14,7 @@ from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening, stored_candidates
-from airflow_provider_outbound.core.assign.results import AssignResult, Preflight
+from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource
@@ -258,6 +258,7 @@ class _Run:
                 "%d contacts were left out: they are not among the connection's allowed_phone_numbers",
                 found.not_allowed,
             )
+        warn_of_missing_references(found, self._source)
         if found.rejected:
             log.warning(
                 "Job group %s: %d of %d rows are not contacts and were left out",

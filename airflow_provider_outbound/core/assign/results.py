@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import attrs
 
 from airflow_provider_outbound.core.assign.screening import ContactScreening
+from airflow_provider_outbound.core.contacts import ContactSource
+from airflow_provider_outbound.core.models.phone import redact
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +68,8 @@ class Preflight:
     not_allowed: int
     capped: int
     rejected: int
+    #: Contacts without a reference id in the column that the author named for it.
+    without_reference: int = 0
 
     def __str__(self) -> str:
         return _sum(self.read, {"can be assigned": self.valid}, self)
@@ -79,6 +86,7 @@ class Preflight:
             not_allowed=screening.not_allowed,
             capped=screening.capped,
             rejected=screening.rejected,
+            without_reference=screening.without_reference,
         )
 
 
@@ -93,3 +101,11 @@ def _sum(read: int, first: dict[str, int], counts: AssignResult | Preflight, *, 
     }
     parts = [f"{count} {word}" for word, count in (first | {word: n for word, n in left_out.items() if n}).items()]
     return f"{read} contacts read: {', '.join(parts)}"
+
+
+def warn_of_missing_references(found: Preflight, source: ContactSource) -> None:
+    """Warn if contacts lack the reference id that their author has a column for."""
+    if count := found.without_reference:
+        what = "1 contact has" if count == 1 else f"{count} contacts have"
+        whose = "it is derived from the number" if count == 1 else "theirs are derived from their numbers"
+        log.warning("%s no reference id in column %r: %s", what, redact(source.reference_column or ""), whose)

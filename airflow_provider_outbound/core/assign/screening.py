@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -71,6 +72,8 @@ class ContactScreening:
         self.duplicates = 0
         self.capped = 0
         self.fresh = 0
+        #: Contacts that are not excluded and lack a reference id, although the author named its column.
+        self.without_reference = 0
         self.first_rejects: list[Reject] = []
 
     def __iter__(self) -> Generator[tuple[Candidate, CandidateStatus]]:
@@ -107,6 +110,7 @@ class ContactScreening:
                 self.excluded += 1
                 self.not_allowed += 1
             else:
+                self.without_reference += item.reference_id is None and self._source.reference_column is not None
                 yield item
 
     def _is_new(self, candidate: Candidate, seen: Seen) -> bool:
@@ -174,7 +178,7 @@ def _refuse_other_file(path: PathLike) -> None:
     beginning = ",".join(_REJECT_COLUMNS[:4]).encode()
     try:
         with path.open("rb") as file:
-            found: bytes = file.read(len(beginning))
+            found: bytes = file.read(len(codecs.BOM_UTF8) + len(beginning))
     except PermissionError as error:
         # An object store may let a key write what it may not read.
         raise OutboundBotConfigError(
@@ -184,7 +188,8 @@ def _refuse_other_file(path: PathLike) -> None:
     except OSError:
         # There is no such file, or the error of writing it explains the problem.
         return
-    if found and found != beginning:
+    # Earlier versions wrote no byte order mark.
+    if found and not found.removeprefix(codecs.BOM_UTF8).startswith(beginning):
         raise OutboundBotConfigError(
             f"rejects_path: {redact(str(path))} exists and is not a file of rejects; give another path."
             " Nobody was called"
@@ -194,6 +199,8 @@ def _refuse_other_file(path: PathLike) -> None:
 class RejectsFile:
     """
     A CSV file of rejected rows with masked numbers, readable only by its owner; each try writes it anew.
+
+    It begins with a byte order mark, as exports do: without one, Excel misreads Chinese.
 
     :raises OutboundBotConfigError: the path is another file, perhaps a list of contacts.
     """
@@ -207,7 +214,7 @@ class RejectsFile:
 
     def __enter__(self) -> Self:
         opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path:"))
-        self._file = TextIOWrapper(opened, encoding="utf-8", newline="")
+        self._file = TextIOWrapper(opened, encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(_REJECT_COLUMNS)
         return self

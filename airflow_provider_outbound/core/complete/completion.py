@@ -20,6 +20,7 @@ from airflow_provider_outbound.core import control
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
 from airflow_provider_outbound.core.complete.comparison_times import ComparisonTimes
 from airflow_provider_outbound.core.complete.counts import Summary, read_counts, summarise
+from airflow_provider_outbound.core.complete.dialling_log import DiallingLog
 from airflow_provider_outbound.core.complete.evaluate import (
     Action,
     Decision,
@@ -86,6 +87,7 @@ class Completion:
         self._abandoned_after = abandoned_after
         # State of this process only: what it has logged, and when it may ask the API again.
         self._log = WaitLog(job_group_id, reconcile_interval)
+        self._dialling = DiallingLog(job_group_id)
         # No bound method: in a cycle of references, the client would keep its connections until a garbage collection.
         self._read = partial(read_counts, ledger, job_group_id, expected_jobs)
         self._times = ComparisonTimes(ledger, job_group_id, reconcile_interval, self._read)
@@ -210,6 +212,7 @@ class Completion:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         if state.confirmed is not None and not state.is_assigning:
             return self.summary(mismatch=state.confirmed.mismatch)
+        self._dialling.checked(state.suspended_at)
         # Both are evaluated each time: a comparison to confirm is also this interval's comparison.
         question = self._times.may_confirm(state)
         is_claimed = self._times.claim()
@@ -249,6 +252,7 @@ class Completion:
                 self._log.silence(counted, self._cause(counted))
         self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
         total = self.progress.compared(group, counts, counted)
+        self._dialling.compared(group, lambda: self._ledger.assignments.strategies(self.job_group_id))
         if decision.state.gap is not None and not was_read:
             self._log.late_messages(ended_jobs(progress), counts.ended)
         if decision.action is Action.FAIL:

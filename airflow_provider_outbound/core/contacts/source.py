@@ -148,6 +148,11 @@ class ContactSource:
         return "phone" in self._columns
 
     @property
+    def reference_column(self) -> str | None:
+        """The column that the author named for the reference id, if any."""
+        return self._columns.get("reference_id")
+
+    @property
     def is_repeatable(self) -> bool:
         """Whether a second iteration returns the same contacts."""
         return all(part.is_repeatable for part in self._parts)
@@ -259,7 +264,7 @@ class ContactSource:
 
     def _check_header(self, label: str, header: Header, fields: Mapping[str, str]) -> None:
         names = header.names
-        missing = [name for field, name in self._columns.items() if field not in fields]
+        missing = [(field, name) for field, name in self._columns.items() if field not in fields]
         if any(looks_like_number(name) for name in names):
             raise OutboundBotContactsError(
                 f"{label}: its first line is a contact; put a line of column names before it: phone,name"
@@ -276,10 +281,12 @@ class ContactSource:
                     " the column to int64 or text at its source"
                 )
             return
-        wanted = f"has no column {missing[0]!r}" if missing else "has no column for the phone number"
+        field, wanted = "phone", "has no column for the phone number"
+        if missing:
+            field, wanted = missing[0][0], f"has no column {missing[0][1]!r}"
         raise OutboundBotContactsError(
             f"{label}: {wanted} among {', '.join(map(redact, names))}; "
-            f"name the right one: {self._columns_argument}={{'phone': 'NAME OF THE COLUMN'}}"
+            f"name the right one: {self._columns_argument}={{'{field}': 'NAME OF THE COLUMN'}}"
         )
 
     def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: RowPlan) -> Contact | Reject:

@@ -35,7 +35,12 @@ _ASSIGNING = exists().where(
 )
 # Built once: building a statement takes longer than running it, and there may be a thousand waiting tasks.
 _STATE = select(
-    _groups.changed, _groups.observed, _groups.purged_at, _DOUBT.label("doubt"), _UNFINISHED.label("unfinished")
+    _groups.changed,
+    _groups.observed,
+    _groups.purged_at,
+    _groups.suspended_at,
+    _DOUBT.label("doubt"),
+    _UNFINISHED.label("unfinished"),
 ).where(_groups.job_group_id == bindparam("group"))
 _LOOK_DUE_AT = select(_groups.look_due_at).where(_groups.job_group_id == bindparam("group"))
 _ASSIGNMENTS = select(schema.assignments).where(schema.assignments.c.job_group_id == bindparam("group"))
@@ -181,6 +186,7 @@ class Groups:
             has_unfinished=bool(group and group.unfinished),
             reconcile_state=ReconcileState.from_json(None if is_purged else group.observed if group else None),
             purged_at=group.purged_at if group else None,
+            suspended_at=group.suspended_at if group else None,
             tombstone=Tombstone.from_json(group.observed) if group and is_purged else None,
         )
 

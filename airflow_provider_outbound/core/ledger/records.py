@@ -231,6 +231,8 @@ class GroupState:
     reconcile_state: ReconcileState
     #: When the group's rows were purged; ``None``: they were not.
     purged_at: datetime | None
+    #: When this package suspended all its jobs; ``None``: it did not, or resumed them.
+    suspended_at: datetime | None = None
     #: What remains of a purged group.
     tombstone: Tombstone | None = None
 

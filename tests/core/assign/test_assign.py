@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import logging
 from collections.abc import Iterator
@@ -291,7 +292,45 @@ def test_an_invalid_contact_stops_all_before_anything_is_sent(campaign: Campaign
     rejects = tmp_path / "rejects.csv"
     result = campaign.assign(contacts, on_invalid="skip", rejects_path=rejects)
     assert (result.assigned, result.rejected, result.rejects_path) == (30, 2, str(rejects))
-    assert len(rejects.read_text().splitlines()) == 3
+    # Excel needs the byte order mark to read Chinese.
+    assert rejects.read_bytes().startswith(codecs.BOM_UTF8)
+    assert len(rejects.read_text(encoding="utf-8-sig").splitlines()) == 3
+
+
+def test_rejects_of_an_earlier_version_are_replaced(campaign: Campaign, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.csv"
+    # Earlier versions wrote neither a byte order mark nor, in the first of them, lines.
+    rejects.write_text("row,phone_number,reason,file\n1,***,not a phone number,\n")
+
+    for bad in ("12", "13"):
+        campaign.assign([*numbers(1), bad], on_invalid="skip", rejects_path=rejects)
+
+    assert len(rejects.read_text(encoding="utf-8-sig").splitlines()) == 2
+    rejects.write_bytes(codecs.BOM_UTF8)
+    with pytest.raises(OutboundBotConfigError, match=r"^rejects_path: .* is not a file of rejects"):
+        campaign.assign(numbers(1), on_invalid="skip", rejects_path=rejects)
+
+
+@pytest.mark.parametrize("on_invalid", ["fail", "skip"])
+def test_contacts_without_the_reference_id_that_was_mapped_are_counted_once(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture, on_invalid: str
+) -> None:
+    people = [
+        {"phone": number, "客户编号": "" if index < 3 else f"c-{index}"} for index, number in enumerate(numbers(4))
+    ]
+
+    source = from_items(people, columns={"reference_id": "客户编号"})
+    campaign.assign(source, on_invalid=on_invalid, excluded=frozenset({"+8613800000000"}))
+
+    # The first is on a do-not-call list, so nobody misses its id.
+    (line,) = [message for message in caplog.messages if "reference id" in message]
+    assert line == "2 contacts have no reference id in column '客户编号': theirs are derived from their numbers"
+
+
+def test_nobody_misses_a_reference_id_that_was_not_mapped(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    campaign.assign(numbers(2))
+
+    assert "reference id" not in caplog.text
 
 
 def test_excluded_numbers_are_not_called(campaign: Campaign) -> None:

@@ -86,6 +86,17 @@ def test_a_file_whose_columns_do_not_fit(tmp_path, content, words):
     assert NUMBER not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["phone", "name", "reference_id"])
+def test_a_wrong_name_of_a_column_is_named_with_its_field(tmp_path, field):
+    path = write(tmp_path, "people.csv", f"phone,name\n{NUMBER},Li\n")
+
+    with pytest.raises(OutboundBotContactsError) as caught:
+        list(from_path(path, columns={field: "客户号"}))
+
+    assert "has no column '客户号' among phone, name" in str(caught.value)
+    assert f"columns={{'{field}': 'NAME OF THE COLUMN'}}" in str(caught.value)
+
+
 def test_a_file_that_is_missing_damaged_or_of_another_kind(tmp_path):
     for name, content in (("people.csv.gz", b"no gzip"), ("people.jsonl.gz", gzip.compress(b"x" * 9)[:-6])):
         with pytest.raises(OutboundBotContactsError, match=r"cannot be read: it ends|not compressed with gzip"):
