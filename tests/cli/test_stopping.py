@@ -35,6 +35,13 @@ def end_jobs(cloud: Simulator, job_group_id: str) -> None:
     cloud.run(end_all)
 
 
+def damage(ledger: Path) -> None:
+    """Replace an SQLite ledger by something else."""
+    for file in ledger.parent.glob(f"{ledger.name}-*"):
+        file.unlink()
+    ledger.write_bytes(b"no ledger" * 1000)
+
+
 def is_cancelled(job_group_id: str) -> bool:
     with OutboundBotHook() as hook:
         return hook.ledger.groups.state(job_group_id).reconcile_state.cancelled
@@ -95,9 +102,7 @@ def test_a_named_group_is_stopped_without_the_ledger(
     group_id = campaign("one")
     ledger = tmp_path / "ledger.db"
     if fault == "damaged":
-        for file in tmp_path.glob("ledger.db-*"):
-            file.unlink()
-        ledger.write_bytes(b"no ledger" * 1000)
+        damage(ledger)
     elif fault == "newer":
         with closing(sqlite3.connect(ledger)) as connection, connection:
             connection.execute("UPDATE outbound_version SET version_num = '9999'")
@@ -125,9 +130,7 @@ def test_without_the_ledger_all_groups_are_not_found_and_the_way_out_is_named(
 ) -> None:
     group_id = campaign("one")
     if fault == "damaged":
-        for file in tmp_path.glob("ledger.db-*"):
-            file.unlink()
-        (tmp_path / "ledger.db").write_bytes(b"no ledger" * 1000)
+        damage(tmp_path / "ledger.db")
     else:
         url = "nonsense" if fault == "no-url" else "postgresql://nobody@127.0.0.1:1/none"
         monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", url)

@@ -122,6 +122,10 @@ class FieldCipher:
         return value
 
 
+#: What an :class:`Identity` names; each kind has names of its own.
+_KINDS = ("phone", "reference", "foreign reference", "query")
+
+
 class Identity:
     """
     Pseudonyms for phone numbers that only this ledger can compute. Its key is created once and never rotated.
@@ -131,29 +135,25 @@ class Identity:
 
     def __init__(self, key: bytes) -> None:
         # Initialised once and copied for each number: initialising takes longer than hashing a number.
-        self._phone = hmac.new(key, b"phone:", "sha256")
-        self._reference = hmac.new(key, b"reference:", "sha256")
-        self._foreign_reference = hmac.new(key, b"foreign reference:", "sha256")
-        self._query = hmac.new(key, b"query:", "sha256")
+        self._begun = {kind: hmac.new(key, f"{kind}:".encode(), "sha256") for kind in _KINDS}
 
     def phone_key(self, e164: str) -> str:
         """The ledger's key for a number."""
-        return _name(self._phone, e164)
+        return self._name("phone", e164)
 
     def reference_id(self, e164: str) -> str:
         """The reference id of a contact without one: the same in every try, in any order of the source."""
-        return _name(self._reference, e164)
+        return self._name("reference", e164)
 
     def foreign_reference(self, reference_id: str) -> str:
         """The ledger's replacement for a reference id that contains a number and was chosen by others."""
-        return f"{DIGEST}{_name(self._foreign_reference, reference_id)}"
+        return f"{DIGEST}{self._name('foreign reference', reference_id)}"
 
     def query(self, statement: str) -> str:
         """The ledger's key for a query, whose text may contain a number."""
-        return _name(self._query, statement)
+        return self._name("query", statement)
 
-
-def _name(begun: hmac.HMAC, text: str) -> str:
-    mac = begun.copy()
-    mac.update(text.encode("utf-8", "surrogatepass"))
-    return mac.digest()[:16].hex()
+    def _name(self, kind: str, text: str) -> str:
+        mac = self._begun[kind].copy()
+        mac.update(text.encode("utf-8", "surrogatepass"))
+        return mac.digest()[:16].hex()

@@ -37,13 +37,7 @@ class _NoIdentity(Identity):
     def __init__(self) -> None:
         pass
 
-    def phone_key(self, e164: str) -> str:  # noqa: ARG002 - the interface of the base class
-        raise LedgerKeyError(_WHY)
-
-    def reference_id(self, e164: str) -> str:  # noqa: ARG002 - the interface of the base class
-        raise LedgerKeyError(_WHY)
-
-    def foreign_reference(self, reference_id: str) -> str:  # noqa: ARG002 - the interface of the base class
+    def _name(self, kind: str, text: str) -> str:  # noqa: ARG002 - the interface of the base class
         raise LedgerKeyError(_WHY)
 
 

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = os.environ.get("OUTBOUND_TEST_CHROMIUM")
+#: The marks of each module that opens a browser.
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="OUTBOUND_TEST_CHROMIUM names no browser"),
+    # Chromium's own driver leaves a loop to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 
 
 @pytest.fixture(scope="session")

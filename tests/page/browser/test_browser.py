@@ -7,20 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from page.browser.conftest import CHROMIUM
+from page.browser.conftest import MARKS
 from page.browser.visits import overflow, settled
 
 if TYPE_CHECKING:
     from page.browser.stack import Site
     from playwright.sync_api import Page
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="OUTBOUND_TEST_CHROMIUM names no browser"),
-    # Chromium's own driver leaves a loop to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 
 Visit = Callable[..., "Page"]
 RUNNING = "Spring renewal, east"

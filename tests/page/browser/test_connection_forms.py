@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from page.browser.conftest import CHROMIUM
+from page.browser.conftest import MARKS
 from page.browser.connection_forms import FORMS, LANGUAGES, fill_in, fill_in_extra
 
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
@@ -17,13 +17,7 @@ from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="OUTBOUND_TEST_CHROMIUM names no browser"),
-    # Chromium's own driver leaves a loop to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

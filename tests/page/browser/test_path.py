@@ -6,19 +6,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from page.browser.conftest import CHROMIUM
+from page.browser.conftest import MARKS
 from page.browser.visits import Visitor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="OUTBOUND_TEST_CHROMIUM names no browser"),
-    # Chromium's own driver leaves a loop to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 
 
 def test_the_page_its_requests_and_its_actions_keep_to_the_path(

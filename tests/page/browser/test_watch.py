@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from page.browser.conftest import CHROMIUM
+from page.browser.conftest import MARKS
 from page.browser.visits import Visitor
 from support.airflow import add_account
 
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(CHROMIUM is None, reason="OUTBOUND_TEST_CHROMIUM names no browser"),
-    # Chromium's own driver leaves a loop to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 DAG = "nightly_campaign"
 CONTACTS = 2_000
 #: Seconds; two cores may be shared by all suites.
