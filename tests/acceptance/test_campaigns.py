@@ -13,6 +13,7 @@ from typing import Any
 import phonenumbers
 import psutil
 import pytest
+from support.airflow import contents
 
 from airflow_provider_outbound.cli.processes import wait_until
 from airflow_provider_outbound.cli.services import AirflowStack
@@ -171,8 +172,7 @@ def check_no_number_is_written_down(stack: AirflowStack, numbers: set[str]) -> N
     """Neither a log nor a database holds a number that can be read."""
     files = [*stack.folder.glob("*.log"), *stack.folder.glob("*.db*"), *(stack.folder / "logs").rglob("*.log*")]
     assert len(files) > 10
-    for path in files:
-        content = path.read_bytes()
+    for path, content in contents(files):
         assert not [number for number in numbers if number.removeprefix("+").encode() in content], path.name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
+from support.airflow import contents
 
 from airflow_provider_outbound.cli.processes import wait_until
 from airflow_provider_outbound.cli.services import AirflowStack
@@ -241,6 +242,5 @@ def jobs_of(stack: AirflowStack, group_id: str) -> list[dict[str, Any]]:
 def check_no_number_in_logs(stack: AirflowStack, numbers: Iterable[str]) -> None:
     files = [*stack.folder.glob("*.log"), *stack.folder.glob("*.db*"), *(stack.folder / "logs").rglob("*.log*")]
     wanted = [number.removeprefix("+").encode() for number in numbers]
-    for path in files:
-        content = path.read_bytes()
+    for path, content in contents(files):
         assert [number for number in wanted if number in content] == [], path.name

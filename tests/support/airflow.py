@@ -1,4 +1,4 @@
-"""Adds the logs of a real Airflow to the report of a failed test."""
+"""What tests read of a real Airflow: its logs for the report of a failed test, and the files it writes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from airflow_provider_outbound.cli.processes import ServiceError
 from airflow_provider_outbound.cli.services import AirflowStack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     import pytest
 
 #: Lines of a log that may explain a failure, tracebacks included.
@@ -39,3 +42,17 @@ def _account(stack: AirflowStack, run: dict[str, Any]) -> str:
         if task["state"] not in ("success", "skipped", None) and log is not None:
             parts.append(log.read_text(errors="replace")[-2000:])
     return "\n".join(parts)
+
+
+def contents(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+    """
+    Read files that running processes write.
+
+    A database is read after its ``-wal`` file: when its last connection is closed, SQLite moves the rows of that file
+    into the database and deletes it. So no row is missed, and only these files may be gone.
+    """
+    for path in sorted(paths, reverse=True):
+        try:
+            yield path, path.read_bytes()
+        except FileNotFoundError:
+            assert path.name.endswith(("-wal", "-shm", "-journal")), path

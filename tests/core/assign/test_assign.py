@@ -7,16 +7,15 @@ import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from support.campaigns import KEY, Campaign, numbers
 from support.processes import until
 
 from airflow_provider_outbound.core.assign.screening import CHUNK
-from airflow_provider_outbound.core.contacts import ContactSource, Reject, from_items
+from airflow_provider_outbound.core.contacts import from_items
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
-from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.exceptions import (
     OutboundBotAuthenticationError,
@@ -215,18 +214,13 @@ def test_what_was_journalled_and_not_sent_is_free_again(campaign: Campaign, allo
 
 
 def test_after_an_interrupt_only_what_was_sent_is_held(campaign: Campaign) -> None:
-    class Interrupted:
-        """A source that is read when the task is told to end."""
-
-        is_repeatable = False
-
-        def __iter__(self) -> Iterator[Contact | Reject]:
-            # Beyond what is looked up in the ledger at a time, so that some are on their way by then.
-            yield from from_items(numbers(CHUNK + 50))
-            raise KeyboardInterrupt
+    def interrupted() -> Iterator[str]:
+        # Beyond what is looked up in the ledger at a time, so that some are on their way when the task is told to end.
+        yield from numbers(CHUNK + 50)
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        campaign.assign(cast("ContactSource", Interrupted()))
+        campaign.assign(from_items(interrupted()))
 
     counts = campaign.ledger.results.counts(campaign.job_group_id)
     assert 0 < counts.total + counts.in_doubt <= campaign.requests("AssignJobs") * 5
