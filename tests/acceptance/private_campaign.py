@@ -38,5 +38,11 @@ with DAG(
         trigger_rule="all_done",
     )
     wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=create.output, deferrable=True)
-    export = OutboundBotExportResultsOperator(task_id="export", job_group_id=create.output, path="{{ params.results }}")
+    export = OutboundBotExportResultsOperator(
+        task_id="export",
+        job_group_id=create.output,
+        path="{{ params.results }}",
+        conversation=True,
+        deferrable=True,
+    )
     create >> strict >> assign >> wait >> export

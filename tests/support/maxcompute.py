@@ -11,10 +11,6 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from odps.models import Record, TableSchema
-from odps.tunnel.io.writer import BaseRecordWriter
-from odps.types import Column
-
 from support.web import served
 
 KEY_ID = "stand-in"
@@ -70,6 +66,11 @@ class MaxCompute:
 
     def encoded(self, session: str, start: int, count: int) -> bytes:
         """Return rows of a session as the tunnel sends them."""
+        # Imported here, because that takes five seconds, and whoever collects tests imports this module.
+        from odps.models import Record, TableSchema
+        from odps.tunnel.io.writer import BaseRecordWriter
+        from odps.types import Column
+
         self.ranges.append((start, count))
         if self.pause_from is not None and len(self.ranges) > self.pause_from:
             self.resume.wait()
