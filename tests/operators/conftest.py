@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +15,11 @@ from airflow_provider_outbound.simulator.testing import Simulator
 
 
 @pytest.fixture(autouse=True)
-def installation(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def installation(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection of the simulator, and a ledger of the test's own."""
     for name, value in simulator.connections.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
-    return
 
 
 @pytest.fixture

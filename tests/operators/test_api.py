@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,27 +16,30 @@ from airflow_provider_outbound.core.client.requests import action_names
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import OutboundBotCallApiOperator
+from airflow_provider_outbound.simulator.testing import Simulator
 
 NUMBER = "13800000000"
 
 
-def call(action, parameters=None, **arguments):
+def call(action: str, parameters: Any = None, **arguments: Any) -> OutboundBotCallApiOperator:
     return OutboundBotCallApiOperator(task_id="call", action=action, parameters=parameters, **arguments)
 
 
-def job(group):
+def job(group: str) -> dict[str, Any]:
     contact = {"phoneNumber": NUMBER, "referenceId": "r-1", "name": "王芳"}
     return {"JobGroupId": group, "JobsJson": [json.dumps({"contacts": [contact]})]}
 
 
-def test_an_action_without_an_operator_of_its_own_is_performed(simulator, context):
+def test_an_action_without_an_operator_of_its_own_is_performed(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     answer = call("PublishScript", {"ScriptId": simulator.script_id}).execute(context())
 
     assert answer["Success"] is True
     assert simulator.state()["requests"] == {"PublishScript": 1}
 
 
-def test_every_action_that_may_dial_is_refused(simulator, context):
+def test_every_action_that_may_dial_is_refused(simulator: Simulator, context: Callable[..., Any]) -> None:
     for action in filter(may_dial, action_names()):
         with pytest.raises(OutboundBotConfigError, match=f"{action} may dial.*allow_dialling.*Nothing was changed"):
             call(action).execute(context())
@@ -44,7 +49,7 @@ def test_every_action_that_may_dial_is_refused(simulator, context):
     assert simulator.state()["requests"] == {}
 
 
-def test_who_allows_dialling_dials_without_retries_only(simulator, context):
+def test_who_allows_dialling_dials_without_retries_only(simulator: Simulator, context: Callable[..., Any]) -> None:
     with OutboundBotHook() as hook:
         group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
 
@@ -64,7 +69,13 @@ def test_who_allows_dialling_dials_without_retries_only(simulator, context):
         pytest.param({"allowed_phone_numbers": ["13900000000"]}, OutboundBotConfigError, id="allowed-numbers"),
     ],
 )
-def test_a_connection_for_trials_lets_no_dialling_action_through(simulator, context, connection, extra, error):
+def test_a_connection_for_trials_lets_no_dialling_action_through(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    connection: Callable[..., None],
+    extra: dict[str, Any],
+    error: type[Exception],
+) -> None:
     connection(extra)
 
     with pytest.raises(error):
@@ -75,7 +86,9 @@ def test_a_connection_for_trials_lets_no_dialling_action_through(simulator, cont
     assert simulator.state()["requests"] == {}
 
 
-def test_calling_hours_hold_for_an_action_by_name(simulator, context, connection):
+def test_calling_hours_hold_for_an_action_by_name(
+    simulator: Simulator, context: Callable[..., Any], connection: Callable[..., None]
+) -> None:
     with OutboundBotHook() as hook:
         group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
     today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
@@ -94,14 +107,16 @@ def test_calling_hours_hold_for_an_action_by_name(simulator, context, connection
 
 
 @pytest.mark.parametrize("parameters", ["ScriptId", ["ScriptId"], {1: "x"}])
-def test_parameters_have_names(simulator, context, parameters):
+def test_parameters_have_names(simulator: Simulator, context: Callable[..., Any], parameters: Any) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"parameters: a \w+; give a dictionary"):
         call("PublishScript", parameters).execute(context())
 
     assert simulator.state()["requests"] == {}
 
 
-def test_neither_airflow_nor_the_log_sees_a_number(simulator, context, caplog):
+def test_neither_airflow_nor_the_log_sees_a_number(
+    simulator: Simulator, context: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     with OutboundBotHook() as hook:
         group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
         hook.call("AssignJobs", allow_dialling=True, **job(group))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, task
+from support.runs import xcom
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.operators.outboundbot import (
@@ -18,25 +21,25 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSuspendJobsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)
 NUMBERS = [f"1380000{index:04}" for index in range(4)]
 
 
 @pytest.fixture(autouse=True)
-def look_often(monkeypatch):
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
 
 
-def states(run) -> dict[str, str]:
+def states(run: DagRun) -> dict[str, str]:
     return {
         f"{ti.task_id}{'' if ti.map_index < 0 else f'[{ti.map_index}]'}": str(ti.state)
         for ti in run.get_task_instances()
     }
-
-
-def xcom(run, task_id: str, map_index: int = -1):
-    return run.get_task_instance(task_id, map_index=map_index).xcom_pull(task_ids=task_id, map_indexes=map_index)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,9 @@ def xcom(run, task_id: str, map_index: int = -1):
         pytest.param(lambda _: "{{ ti.xcom_pull('create') }}", True, id="native-dictionary"),
     ],
 )
-def test_a_group_may_be_named_in_any_form(simulator, run_dag, tmp_path, named, native):
+def test_a_group_may_be_named_in_any_form(
+    simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path, named: Callable[..., Any], native: bool
+) -> None:
     dag_id = f"forms_{native}_{abs(hash(tmp_path))}"
     with DAG(dag_id, schedule=None, render_template_as_native_obj=native) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
@@ -73,11 +78,11 @@ def test_a_group_may_be_named_in_any_form(simulator, run_dag, tmp_path, named, n
         assert json.loads(json.dumps(value)) == value, task_id
 
 
-def test_every_task_can_be_mapped(simulator, run_dag, tmp_path):
+def test_every_task_can_be_mapped(simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
     with DAG("every_mapped", schedule=None) as dag:
 
         @task
-        def paths(exported: list[dict]) -> list[str]:
+        def paths(exported: list[dict[str, Any]]) -> list[str]:
             return [each["path"] for each in exported]
 
         create = OutboundBotCreateJobGroupOperator.partial(task_id="create", strategy=ALL_DAY).expand(
@@ -102,7 +107,9 @@ def test_every_task_can_be_mapped(simulator, run_dag, tmp_path):
     assert [len(Path(path).read_text().splitlines()) for path in xcom(run, "paths")] == [4, 4]
 
 
-def test_a_sensor_that_fails_leaves_the_rest_to_its_trigger_rule(simulator, run_dag, tmp_path):
+def test_a_sensor_that_fails_leaves_the_rest_to_its_trigger_rule(
+    simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path
+) -> None:
     simulator.set_clock(speed=0)
     with DAG("rules", schedule=None) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
@@ -137,7 +144,9 @@ def test_a_sensor_that_fails_leaves_the_rest_to_its_trigger_rule(simulator, run_
     assert xcom(run, "if_failed")["total"] == 4
 
 
-def test_an_upstream_skip_skips_a_campaign(simulator, run_dag, tmp_path):
+def test_an_upstream_skip_skips_a_campaign(
+    simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path
+) -> None:
     with DAG("skipped", schedule=None) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
         assign = OutboundBotAssignJobsOperator(task_id="assign", job_group_id=create.output, contacts=[])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -16,13 +18,14 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotCreateJobGroupOperator,
     OutboundBotSaveContactBlockListOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)
 #: The simulator hangs up on the client's behalf for numbers that end in 43.
 HUNG_UP = "SucceededClientHangUp"
 
 
-def campaign(context, run_id, contacts):
+def campaign(context: Callable[..., Any], run_id: str, contacts: list[Any]) -> dict[str, Any]:
     create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
     group = create.execute(context("create", run_id=run_id))
     assign = OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, contacts=contacts, settle_seconds=0.3)
@@ -30,28 +33,30 @@ def campaign(context, run_id, contacts):
     return group
 
 
-def save(**arguments):
+def save(**arguments: Any) -> OutboundBotSaveContactBlockListOperator:
     return OutboundBotSaveContactBlockListOperator(**{"task_id": "block", "only": HUNG_UP, **arguments})
 
 
-def ended_jobs(simulator, group):
+def ended_jobs(simulator: Simulator, group: dict[str, Any]) -> list[dict[str, Any]]:
     deadline = time.monotonic() + 60
     while True:
-        jobs = simulator.state()["groups"][group["job_group_id"]]["jobs"]
+        jobs: list[dict[str, Any]] = simulator.state()["groups"][group["job_group_id"]]["jobs"]
         if all(job["status"] in ("Succeeded", "Failed") for job in jobs):
             return jobs
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def take_in(operator, group):
+def take_in(operator: OutboundBotSaveContactBlockListOperator, group: dict[str, Any]) -> None:
     """Fetch what came of a group, as the sensor does."""
     with operator.hook as hook:
         jobs = hook.client.iter_jobs_with_result(job_group_id=group["job_group_id"])
         hook.ledger.results.record_listing(group["job_group_id"], jobs)
 
 
-def test_who_said_so_in_the_conversation_is_found_by_its_tag(simulator, context, people):
+def test_who_said_so_in_the_conversation_is_found_by_its_tag(
+    simulator: Simulator, context: Callable[..., Any], people: Callable[[int], list[dict[str, str]]]
+) -> None:
     """The simulator's people with numbers that end in 38 and 39 ask not to be called; nobody asked the API before."""
     group = campaign(context, "first", people(60))
     ended_jobs(simulator, group)
@@ -62,7 +67,12 @@ def test_who_said_so_in_the_conversation_is_found_by_its_tag(simulator, context,
     assert save(job_group_id=group, only="tag:do_not_call=yes").execute(context())["saved"] == 0
 
 
-def test_who_hung_up_is_not_dialled_by_the_next_campaign(simulator, context, people, caplog):
+def test_who_hung_up_is_not_dialled_by_the_next_campaign(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     first = campaign(context, "first", people(60))
     ended_jobs(simulator, first)
     operator = save(job_group_id=first, remark="hung up")
@@ -80,7 +90,12 @@ def test_who_hung_up_is_not_dialled_by_the_next_campaign(simulator, context, peo
     assert "13800000043" not in caplog.text + json.dumps(result)
 
 
-def test_nobody_is_blocked_in_a_dry_run(simulator, context, connection, people):
+def test_nobody_is_blocked_in_a_dry_run(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    connection: Callable[..., None],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
     group = campaign(context, "first", people(50))
     connection({"dry_run": True})
 
@@ -91,14 +106,16 @@ def test_nobody_is_blocked_in_a_dry_run(simulator, context, connection, people):
 
 
 @pytest.mark.parametrize("only", ["", "nonsense"])
-def test_it_must_be_said_who_is_meant(simulator, context, only):
+def test_it_must_be_said_who_is_meant(simulator: Simulator, context: Callable[..., Any], only: str) -> None:
     with pytest.raises(OutboundBotConfigError, match="only"):
         save(job_group_id="group-1", only=only).execute(context())
 
     assert "SaveContactBlockList" not in simulator.state()["requests"]
 
 
-def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(simulator, context):
+def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     operator = save(job_group_id="group-1")
     with operator.hook as hook:
         for n, phone in enumerate(("13800000043", None)):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG
@@ -17,20 +20,21 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSaveContactBlockListOperator,
     OutboundBotSyncContactBlockListOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 NUMBERS = [f"1380000{index:04}" for index in range(8)]
 HUNG_UP = "SucceededClientHangUp"
 
 
-def sync(**arguments):
+def sync(**arguments: Any) -> OutboundBotSyncContactBlockListOperator:
     return OutboundBotSyncContactBlockListOperator(**{"task_id": "sync", **arguments})
 
 
-def blocked(simulator) -> set[str]:
+def blocked(simulator: Simulator) -> set[str]:
     return set(simulator.run(lambda cloud: list(cloud.block_list)))
 
 
-def block(simulator, *numbers: str) -> None:
+def block(simulator: Simulator, *numbers: str) -> None:
     """Put numbers on the list by hand."""
     simulator.run(
         lambda cloud: cloud.block(
@@ -39,7 +43,7 @@ def block(simulator, *numbers: str) -> None:
     )
 
 
-def requests(simulator) -> dict[str, int]:
+def requests(simulator: Simulator) -> dict[str, int]:
     return {name: count for name, count in simulator.state()["requests"].items() if "BlockList" in name}
 
 
@@ -49,7 +53,9 @@ def requests(simulator) -> dict[str, int]:
     remove=st.booleans(),
 )
 @settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
-def test_everybody_on_the_list_is_blocked_and_a_repeat_changes_nothing(simulator, context, before, listed, remove):
+def test_everybody_on_the_list_is_blocked_and_a_repeat_changes_nothing(
+    simulator: Simulator, context: Callable[..., Any], before: set[str], listed: set[str], remove: bool
+) -> None:
     simulator.reset()
     block(simulator, *before)
 
@@ -62,7 +68,13 @@ def test_everybody_on_the_list_is_blocked_and_a_repeat_changes_nothing(simulator
     assert again == {"listed": len(listed), "added": 0, "removed": 0, "kept": 0}
 
 
-def test_long_lists_are_read_and_sent_in_parts(simulator, context, tmp_path, caplog, capsys):
+def test_long_lists_are_read_and_sent_in_parts(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     caplog.set_level("DEBUG")
     listed = [f"1391{index:07}" for index in range(120)]
     block(simulator, *(f"1370000{index:04}" for index in range(230)), *listed[:5])
@@ -78,7 +90,9 @@ def test_long_lists_are_read_and_sent_in_parts(simulator, context, tmp_path, cap
     assert listed[7] not in caplog.text + capsys.readouterr().out + json.dumps(result)
 
 
-def test_a_list_in_another_writing_blocks_the_form_that_is_dialled(simulator, context):
+def test_a_list_in_another_writing_blocks_the_form_that_is_dialled(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     block(simulator, "+8613800000000")
 
     sync(exclude=["138-0000-0000"], remove=True).execute(context())
@@ -101,7 +115,9 @@ def test_a_list_in_another_writing_blocks_the_form_that_is_dialled(simulator, co
         pytest.param({"exclude": NUMBERS[:1], "remove": True, "max_removals": 1}, "max_removals: 2", id="cut-off"),
     ],
 )
-def test_a_list_that_is_not_understood_changes_nothing(simulator, context, arguments, words):
+def test_a_list_that_is_not_understood_changes_nothing(
+    simulator: Simulator, context: Callable[..., Any], arguments: dict[str, Any], words: str
+) -> None:
     block(simulator, "13900000000", "13900000001")
 
     with pytest.raises(OutboundBotConfigError, match=words):
@@ -111,7 +127,9 @@ def test_a_list_that_is_not_understood_changes_nothing(simulator, context, argum
     assert requests(simulator).keys() <= {"GetContactBlockList"}
 
 
-def test_an_empty_list_empties_the_service_only_if_the_author_says_so(simulator, context):
+def test_an_empty_list_empties_the_service_only_if_the_author_says_so(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     block(simulator, "13900000000")
     with pytest.raises(OutboundBotContactsError, match="on_empty"):
         sync(exclude=[], remove=True).execute(context())
@@ -123,7 +141,7 @@ def test_an_empty_list_empties_the_service_only_if_the_author_says_so(simulator,
     assert blocked(simulator) == set()
 
 
-def test_masked_entries_are_never_removed(simulator, context):
+def test_masked_entries_are_never_removed(simulator: Simulator, context: Callable[..., Any]) -> None:
     block(simulator, "13900000000")
     simulator.faults(numbers_masked=True)
 
@@ -135,7 +153,7 @@ def test_masked_entries_are_never_removed(simulator, context):
     assert blocked(simulator) == {"13900000000", *NUMBERS}
 
 
-def test_who_refused_stays_blocked_until_somebody_allows_it(simulator, context):
+def test_who_refused_stays_blocked_until_somebody_allows_it(simulator: Simulator, context: Callable[..., Any]) -> None:
     """A task put the person on the list because of what was said in a call; the company's list does not know."""
     operator = OutboundBotSaveContactBlockListOperator(task_id="block", job_group_id="g", only=HUNG_UP)
     with operator.hook as hook:
@@ -151,7 +169,7 @@ def test_who_refused_stays_blocked_until_somebody_allows_it(simulator, context):
     assert sync(exclude=NUMBERS, remove=True).execute(context())["removed"] == 1
 
 
-def test_a_removal_whose_answer_was_lost_counts_once(simulator, context):
+def test_a_removal_whose_answer_was_lost_counts_once(simulator: Simulator, context: Callable[..., Any]) -> None:
     block(simulator, "13900000000")
     simulator.faults(answer_lost={"actions": ["DeleteContactBlockList"], "times": 1})
 
@@ -159,7 +177,9 @@ def test_a_removal_whose_answer_was_lost_counts_once(simulator, context):
     assert blocked(simulator) == set(NUMBERS)
 
 
-def test_nothing_is_sent_in_a_dry_run(simulator, context, connection):
+def test_nothing_is_sent_in_a_dry_run(
+    simulator: Simulator, context: Callable[..., Any], connection: Callable[..., None]
+) -> None:
     connection({"dry_run": True})
 
     with pytest.raises(AirflowSkipException, match="8 numbers are on the list; nothing was sent"):
@@ -168,9 +188,9 @@ def test_nothing_is_sent_in_a_dry_run(simulator, context, connection):
     assert requests(simulator) == {}
 
 
-def test_airflow_sees_no_number():
+def test_airflow_sees_no_number() -> None:
     with DAG("masked", schedule=None) as dag:
         operator = sync(exclude=NUMBERS)
 
     assert "13800" not in repr(operator.exclude)
-    assert dag.task_dict["sync"].template_fields[0] == "exclude"
+    assert next(iter(dag.task_dict["sync"].template_fields)) == "exclude"

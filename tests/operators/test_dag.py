@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.sdk import DAG, task
+from support.runs import task_of, xcom
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.operators.outboundbot import (
@@ -14,6 +18,10 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotCancelJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 
@@ -35,7 +43,7 @@ def stored_text(airflow_home: Path, dag_id: str) -> str:
     return "\n".join(text)
 
 
-def rendered(airflow_home: Path, dag_id: str, task_id: str) -> dict:
+def rendered(airflow_home: Path, dag_id: str, task_id: str) -> dict[str, Any]:
     import sqlite3
 
     database = sqlite3.connect(airflow_home / "airflow.db")
@@ -43,14 +51,17 @@ def rendered(airflow_home: Path, dag_id: str, task_id: str) -> dict:
         "SELECT rendered_fields FROM rendered_task_instance_fields WHERE dag_id = ? AND task_id = ?", (dag_id, task_id)
     ).fetchone()
     database.close()
-    return json.loads(row[0])
+    fields: dict[str, Any] = json.loads(row[0])
+    return fields
 
 
-def xcom(run, task_id: str):
-    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
-
-
-def test_contacts_through_xcom_are_called_once_and_never_shown(simulator, airflow_home, run_dag, people, capfd):
+def test_contacts_through_xcom_are_called_once_and_never_shown(
+    simulator: Simulator,
+    airflow_home: Path,
+    run_dag: Callable[..., DagRun],
+    people: Callable[[int], list[dict[str, str]]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with DAG("veiled", schedule=None) as dag:
 
         @task(show_return_value_in_logs=False)
@@ -96,7 +107,13 @@ def test_contacts_through_xcom_are_called_once_and_never_shown(simulator, airflo
         assert person["name"] not in kept
 
 
-def test_contacts_by_a_rendered_path_and_a_cancelled_group(simulator, airflow_home, run_dag, people, tmp_path):
+def test_contacts_by_a_rendered_path_and_a_cancelled_group(
+    simulator: Simulator,
+    airflow_home: Path,
+    run_dag: Callable[..., DagRun],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "contacts.jsonl"
     path.write_text("".join(json.dumps(person) + "\n" for person in people(30)))
     with DAG("by_path", schedule=None, params={"folder": str(tmp_path)}) as dag:
@@ -120,7 +137,9 @@ def test_contacts_by_a_rendered_path_and_a_cancelled_group(simulator, airflow_ho
     assert (counts["requested"], counts["total"], counts["scheduling"]) == (None, 30, 0)
 
 
-def test_one_group_for_each_map_index(simulator, run_dag, people):
+def test_one_group_for_each_map_index(
+    simulator: Simulator, run_dag: Callable[..., DagRun], people: Callable[[int], list[dict[str, str]]]
+) -> None:
     with DAG("mapped", schedule=None) as dag:
         create = OutboundBotCreateJobGroupOperator.partial(task_id="create", strategy=ALL_DAY).expand(
             script_id=[simulator.script_id, f"{simulator.script_id}-2"]
@@ -135,7 +154,12 @@ def test_one_group_for_each_map_index(simulator, run_dag, people):
     assert [len(group["jobs"]) for group in groups] == [3, 3]
 
 
-def test_a_dry_run_sends_nothing_and_skips_what_follows(simulator, connection, run_dag, people):
+def test_a_dry_run_sends_nothing_and_skips_what_follows(
+    simulator: Simulator,
+    connection: Callable[..., None],
+    run_dag: Callable[..., DagRun],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
     connection({"dry_run": True})
     with DAG("dry", schedule=None) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
@@ -146,6 +170,6 @@ def test_a_dry_run_sends_nothing_and_skips_what_follows(simulator, connection, r
 
     assert run.state == "success"
     assert (xcom(run, "assign")["assignable"], xcom(run, "assign")["dry_run"]) == (4, True)
-    assert run.get_task_instance("cancel").state == "skipped"
+    assert task_of(run, "cancel").state == "skipped"
     assert not simulator.state()["groups"]
     assert not simulator.state()["requests"].get("CreateJobGroup")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
@@ -17,18 +17,24 @@ from airflow.sdk.exceptions import TaskDeferred
 from sqlalchemy import text
 from support.dialled import DialledCampaign
 from support.processes import until
+from support.runs import xcom
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import OutboundBotExportResultsOperator
+from airflow_provider_outbound.simulator.testing import Simulator
 from airflow_provider_outbound.triggers.details import OutboundBotJobDetailsTrigger
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from airflow.triggers.base import TriggerEvent
 
 #: More than an export fetches by itself; and enough for a kill in between.
 PEOPLE, MANY = 30, 150
 
 
 @pytest.fixture
-def dial(simulator: Any) -> Iterator[Callable[[int], DialledCampaign]]:
+def dial(simulator: Simulator) -> Iterator[Callable[[int], DialledCampaign]]:
     """Makes groups whose calls were answered. Each job takes a request, as no message has told the end of its call."""
     with OutboundBotHook() as hook:
 
@@ -60,11 +66,11 @@ def deferred(act: Callable[[], Any]) -> TaskDeferred:
     return caught.value
 
 
-def event_of(trigger: Any) -> dict[str, Any]:
+def event_of(trigger: OutboundBotJobDetailsTrigger) -> dict[str, Any]:
     """The event of a trigger as Airflow stores it and makes it again."""
     _, arguments = trigger.serialize()
 
-    async def first() -> Any:
+    async def first() -> TriggerEvent:
         async with asyncio.timeout(120):
             return await anext(aiter(OutboundBotJobDetailsTrigger(**json.loads(json.dumps(arguments))).run()))
 
@@ -90,7 +96,9 @@ def known(campaign: DialledCampaign) -> int:
         ("r.jsonl", {"only": "tag:intent", "enrich": False}),
     ],
 )
-def test_it_writes_and_returns_what_a_worker_alone_would(campaign, context, tmp_path, name, arguments):
+def test_it_writes_and_returns_what_a_worker_alone_would(
+    campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path, name: str, arguments: dict[str, Any]
+) -> None:
     operator = export(campaign, tmp_path / "deferred" / name, **arguments)
 
     event = event_of(deferred(lambda: operator.execute(context())).trigger)
@@ -110,18 +118,20 @@ def test_it_writes_and_returns_what_a_worker_alone_would(campaign, context, tmp_
     assert result == alone | moved
 
 
-def test_airflow_resumes_it(campaign, run_dag, tmp_path):
+def test_airflow_resumes_it(campaign: DialledCampaign, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
     with DAG("deferred_export", schedule=None) as dag:
         export(campaign, tmp_path / "r.csv", conversation=True)
 
     run = run_dag(dag)
 
     assert run.state == "success"
-    assert run.get_task_instance("export").xcom_pull(task_ids="export")["rows"] == PEOPLE
+    assert xcom(run, "export")["rows"] == PEOPLE
     assert len((tmp_path / "r.csv").read_text("utf-8").splitlines()) == PEOPLE + 1
 
 
-def test_what_is_known_or_takes_a_few_requests_is_written_at_once(dial, campaign, context, tmp_path):
+def test_what_is_known_or_takes_a_few_requests_is_written_at_once(
+    dial: Callable[[int], DialledCampaign], campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path
+) -> None:
     campaign.enrich()
     assert export(campaign, tmp_path / "known.csv").execute(context())["rows"] == PEOPLE
 
@@ -130,7 +140,9 @@ def test_what_is_known_or_takes_a_few_requests_is_written_at_once(dial, campaign
     assert export(few, tmp_path / "plain.csv", enrich=False).execute(context())["rows"] == 3
 
 
-def test_a_worker_that_dies_or_an_event_that_is_lost_costs_no_request(campaign, context, tmp_path):
+def test_a_worker_that_dies_or_an_event_that_is_lost_costs_no_request(
+    campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "r.csv"
     operator = export(campaign, path)
     event_of(deferred(lambda: operator.execute(context())).trigger)
@@ -142,7 +154,7 @@ def test_a_worker_that_dies_or_an_event_that_is_lost_costs_no_request(campaign, 
     assert described(campaign) == PEOPLE
 
 
-def test_a_task_that_a_person_ends_asks_for_nothing_more(dial):
+def test_a_task_that_a_person_ends_asks_for_nothing_more(dial: Callable[[int], DialledCampaign]) -> None:
     campaign = dial(MANY)
     trigger = OutboundBotJobDetailsTrigger(job_group_id=campaign.job_group_id)
 
@@ -174,7 +186,9 @@ asyncio.run(run())
 """
 
 
-def test_after_a_kill_another_triggerer_continues(dial, context, tmp_path):
+def test_after_a_kill_another_triggerer_continues(
+    dial: Callable[[int], DialledCampaign], context: Callable[..., Any], tmp_path: Path
+) -> None:
     campaign = dial(MANY)
     path = tmp_path / "r.csv"
     operator = export(campaign, path)
@@ -195,7 +209,9 @@ def test_after_a_kill_another_triggerer_continues(dial, context, tmp_path):
     assert list(tmp_path.glob("r*")) == [path]
 
 
-def test_what_the_api_refuses_is_the_tasks_error(campaign, context, tmp_path, simulator):
+def test_what_the_api_refuses_is_the_tasks_error(
+    campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path, simulator: Simulator
+) -> None:
     operator = export(campaign, tmp_path / "r.csv", instance_id="another")
     trigger = deferred(lambda: operator.execute(context())).trigger
 
@@ -207,13 +223,17 @@ def test_what_the_api_refuses_is_the_tasks_error(campaign, context, tmp_path, si
     assert not (tmp_path / "r.csv").exists()
 
 
-def test_the_time_without_a_worker_counts_too(campaign, context, tmp_path):
+def test_the_time_without_a_worker_counts_too(
+    campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path
+) -> None:
     operator = export(campaign, tmp_path / "r.csv", execution_timeout=timedelta(hours=1))
 
     assert deferred(lambda: operator.execute(context())).timeout == timedelta(hours=1)
 
 
-def test_nothing_of_a_person_is_stored_with_the_trigger(campaign, context, tmp_path):
+def test_nothing_of_a_person_is_stored_with_the_trigger(
+    campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path
+) -> None:
     operator = export(campaign, tmp_path / "r.csv", level="call", only="answered")
 
     _, arguments = deferred(lambda: operator.execute(context())).trigger.serialize()
@@ -228,6 +248,6 @@ def test_nothing_of_a_person_is_stored_with_the_trigger(campaign, context, tmp_p
     }
 
 
-def test_a_flag_that_is_none_is_refused(campaign, context, tmp_path):
+def test_a_flag_that_is_none_is_refused(campaign: DialledCampaign, context: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(OutboundBotConfigError, match="deferrable: 'yes' is neither"):
         export(campaign, tmp_path / "r.csv", deferrable="yes").execute(context())

@@ -18,6 +18,8 @@ from pyarrow import parquet
 from sqlalchemy import URL, create_engine, make_url, text
 from support.maxcompute import serve
 from support.mysql import PARAMS, database, server_url
+from support.oss_server import OssServer
+from support.rows import as_contacts
 
 from airflow_provider_outbound.operators.outboundbot import OutboundBotAssignJobsOperator
 from airflow_provider_outbound.operators.sources import read_contacts
@@ -43,7 +45,7 @@ def read(context: Callable[..., Any], **arguments: Any) -> Contacts:
     operator = OutboundBotAssignJobsOperator(task_id="assign", job_group_id="g", **arguments)
     return [
         (contact.phone.e164, contact.name, contact.reference_id, dict(contact.extras), contact.row)
-        for contact in read_contacts(operator.source_arguments(context()), context())
+        for contact in as_contacts(read_contacts(operator.source_arguments(context()), context()))
     ]
 
 
@@ -104,20 +106,26 @@ def typed(contacts: Contacts, suffix: str) -> Contacts:
 
 
 @FILES
-def test_a_local_file(context, tmp_path: Path, expected, suffix, content):
+def test_a_local_file(
+    context: Callable[..., Any], tmp_path: Path, expected: Contacts, suffix: str, content: Callable[[], bytes]
+) -> None:
     (tmp_path / f"a.{suffix}").write_bytes(content())
 
     assert read(context, contacts_path=str(tmp_path / f"a.{suffix}")) == typed(expected, suffix)
 
 
 @FILES
-def test_a_file_in_oss(context, oss, expected, suffix, content):
+def test_a_file_in_oss(
+    context: Callable[..., Any], oss: OssServer, expected: Contacts, suffix: str, content: Callable[[], bytes]
+) -> None:
     oss.put(f"campaigns/a.{suffix}", content())
 
     assert read(context, contacts_path=f"oss://oss_test@campaigns/a.{suffix}") == typed(expected, suffix)
 
 
-def test_sqlite(context, tmp_path, expected, monkeypatch):
+def test_sqlite(
+    context: Callable[..., Any], tmp_path: Path, expected: Contacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/a.db"}))
     with sqlite3.connect(tmp_path / "a.db") as people:
         people.execute(f"CREATE TABLE people ({', '.join(COLUMNS)})")
@@ -127,7 +135,7 @@ def test_sqlite(context, tmp_path, expected, monkeypatch):
     assert read(context, contacts_sql="SELECT * FROM people ORDER BY rowid", sql_conn_id="people_db") == expected
 
 
-def test_maxcompute(context, expected, monkeypatch):
+def test_maxcompute(context: Callable[..., Any], expected: Contacts, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = ("bigint", "string", "string", "string", "double", "date")
     with serve(dict(zip((ENGLISH.get(name, name) for name in COLUMNS), kinds, strict=True))) as cloud:
         cloud.results["SELECT * FROM people"] = ROWS
@@ -152,7 +160,9 @@ def filled(url: str) -> None:
 
 
 @pytest.mark.postgresql
-def test_postgresql(context, expected, monkeypatch, make_database):
+def test_postgresql(
+    context: Callable[..., Any], expected: Contacts, monkeypatch: pytest.MonkeyPatch, make_database: Callable[[], str]
+) -> None:
     url = make_database()
     filled(url)
 
@@ -160,7 +170,7 @@ def test_postgresql(context, expected, monkeypatch, make_database):
 
 
 @pytest.mark.parametrize("server", PARAMS)
-def test_mysql(context, expected, monkeypatch, server):
+def test_mysql(context: Callable[..., Any], expected: Contacts, monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
     server_url(server)
     pytest.importorskip("airflow.providers.mysql", reason="its Airflow provider is not installed: see .ci/run")
     with database(server, "CHARACTER SET utf8mb4") as url:
@@ -170,7 +180,9 @@ def test_mysql(context, expected, monkeypatch, server):
         assert from_server(context, monkeypatch, url, kind) == expected
 
 
-def from_server(context: Any, monkeypatch: pytest.MonkeyPatch, url: URL, kind: dict[str, Any]) -> Contacts:
+def from_server(
+    context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, url: URL, kind: dict[str, Any]
+) -> Contacts:
     place = {"host": url.host, "port": url.port, "login": url.username, "password": url.password}
     monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps(kind | place | {"schema": url.database}))
     return read(context, contacts_sql="SELECT * FROM people ORDER BY reference_id", sql_conn_id="people_db")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import openpyxl
 import pandas as pd
@@ -22,38 +24,48 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 NUMBERS = [f"1380000{index:04}" for index in range(8)]
 
 
 @pytest.fixture
-def group(context):
+def group(context: Callable[..., Any]) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
 
 @pytest.fixture
-def assign(group, context):
+def assign(group: dict[str, Any], context: Callable[..., Any]) -> Callable[..., Any]:
     """Renders and executes an assignment as Airflow does."""
     numbers = count()
 
-    def run(*, params=None, native=False, context_more=None, **arguments):
+    def run(
+        *,
+        params: dict[str, Any] | None = None,
+        native: bool = False,
+        context_more: dict[str, Any] | None = None,
+        **arguments: Any,
+    ) -> dict[str, Any]:
         with DAG(f"by_hand_{next(numbers)}", schedule=None, render_template_as_native_obj=native) as dag:
             operator = OutboundBotAssignJobsOperator(
                 **{"task_id": "assign", "job_group_id": group, "contacts": NUMBERS, "settle_seconds": 0.3, **arguments}
             )
-        full = {**context("assign"), "params": params or {}, **(context_more or {})}
+        full = context("assign") | {"params": params or {}, **(context_more or {})}
         operator.render_template_fields(full, dag.get_template_env())
         return operator.execute(full)
 
     return run
 
 
-def called(simulator) -> list[str]:
+def called(simulator: Simulator) -> list[str]:
     return sorted(simulator.state()["jobs_per_number"])
 
 
-def write_csv(path, rows):
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> str:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return str(path)
@@ -81,7 +93,7 @@ FORMS = [
 ]
 
 
-def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
+def in_form(form: str, numbers: list[str], writing: str, folder: Path) -> dict[str, Any]:
     """Arguments by which exactly these numbers are excluded."""
     written = [writing.format(number) for number in numbers]
     folder.mkdir()
@@ -99,8 +111,7 @@ def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
     if form == "params":
         return {"exclude": "{{ params.dnc }}", "params": {"dnc": written}, "native": True}
     if form == "jsonl":
-        path = folder / "dnc.jsonl"
-        path.write_text("".join(json.dumps({"phone": number}) + "\n" for number in written))
+        (folder / "dnc.jsonl").write_text("".join(json.dumps({"phone": number}) + "\n" for number in written))
         return {"exclude_path": "{{ params.folder }}/dnc.jsonl", "params": {"folder": str(folder)}}
     if form == "workbook":
         book = openpyxl.Workbook()
@@ -122,8 +133,14 @@ def in_form(form: str, numbers: list[str], writing: str, folder) -> dict:
 )
 @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 def test_nobody_on_the_list_is_called_in_whatever_form_it_comes(
-    simulator, context, assign, tmp_path_factory, form, writing, places
-):
+    simulator: Simulator,
+    context: Callable[..., Any],
+    assign: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    form: str,
+    writing: str,
+    places: set[int],
+) -> None:
     assume(places or form != "jsonl")  # an empty file has no header, which alone would say that nobody is meant
     excluded = [NUMBERS[place] for place in places]
     run_id = str(tmp_path_factory.mktemp("forms"))
@@ -145,7 +162,9 @@ def test_nobody_on_the_list_is_called_in_whatever_form_it_comes(
 @pytest.mark.parametrize("value", [None, "", "None", " "], ids=["none", "nothing", "the-word", "blank"])
 @pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
 @pytest.mark.parametrize("argument", ["exclude", "exclude_path"])
-def test_an_exclusion_whose_template_renders_to_nothing_calls_nobody(simulator, assign, argument, native, value):
+def test_an_exclusion_whose_template_renders_to_nothing_calls_nobody(
+    simulator: Simulator, assign: Callable[..., Any], argument: str, native: bool, value: str | None
+) -> None:
     with pytest.raises(
         OutboundBotContactsError, match=rf"^{argument}: empty: .*on_missing_exclusions='ignore'"
     ) as caught:
@@ -157,7 +176,9 @@ def test_an_exclusion_whose_template_renders_to_nothing_calls_nobody(simulator, 
 
 
 @pytest.mark.parametrize("arguments", [{"exclude": ""}, {"exclude": [None]}, {"exclude": ["13800000001", None]}])
-def test_an_exclusion_with_a_hole_calls_nobody(simulator, assign, arguments):
+def test_an_exclusion_with_a_hole_calls_nobody(
+    simulator: Simulator, assign: Callable[..., Any], arguments: dict[str, Any]
+) -> None:
     with pytest.raises(OutboundBotContactsError, match=r"^exclude: "):
         assign(**arguments)
 
@@ -165,7 +186,9 @@ def test_an_exclusion_with_a_hole_calls_nobody(simulator, assign, arguments):
 
 
 @pytest.mark.parametrize("label", ["exclude", "exclude_path"])
-def test_none_in_the_dag_file_is_a_list_that_is_missing(simulator, assign, label):
+def test_none_in_the_dag_file_is_a_list_that_is_missing(
+    simulator: Simulator, assign: Callable[..., Any], label: str
+) -> None:
     with pytest.raises(OutboundBotContactsError, match=f"^{label}: empty: .*the DAG passes None"):
         assign(**{label: None})
     assert not called(simulator)
@@ -174,7 +197,9 @@ def test_none_in_the_dag_file_is_a_list_that_is_missing(simulator, assign, label
 
 
 @pytest.mark.parametrize("shape", ["file", "pattern", "folder", "hidden", "object-store"])
-def test_exclusions_that_are_not_there_call_nobody_unless_that_is_accepted(simulator, assign, tmp_path, shape, capfd):
+def test_exclusions_that_are_not_there_call_nobody_unless_that_is_accepted(
+    simulator: Simulator, assign: Callable[..., Any], tmp_path: Path, shape: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "lists"
     folder.mkdir()
     (folder / "_SUCCESS").touch()
@@ -204,14 +229,22 @@ def test_exclusions_that_are_not_there_call_nobody_unless_that_is_accepted(simul
         pytest.param({"exclude_path": "{{ params.dnc }}"}, {"dnc": ""}, id="no-path"),
     ],
 )
-def test_an_exclusion_that_does_not_exist_may_be_ignored_by_name(simulator, assign, arguments, params, capfd):
+def test_an_exclusion_that_does_not_exist_may_be_ignored_by_name(
+    simulator: Simulator,
+    assign: Callable[..., Any],
+    arguments: dict[str, Any],
+    params: dict[str, Any],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     result = assign(**arguments, params=params, on_missing_exclusions="ignore")
 
     assert result["assigned"] == 8
     assert "on_missing_exclusions='ignore'" in "".join(capfd.readouterr())
 
 
-def test_one_that_exists_and_cannot_be_read_is_never_ignored(simulator, assign, tmp_path):
+def test_one_that_exists_and_cannot_be_read_is_never_ignored(
+    simulator: Simulator, assign: Callable[..., Any], tmp_path: Path
+) -> None:
     bad = write_csv(tmp_path / "dnc.csv", [["phone"], ["nonsense"]])
 
     for arguments in (
@@ -229,14 +262,16 @@ def test_one_that_exists_and_cannot_be_read_is_never_ignored(simulator, assign, 
     assert not called(simulator)
 
 
-def test_an_unknown_word_for_missing_exclusions_is_refused(simulator, assign):
+def test_an_unknown_word_for_missing_exclusions_is_refused(simulator: Simulator, assign: Callable[..., Any]) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"on_missing_exclusions: 'skip' is neither 'fail' nor 'ignore'"):
         assign(exclude=[], on_missing_exclusions="skip")
 
     assert not called(simulator)
 
 
-def test_a_list_that_is_there_and_empty_is_meant_and_logged(simulator, assign, tmp_path, capfd):
+def test_a_list_that_is_there_and_empty_is_meant_and_logged(
+    simulator: Simulator, assign: Callable[..., Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     result = assign(exclude=[], exclude_path=write_csv(tmp_path / "dnc.csv", [["phone", "name"]]))
 
     assert result["assigned"] == 8
@@ -245,7 +280,9 @@ def test_a_list_that_is_there_and_empty_is_meant_and_logged(simulator, assign, t
     assert "exclude_path: 0 numbers" in log
 
 
-def test_the_number_of_exclusions_is_logged_and_no_number(simulator, assign, capfd):
+def test_the_number_of_exclusions_is_logged_and_no_number(
+    simulator: Simulator, assign: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     assign(exclude=[NUMBERS[1], {"phone": NUMBERS[2]}])
 
     log = "".join(capfd.readouterr())
@@ -256,7 +293,9 @@ def test_the_number_of_exclusions_is_logged_and_no_number(simulator, assign, cap
 class TestColumns:
     """``columns`` and ``exclude_columns``."""
 
-    def test_columns_hold_for_both_where_they_exist(self, simulator, assign, tmp_path):
+    def test_columns_hold_for_both_where_they_exist(
+        self, simulator: Simulator, assign: Callable[..., Any], tmp_path: Path
+    ) -> None:
         people = write_csv(tmp_path / "people.csv", [["Mobile No."], *([number] for number in NUMBERS)])
         dnc = write_csv(tmp_path / "dnc.csv", [["Mobile No.", "why"], [NUMBERS[3], "asked"]])
 
@@ -271,7 +310,9 @@ class TestColumns:
         assert result["excluded"] == 4
         assert called(simulator) == [*NUMBERS[:3], NUMBERS[7]]
 
-    def test_usual_names_are_found_where_they_do_not(self, simulator, assign, tmp_path):
+    def test_usual_names_are_found_where_they_do_not(
+        self, simulator: Simulator, assign: Callable[..., Any], tmp_path: Path
+    ) -> None:
         people = write_csv(tmp_path / "people.csv", [["Mobile No."], *([number] for number in NUMBERS)])
         dnc = write_csv(tmp_path / "dnc.csv", [["手机号"], [NUMBERS[3]]])
 
@@ -279,7 +320,7 @@ class TestColumns:
 
         assert called(simulator) == [*NUMBERS[:3], *NUMBERS[4:]]
 
-    def test_exclude_columns_override(self, simulator, assign, tmp_path):
+    def test_exclude_columns_override(self, simulator: Simulator, assign: Callable[..., Any], tmp_path: Path) -> None:
         dnc = write_csv(tmp_path / "dnc.csv", [["phone", "Refused"], [NUMBERS[0], NUMBERS[1]]])
 
         assign(
@@ -304,7 +345,9 @@ class TestColumns:
             ),
         ],
     )
-    def test_a_column_that_is_not_there_calls_nobody(self, simulator, assign, tmp_path, arguments, words):
+    def test_a_column_that_is_not_there_calls_nobody(
+        self, simulator: Simulator, assign: Callable[..., Any], tmp_path: Path, arguments: dict[str, Any], words: str
+    ) -> None:
         dnc = write_csv(tmp_path / "dnc.csv", [["Refused"], [NUMBERS[1]]])
 
         with pytest.raises((OutboundBotContactsError, OutboundBotConfigError), match=words) as caught:
@@ -313,7 +356,9 @@ class TestColumns:
         assert "\n" not in str(caught.value)
         assert not called(simulator)
 
-    def test_exclude_columns_without_exclusions_are_a_forgotten_list(self, simulator, assign):
+    def test_exclude_columns_without_exclusions_are_a_forgotten_list(
+        self, simulator: Simulator, assign: Callable[..., Any]
+    ) -> None:
         with pytest.raises(OutboundBotConfigError, match=r"exclude_columns: there are no exclusions"):
             assign(exclude_columns={"phone": "Refused"})
 
@@ -333,14 +378,18 @@ class TestColumns:
     ],
 )
 @pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
-def test_contacts_that_are_named_and_not_there_call_nobody(simulator, assign, arguments, words, native):
+def test_contacts_that_are_named_and_not_there_call_nobody(
+    simulator: Simulator, assign: Callable[..., Any], arguments: dict[str, Any], words: str, native: bool
+) -> None:
     with pytest.raises(OutboundBotContactsError, match=words):
         assign(**arguments, params={"none": None}, native=native)
 
     assert not called(simulator)
 
 
-def test_only_that_renders_to_nothing_does_not_mean_everybody(simulator, assign, group):
+def test_only_that_renders_to_nothing_does_not_mean_everybody(
+    simulator: Simulator, assign: Callable[..., Any], group: dict[str, Any]
+) -> None:
     assign(contacts=NUMBERS[:2])
 
     for native in (False, True):
@@ -348,7 +397,7 @@ def test_only_that_renders_to_nothing_does_not_mean_everybody(simulator, assign,
             assign(contacts=None, contacts_from=group, only="{{ params.none }}", params={"none": None}, native=native)
 
 
-def test_a_mapped_operator_is_stored_without_its_contacts():
+def test_a_mapped_operator_is_stored_without_its_contacts() -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     with DAG("stored", schedule=None) as dag:
@@ -367,7 +416,9 @@ class TestRendering:
     """What the DAG file says literally is rendered; what comes from a task is not."""
 
     @pytest.mark.parametrize("native", [False, True], ids=["text", "native"])
-    def test_literal_contacts_and_exclusions_are_rendered(self, simulator, assign, native):
+    def test_literal_contacts_and_exclusions_are_rendered(
+        self, simulator: Simulator, assign: Callable[..., Any], native: bool
+    ) -> None:
         contacts = [
             "{{ params.phone }}",
             {"phone": "{{ params.phone[:-1] }}1", "name": "{{ params.name }}"},
@@ -386,7 +437,9 @@ class TestRendering:
         assert called(simulator) == ["+13802138000", *NUMBERS[:2]]
         assert contacts[0] == "{{ params.phone }}"
 
-    def test_a_template_that_a_file_or_a_task_gives_is_refused_in_words(self, simulator, assign, tmp_path):
+    def test_a_template_that_a_file_or_a_task_gives_is_refused_in_words(
+        self, simulator: Simulator, assign: Callable[..., Any], tmp_path: Path
+    ) -> None:
         path = write_csv(tmp_path / "people.csv", [["phone"], ["{{ params.phone }}"]])
 
         with pytest.raises(OutboundBotContactsError, match=r"row 1: its number is a template that was not rendered"):
@@ -409,13 +462,13 @@ class TestRendering:
         )
     )
     @settings(max_examples=examples(100), deadline=None)
-    def test_rendered_as_airflow_renders_the_same_list(self, content):
+    def test_rendered_as_airflow_renders_the_same_list(self, content: Any) -> None:
         from types import SimpleNamespace
 
         from airflow.sdk import BaseOperator
 
         content = [content]
-        context = {"params": {"a": "138", "b": "B"}, "ti": SimpleNamespace(map_index=-1)}
+        context: Any = {"params": {"a": "138", "b": "B"}, "ti": SimpleNamespace(map_index=-1)}
         with DAG("rendering", schedule=None) as dag:
             ours = OutboundBotAssignJobsOperator(task_id="ours", job_group_id="g", contacts=content, exclude=content)
         env = dag.get_template_env()
@@ -428,32 +481,33 @@ class TestRendering:
 
         ours.render_template_fields(context, env)
 
+        assert ours.exclude is not None
         assert ours.contacts.items == ours.exclude.items == expected
 
 
-def test_lists_of_tasks_in_a_real_run(simulator, run_dag):
+def test_lists_of_tasks_in_a_real_run(simulator: Simulator, run_dag: Callable[..., DagRun]) -> None:
     """One DAG, for each takes seconds: which assignments call whom is in their names."""
     evil = "{{ params.secret }}"
     with DAG("listed", schedule=None, params={"phone": NUMBERS[5], "secret": "s3cret"}) as dag:
 
         @task
-        def nothing():
+        def nothing() -> None:
             return None
 
         @task
-        def skipped():
+        def skipped() -> None:
             raise AirflowSkipException
 
         @task(show_return_value_in_logs=False)
-        def one() -> dict:
+        def one() -> dict[str, str]:
             return {"phone": NUMBERS[4], "name": evil}
 
         @task(show_return_value_in_logs=False)
-        def lists() -> list:
+        def lists() -> list[list[str] | None]:
             return [[NUMBERS[0]], None]
 
         @task(show_return_value_in_logs=False)
-        def arguments() -> list:
+        def arguments() -> list[dict[str, Any]]:
             return [
                 {"contacts": [{"phone": "13900000000", "name": evil}], "exclude": [NUMBERS[0]]},
                 {"contacts": [{"phone": "13900000001", "name": evil}], "exclude": None},
@@ -461,8 +515,8 @@ def test_lists_of_tasks_in_a_real_run(simulator, run_dag):
             ]
 
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
-        common = {"job_group_id": create.output, "settle_seconds": 0.3}
-        rule = {"trigger_rule": "none_failed"}
+        common: dict[str, Any] = {"job_group_id": create.output, "settle_seconds": 0.3}
+        rule: dict[str, Any] = {"trigger_rule": "none_failed"}
         ones = {name: [f"1370000000{index}"] for index, name in enumerate(("nothing", "skipped", "ignored", "mapped"))}
         make = OutboundBotAssignJobsOperator
         make(task_id="fails_nothing", contacts=ones["nothing"], exclude=nothing(), **common)

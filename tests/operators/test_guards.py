@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,16 +27,17 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSuspendJobsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
-def create(**arguments):
+def create(**arguments: Any) -> OutboundBotCreateJobGroupOperator:
     return OutboundBotCreateJobGroupOperator(**{"task_id": "create", "strategy": ALL_DAY, **arguments})
 
 
-def assign(**arguments):
+def assign(**arguments: Any) -> OutboundBotAssignJobsOperator:
     return OutboundBotAssignJobsOperator(
         **{"task_id": "assign", "contacts": ["13800000000"], "settle_seconds": 0.3, **arguments}
     )
@@ -47,12 +50,12 @@ def one_line(error: pytest.ExceptionInfo[OutboundBotError]) -> str:
     return text
 
 
-def calls_placed(simulator) -> int:
+def calls_placed(simulator: Simulator) -> int:
     return sum(len(group["jobs"]) for group in simulator.state()["groups"].values())
 
 
 @pytest.fixture
-def group(context):
+def group(context: Callable[..., Any]) -> dict[str, Any]:
     return create().execute(context("create"))
 
 
@@ -77,7 +80,9 @@ def group(context):
         pytest.param({"outboundbot_conn_id": "nowhere"}, r"nowhere", id="missing-connection"),
     ],
 )
-def test_a_group_that_cannot_be_created(simulator, context, arguments, words):
+def test_a_group_that_cannot_be_created(
+    simulator: Simulator, context: Callable[..., Any], arguments: dict[str, Any], words: str
+) -> None:
     with pytest.raises(OutboundBotError, match=words) as caught:
         create(**arguments).execute(context())
 
@@ -96,7 +101,13 @@ def test_a_group_that_cannot_be_created(simulator, context, arguments, words):
         pytest.param({"extra": {"script_id": ""}}, r"script_id: neither the operator nor connection", id="script"),
     ],
 )
-def test_a_connection_that_cannot_be_used(simulator, context, connection, change, words):
+def test_a_connection_that_cannot_be_used(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    connection: Callable[..., None],
+    change: dict[str, Any],
+    words: str,
+) -> None:
     connection(**change)
 
     with pytest.raises(OutboundBotError, match=words) as caught:
@@ -127,7 +138,9 @@ def test_a_connection_that_cannot_be_used(simulator, context, connection, change
         pytest.param({"rejects_path": "/proc/none/rejects.csv"}, r"rejects_path: .* cannot be written", id="rejects"),
     ],
 )
-def test_contacts_that_cannot_be_assigned(simulator, context, group, arguments, words):
+def test_contacts_that_cannot_be_assigned(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], arguments: dict[str, Any], words: str
+) -> None:
     with pytest.raises(OutboundBotError, match=words) as caught:
         assign(**{"job_group_id": group, **arguments}).execute(context())
 
@@ -135,7 +148,7 @@ def test_contacts_that_cannot_be_assigned(simulator, context, group, arguments, 
     assert calls_placed(simulator) == 0
 
 
-def test_no_contacts_skip_the_task(simulator, context, group):
+def test_no_contacts_skip_the_task(simulator: Simulator, context: Callable[..., Any], group: dict[str, Any]) -> None:
     with pytest.raises(AirflowSkipException):
         assign(job_group_id=group, contacts=[]).execute(context())
 
@@ -147,7 +160,9 @@ BACKFILL = {"run_type": "backfill", "run_after": datetime.now(UTC) - timedelta(d
 
 
 @pytest.mark.parametrize("run", [pytest.param(LATE, id="late"), pytest.param(BACKFILL, id="backfill")])
-def test_a_late_run_and_a_backfill_call_nobody(simulator, context, group, run):
+def test_a_late_run_and_a_backfill_call_nobody(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], run: dict[str, Any]
+) -> None:
     with pytest.raises(OutboundBotWrongTimeError) as creating:
         create(start_immediately=True, strategy=None).execute(context("another", **run))
     with pytest.raises(OutboundBotWrongTimeError) as assigning:
@@ -166,7 +181,9 @@ def test_a_late_run_and_a_backfill_call_nobody(simulator, context, group, run):
         pytest.param(BACKFILL, {"allow_backfill": True}, id="backfill"),
     ],
 )
-def test_unless_the_author_said_so(simulator, context, run, arguments):
+def test_unless_the_author_said_so(
+    simulator: Simulator, context: Callable[..., Any], run: dict[str, Any], arguments: dict[str, Any]
+) -> None:
     made = create(start_immediately=True, strategy=None, **arguments).execute(context("create", **run))
 
     result = assign(job_group_id=made, **arguments).execute(context("assign", **run))
@@ -174,7 +191,9 @@ def test_unless_the_author_said_so(simulator, context, run, arguments):
     assert result["assigned"] == 1
 
 
-def test_a_fully_assigned_run_still_succeeds_when_it_is_late(simulator, context, group):
+def test_a_fully_assigned_run_still_succeeds_when_it_is_late(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any]
+) -> None:
     assign(job_group_id=group).execute(context("assign"))
     calls_before = simulator.state()["requests"]["AssignJobs"]
 
@@ -186,7 +205,7 @@ def test_a_fully_assigned_run_still_succeeds_when_it_is_late(simulator, context,
     assert simulator.state()["requests"]["AssignJobs"] == calls_before
 
 
-def hours_around_now(*, open_now: bool) -> dict:
+def hours_around_now(*, open_now: bool) -> dict[str, Any]:
     now = datetime.now(SHANGHAI)
     # Whole hours, so that the test does not depend on the minute it runs in.
     if open_now:
@@ -195,7 +214,9 @@ def hours_around_now(*, open_now: bool) -> dict:
     return {"calling_hours": {"windows": [[begin, end]]}}
 
 
-def test_calling_hours_of_the_connection(simulator, connection, context, group):
+def test_calling_hours_of_the_connection(
+    simulator: Simulator, connection: Callable[..., None], context: Callable[..., Any], group: dict[str, Any]
+) -> None:
     connection(hours_around_now(open_now=False))
 
     with pytest.raises(OutboundBotWrongTimeError, match="calling_hours") as creating:
@@ -213,7 +234,7 @@ def test_calling_hours_of_the_connection(simulator, connection, context, group):
     assert assign(job_group_id=group).execute(context())["assigned"] == 1
 
 
-def test_a_holiday(connection, context):
+def test_a_holiday(connection: Callable[..., None], context: Callable[..., Any]) -> None:
     today = datetime.now(SHANGHAI).date()
     days = [(today + timedelta(days=offset)).isoformat() for offset in (-1, 0, 1)]
     connection({"calling_hours": {"windows": [["00:00", "23:59:59"]], "holidays": days}})
@@ -222,7 +243,7 @@ def test_a_holiday(connection, context):
         create().execute(context())
 
 
-def test_a_group_whose_window_is_over(simulator, context):
+def test_a_group_whose_window_is_over(simulator: Simulator, context: Callable[..., Any]) -> None:
     over = int((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000)
     strategy = {
         "startTime": over - 3_600_000,
@@ -245,7 +266,7 @@ def test_a_group_whose_window_is_over(simulator, context):
     assert calls_placed(simulator) == 0
 
 
-def test_a_group_made_elsewhere_without_a_window(simulator, context):
+def test_a_group_made_elsewhere_without_a_window(simulator: Simulator, context: Callable[..., Any]) -> None:
     made = simulator.run(lambda cloud: cloud.create_group(name="console", script_id=simulator.script_id).group_id)
 
     with pytest.raises(OutboundBotWrongTimeError, match=r"has no window.*pass strategy") as caught:
@@ -256,7 +277,9 @@ def test_a_group_made_elsewhere_without_a_window(simulator, context):
     assert assign(job_group_id=made, strategy=ALL_DAY).execute(context())["assigned"] == 1
 
 
-def test_only_allowed_numbers_are_called(simulator, connection, context, group):
+def test_only_allowed_numbers_are_called(
+    simulator: Simulator, connection: Callable[..., None], context: Callable[..., Any], group: dict[str, Any]
+) -> None:
     connection({"allowed_phone_numbers": ["13800000001"]})
 
     result = assign(job_group_id=group, contacts=["13800000000", "13800000001"]).execute(context())
@@ -265,13 +288,15 @@ def test_only_allowed_numbers_are_called(simulator, connection, context, group):
     assert list(simulator.state()["jobs_per_number"]) == ["13800000001"]
 
 
-def test_an_assignment_is_given_up_after_the_last_try(simulator, context, group):
+def test_an_assignment_is_given_up_after_the_last_try(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any]
+) -> None:
     from airflow_provider_outbound import config
     from airflow_provider_outbound.core.ledger import open_ledger
 
     settings = config.load()
 
-    def open_assignments():
+    def open_assignments() -> int:
         with open_ledger(settings.ledger_url, settings.ledger_keys) as ledger:
             return len(ledger.groups.state(group["job_group_id"]).open_assignments)
 
@@ -283,7 +308,9 @@ def test_an_assignment_is_given_up_after_the_last_try(simulator, context, group)
 
 
 @pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor"])
-def test_a_ledger_in_a_file_is_refused_where_tasks_run_elsewhere(context, monkeypatch, executor):
+def test_a_ledger_in_a_file_is_refused_where_tasks_run_elsewhere(
+    context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
     monkeypatch.delenv("AIRFLOW__OUTBOUND__LEDGER_URL")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
 
@@ -293,7 +320,9 @@ def test_a_ledger_in_a_file_is_refused_where_tasks_run_elsewhere(context, monkey
     one_line(caught)
 
 
-def test_a_ledger_that_cannot_be_written(simulator, context, monkeypatch):
+def test_a_ledger_that_cannot_be_written(
+    simulator: Simulator, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", "sqlite:////proc/none/ledger.db")
 
     with pytest.raises(LedgerError, match=r"/proc/none") as caught:
@@ -307,11 +336,22 @@ def test_a_ledger_that_cannot_be_written(simulator, context, monkeypatch):
     "operator", [OutboundBotSuspendJobsOperator, OutboundBotResumeJobsOperator, OutboundBotCancelJobsOperator]
 )
 class TestSteering:
-    def test_nothing_named_is_an_error(self, context, group, operator):
+    def test_nothing_named_is_an_error(
+        self,
+        context: Callable[..., Any],
+        group: dict[str, Any],
+        operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    ) -> None:
         with pytest.raises(OutboundBotConfigError, match="select jobs by"):
             operator(task_id="steer", job_group_id=group).execute(context())
 
-    def test_an_empty_list_is_nothing(self, simulator, context, group, operator):
+    def test_an_empty_list_is_nothing(
+        self,
+        simulator: Simulator,
+        context: Callable[..., Any],
+        group: dict[str, Any],
+        operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    ) -> None:
         before = simulator.state()["requests"]
 
         result = operator(task_id="steer", job_group_id=group, job_ids=[], reference_ids=[]).execute(context())
@@ -319,11 +359,22 @@ class TestSteering:
         assert result["requested"] == 0
         assert set(simulator.state()["requests"]) - set(before) <= {"DescribeJobGroup"}
 
-    def test_all_and_some_is_an_error(self, context, group, operator):
+    def test_all_and_some_is_an_error(
+        self,
+        context: Callable[..., Any],
+        group: dict[str, Any],
+        operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    ) -> None:
         with pytest.raises(OutboundBotConfigError, match="select jobs by"):
             operator(task_id="steer", job_group_id=group, job_ids=["x"], all_jobs=True).execute(context())
 
-    def test_a_finished_group_is_a_success(self, simulator, context, group, operator):
+    def test_a_finished_group_is_a_success(
+        self,
+        simulator: Simulator,
+        context: Callable[..., Any],
+        group: dict[str, Any],
+        operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    ) -> None:
         assign(job_group_id=group).execute(context("assign"))
         simulator.run(lambda cloud: cloud.cancel(cloud.group(group["job_group_id"]).jobs))
 
@@ -331,17 +382,29 @@ class TestSteering:
 
         assert result["total"] == 1
 
-    def test_an_unknown_group(self, context, operator):
+    def test_an_unknown_group(
+        self,
+        context: Callable[..., Any],
+        operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    ) -> None:
         with pytest.raises(OutboundBotError, match=r"NotExist\.JobGroup"):
             operator(task_id="steer", job_group_id="nope", all_jobs=True).execute(context())
 
 
-def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(simulator, context, monkeypatch):
+def test_a_sensor_fails_on_a_group_that_we_cancelled_part_way(
+    simulator: Simulator, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
     made = create(strategy=None, start_immediately=True).execute(context("create"))
     simulator.set_clock(speed=1000)
     assign(job_group_id=made).execute(context("assign"))
-    sensor = {"task_id": "wait", "job_group_id": made, "rocketmq_conn_id": None, "deferrable": False, "mode": "poke"}
+    sensor: dict[str, Any] = {
+        "task_id": "wait",
+        "job_group_id": made,
+        "rocketmq_conn_id": None,
+        "deferrable": False,
+        "mode": "poke",
+    }
     assert OutboundBotJobCompleteSensor(**sensor, poke_interval=0.2).execute({})["completed"] == 1
     simulator.set_clock(speed=0)
     contacts = [f"1390000000{index}" for index in range(3)]

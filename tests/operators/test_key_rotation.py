@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -18,16 +20,17 @@ from airflow_provider_outbound.operators.outboundbot import (
 )
 from airflow_provider_outbound.operators.results import OutboundBotExportResultsOperator
 from airflow_provider_outbound.operators.steering import OutboundBotCancelJobsOperator, OutboundBotResumeJobsOperator
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)
 OLD, NEW = os.environ["AIRFLOW__CORE__FERNET_KEY"], Fernet.generate_key().decode()
 
 
 @pytest.fixture(params=["AIRFLOW__OUTBOUND__LEDGER_KEY", "AIRFLOW__CORE__FERNET_KEY"])
-def use(request, monkeypatch):
+def use(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the keys, by our own option or, where that is not set, by Airflow's."""
 
-    def set_keys(*keys):
+    def set_keys(*keys: str) -> None:
         monkeypatch.setenv(request.param, ",".join(keys))
 
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
@@ -35,22 +38,27 @@ def use(request, monkeypatch):
     return set_keys
 
 
-def create(context, run_id):
+def create(context: Callable[..., Any], run_id: str) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(
         context("create", run_id=run_id)
     )
 
 
-def assign(context, run_id, task_id="assign", **arguments):
+def assign(context: Callable[..., Any], run_id: str, task_id: str = "assign", **arguments: Any) -> dict[str, Any]:
     operator = OutboundBotAssignJobsOperator(task_id=task_id, settle_seconds=0.3, **arguments)
     return operator.execute(context(task_id, run_id=run_id))
 
 
-def jobs_per_number(simulator):
+def jobs_per_number(simulator: Simulator) -> dict[str, int]:
     return {number: len(ids) for number, ids in simulator.state()["jobs_per_number"].items()}
 
 
-def test_nobody_is_called_twice_after_a_rotation(simulator, context, people, use):
+def test_nobody_is_called_twice_after_a_rotation(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    use: Callable[..., None],
+) -> None:
     group = create(context, "first")
     assert assign(context, "first", job_group_id=group, contacts=people(20))["newly_assigned"] == 20
     use(NEW, OLD)
@@ -65,7 +73,12 @@ def test_nobody_is_called_twice_after_a_rotation(simulator, context, people, use
     assert jobs_per_number(simulator) == {f"138{index:08d}": 1 for index in range(21)}
 
 
-def test_call_caps_hold_after_a_rotation(simulator, context, people, use):
+def test_call_caps_hold_after_a_rotation(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    use: Callable[..., None],
+) -> None:
     assign(context, "first", job_group_id=create(context, "first"), contacts=people(20))
     use(NEW, OLD)
     assert main(["ledger", "rekey"]) == 0
@@ -86,8 +99,13 @@ def test_call_caps_hold_after_a_rotation(simulator, context, people, use):
 
 @pytest.mark.parametrize("has_migrated", [False, True])
 def test_a_key_that_is_dropped_too_early_calls_nobody_and_is_named(
-    simulator, context, people, use, capsys, has_migrated
-):
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    use: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    has_migrated: bool,
+) -> None:
     group = create(context, "first")
     assign(context, "first", job_group_id=group, contacts=people(10))
     use(NEW, OLD)
@@ -105,7 +123,12 @@ def test_a_key_that_is_dropped_too_early_calls_nobody_and_is_named(
     assert FieldCipher([OLD]).key_ids[0] in capsys.readouterr().out
 
 
-def test_calls_can_be_stopped_while_a_key_is_missing_and_not_resumed(simulator, context, people, use):
+def test_calls_can_be_stopped_while_a_key_is_missing_and_not_resumed(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    use: Callable[..., None],
+) -> None:
     group = create(context, "first")
     assign(context, "first", job_group_id=group, contacts=people(10))
     use(NEW, OLD)

@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -19,6 +21,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotCreateJobGroupOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 #: So many that one request each takes longer than any pause of the thread that ends the task.
@@ -26,12 +29,12 @@ PEOPLE = 1500
 
 
 @pytest.fixture
-def created(context):
+def created(context: Callable[..., Any]) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
 
 @pytest.fixture
-def assigning(created, people):
+def assigning(created: dict[str, Any], people: Callable[[int], list[dict[str, str]]]) -> OutboundBotAssignJobsOperator:
     """A task that assigns for some seconds."""
     return OutboundBotAssignJobsOperator(
         task_id="assign",
@@ -44,7 +47,7 @@ def assigning(created, people):
 
 
 @contextmanager
-def _sent_while_assigning(simulator, *signals):
+def _sent_while_assigning(simulator: Simulator, *signals: signal.Signals) -> Iterator[None]:
     """Sends signals to this process once its task assigns."""
 
     def send() -> None:
@@ -62,7 +65,7 @@ def _sent_while_assigning(simulator, *signals):
 
 
 @pytest.fixture
-def killed(simulator, assigning):
+def killed(simulator: Simulator, assigning: OutboundBotAssignJobsOperator) -> Iterator[None]:
     """SIGTERM while the task assigns, to a handler like Airflow's, which only calls ``on_kill``."""
     before = signal.signal(signal.SIGTERM, lambda *_: assigning.on_kill())
     # Twice: once from Airflow, once to all processes of a service that is stopped.
@@ -71,19 +74,23 @@ def killed(simulator, assigning):
     signal.signal(signal.SIGTERM, before)
 
 
-def _calls(simulator):
+def _calls(simulator: Simulator) -> list[int]:
     return [len(ids) for ids in simulator.state()["jobs_per_number"].values()]
 
 
-def _wait_in_line(job_group_id):
+def _wait_in_line(job_group_id: str) -> bool:
     """Whether the wait for this group is held up by a task that may still assign."""
     with OutboundBotHook() as hook:
         return hook.ledger.groups.state(job_group_id).is_assigning
 
 
 def test_a_task_that_is_killed_assigns_nobody_else_and_the_next_try_continues(
-    simulator, context, created, assigning, killed
-):
+    simulator: Simulator,
+    context: Callable[..., Any],
+    created: dict[str, Any],
+    assigning: OutboundBotAssignJobsOperator,
+    killed: None,
+) -> None:
     with pytest.raises(OutboundBotError, match="being ended"):
         assigning.execute(context("assign", max_tries=1))
 
@@ -99,15 +106,26 @@ def test_a_task_that_is_killed_assigns_nobody_else_and_the_next_try_continues(
     assert simulator.state()["requests"].get("ListJobsByGroup") == asked.get("ListJobsByGroup")
 
 
-def test_nothing_waits_for_a_task_that_was_killed_in_its_last_try(simulator, context, created, assigning, killed):
+def test_nothing_waits_for_a_task_that_was_killed_in_its_last_try(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    created: dict[str, Any],
+    assigning: OutboundBotAssignJobsOperator,
+    killed: None,
+) -> None:
     with pytest.raises(OutboundBotError, match="being ended"):
         assigning.execute(context("assign"))
 
     assert not _wait_in_line(created["job_group_id"])
 
 
-def test_a_list_that_has_become_empty_skips_no_wait_for_people_who_are_called(simulator, context, created, people):
-    def assign(contacts):
+def test_a_list_that_has_become_empty_skips_no_wait_for_people_who_are_called(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    created: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
+    def assign(contacts: list[dict[str, str]]) -> OutboundBotAssignJobsOperator:
         return OutboundBotAssignJobsOperator(
             task_id="assign", contacts=contacts, job_group_id=created, settle_seconds=0.3
         )
@@ -122,8 +140,13 @@ def test_a_list_that_has_become_empty_skips_no_wait_for_people_who_are_called(si
         assign([]).execute(context("another_task"))
 
 
-def test_a_list_that_has_become_empty_settles_what_a_try_left_in_doubt(simulator, context, created, people):
-    def assign(contacts, **options):
+def test_a_list_that_has_become_empty_settles_what_a_try_left_in_doubt(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    created: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
+    def assign(contacts: list[dict[str, str]], **options: Any) -> OutboundBotAssignJobsOperator:
         return OutboundBotAssignJobsOperator(
             task_id="assign", contacts=contacts, job_group_id=created, settle_seconds=0.3, **options
         )

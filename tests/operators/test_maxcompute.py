@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from support.maxcompute import MaxCompute, serve
+from support.rows import as_contacts
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
@@ -19,6 +20,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotCreateJobGroupOperator,
 )
 from airflow_provider_outbound.operators.sources import read_contacts
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 COLUMNS = {"phone": "bigint", "name": "string", "debt": "decimal(10,2)", "due": "datetime", "day": "date"}
@@ -42,11 +44,11 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[MaxCompute]:
 
 
 @pytest.fixture
-def group(context: Any) -> Any:
+def group(context: Callable[..., Any]) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
 
-def assign(group: Any = "g", **arguments: Any) -> OutboundBotAssignJobsOperator:
+def assign(group: dict[str, Any] | str = "g", **arguments: Any) -> OutboundBotAssignJobsOperator:
     return OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, settle_seconds=0.3, **arguments)
 
 
@@ -55,7 +57,13 @@ BY_TABLE = {"contacts_table": "people", "partition": "pt=20260102", "contacts_co
 
 
 @pytest.mark.parametrize("arguments", [BY_SQL, BY_TABLE])
-def test_all_rows_are_read_in_short_ranges_and_assigned(simulator, context, group, cloud, arguments):
+def test_all_rows_are_read_in_short_ranges_and_assigned(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    cloud: MaxCompute,
+    arguments: dict[str, str],
+) -> None:
     result = assign(group, **arguments).execute(context())
 
     assert (result["read"], result["assigned"]) == (25, 25)
@@ -65,18 +73,22 @@ def test_all_rows_are_read_in_short_ranges_and_assigned(simulator, context, grou
 
 
 @pytest.mark.parametrize("arguments", [BY_SQL, BY_TABLE])
-def test_a_second_reading_gives_the_same_rows_although_the_table_changed(context, cloud, arguments):
+def test_a_second_reading_gives_the_same_rows_although_the_table_changed(
+    context: Callable[..., Any], cloud: MaxCompute, arguments: dict[str, str]
+) -> None:
     source = read_contacts(assign(**arguments).source_arguments(context()), context())
-    first = [(contact.phone, contact.name, contact.extras) for contact in source]
+    first = [(contact.phone, contact.name, contact.extras) for contact in as_contacts(source)]
 
     cloud.results[SQL] = cloud.tables["people", "pt=20260102"] = people(3)
 
-    assert [(contact.phone, contact.name, contact.extras) for contact in source] == first
+    assert [(contact.phone, contact.name, contact.extras) for contact in as_contacts(source)] == first
     assert len(first) == 25
     assert first[0][2] == {"debt": "1.50", "due": "2026-01-02T03:04:05", "day": "2026-01-02"}
 
 
-def test_rows_that_do_not_come_are_not_overlooked(simulator, context, group, cloud):
+def test_rows_that_do_not_come_are_not_overlooked(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], cloud: MaxCompute
+) -> None:
     cloud.lost = 1
 
     with pytest.raises(
@@ -103,7 +115,14 @@ def test_rows_that_do_not_come_are_not_overlooked(simulator, context, group, clo
         ({**BY_SQL, "contacts_table": "people"}, r"contacts: give one of .*contacts_table.* not 2"),
     ],
 )
-def test_what_cannot_be_read_calls_nobody(simulator, context, group, cloud, arguments, words):
+def test_what_cannot_be_read_calls_nobody(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    cloud: MaxCompute,
+    arguments: dict[str, Any],
+    words: str,
+) -> None:
     with pytest.raises((OutboundBotConfigError, OutboundBotContactsError), match=words) as caught:
         assign(group, **arguments).execute(context())
 
@@ -112,7 +131,7 @@ def test_what_cannot_be_read_calls_nobody(simulator, context, group, cloud, argu
     assert not simulator.state()["jobs_per_number"]
 
 
-def test_a_column_of_floats_cannot_hold_a_number(context, cloud):
+def test_a_column_of_floats_cannot_hold_a_number(context: Callable[..., Any], cloud: MaxCompute) -> None:
     cloud.columns = COLUMNS | {"phone": "float"}
     cloud.results[SQL] = [(13800138000.0, *row[1:]) for row in people(1)]
 
@@ -120,7 +139,9 @@ def test_a_column_of_floats_cannot_hold_a_number(context, cloud):
         list(read_contacts(assign(**BY_SQL).source_arguments(context()), context()))
 
 
-def test_a_wrong_key_is_said_in_one_line(context, cloud, monkeypatch):
+def test_a_wrong_key_is_said_in_one_line(
+    context: Callable[..., Any], cloud: MaxCompute, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = json.loads(cloud.connection)
     connection["extra"]["access_key_id"] = "other"
     monkeypatch.setenv("AIRFLOW_CONN_ODPS", json.dumps(connection))

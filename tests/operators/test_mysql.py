@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, create_engine, text
 from support.mysql import PARAMS, database, server_url
+from support.rows import as_contacts
 
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -107,7 +108,7 @@ def test_each_driver_gives_the_same_contact(
     connect(client)
 
     with caplog.at_level(logging.WARNING):
-        (contact,) = ContactSource([Query("SELECT * FROM people WHERE name LIKE '张%'", "people_db")])
+        (contact,) = as_contacts(ContactSource([Query("SELECT * FROM people WHERE name LIKE '张%'", "people_db")]))
 
     assert (contact.phone.wire, contact.name) == ("13800000001", "张😀")
     extras = dict(contact.extras)

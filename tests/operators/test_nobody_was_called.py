@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,11 @@ ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
     ],
 )
 def test_an_error_before_the_first_call_says_so(
-    simulator: Simulator, context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+    simulator: Simulator,
+    context: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WEB", "http://example.com")
     monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/a.db"}))
@@ -69,7 +74,7 @@ def test_an_error_before_the_first_call_says_so(
     ],
 )
 def test_a_group_that_cannot_be_created_calls_nobody(
-    simulator: Simulator, context: Any, arguments: dict[str, Any]
+    simulator: Simulator, context: Callable[..., Any], arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(OutboundBotConfigError) as caught:
         OutboundBotCreateJobGroupOperator(task_id="create", **arguments).execute(context("create"))
@@ -96,7 +101,9 @@ def test_the_ending_is_there_once(text: str, ended: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"exclude_path": "/nowhere.csv"}, {"contacts": ["1380000"]}])
-def test_a_retry_speaks_of_itself_only(simulator: Any, context: Any, arguments: dict[str, Any]) -> None:
+def test_a_retry_speaks_of_itself_only(
+    simulator: Simulator, context: Callable[..., Any], arguments: dict[str, Any]
+) -> None:
     group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
     def assign(**more: Any) -> OutboundBotAssignJobsOperator:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -12,13 +15,19 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotCreateJobGroupOperator,
     OutboundBotModifyJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
-CREATE = {"strategy": ALL_DAY, "trigger_rule": "none_failed"}
+CREATE: dict[str, Any] = {"strategy": ALL_DAY, "trigger_rule": "none_failed"}
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_a_setting_that_its_task_did_not_give_is_not_the_default(simulator, run_dag, people, native):
+def test_a_setting_that_its_task_did_not_give_is_not_the_default(
+    simulator: Simulator, run_dag: Callable[..., DagRun], people: Callable[[int], list[dict[str, str]]], native: bool
+) -> None:
     with DAG(f"none_{native}", schedule=None, render_template_as_native_obj=native) as dag:
 
         @task
@@ -26,15 +35,21 @@ def test_a_setting_that_its_task_did_not_give_is_not_the_default(simulator, run_
             return None
 
         @task
-        def skipped() -> dict:
+        def skipped() -> dict[str, Any]:
             raise AirflowSkipException
 
         group = OutboundBotCreateJobGroupOperator(task_id="create", **CREATE).output
-        given = {"job_group_id": group, "contacts": people(2), "settle_seconds": 0.3, "trigger_rule": "none_failed"}
-        OutboundBotCreateJobGroupOperator(task_id="script", script_id=nothing(), **CREATE)
-        OutboundBotAssignJobsOperator(task_id="window", strategy=skipped(), **given)
+        given: dict[str, Any] = {
+            "job_group_id": group,
+            "contacts": people(2),
+            "settle_seconds": 0.3,
+            "trigger_rule": "none_failed",
+        }
+        OutboundBotCreateJobGroupOperator(task_id="script", **CREATE | {"script_id": nothing()})
+        OutboundBotAssignJobsOperator(task_id="window", **given | {"strategy": skipped()})
         OutboundBotAssignJobsOperator.partial(task_id="mapped", strategy=nothing(), **given).expand(max_jobs=[1])
-        OutboundBotModifyJobGroupOperator(task_id="longer", job_group_id=group, strategy=nothing(), priority="Daily")
+        change: dict[str, Any] = {"strategy": nothing(), "priority": "Daily"}
+        OutboundBotModifyJobGroupOperator(task_id="longer", job_group_id=group, **change)
         if native:
             template = "{{ none }}"
             OutboundBotAssignJobsOperator(task_id="numbers", calling_numbers=template, **given)

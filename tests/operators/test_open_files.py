@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -40,12 +42,17 @@ def open_ledgers(folder: Path) -> list[str]:
     ],
 )
 def test_a_task_that_has_ended_holds_no_connection(
-    simulator: Simulator, connection: Any, context: Any, people: Any, tmp_path: Path, limit: dict[str, Any]
+    simulator: Simulator,
+    connection: Callable[..., None],
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+    limit: dict[str, Any],
 ) -> None:
     connection(limit)
     held: dict[str, list[str]] = {}
 
-    def run(operator: Any) -> Any:
+    def run(operator: BaseOperator) -> Any:
         result = None
         with contextlib.suppress(AirflowSkipException):  # nobody is to be called again
             result = operator.execute(context(operator.task_id))

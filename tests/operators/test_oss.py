@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
+from support.oss_server import OssServer
+from support.runs import xcom
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
@@ -19,6 +23,11 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotExportResultsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 STORE = "oss://oss_test@campaigns"
@@ -30,7 +39,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
 
 
-def assign(group, **arguments) -> OutboundBotAssignJobsOperator:
+def assign(group: dict[str, Any] | XComArg, **arguments: Any) -> OutboundBotAssignJobsOperator:
     given = {
         "contacts_path": f"{STORE}/list/*.csv",
         "exclude_path": f"{STORE}/do-not-call.csv",
@@ -64,7 +73,13 @@ def campaign(dag_id: str) -> DAG:
     return dag
 
 
-def test_a_campaign_from_lists_in_oss_to_results_in_oss(simulator, run_dag, oss, at, caplog):
+def test_a_campaign_from_lists_in_oss_to_results_in_oss(
+    simulator: Simulator,
+    run_dag: Callable[..., DagRun],
+    oss: OssServer,
+    at: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("DEBUG")
     oss.put("campaigns/list/1.csv", b"phone\n13800000000\n13800000060\n")
     oss.put("campaigns/list/2.csv", b"phone\n13800000001\n1380000\n")
@@ -85,7 +100,7 @@ def test_a_campaign_from_lists_in_oss_to_results_in_oss(simulator, run_dag, oss,
 
     # Another try finds the recording there, without reading all of it.
     oss.operations.clear()
-    group = run.get_task_instance("wait").xcom_pull(task_ids="wait")
+    group = xcom(run, "wait")
     again = OutboundBotDownloadRecordingsOperator(task_id="again", job_group_id=group, path=f"{STORE}/recordings")
     assert again.execute({})["present"] == 1
     assert "PutObject" not in oss.operations
@@ -106,7 +121,14 @@ def test_a_campaign_from_lists_in_oss_to_results_in_oss(simulator, run_dag, oss,
         ),
     ],
 )
-def test_a_refused_list_fails_the_task_and_nobody_is_called(simulator, oss, arguments, denied, reason, context):
+def test_a_refused_list_fails_the_task_and_nobody_is_called(
+    simulator: Simulator,
+    oss: OssServer,
+    arguments: dict[str, Any],
+    denied: set[str],
+    reason: str,
+    context: Callable[..., Any],
+) -> None:
     group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
     oss.put("campaigns/list/1.csv", b"phone\n13800000000\n")
     oss.put("campaigns/do-not-call.csv", b"phone\n13800000001\n")
@@ -117,7 +139,9 @@ def test_a_refused_list_fails_the_task_and_nobody_is_called(simulator, oss, argu
     assert simulator.state()["jobs_per_number"] == {}
 
 
-def test_a_list_that_may_not_be_read_is_not_replaced_by_rejects(simulator, oss, context):
+def test_a_list_that_may_not_be_read_is_not_replaced_by_rejects(
+    simulator: Simulator, oss: OssServer, context: Callable[..., Any]
+) -> None:
     group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
     oss.put("campaigns/do-not-call.csv", b"phone\n13800000001\n")
     oss.denied = {"GetObject"}

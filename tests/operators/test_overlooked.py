@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from airflow_provider_outbound.core.models.strategy import Strategy
@@ -10,17 +14,18 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ANNA, BERT, CLEO = "13800000001", "13800000002", "13800000003"
 
 
 @pytest.fixture
-def assign(context):
+def assign(context: Callable[..., Any]) -> Callable[..., Any]:
     group = OutboundBotCreateJobGroupOperator(
         task_id="create", strategy=Strategy(working_time=[("00:00", "24:00")])
     ).execute(context("create"))
 
-    def run(**arguments):
+    def run(**arguments: Any) -> dict[str, Any]:
         return OutboundBotAssignJobsOperator(
             **{
                 "task_id": "assign",
@@ -34,13 +39,13 @@ def assign(context):
     return run
 
 
-def write(path, text):
+def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
-def test_a_list_in_a_linked_folder_counts(simulator, assign, tmp_path):
+def test_a_list_in_a_linked_folder_counts(simulator: Simulator, assign: Callable[..., Any], tmp_path: Path) -> None:
     write(tmp_path / "lists" / "here.csv", f"phone\n{CLEO}\n")
     write(tmp_path / "elsewhere" / "there.csv", f"phone\n{ANNA}\n")
     (tmp_path / "lists" / "more").symlink_to(tmp_path / "elsewhere")
@@ -55,7 +60,9 @@ def test_a_list_in_a_linked_folder_counts(simulator, assign, tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["day=*", "*"])
-def test_a_pattern_that_matches_a_folder_is_not_a_missing_list(simulator, assign, tmp_path, pattern):
+def test_a_pattern_that_matches_a_folder_is_not_a_missing_list(
+    simulator: Simulator, assign: Callable[..., Any], tmp_path: Path, pattern: str
+) -> None:
     write(tmp_path / "lists" / "day=1" / "part.csv", f"phone\n{ANNA}\n")
 
     with pytest.raises(OutboundBotContactsError, match=r"exclude_path: .*does not read the files in the folder"):
@@ -64,7 +71,7 @@ def test_a_pattern_that_matches_a_folder_is_not_a_missing_list(simulator, assign
     assert not simulator.state()["jobs_per_number"]
 
 
-def test_a_number_in_any_column_counts(simulator, assign, tmp_path):
+def test_a_number_in_any_column_counts(simulator: Simulator, assign: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "list.csv", f"手机,备用,电话\n{CLEO},{ANNA}.0,\n,,13900000000\n")
 
     assign(exclude_path=str(path))
@@ -75,7 +82,9 @@ def test_a_number_in_any_column_counts(simulator, assign, tmp_path):
 @pytest.mark.parametrize(
     "extra", [{"dryrun": True}, {"Dry-Run": True}, {"allowed_numbers": [BERT]}, {"calling_hour": {"windows": []}}]
 )
-def test_a_misspelt_rule_of_the_connection_calls_nobody(simulator, assign, connection, extra):
+def test_a_misspelt_rule_of_the_connection_calls_nobody(
+    simulator: Simulator, assign: Callable[..., Any], connection: Callable[..., None], extra: dict[str, Any]
+) -> None:
     connection(extra)
 
     with pytest.raises(OutboundBotConfigError, match="is unknown, so the rule in it would not apply"):

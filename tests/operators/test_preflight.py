@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,12 +25,12 @@ ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 READS = ["DescribeScript", "ListOutboundCallNumbers", "DescribeInstance", "ListScriptPublishHistories"]
 
 
-def create(context: Any, **arguments: Any) -> dict[str, Any]:
+def create(context: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     operator = OutboundBotCreateJobGroupOperator(**{"task_id": "create", "strategy": ALL_DAY, **arguments})
     return operator.execute(context("create"))
 
 
-def assign(context: Any, group: dict[str, Any], count: int = 1, **arguments: Any) -> dict[str, Any]:
+def assign(context: Callable[..., Any], group: dict[str, Any], count: int = 1, **arguments: Any) -> dict[str, Any]:
     operator = OutboundBotAssignJobsOperator(
         task_id="assign",
         job_group_id=group,
@@ -44,7 +45,9 @@ def placed(simulator: Simulator) -> int:
     return sum(len(group["jobs"]) for group in simulator.state()["groups"].values())
 
 
-def test_no_group_is_created_with_a_script_that_was_never_published(simulator: Simulator, context: Any) -> None:
+def test_no_group_is_created_with_a_script_that_was_never_published(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     simulator.faults(script_unpublished=True)
 
     with pytest.raises(OutboundBotConfigError, match=r"script_id: script '\S+' is not published .*Nobody was called"):
@@ -53,7 +56,7 @@ def test_no_group_is_created_with_a_script_that_was_never_published(simulator: S
     assert not simulator.state()["groups"]
 
 
-def test_nobody_is_assigned_once_the_script_was_withdrawn(simulator: Simulator, context: Any) -> None:
+def test_nobody_is_assigned_once_the_script_was_withdrawn(simulator: Simulator, context: Callable[..., Any]) -> None:
     group = create(context)
     simulator.faults(script_unpublished=True)
 
@@ -64,7 +67,7 @@ def test_nobody_is_assigned_once_the_script_was_withdrawn(simulator: Simulator, 
 
 
 @pytest.mark.parametrize("field", ["calling_numbers", "recall_calling_numbers"])
-def test_a_foreign_number_is_named_and_masked(simulator: Simulator, context: Any, field: str) -> None:
+def test_a_foreign_number_is_named_and_masked(simulator: Simulator, context: Callable[..., Any], field: str) -> None:
     with pytest.raises(OutboundBotConfigError) as error:
         create(context, **{field: ["02100000000", "02112345678"]})
 
@@ -74,7 +77,7 @@ def test_a_foreign_number_is_named_and_masked(simulator: Simulator, context: Any
     assert not simulator.state()["groups"]
 
 
-def test_a_number_of_the_instance_is_known_in_every_form(simulator: Simulator, context: Any) -> None:
+def test_a_number_of_the_instance_is_known_in_every_form(simulator: Simulator, context: Callable[..., Any]) -> None:
     group = create(context, calling_numbers=["02100000000"], recall_calling_numbers=["021-0000 0000"])
 
     with pytest.raises(OutboundBotConfigError, match="calling_numbers"):
@@ -84,7 +87,7 @@ def test_a_number_of_the_instance_is_known_in_every_form(simulator: Simulator, c
 
 
 def test_what_the_api_does_not_say_stops_nobody(
-    simulator: Simulator, context: Any, caplog: pytest.LogCaptureFixture
+    simulator: Simulator, context: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     simulator.faults(success_false={"actions": READS, "acts": False})
 
@@ -97,7 +100,7 @@ def test_what_the_api_does_not_say_stops_nobody(
 
 
 def test_too_little_time_is_a_warning_with_figures(
-    simulator: Simulator, context: Any, caplog: pytest.LogCaptureFixture
+    simulator: Simulator, context: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     # 100 people × 60 s on 50 lines: two minutes, in a window that ends sooner.
     group = create(context, strategy=_ends_in(timedelta(seconds=90)))
@@ -108,7 +111,7 @@ def test_too_little_time_is_a_warning_with_figures(
     assert "100 contacts × 60 s per call (assumed) on 50 lines take 2 min" in caplog.text
 
 
-def test_required_capacity_calls_nobody_if_not_all_calls_fit(simulator: Simulator, context: Any) -> None:
+def test_required_capacity_calls_nobody_if_not_all_calls_fit(simulator: Simulator, context: Callable[..., Any]) -> None:
     group = create(context, strategy=_ends_in(timedelta(seconds=90)))
 
     with pytest.raises(OutboundBotConfigError, match=r"require_capacity: 100 contacts .*Nobody was called"):
@@ -118,7 +121,7 @@ def test_required_capacity_calls_nobody_if_not_all_calls_fit(simulator: Simulato
     assert assign(context, group, 2, require_capacity=True)["assigned"] == 2
 
 
-def test_required_capacity_that_is_unknown_calls_nobody(simulator: Simulator, context: Any) -> None:
+def test_required_capacity_that_is_unknown_calls_nobody(simulator: Simulator, context: Callable[..., Any]) -> None:
     group = create(context)
     simulator.faults(concurrency_missing=True)
 

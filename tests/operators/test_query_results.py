@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 SQL = "SELECT phone FROM people ORDER BY RAND() LIMIT 25"
 FIRST, LATER = range(13800000000, 13800000025), range(13900000000, 13900000025)
@@ -40,23 +41,23 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[MaxCompute]:
 
 
 @pytest.fixture
-def group(context: Any, cloud: MaxCompute) -> dict[str, Any]:
+def group(context: Callable[..., Any], cloud: MaxCompute) -> dict[str, Any]:
     made: dict[str, Any] = OutboundBotCreateJobGroupOperator(
         task_id="create", strategy=Strategy(working_time=[("00:00", "23:59:59")])
     ).execute(context("create"))
     return made
 
 
-def assign(group: Any, **arguments: Any) -> OutboundBotAssignJobsOperator:
+def assign(group: dict[str, Any], **arguments: Any) -> OutboundBotAssignJobsOperator:
     arguments = {"contacts_sql": SQL, "sql_conn_id": "odps", "settle_seconds": 0.3, **arguments}
     return OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, **arguments)
 
 
-def called(simulator: Any) -> set[int]:
+def called(simulator: Simulator) -> set[int]:
     return {int(number) for number in simulator.state()["jobs_per_number"]}
 
 
-def lose_answers(simulator: Any, context: Any, group: Any) -> None:
+def lose_answers(simulator: Simulator, context: Callable[..., Any], group: dict[str, Any]) -> None:
     """Let a first try fail after it has assigned some people, of which it does not know."""
     simulator.faults(answer_lost={"actions": ["AssignJobs", "ListJobsByGroup"]})
     with pytest.raises(OutboundBotError, match="ListJobsByGroup"):
@@ -81,7 +82,9 @@ OutboundBotAssignJobsOperator(
 """
 
 
-def test_a_try_after_a_kill_calls_those_who_were_validated(simulator, context, group, cloud):
+def test_a_try_after_a_kill_calls_those_who_were_validated(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], cloud: MaxCompute
+) -> None:
     # Once to see that there are rows, once to validate them, and then to send them.
     cloud.pause_from = 2
     first = subprocess.Popen([sys.executable, "-c", _TRY, group["job_group_id"], SQL])
@@ -102,7 +105,13 @@ def test_a_try_after_a_kill_calls_those_who_were_validated(simulator, context, g
     assert len(cloud.statements) == 1
 
 
-def test_a_try_after_a_failure_goes_on_with_the_same_people(simulator, context, group, cloud, caplog):
+def test_a_try_after_a_failure_goes_on_with_the_same_people(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    cloud: MaxCompute,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO")
     lose_answers(simulator, context, group)
     cloud.results[SQL] = rows(LATER)
@@ -115,7 +124,9 @@ def test_a_try_after_a_failure_goes_on_with_the_same_people(simulator, context, 
     assert "the rows are those of instance 0, which an earlier try read" in caplog.text
 
 
-def test_a_result_that_is_gone_is_not_replaced_by_another(simulator, context, group, cloud):
+def test_a_result_that_is_gone_is_not_replaced_by_another(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], cloud: MaxCompute
+) -> None:
     lose_answers(simulator, context, group)
     before = called(simulator)
     cloud.results[SQL] = cloud.results[f"{SQL} -- again"] = rows(LATER)
@@ -133,7 +144,9 @@ def test_a_result_that_is_gone_is_not_replaced_by_another(simulator, context, gr
     assert called(simulator) == before | set(LATER)
 
 
-def test_a_task_that_is_run_again_after_its_success_runs_its_query_again(simulator, context, group, cloud):
+def test_a_task_that_is_run_again_after_its_success_runs_its_query_again(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], cloud: MaxCompute
+) -> None:
     assign(group).execute(context("assign"))
     cloud.results[SQL] = rows(LATER)
 
@@ -144,7 +157,9 @@ def test_a_task_that_is_run_again_after_its_success_runs_its_query_again(simulat
 
 
 @pytest.mark.parametrize("on_invalid", ["fail", "skip"])
-def test_rows_that_nobody_can_be_called_by_may_be_corrected(simulator, context, group, cloud, on_invalid):
+def test_rows_that_nobody_can_be_called_by_may_be_corrected(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], cloud: MaxCompute, on_invalid: str
+) -> None:
     cloud.results[SQL] = [(1,), (2,)]
     with pytest.raises(OutboundBotContactsError):
         assign(group, on_invalid=on_invalid).execute(context("assign", max_tries=1))
@@ -155,7 +170,9 @@ def test_rows_that_nobody_can_be_called_by_may_be_corrected(simulator, context, 
     assert called(simulator) == set(LATER)
 
 
-def test_the_ledger_keeps_no_text_of_a_query(simulator, context, group, cloud):
+def test_the_ledger_keeps_no_text_of_a_query(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], cloud: MaxCompute
+) -> None:
     query = f"{SQL} -- without 13800138000"
     cloud.results[query] = rows(FIRST)
     simulator.faults(answer_lost={"actions": ["AssignJobs", "ListJobsByGroup"]})

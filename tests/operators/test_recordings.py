@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
+from support.runs import xcom
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
@@ -21,7 +26,12 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotDownloadRecordingsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from airflow.triggers.base import BaseTrigger
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 
@@ -32,8 +42,13 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_link(
-    simulator, airflow_home, run_dag, tmp_path, capfd, caplog
-):
+    simulator: Simulator,
+    airflow_home: Path,
+    run_dag: Callable[..., DagRun],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("DEBUG")
     with DAG("recorded", schedule=None, params={"folder": str(tmp_path)}) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
@@ -61,8 +76,8 @@ def test_a_campaign_ends_with_its_recordings_and_nothing_tells_a_number_or_a_lin
     run = run_dag(dag)
 
     assert run.state == "success"
-    group = run.get_task_instance("create").xcom_pull(task_ids="create")["job_group_id"]
-    result = run.get_task_instance("record").xcom_pull(task_ids="record")
+    group = xcom(run, "create")["job_group_id"]
+    result = xcom(run, "record")
     files = sorted(path.name for path in (tmp_path / group).iterdir())
     assert (result["job_group_id"], result["path"]) == (group, str(tmp_path / group))
     assert (result["answered"], result["downloaded"], result["present"], result["missing"]) == (3, 3, 0, 0)
@@ -83,7 +98,7 @@ class TestDeferred:
     """A deferred task holds a worker only while it downloads, and its totals are those of all its parts."""
 
     @pytest.fixture
-    def paused(self, simulator_factory, monkeypatch):
+    def paused(self, simulator_factory: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> Simulator:
         """A simulator whose clock stands still."""
         simulator = simulator_factory(clock_speed=0)
         for name, value in simulator.connections.items():
@@ -91,7 +106,7 @@ class TestDeferred:
         return simulator
 
     @pytest.fixture
-    def group(self, paused, context) -> str:
+    def group(self, paused: Simulator, context: Callable[..., Any]) -> str:
         """A group with three jobs that will be answered."""
         made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context("create"))
         OutboundBotAssignJobsOperator(
@@ -103,29 +118,33 @@ class TestDeferred:
         assert paused.state()["groups"].keys() == {made["job_group_id"]}
         return str(made["job_group_id"])
 
-    def operator(self, group, folder, **arguments):
+    def operator(self, group: str, folder: Path, **arguments: Any) -> OutboundBotDownloadRecordingsOperator:
         arguments = {"deferrable": True, "timeout": timedelta(minutes=5), **arguments}
         return OutboundBotDownloadRecordingsOperator(
             task_id="record", job_group_id=group, path=str(folder), **arguments
         )
 
-    def deferred(self, act):
+    def deferred(self, act: Callable[[], object]) -> tuple[Any, dict[str, Any]]:
         with pytest.raises(TaskDeferred) as caught:
             act()
         # As Airflow stores what the task needs to continue.
         return caught.value.trigger, json.loads(json.dumps(caught.value.kwargs))
 
-    def event_of(self, trigger):
+    def event_of(self, trigger: BaseTrigger) -> dict[str, Any]:
         path, arguments = trigger.serialize()
         module, _, name = path.rpartition(".")
 
-        async def first():
+        async def first() -> dict[str, Any]:
             async with asyncio.timeout(120):
-                return (await anext(aiter(getattr(importlib.import_module(module), name)(**arguments).run()))).payload
+                event = await anext(aiter(getattr(importlib.import_module(module), name)(**arguments).run()))
+                payload: dict[str, Any] = event.payload
+                return payload
 
         return asyncio.run(first())
 
-    def test_it_waits_for_the_group_and_then_for_what_is_missing(self, paused, context, group, tmp_path):
+    def test_it_waits_for_the_group_and_then_for_what_is_missing(
+        self, paused: Simulator, context: Callable[..., Any], group: str, tmp_path: Path
+    ) -> None:
         record = self.operator(group, tmp_path / "r")
 
         waits, kwargs = self.deferred(lambda: record.execute(context()))
@@ -151,7 +170,14 @@ class TestDeferred:
         result = record.execute_complete(context(), None, **kwargs | {"downloaded": 2, "size": size - again})
         assert {name: result[name] for name in counts} == counts
 
-    def test_when_the_time_is_up_it_counts_what_is_missing(self, paused, context, group, tmp_path, caplog):
+    def test_when_the_time_is_up_it_counts_what_is_missing(
+        self,
+        paused: Simulator,
+        context: Callable[..., Any],
+        group: str,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
         paused.set_clock(speed=1000)
         paused.faults(recording_missing=1000)
         record = self.operator(group, tmp_path / "r")
@@ -167,21 +193,23 @@ class TestDeferred:
         assert [result[name] for name in ("answered", "downloaded", "present", "missing")] == [3, 0, 0, 3]
         assert "3 recordings are missing: 3 × its link answers HTTP 404" in caplog.text
 
-    def test_pauses_grow_and_end_with_the_timeout(self, context, group, tmp_path):
+    def test_pauses_grow_and_end_with_the_timeout(
+        self, context: Callable[..., Any], group: str, tmp_path: Path
+    ) -> None:
         record = self.operator(group, tmp_path / "r")
-        ended = {"deadline": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "has_ended": True}
+        ended: dict[str, Any] = {"deadline": (datetime.now(UTC) + timedelta(hours=1)).isoformat(), "has_ended": True}
 
         lengths = []
         for _ in range(5):
-            trigger, ended = self.deferred(lambda state=ended: record.execute_complete(context(), None, **state))
+            trigger, ended = self.deferred(functools.partial(record.execute_complete, context(), None, **ended))
             lengths.append(round((trigger.moment - datetime.now(UTC)).total_seconds() / 60))
-        soon = {"deadline": (datetime.now(UTC) + timedelta(seconds=30)).isoformat(), "has_ended": True}
+        soon: dict[str, Any] = {"deadline": (datetime.now(UTC) + timedelta(seconds=30)).isoformat(), "has_ended": True}
         trigger, _ = self.deferred(lambda: record.execute_complete(context(), None, **soon))
 
         assert lengths == [1, 2, 4, 8, 10]
         assert trigger.moment.isoformat() == soon["deadline"]
 
-    def test_an_error_of_the_wait_is_the_tasks(self, context, group, tmp_path):
+    def test_an_error_of_the_wait_is_the_tasks(self, context: Callable[..., Any], group: str, tmp_path: Path) -> None:
         event = {"status": "error", "kind": "OutboundBotNotFoundError", "message": "NotExist.JobGroup"}
 
         with pytest.raises(OutboundBotError, match="NotExist"):
@@ -202,7 +230,9 @@ class TestDeferred:
         pytest.param({"path": 5}, "path: int is not a path", id="path"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused(context, tmp_path, arguments, words):
+def test_arguments_that_cannot_be_used_are_refused(
+    context: Callable[..., Any], tmp_path: Path, arguments: dict[str, Any], words: str
+) -> None:
     given = {"path": str(tmp_path / "r"), **arguments}
 
     with pytest.raises(OutboundBotConfigError, match=words):

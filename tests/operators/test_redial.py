@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -15,22 +17,25 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")], max_attempts_per_day=1)
 
 
-def create(context, run_id):
+def create(context: Callable[..., Any], run_id: str) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(
         context("create", run_id=run_id)
     )
 
 
-def assign(**arguments):
+def assign(**arguments: Any) -> OutboundBotAssignJobsOperator:
     return OutboundBotAssignJobsOperator(**{"task_id": "assign", "settle_seconds": 0.3, **arguments})
 
 
 @pytest.fixture
-def called(simulator, context, people):
+def called(
+    simulator: Simulator, context: Callable[..., Any], people: Callable[[int], list[dict[str, str]]]
+) -> dict[str, Any]:
     """A group that has called 75 people, and what came of it taken in, as by the sensor."""
     group = create(context, "first")
     operator = assign(job_group_id=group, contacts=people(75))
@@ -42,13 +47,15 @@ def called(simulator, context, people):
     return group
 
 
-def sent(simulator, group):
+def sent(simulator: Simulator, group: str) -> dict[str, Any]:
     return simulator.run(
         lambda cloud: {job.phone_number: (dict(job.contacts[0]), list(job.extras)) for job in cloud.groups[group].jobs}
     )
 
 
-def test_the_unanswered_are_called_again_as_they_were(simulator, context, called, caplog):
+def test_the_unanswered_are_called_again_as_they_were(
+    simulator: Simulator, context: Callable[..., Any], called: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     again = create(context, "second")
 
     result = assign(job_group_id=again, contacts_from=called).execute(context("assign", run_id="second"))
@@ -61,7 +68,7 @@ def test_the_unanswered_are_called_again_as_they_were(simulator, context, called
     assert "1380000" not in caplog.text + json.dumps(result)
 
 
-def test_a_person_who_has_had_their_calls_is_left_alone(context, called):
+def test_a_person_who_has_had_their_calls_is_left_alone(context: Callable[..., Any], called: dict[str, Any]) -> None:
     again = create(context, "second")
 
     result = assign(
@@ -71,7 +78,7 @@ def test_a_person_who_has_had_their_calls_is_left_alone(context, called):
     assert (result["assigned"], result["capped"]) == (0, 15)
 
 
-def test_nobody_to_call_again_skips_the_task(context, called):
+def test_nobody_to_call_again_skips_the_task(context: Callable[..., Any], called: dict[str, Any]) -> None:
     again = create(context, "second")
 
     with pytest.raises(AirflowSkipException, match="contacts_from: there are no contacts"):
@@ -86,7 +93,14 @@ def test_nobody_to_call_again_skips_the_task(context, called):
         pytest.param({"contacts_from": ""}, OutboundBotConfigError, "job_group_id", id="no-group"),
     ],
 )
-def test_what_cannot_be_asked_for_is_said_and_nobody_called(simulator, context, called, arguments, error, words):
+def test_what_cannot_be_asked_for_is_said_and_nobody_called(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    called: dict[str, Any],
+    arguments: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
     again = create(context, "second")
 
     with pytest.raises(error, match=words):

@@ -6,14 +6,16 @@ import csv
 import json
 import re
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, Asset
 from pyarrow import parquet
 from support.messages import call, job_complete, store
+from support.runs import xcom
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
@@ -24,6 +26,10 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotExportResultsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 #: Interested, refused (and not to be called again), hung up by the person, no answer, blocked.
@@ -36,7 +42,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "1")
 
 
-def campaign_of(numbers=NUMBERS) -> Any:
+def campaign_of(numbers: list[str] = NUMBERS) -> OutboundBotJobCompleteSensor:
     """Create, assign and wait, in the DAG whose context is open."""
     create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
     assign = OutboundBotAssignJobsOperator(
@@ -56,24 +62,22 @@ def campaign_of(numbers=NUMBERS) -> Any:
 
 
 @pytest.fixture
-def group(run_dag, request) -> str:
+def group(run_dag: Callable[..., DagRun], request: pytest.FixtureRequest) -> str:
     """A job group that has ended."""
     with DAG(f"ended_{request.node.name[:40]}".replace("[", "_").replace("]", "_"), schedule=None) as dag:
         campaign_of()
     run = run_dag(dag)
     assert run.state == "success"
-    return xcom(run, "wait")["job_group_id"]
-
-
-def xcom(run, task_id: str) -> Any:
-    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id)
+    return str(xcom(run, "wait")["job_group_id"])
 
 
 def export(group: Any, **arguments: Any) -> OutboundBotExportResultsOperator:
     return OutboundBotExportResultsOperator(**{"task_id": "export", "job_group_id": group, **arguments})
 
 
-def test_a_campaign_ends_in_parquet_and_an_asset_event_without_numbers(simulator, airflow_home, run_dag, tmp_path):
+def test_a_campaign_ends_in_parquet_and_an_asset_event_without_numbers(
+    simulator: Simulator, airflow_home: Path, run_dag: Callable[..., DagRun], tmp_path: Path
+) -> None:
     results = Asset("results")
     with DAG("to_parquet", schedule=None, params={"folder": str(tmp_path)}) as dag:
         wait = campaign_of()
@@ -114,8 +118,12 @@ def test_a_campaign_ends_in_parquet_and_an_asset_event_without_numbers(simulator
     assert not PHONE.search(str(rows))
 
 
-def test_a_retry_does_not_fetch_again(simulator, group, context, tmp_path):
-    asked = lambda: simulator.state()["requests"].get("DescribeJob", 0)  # noqa: E731
+def test_a_retry_does_not_fetch_again(
+    simulator: Simulator, group: str, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    def asked() -> Any:
+        return simulator.state()["requests"].get("DescribeJob", 0)
+
     folder = tmp_path / "file"
     folder.touch()
     with pytest.raises(OutboundBotConfigError, match="cannot be written"):
@@ -127,7 +135,9 @@ def test_a_retry_does_not_fetch_again(simulator, group, context, tmp_path):
     assert (first, asked()) == (3, 3)
 
 
-def test_only_those_with_a_tag_asks_for_the_tags_by_itself(simulator, group, context, tmp_path):
+def test_only_those_with_a_tag_asks_for_the_tags_by_itself(
+    simulator: Simulator, group: str, context: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "r.csv"
 
     result = export(group, path=str(path), only="tag:do_not_call=yes").execute(context())
@@ -137,7 +147,9 @@ def test_only_those_with_a_tag_asks_for_the_tags_by_itself(simulator, group, con
     assert (result["rows"], result["counts"]["answered"]) == (1, 1)
 
 
-def test_calls_and_what_was_said_are_exported_by_one_task(simulator, group, context, tmp_path):
+def test_calls_and_what_was_said_are_exported_by_one_task(
+    simulator: Simulator, group: str, context: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "calls.csv"
 
     result = export(group, path=str(path), level="call", conversation=True, enrich=True).execute(context())
@@ -152,12 +164,15 @@ def test_calls_and_what_was_said_are_exported_by_one_task(simulator, group, cont
         export(group, path=str(path), level="jobs").execute(context())
 
 
-def test_the_sensor_counts_tags_that_it_was_asked_to_fetch(simulator, group, context):
+def test_the_sensor_counts_tags_that_it_was_asked_to_fetch(
+    simulator: Simulator, group: str, context: Callable[..., Any]
+) -> None:
     def wait(**arguments: Any) -> dict[str, Any]:
         sensor = OutboundBotJobCompleteSensor(
             task_id="wait", job_group_id=group, rocketmq_conn_id=None, deferrable=False, mode="poke", **arguments
         )
-        return sensor.execute(context("wait"))
+        result: dict[str, Any] = sensor.execute(context("wait"))
+        return result
 
     before, after = wait()["by_tag"], wait(enrich=True)["by_tag"]
 
@@ -166,7 +181,7 @@ def test_the_sensor_counts_tags_that_it_was_asked_to_fetch(simulator, group, con
     assert wait()["by_tag"] == after
 
 
-def test_the_hook_gives_the_same(simulator, group):
+def test_the_hook_gives_the_same(simulator: Simulator, group: str) -> None:
     hook = OutboundBotHook()
 
     assert [result.reference_id for result in hook.iter_results(group)] == ["c0", "c1", "c2", "c3", "c4"]
@@ -186,7 +201,7 @@ def test_the_hook_gives_the_same(simulator, group):
         pytest.param({"path": "/tmp/r.csv", "sql_conn_id": "db"}, id="no-table"),
     ],
 )
-def test_where_to_write_must_be_clear(context, arguments):
+def test_where_to_write_must_be_clear(context: Callable[..., Any], arguments: dict[str, Any]) -> None:
     with pytest.raises(OutboundBotConfigError, match="path: give either a path, or a table together with"):
         export("group", **arguments).execute(context())
 
@@ -195,18 +210,18 @@ class TestSqlite:
     """``table`` by Airflow's connection to SQLite."""
 
     @pytest.fixture(autouse=True)
-    def _connection(self, tmp_path, monkeypatch):
+    def _connection(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(
             "AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/warehouse.db"})
         )
 
-    def test_results_become_rows(self, group, context, tmp_path):
+    def test_results_become_rows(self, group: str, context: Callable[..., Any], tmp_path: Path) -> None:
         outlet = Asset("table")
         operator = export(group, table="results", sql_conn_id="warehouse", outlets=[outlet])
         event = SimpleNamespace(extra={})
 
         for _ in range(2):
-            result = operator.execute({**context(), "outlet_events": {outlet: event}})
+            result = operator.execute(context() | {"outlet_events": {outlet: event}})
 
         with sqlite3.connect(tmp_path / "warehouse.db") as database:
             rows = database.execute("SELECT reference_id, outcome FROM results ORDER BY 1").fetchall()
@@ -216,7 +231,9 @@ class TestSqlite:
         assert (result["table"], result["rows"]) == ("results", 5)
         assert event.extra == result
 
-    def test_a_database_that_cannot_be_opened_is_said_in_words(self, group, context, monkeypatch):
+    def test_a_database_that_cannot_be_opened_is_said_in_words(
+        self, group: str, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": "/dev/null/w.db"}))
 
         with pytest.raises(OutboundBotConfigError, match="table on connection 'warehouse': unable to open"):
@@ -229,7 +246,7 @@ class TestPostgresql:
     """``table`` on a real PostgreSQL, by Airflow's own hook and driver."""
 
     @pytest.fixture
-    def connect(self, postgresql_url, monkeypatch):
+    def connect(self, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         import psycopg
 
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgresql_url.replace("postgresql://", "postgres://"))
@@ -239,7 +256,9 @@ class TestPostgresql:
             yield connection
             connection.execute("DROP SCHEMA outbound_results CASCADE")
 
-    def test_results_become_rows_and_a_job_that_ran_again_another_revision(self, run_dag, connect, context):
+    def test_results_become_rows_and_a_job_that_ran_again_another_revision(
+        self, run_dag: Callable[..., DagRun], connect: Any, context: Callable[..., Any]
+    ) -> None:
         with DAG("to_table", schedule=None, params={"schema": "outbound_results"}) as dag:
             wait = campaign_of()
             export(wait.output, sql_conn_id="warehouse", table="{{ params.schema }}.results", enrich=True)
@@ -265,7 +284,9 @@ class TestPostgresql:
         ]
         assert xcom(run, "export")["table"] == "outbound_results.results"
 
-    def test_what_the_database_refuses_is_said_without_values(self, group, connect, context):
+    def test_what_the_database_refuses_is_said_without_values(
+        self, group: str, connect: Any, context: Callable[..., Any]
+    ) -> None:
         connect.execute(
             "CREATE TABLE outbound_results.narrow (job_group_id text, reference_id text, PRIMARY KEY (job_group_id,"
             " reference_id))"
@@ -299,12 +320,12 @@ def run_again(group: str, reference_id: str) -> None:
             store(ledger, job_complete(group, str(found.job_id), None, None, again, at=moment, status=status))
 
 
-def test_every_template_field_is_an_argument():
+def test_every_template_field_is_an_argument() -> None:
     operator = export("g", path="p")
 
     assert [name for name in operator.template_fields if not hasattr(operator, name)] == []
     assert {"path", "table", "sql_conn_id", "only"} <= set(operator.template_fields)
 
 
-def test_paths_may_be_path_objects(group, context, tmp_path):
+def test_paths_may_be_path_objects(group: str, context: Callable[..., Any], tmp_path: Path) -> None:
     assert export(group, path=Path(tmp_path) / "r.jsonl").execute(context())["rows"] == 5

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, task
@@ -21,13 +21,16 @@ from airflow_provider_outbound.operators.outboundbot import (
 )
 from airflow_provider_outbound.simulator.testing import Simulator
 
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 ANNA, BERT, CLEO = "13800000001", "13800000002", "13800000003"
 Run = Callable[..., Any]
 Context = Callable[..., Any]
 
 
-def states(run: Any) -> dict[str, str]:
+def states(run: DagRun) -> dict[str, str]:
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
 
@@ -69,7 +72,8 @@ def test_a_list_from_a_database_through_a_task(simulator: Simulator, run_dag: Ru
         def do_not_call() -> Any:
             from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
-            frame = SqliteHook("people_db").get_df("SELECT phone, note FROM dnc", df_type="pandas")
+            hook: Any = SqliteHook  # untyped
+            frame = hook("people_db").get_df("SELECT phone, note FROM dnc", df_type="pandas")
             return frame if how == "frame" else frame.to_dict("records")
 
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
@@ -83,7 +87,7 @@ def test_a_list_from_a_database_through_a_task(simulator: Simulator, run_dag: Ru
 
 @pytest.mark.parametrize("rows", [[(ANNA, "asked")], [[ANNA]], [(ANNA,)]])
 def test_rows_without_column_names_as_an_sql_operator_returns_them_call_nobody(
-    simulator: Simulator, context: Context, rows: Any
+    simulator: Simulator, context: Context, rows: list[Any]
 ) -> None:
     group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
@@ -127,7 +131,7 @@ def test_a_path_without_the_part_that_names_the_day_calls_nobody(
     """Without it, the path names the list of somebody else."""
     (tmp_path / "list.csv").write_text(f"phone\n{ANNA}\n")
     group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
-    full = {**context("assign"), "params": {"day": ""}}
+    full: Any = {**context("assign"), "params": {"day": ""}}
     contacts = None if argument == "contacts_path" else [ANNA, BERT]
     operator = assign(group, contacts=contacts, **{argument: f"{store}{tmp_path}/{{{{ params.day }}}}/list.csv"})
     operator.render_template_fields(full)

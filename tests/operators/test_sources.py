@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import threading
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import polars as pl
@@ -25,23 +28,27 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 PEOPLE = Asset("people", uri="file:///nowhere/people.csv")
 
 
 @pytest.fixture
-def group(context):
+def group(context: Callable[..., Any]) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
 
-def assign(group, **arguments):
+def assign(group: dict[str, Any], **arguments: Any) -> OutboundBotAssignJobsOperator:
     return OutboundBotAssignJobsOperator(
         **{"task_id": "assign", "job_group_id": group, "settle_seconds": 0.3, **arguments}
     )
 
 
-def write_csv(path, people):
+def write_csv(path: Path, people: list[dict[str, str]]) -> str:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, people[0])
         writer.writeheader()
@@ -49,26 +56,37 @@ def write_csv(path, people):
     return str(path)
 
 
-def numbers_called(simulator) -> list[str]:
+def numbers_called(simulator: Simulator) -> list[str]:
     jobs = simulator.state()["jobs_per_number"]
     assert {len(ids) for ids in jobs.values()} <= {1}
     return sorted(jobs)
 
 
-def event(path=None, *, age=timedelta(), **extra):
+def event(path: Path | str | None = None, *, age: timedelta = timedelta(), **extra: Any) -> SimpleNamespace:
     named = {} if path is None else {"path": path}
     return SimpleNamespace(extra={**named, **extra}, timestamp=datetime.now(UTC) - age)
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
-def test_a_frame_of_contacts_and_one_of_exclusions(simulator, context, group, people, make):
+def test_a_frame_of_contacts_and_one_of_exclusions(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    make: Callable[[list[dict[str, str]]], object],
+) -> None:
     result = assign(group, contacts=make(people(10)), exclude=make(people(3))).execute(context())
 
     assert (result["read"], result["assigned"], result["excluded"]) == (10, 7, 3)
     assert numbers_called(simulator) == [person["phone"] for person in people(10)[3:]]
 
 
-def test_a_frame_from_an_upstream_task_is_called_once_and_not_rendered(simulator, airflow_home, run_dag, people):
+def test_a_frame_from_an_upstream_task_is_called_once_and_not_rendered(
+    simulator: Simulator,
+    airflow_home: Path,
+    run_dag: Callable[..., DagRun],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
     with DAG("frames", schedule=None) as dag:
 
         @task(show_return_value_in_logs=False)
@@ -84,7 +102,13 @@ def test_a_frame_from_an_upstream_task_is_called_once_and_not_rendered(simulator
     assert len(numbers_called(simulator)) == 20
 
 
-def test_folders_and_patterns(simulator, context, group, people, tmp_path):
+def test_folders_and_patterns(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+) -> None:
     root = tmp_path / "people"
     for index in range(3):
         (root / f"day={index}").mkdir(parents=True)
@@ -98,12 +122,19 @@ def test_folders_and_patterns(simulator, context, group, people, tmp_path):
     assert len(numbers_called(simulator)) == 10
 
 
-def test_a_pattern_that_nothing_matches_is_empty(context, group, tmp_path):
+def test_a_pattern_that_nothing_matches_is_empty(
+    context: Callable[..., Any], group: dict[str, Any], tmp_path: Path
+) -> None:
     with pytest.raises(AirflowSkipException, match=r"there are no contacts"):
         assign(group, contacts_path=f"{tmp_path}/*.csv").execute(context())
 
 
-def test_an_iterator_is_asked_whether_it_is_empty_and_loses_nothing(simulator, context, group, people):
+def test_an_iterator_is_asked_whether_it_is_empty_and_loses_nothing(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
     with pytest.raises(AirflowSkipException):
         assign(group, contacts=iter(())).execute(context())
 
@@ -112,20 +143,32 @@ def test_an_iterator_is_asked_whether_it_is_empty_and_loses_nothing(simulator, c
     assert (result["read"], result["assigned"]) == (4, 4)
 
 
-def test_the_files_that_the_assets_events_name(simulator, context, group, people, tmp_path):
+def test_the_files_that_the_assets_events_name(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+) -> None:
     paths = [write_csv(tmp_path / f"{index}.csv", people(8)[index * 3 : index * 3 + 5]) for index in range(2)]
     events = [event(paths[1]), event(paths[0], age=timedelta(hours=1)), event(paths[1])]
 
-    result = assign(group, contacts=PEOPLE).execute({**context(), "triggering_asset_events": {PEOPLE: events}})
+    result = assign(group, contacts=PEOPLE).execute(context() | {"triggering_asset_events": {PEOPLE: events}})
 
     assert (result["read"], result["assigned"], result["duplicates"]) == (10, 8, 2)
     assert len(numbers_called(simulator)) == 8
 
 
-def test_an_asset_whose_uri_is_the_file(simulator, context, group, people, tmp_path):
+def test_an_asset_whose_uri_is_the_file(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+) -> None:
     asset = Asset("one", uri=f"file://{write_csv(tmp_path / 'one.csv', people(3))}")
 
-    assign(group, contacts=asset).execute({**context(), "triggering_asset_events": {asset: [event()]}})
+    assign(group, contacts=asset).execute(context() | {"triggering_asset_events": {asset: [event()]}})
 
     assert len(numbers_called(simulator)) == 3
 
@@ -138,20 +181,31 @@ def test_an_asset_whose_uri_is_the_file(simulator, context, group, people, tmp_p
         pytest.param(PEOPLE, [event()], r"people.csv cannot be read: No such", id="no-file"),
     ],
 )
-def test_an_asset_that_gives_no_contacts(simulator, context, group, asset, events, words):
+def test_an_asset_that_gives_no_contacts(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    asset: Asset,
+    events: list[SimpleNamespace],
+    words: str,
+) -> None:
     with pytest.raises(OutboundBotContactsError, match=words) as caught:
-        assign(group, contacts=asset).execute({**context(), "triggering_asset_events": {asset: events}})
+        assign(group, contacts=asset).execute(context() | {"triggering_asset_events": {asset: events}})
 
     assert "\n" not in str(caught.value)
     assert not numbers_called(simulator)
 
 
 def test_an_event_that_queued_for_too_long_calls_nobody_unless_all_are_assigned(
-    simulator, context, group, people, tmp_path
-):
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+) -> None:
     path = write_csv(tmp_path / "people.csv", people(3))
-    fresh = {**context(), "triggering_asset_events": {PEOPLE: [event(path)]}}
-    old = {**context(), "triggering_asset_events": {PEOPLE: [event(path, age=timedelta(hours=13))]}}
+    fresh = context() | {"triggering_asset_events": {PEOPLE: [event(path)]}}
+    old = context() | {"triggering_asset_events": {PEOPLE: [event(path, age=timedelta(hours=13))]}}
 
     with pytest.raises(
         OutboundBotWrongTimeError, match=r"its asset event was recorded at .* longer ago than"
@@ -167,8 +221,13 @@ def test_an_event_that_queued_for_too_long_calls_nobody_unless_all_are_assigned(
 
 @pytest.mark.parametrize("before", ["\n", "\ufeff\r\n", "sep=,\n", ",,\n"])
 def test_nobody_on_a_do_not_call_file_is_called_whatever_stands_before_its_header(
-    simulator, context, group, people, tmp_path, before
-):
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+    before: str,
+) -> None:
     contacts = write_csv(tmp_path / "people.csv", people(4))
     exclude = tmp_path / "exclude.csv"
     exclude.write_text(before + "phone,name\n" + "".join(f"{person['phone']},x,,\n" for person in people(3)))
@@ -181,8 +240,14 @@ def test_nobody_on_a_do_not_call_file_is_called_whatever_stands_before_its_heade
 @pytest.mark.parametrize("on_invalid", ["fail", "skip"])
 @pytest.mark.parametrize("content", ["", "\n\n", 'phone,name\n13800000001,"Tony\n13800000002,Ann\n', None])
 def test_nobody_is_called_if_a_do_not_call_file_is_not_understood(
-    simulator, context, group, people, tmp_path, content, on_invalid
-):
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+    tmp_path: Path,
+    content: str | None,
+    on_invalid: str,
+) -> None:
     contacts = write_csv(tmp_path / "people.csv", people(4))
     exclude = tmp_path / "exclude.csv"
     if content is not None:
@@ -197,7 +262,9 @@ def test_nobody_is_called_if_a_do_not_call_file_is_not_understood(
     assert not numbers_called(simulator)
 
 
-def test_rejects_of_several_files_name_theirs(context, group, people, tmp_path):
+def test_rejects_of_several_files_name_theirs(
+    context: Callable[..., Any], group: dict[str, Any], people: Callable[[int], list[dict[str, str]]], tmp_path: Path
+) -> None:
     write_csv(tmp_path / "a.csv", people(2))
     write_csv(tmp_path / "b.csv", [{"phone": "13800000009"}, {"phone": "nonsense"}])
     rejects = tmp_path / "rejects.out"
@@ -225,7 +292,9 @@ def test_rejects_of_several_files_name_theirs(context, group, people, tmp_path):
         ),
     ],
 )
-def test_arguments_that_do_not_fit(simulator, context, group, arguments, words):
+def test_arguments_that_do_not_fit(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], arguments: dict[str, Any], words: str
+) -> None:
     given = {} if "contacts_sql" in arguments else {"contacts": ["13800000000"]}
     with pytest.raises((OutboundBotConfigError, OutboundBotContactsError), match=words) as caught:
         assign(group, **{**given, **arguments}).execute(context())
@@ -234,7 +303,12 @@ def test_arguments_that_do_not_fit(simulator, context, group, arguments, words):
     assert not numbers_called(simulator)
 
 
-def test_a_cap_holds_across_dags(simulator, context, group, people):
+def test_a_cap_holds_across_dags(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    group: dict[str, Any],
+    people: Callable[[int], list[dict[str, str]]],
+) -> None:
     first = assign(group, contacts=people(4)).execute(context())
     other = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create", run_id="2"))
 
@@ -252,7 +326,7 @@ class TestSql:
     """``contacts_sql`` on a real PostgreSQL."""
 
     @pytest.fixture(autouse=True)
-    def table(self, postgresql_url, monkeypatch):
+    def table(self, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         import psycopg
 
         with psycopg.connect(postgresql_url, autocommit=True) as connection:
@@ -266,7 +340,9 @@ class TestSql:
             yield connection
             connection.execute("DROP TABLE outbound_people")
 
-    def test_rows_are_streamed_from_a_cursor_of_the_server(self, context, group):
+    def test_rows_are_streamed_from_a_cursor_of_the_server(
+        self, context: Callable[..., Any], group: dict[str, Any]
+    ) -> None:
         sql = "SELECT 手机号, name, debt, due FROM outbound_people WHERE name LIKE 'Person 1%' AND day = 0 ORDER BY 1;"
 
         result = assign(group, contacts_sql=sql, sql_conn_id="people_db", batch_size=99).execute(context())
@@ -276,7 +352,9 @@ class TestSql:
         (tenth,) = [result for result in results if result.phone_number == "13800000010"]
         assert (tenth.name, tenth.extras) == ("Person 10", {"debt": "10.5", "due": "2026-01-02"})
 
-    def test_a_statement_from_a_file_is_rendered(self, simulator, run_dag, tmp_path):
+    def test_a_statement_from_a_file_is_rendered(
+        self, simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path
+    ) -> None:
         (tmp_path / "people.sql").write_text("SELECT * FROM outbound_people WHERE day = {{ params.day }} LIMIT 40")
         with DAG("by_sql", schedule=None, params={"day": 1}, template_searchpath=str(tmp_path)) as dag:
             create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
@@ -300,14 +378,18 @@ class TestSql:
             ("CREATE TEMP TABLE t (a int)", r"contacts_sql"),
         ],
     )
-    def test_a_statement_that_gives_no_contacts(self, simulator, context, group, sql, words):
+    def test_a_statement_that_gives_no_contacts(
+        self, simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], sql: str, words: str
+    ) -> None:
         with pytest.raises((OutboundBotConfigError, OutboundBotContactsError), match=words) as caught:
             assign(group, contacts_sql=sql, sql_conn_id="people_db").execute(context())
 
         assert "\n" not in str(caught.value)
         assert not numbers_called(simulator)
 
-    def test_a_column_of_narrow_floats_calls_nobody(self, simulator, context, group):
+    def test_a_column_of_narrow_floats_calls_nobody(
+        self, simulator: Simulator, context: Callable[..., Any], group: dict[str, Any]
+    ) -> None:
         sql = "SELECT 13800138000::real AS phone"
 
         with pytest.raises(OutboundBotContactsError, match="contacts_sql: column 'phone': float4 cannot hold a phone"):
@@ -315,7 +397,9 @@ class TestSql:
 
         assert not numbers_called(simulator)
 
-    def test_bytes_and_narrow_floats_are_spoken_as_they_are_meant(self, context, group):
+    def test_bytes_and_narrow_floats_are_spoken_as_they_are_meant(
+        self, context: Callable[..., Any], group: dict[str, Any]
+    ) -> None:
         sql = "SELECT '13800000001'::bytea AS phone, 'Person'::bytea AS name, 99.9::real AS price, 0.1::float8 AS tenth"
 
         assign(group, contacts_sql=sql, sql_conn_id="people_db").execute(context())
@@ -323,7 +407,9 @@ class TestSql:
         (result,) = OutboundBotHook().ledger.results.iter_results(group["job_group_id"])
         assert (result.name, result.extras) == ("Person", {"price": "99.9", "tenth": "0.1"})
 
-    def test_a_database_that_goes_away_half_way_calls_nobody(self, simulator, context, group, postgresql_url):
+    def test_a_database_that_goes_away_half_way_calls_nobody(
+        self, simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], postgresql_url: str
+    ) -> None:
         """The server ends the connection between two parts of the result; the task's next try reads it all."""
         import psycopg
 
@@ -356,7 +442,9 @@ class TestSql:
         assert len(numbers_called(simulator)) == 3000
 
     @pytest.mark.parametrize("on_invalid", ["fail", "skip"])
-    def test_those_who_were_validated_are_those_who_are_called(self, simulator, context, group, table, on_invalid):
+    def test_those_who_were_validated_are_those_who_are_called(
+        self, simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], table: Any, on_invalid: str
+    ) -> None:
         """Each run of this query returns other numbers."""
         table.execute("CREATE SEQUENCE outbound_runs")
         sql = "SELECT 13800000000 + nextval('outbound_runs') AS phone FROM generate_series(1, 20)"
@@ -369,7 +457,13 @@ class TestSql:
         assert (result["read"], result["assigned"]) == (20, 20)
         assert numbers_called(simulator) == [f"138000000{number:02}" for number in range(1, 21)]
 
-    def test_a_retry_says_that_the_query_runs_again_and_calls_nobody_twice(self, simulator, context, group, capfd):
+    def test_a_retry_says_that_the_query_runs_again_and_calls_nobody_twice(
+        self,
+        simulator: Simulator,
+        context: Callable[..., Any],
+        group: dict[str, Any],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
         operator = assign(group, contacts_sql="SELECT * FROM outbound_people LIMIT 20", sql_conn_id="people_db")
         operator.execute(context())
         assert "the query runs again" not in "".join(capfd.readouterr())

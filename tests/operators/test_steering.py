@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
@@ -24,13 +25,18 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSuspendJobsOperator,
 )
 from airflow_provider_outbound.simulator import answers
+from airflow_provider_outbound.simulator.testing import Simulator
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
+    from airflow.triggers.base import TriggerEvent
 
 REFERENCES = [f"person-{index}" for index in range(6)]
 
 
 @pytest.fixture
-def slow_simulator(simulator_factory, monkeypatch):
+def slow_simulator(simulator_factory: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> Simulator:
     """Two calls at a time, and the clock stands still: two jobs are on the line, the others wait."""
     simulator = simulator_factory(concurrency=2, clock_speed=0)
     for name, value in simulator.connections.items():
@@ -39,7 +45,7 @@ def slow_simulator(simulator_factory, monkeypatch):
 
 
 @pytest.fixture
-def group(slow_simulator, context) -> str:
+def group(slow_simulator: Simulator, context: Callable[..., Any]) -> str:
     """A group with six jobs, each to be answered at its first call."""
     made = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(context("create"))
     contacts = [{"phone": f"138000{index}0000", "reference_id": name} for index, name in enumerate(REFERENCES)]
@@ -48,7 +54,7 @@ def group(slow_simulator, context) -> str:
     return str(made["job_group_id"])
 
 
-def statuses(simulator) -> list[str]:
+def statuses(simulator: Simulator) -> list[str]:
     (group,) = simulator.state()["groups"].values()
     return [job["status"] for job in group["jobs"]]
 
@@ -60,16 +66,25 @@ def rebuilt(trigger: OutboundBotJobsSteeredTrigger) -> OutboundBotJobsSteeredTri
     return OutboundBotJobsSteeredTrigger(**restored(stored(arguments)))
 
 
-def deferred(operator, context) -> OutboundBotJobsSteeredTrigger:
+def deferred(
+    operator: OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator, context: Any
+) -> OutboundBotJobsSteeredTrigger:
     with pytest.raises(TaskDeferred) as caught:
         operator.execute(context)
     assert caught.value.method_name == "execute_complete"
-    return caught.value.trigger
+    trigger: OutboundBotJobsSteeredTrigger = caught.value.trigger
+    return trigger
 
 
-async def first_event(trigger: OutboundBotJobsSteeredTrigger, meanwhile=lambda: None) -> dict[str, Any]:
+async def event_of(trigger: OutboundBotJobsSteeredTrigger) -> TriggerEvent:
+    return await anext(aiter(rebuilt(trigger).run()))
+
+
+async def first_event(
+    trigger: OutboundBotJobsSteeredTrigger, meanwhile: Callable[..., Any] = lambda: None
+) -> dict[str, Any]:
     async with asyncio.timeout(PATIENCE):
-        running = asyncio.ensure_future(anext(aiter(rebuilt(trigger).run())))
+        running = asyncio.ensure_future(event_of(trigger))
         await asyncio.sleep(0.2)
         assert not running.done()
         await asyncio.to_thread(meanwhile)
@@ -84,7 +99,13 @@ async def first_event(trigger: OutboundBotJobsSteeredTrigger, meanwhile=lambda: 
         pytest.param(OutboundBotCancelJobsOperator, {"Cancelled"}, id="cancel"),
     ],
 )
-def test_all_jobs_wait_for_the_calls_on_the_line(slow_simulator, context, group, operator, after):
+def test_all_jobs_wait_for_the_calls_on_the_line(
+    slow_simulator: Simulator,
+    context: Callable[..., Any],
+    group: str,
+    operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    after: set[str],
+) -> None:
     steer = operator(task_id="steer", job_group_id=group, all_jobs=True, deferrable=True, poll_interval=0.1)
 
     trigger = deferred(steer, context())
@@ -99,12 +120,16 @@ def test_all_jobs_wait_for_the_calls_on_the_line(slow_simulator, context, group,
 
 @pytest.mark.parametrize("operator", [OutboundBotSuspendJobsOperator, OutboundBotCancelJobsOperator])
 def test_a_mistake_in_the_calling_hours_keeps_no_task_from_stopping_calls(
-    slow_simulator, context, group, operator, monkeypatch
-):
+    slow_simulator: Simulator,
+    context: Callable[..., Any],
+    group: str,
+    operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     connection = json.loads(slow_simulator.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
     connection["extra"]["calling_hours"] = "9 to 5"
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
-    arguments = {"job_group_id": group, "all_jobs": True, "wait_for_completion": False}
+    arguments: dict[str, Any] = {"job_group_id": group, "all_jobs": True, "wait_for_completion": False}
 
     operator(task_id="stop", **arguments).execute(context("stop"))
 
@@ -114,10 +139,12 @@ def test_a_mistake_in_the_calling_hours_keeps_no_task_from_stopping_calls(
 
 
 @pytest.mark.parametrize("named_by", ["job_ids", "reference_ids"])
-def test_named_jobs_alone_are_suspended_and_resumed(slow_simulator, context, group, named_by):
+def test_named_jobs_alone_are_suspended_and_resumed(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, named_by: str
+) -> None:
     waiting = [job for job in jobs_of(slow_simulator, group) if job["status"] == "Scheduling"][:2]
     names = [job["job_id" if named_by == "job_ids" else "reference_id"] for job in waiting]
-    steer = {"job_group_id": group, named_by: names, "deferrable": True}
+    steer: dict[str, Any] = {"job_group_id": group, named_by: names, "deferrable": True}
 
     held = OutboundBotSuspendJobsOperator(task_id="suspend", **steer).execute(context())
     paused = {job["job_id"] for job in jobs_of(slow_simulator, group) if job["status"] == "Paused"}
@@ -128,7 +155,9 @@ def test_named_jobs_alone_are_suspended_and_resumed(slow_simulator, context, gro
     assert (freed["requested"], freed["paused"]) == (2, 0)
 
 
-def test_a_named_job_on_the_line_is_waited_for(slow_simulator, context, group):
+def test_a_named_job_on_the_line_is_waited_for(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
     talking = next(job for job in jobs_of(slow_simulator, group) if job["status"] == "Executing")
     steer = OutboundBotCancelJobsOperator(
         task_id="cancel",
@@ -156,8 +185,8 @@ def test_a_named_job_on_the_line_is_waited_for(slow_simulator, context, group):
     ],
 )
 def test_an_argument_that_cannot_be_used_is_refused_before_anything_is_sent(
-    slow_simulator, context, group, argument, words
-):
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, argument: dict[str, Any], words: str
+) -> None:
     with pytest.raises(OutboundBotConfigError, match=words):
         OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=group, **{"all_jobs": True, **argument}).execute(
             context()
@@ -167,19 +196,21 @@ def test_an_argument_that_cannot_be_used_is_refused_before_anything_is_sent(
     assert "Cancelled" not in statuses(slow_simulator)
 
 
-def test_an_effect_that_does_not_come_fails_the_task(context, group):
+def test_an_effect_that_does_not_come_fails_the_task(context: Callable[..., Any], group: str) -> None:
     steer = OutboundBotSuspendJobsOperator(
         task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, timeout=timedelta(), poll_interval=0.1
     )
 
-    event = asyncio.run(anext(aiter(rebuilt(deferred(steer, context())).run()))).payload
+    event = asyncio.run(event_of(deferred(steer, context()))).payload
 
     assert event == {"status": "timeout", "remaining": 2}
     with pytest.raises(JobGroupTimeoutError, match="suspend: no effect yet on 2 jobs"):
         steer.execute_complete(context(), event)
 
 
-def test_without_a_triggerer_the_task_waits_itself(slow_simulator, context, group):
+def test_without_a_triggerer_the_task_waits_itself(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
     slow_simulator.set_clock(speed=1)
 
     result = OutboundBotCancelJobsOperator(
@@ -189,7 +220,7 @@ def test_without_a_triggerer_the_task_waits_itself(slow_simulator, context, grou
     assert (result["scheduling"], result["executing"], result["paused"]) == (0, 0, 0)
 
 
-def test_who_does_not_wait_is_told_how_it_stands(context, group):
+def test_who_does_not_wait_is_told_how_it_stands(context: Callable[..., Any], group: str) -> None:
     result = OutboundBotSuspendJobsOperator(
         task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, wait_for_completion=False
     ).execute(context())
@@ -197,7 +228,7 @@ def test_who_does_not_wait_is_told_how_it_stands(context, group):
     assert (result["paused"], result["executing"]) == (4, 2)
 
 
-def test_an_api_out_of_order_is_asked_again(slow_simulator, context, group):
+def test_an_api_out_of_order_is_asked_again(slow_simulator: Simulator, context: Callable[..., Any], group: str) -> None:
     steer = OutboundBotSuspendJobsOperator(
         task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, poll_interval=0.1
     )
@@ -209,12 +240,14 @@ def test_an_api_out_of_order_is_asked_again(slow_simulator, context, group):
     assert event == {"status": "done"}
 
 
-def test_a_trigger_tells_the_task_what_went_wrong_in_one_line(slow_simulator, context):
+def test_a_trigger_tells_the_task_what_went_wrong_in_one_line(
+    slow_simulator: Simulator, context: Callable[..., Any]
+) -> None:
     trigger = OutboundBotJobsSteeredTrigger(
         action="cancel", job_group_id="nope", job_ids=None, deadline=datetime.now(UTC) + timedelta(minutes=1)
     )
 
-    event = asyncio.run(anext(aiter(rebuilt(trigger).run()))).payload
+    event = asyncio.run(event_of(trigger)).payload
 
     assert event["status"] == "error"
     with pytest.raises(OutboundBotError, match=r"NotExist\.JobGroup") as caught:
@@ -224,7 +257,9 @@ def test_a_trigger_tells_the_task_what_went_wrong_in_one_line(slow_simulator, co
     assert "\n" not in str(caught.value)
 
 
-def test_a_task_whose_event_was_lost_acts_again(slow_simulator, context, group):
+def test_a_task_whose_event_was_lost_acts_again(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
     steer = OutboundBotSuspendJobsOperator(
         task_id="suspend", job_group_id=group, all_jobs=True, deferrable=True, poll_interval=0.1
     )
@@ -234,7 +269,7 @@ def test_a_task_whose_event_was_lost_acts_again(slow_simulator, context, group):
         steer.execute_complete(context(), None)
 
 
-def test_a_deferred_suspension_in_a_dag(slow_simulator, run_dag):
+def test_a_deferred_suspension_in_a_dag(slow_simulator: Simulator, run_dag: Callable[..., DagRun]) -> None:
     slow_simulator.set_clock(speed=1)
     with DAG("held", schedule=None) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True)
@@ -255,11 +290,13 @@ def test_a_deferred_suspension_in_a_dag(slow_simulator, run_dag):
     assert set(statuses(slow_simulator)) <= {"Cancelled", "Succeeded", "Failed"}
 
 
-def jobs_of(simulator, job_group_id: str) -> list[dict[str, Any]]:
+def jobs_of(simulator: Simulator, job_group_id: str) -> list[dict[str, Any]]:
     return list(simulator.state()["groups"][job_group_id]["jobs"])
 
 
-def test_reference_ids_that_a_running_task_may_still_add_fail_the_task(slow_simulator, context, group):
+def test_reference_ids_that_a_running_task_may_still_add_fail_the_task(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
     """Whoever asks for that is told, because these people would be called."""
     cancel = OutboundBotCancelJobsOperator(
         task_id="cancel", job_group_id=group, reference_ids=[REFERENCES[-1], "not-assigned-yet"]
@@ -275,7 +312,9 @@ def test_reference_ids_that_a_running_task_may_still_add_fail_the_task(slow_simu
     assert statuses(slow_simulator).count("Cancelled") == 1
 
 
-def test_reference_ids_that_are_not_in_the_group_are_counted_in_the_log(slow_simulator, context, group, caplog):
+def test_reference_ids_that_are_not_in_the_group_are_counted_in_the_log(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, caplog: pytest.LogCaptureFixture
+) -> None:
     cancel = OutboundBotCancelJobsOperator(
         task_id="cancel", job_group_id=group, reference_ids=[REFERENCES[-1], "nobody"]
     )
@@ -287,7 +326,9 @@ def test_reference_ids_that_are_not_in_the_group_are_counted_in_the_log(slow_sim
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_job_ids_that_are_not_in_the_group_fail_the_task_after_the_others(slow_simulator, context, group, deferrable):
+def test_job_ids_that_are_not_in_the_group_fail_the_task_after_the_others(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, deferrable: bool
+) -> None:
     """A typo, and a job of another group."""
     other = OutboundBotCreateJobGroupOperator(task_id="other", start_immediately=True).execute(context("other"))
     OutboundBotAssignJobsOperator(
@@ -313,7 +354,13 @@ def test_job_ids_that_are_not_in_the_group_fail_the_task_after_the_others(slow_s
 
 
 @pytest.mark.parametrize("by", [{"all_jobs": True}, {"reference_ids": REFERENCES[-1:]}], ids=["all", "named"])
-def test_jobs_are_cancelled_without_the_ledger(slow_simulator, context, group, monkeypatch, by):
+def test_jobs_are_cancelled_without_the_ledger(
+    slow_simulator: Simulator,
+    context: Callable[..., Any],
+    group: str,
+    monkeypatch: pytest.MonkeyPatch,
+    by: dict[str, Any],
+) -> None:
     cancel = OutboundBotCancelJobsOperator(task_id="cancel", job_group_id=group, wait_for_completion=False, **by)
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", "nonsense")
 
@@ -326,7 +373,9 @@ def test_jobs_are_cancelled_without_the_ledger(slow_simulator, context, group, m
     assert "Cancelled" in statuses(slow_simulator)
 
 
-def test_an_answer_without_progress_does_not_count_as_an_effect(slow_simulator, context, group, monkeypatch):
+def test_an_answer_without_progress_does_not_count_as_an_effect(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = answers.group_answer
 
     def without_progress(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -341,7 +390,9 @@ def test_an_answer_without_progress_does_not_count_as_an_effect(slow_simulator, 
         cancel.execute(context())
 
 
-def test_a_task_of_a_run_that_had_started_when_its_group_was_cancelled_calls_nobody(slow_simulator, context):
+def test_a_task_of_a_run_that_had_started_when_its_group_was_cancelled_calls_nobody(
+    slow_simulator: Simulator, context: Callable[..., Any]
+) -> None:
     """The group is another run's: it is used every day."""
     group = OutboundBotCreateJobGroupOperator(task_id="create", start_immediately=True).execute(
         context("create", run_id="once")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,27 +20,31 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotResumeJobsOperator,
     OutboundBotSuspendJobsOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "24:00")])
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-def create(**arguments):
+def create(**arguments: Any) -> OutboundBotCreateJobGroupOperator:
     return OutboundBotCreateJobGroupOperator(**{"task_id": "create", "strategy": ALL_DAY, **arguments})
 
 
-def at_once(**arguments):
+def at_once(**arguments: Any) -> OutboundBotCreateJobGroupOperator:
     return create(strategy=None, start_immediately=True, **arguments)
 
 
-def assign(**arguments):
+def assign(**arguments: Any) -> OutboundBotAssignJobsOperator:
     return OutboundBotAssignJobsOperator(
         **{"task_id": "assign", "contacts": ["13800000000"], "settle_seconds": 0.3, **arguments}
     )
 
 
-def calls(simulator) -> list[dict]:
+def calls(simulator: Simulator) -> list[dict[str, Any]]:
     groups = simulator.state()["groups"].values()
     return [call for group in groups for job in group["jobs"] for call in job["calls"]]
 
@@ -48,7 +54,7 @@ def noon() -> ZoneInfo:
     return ZoneInfo(f"Etc/GMT{datetime.now(UTC).hour - 12:+d}")
 
 
-def hours_until(end: datetime, **more) -> dict:
+def hours_until(end: datetime, **more: Any) -> dict[str, Any]:
     """Calling hours of an hour that ends at a moment of :func:`noon`'s day."""
     windows = [[f"{end - HOUR:%H:%M:%S}", f"{end:%H:%M:%S}"]]
     return {"calling_hours": {"timezone": str(end.tzinfo), "windows": windows, **more}}
@@ -64,21 +70,26 @@ def elsewhere() -> tuple[ZoneInfo, datetime]:
     raise AssertionError("one of the two is always on another day")
 
 
-def closed_elsewhere() -> dict:
+def closed_elsewhere() -> dict[str, Any]:
     """Hours that are open in Shanghai now, by a clock that has another date there, and closed by its own."""
     zone, there = elsewhere()
     window = ["01:00", "02:00"] if there.hour >= 12 else ["22:00", "23:00"]
     return {"calling_hours": {"timezone": zone.key, "windows": [window]}}
 
 
-def holiday_elsewhere() -> dict:
+def holiday_elsewhere() -> dict[str, Any]:
     zone, there = elsewhere()
     holidays = [f"{there:%Y-%m-%d}"]
     return {"calling_hours": {"timezone": zone.key, "windows": [["00:00", "24:00"]], "holidays": holidays}}
 
 
 @pytest.mark.parametrize("hours", [closed_elsewhere, holiday_elsewhere])
-def test_calling_hours_of_a_zone_with_another_date_hold(simulator, connection, context, hours):
+def test_calling_hours_of_a_zone_with_another_date_hold(
+    simulator: Simulator,
+    connection: Callable[..., None],
+    context: Callable[..., Any],
+    hours: Callable[[], dict[str, Any]],
+) -> None:
     group = create().execute(context("create"))
     assign(job_group_id=group).execute(context("assign"))
     # A window that is over before the other zone's day is.
@@ -103,7 +114,9 @@ def test_calling_hours_of_a_zone_with_another_date_hold(simulator, connection, c
     assert len(simulator.state()["groups"]) == 2
 
 
-def test_the_hours_end_a_group_that_dials_at_once(simulator_factory, connection, context):
+def test_the_hours_end_a_group_that_dials_at_once(
+    simulator_factory: Callable[..., Simulator], connection: Callable[..., None], context: Callable[..., Any]
+) -> None:
     simulator = simulator_factory(concurrency=1, call_seconds=60)
     end = datetime.now(noon()).replace(microsecond=0) + timedelta(minutes=5)
     connection(hours_until(end), host=simulator.api)
@@ -120,7 +133,9 @@ def test_the_hours_end_a_group_that_dials_at_once(simulator_factory, connection,
     assert datetime.fromisoformat(group["ends_at"]) == end
 
 
-def test_a_group_that_was_made_without_hours_is_bounded_by_hours_that_came_later(simulator, connection, context):
+def test_a_group_that_was_made_without_hours_is_bounded_by_hours_that_came_later(
+    simulator: Simulator, connection: Callable[..., None], context: Callable[..., Any]
+) -> None:
     group = at_once().execute(context("create"))
     end = datetime.now(noon()).replace(microsecond=0) + timedelta(minutes=20)
     connection(hours_until(end))
@@ -137,7 +152,9 @@ def test_a_group_that_was_made_without_hours_is_bounded_by_hours_that_came_later
         OutboundBotResumeJobsOperator(task_id="resume", job_group_id=group, all_jobs=True).execute(context("resume"))
 
 
-def test_a_lunch_break_is_none_of_the_hours(simulator, connection, context):
+def test_a_lunch_break_is_none_of_the_hours(
+    simulator: Simulator, connection: Callable[..., None], context: Callable[..., Any]
+) -> None:
     now = datetime.now(noon())
     windows = [[f"{now - 2 * HOUR:%H:%M}", f"{now - HOUR:%H:%M}"], [f"{now + HOUR:%H:%M}", f"{now + 2 * HOUR:%H:%M}"]]
     connection({"calling_hours": {"timezone": str(now.tzinfo), "windows": windows}})
@@ -148,7 +165,9 @@ def test_a_lunch_break_is_none_of_the_hours(simulator, connection, context):
     assert not simulator.state()["groups"]
 
 
-def test_a_strategy_that_the_service_cannot_be_told_is_refused_when_the_group_is_created(simulator, context):
+def test_a_strategy_that_the_service_cannot_be_told_is_refused_when_the_group_is_created(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     zone = ZoneInfo("America/New_York")
     strategy = Strategy(
         working_time=[("08:00", "21:00")],
@@ -164,7 +183,9 @@ def test_a_strategy_that_the_service_cannot_be_told_is_refused_when_the_group_is
     assert not simulator.state()["groups"]
 
 
-def test_a_weekly_strategy_dials_on_the_days_of_its_own_zone(simulator_factory, connection, context):
+def test_a_weekly_strategy_dials_on_the_days_of_its_own_zone(
+    simulator_factory: Callable[..., Simulator], connection: Callable[..., None], context: Callable[..., Any]
+) -> None:
     """New York's Monday at noon is Tuesday in Shanghai."""
     zone = ZoneInfo("America/New_York")
     # No change of clocks lies within December.
@@ -200,7 +221,9 @@ PAST, FUTURE = datetime.now(UTC) - 2 * DAY, datetime.now(UTC) + 3 * DAY
 
 
 @pytest.mark.parametrize("run_type", ["manual", "operator_triggered"])
-def test_a_triggered_run_stands_for_its_logical_date(simulator, context, run_type):
+def test_a_triggered_run_stands_for_its_logical_date(
+    simulator: Simulator, context: Callable[..., Any], run_type: str
+) -> None:
     run = {"run_type": run_type, "logical_date": PAST}
     group = create().execute(context("create"))
 
@@ -216,13 +239,15 @@ def test_a_triggered_run_stands_for_its_logical_date(simulator, context, run_typ
     assert allowed["assigned"] == 1
 
 
-def test_a_triggered_run_without_a_logical_date_stands_for_now(simulator, context):
+def test_a_triggered_run_without_a_logical_date_stands_for_now(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     group = at_once().execute(context("create", run_type="manual"))
 
     assert assign(job_group_id=group).execute(context("assign", run_type="manual"))["assigned"] == 1
 
 
-def test_a_scheduled_run_stands_for_the_end_of_its_interval(simulator, context):
+def test_a_scheduled_run_stands_for_the_end_of_its_interval(simulator: Simulator, context: Callable[..., Any]) -> None:
     run = {"run_type": "scheduled", "logical_date": datetime.now(UTC) - DAY}
 
     group = at_once().execute(context("create", **run))
@@ -230,7 +255,9 @@ def test_a_scheduled_run_stands_for_the_end_of_its_interval(simulator, context):
     assert assign(job_group_id=group).execute(context("assign", **run))["assigned"] == 1
 
 
-def test_a_run_for_a_date_to_come_dials_in_the_window_of_that_day_and_never_at_once(simulator, context):
+def test_a_run_for_a_date_to_come_dials_in_the_window_of_that_day_and_never_at_once(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
     run = {"run_type": "manual", "logical_date": FUTURE}
 
     with pytest.raises(OutboundBotWrongTimeError, match="in the future"):
@@ -248,7 +275,9 @@ def test_a_run_for_a_date_to_come_dials_in_the_window_of_that_day_and_never_at_o
 
 
 @pytest.mark.parametrize(("logical_date", "state"), [(PAST, "failed"), (None, "success")])
-def test_airflows_own_run_for_a_past_date_calls_nobody(simulator, run_dag, logical_date, state):
+def test_airflows_own_run_for_a_past_date_calls_nobody(
+    simulator: Simulator, run_dag: Callable[..., DagRun], logical_date: datetime | None, state: str
+) -> None:
     with DAG(f"past_{state}", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         group = at_once(retries=0)
         assign(job_group_id=group.output)
@@ -266,12 +295,19 @@ def test_airflows_own_run_for_a_past_date_calls_nobody(simulator, run_dag, logic
         pytest.param({"run_after": PAST}, {"max_run_age": 3 * DAY}, id="late"),
     ],
 )
-def test_nobody_is_called_by_resuming_from_a_late_run_or_a_backfill(simulator, context, run, allowed):
+def test_nobody_is_called_by_resuming_from_a_late_run_or_a_backfill(
+    simulator: Simulator, context: Callable[..., Any], run: dict[str, Any], allowed: dict[str, Any]
+) -> None:
     simulator.set_clock(speed=0)
     group = create().execute(context("create"))
     assign(job_group_id=group).execute(context("assign"))
     OutboundBotSuspendJobsOperator(task_id="suspend", job_group_id=group, all_jobs=True).execute(context("suspend"))
-    resume = {"task_id": "resume", "job_group_id": group, "all_jobs": True, "wait_for_completion": False}
+    resume: dict[str, Any] = {
+        "task_id": "resume",
+        "job_group_id": group,
+        "all_jobs": True,
+        "wait_for_completion": False,
+    }
 
     with pytest.raises(OutboundBotWrongTimeError, match=r"is a backfill|longer ago"):
         OutboundBotResumeJobsOperator(**resume).execute(context("resume", **run))
@@ -282,11 +318,17 @@ def test_nobody_is_called_by_resuming_from_a_late_run_or_a_backfill(simulator, c
 
 
 @pytest.mark.parametrize("way", ["operator", "command"])
-def test_resumed_jobs_keep_to_the_hours_by_their_own_strategy(simulator, connection, context, way):
+def test_resumed_jobs_keep_to_the_hours_by_their_own_strategy(
+    simulator: Simulator, connection: Callable[..., None], context: Callable[..., Any], way: str
+) -> None:
     """The API reports the window of the group, not that of jobs which were assigned with another one."""
     simulator.set_clock(speed=0)
     here = datetime.now(noon())
-    window = {"start": here - HOUR, "end": here + timedelta(minutes=20), "working_time": [("00:00", "24:00")]}
+    window: dict[str, Any] = {
+        "start": here - HOUR,
+        "end": here + timedelta(minutes=20),
+        "working_time": [("00:00", "24:00")],
+    }
     group = create(strategy=Strategy(**window)).execute(context("create"))
     later = Strategy(**window | {"end": here + 3 * HOUR})
     assign(job_group_id=group, strategy=later).execute(context("assign"))

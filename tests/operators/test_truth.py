@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
@@ -15,16 +18,22 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotExportResultsOperator,
 )
 from airflow_provider_outbound.sensors.outboundbot import OutboundBotJobCompleteSensor
+from airflow_provider_outbound.simulator.testing import Simulator
+
+if TYPE_CHECKING:
+    from airflow.models import DagRun
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 DOWN = {"status_500": {"actions": ["AssignJobs"]}}
 
 
-def test_a_campaign_whose_service_was_down_is_red(simulator, run_dag, people, tmp_path):
+def test_a_campaign_whose_service_was_down_is_red(
+    simulator: Simulator, run_dag: Callable[..., DagRun], people: Callable[[int], list[dict[str, str]]], tmp_path: Path
+) -> None:
     simulator.faults(**DOWN)
     with DAG("down", schedule=None) as dag:
         create = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY)
-        group = {"job_group_id": create.output}
+        group: dict[str, Any] = {"job_group_id": create.output}
         assign = OutboundBotAssignJobsOperator(task_id="assign", contacts=people(8), settle_seconds=0.3, **group)
         wait = OutboundBotJobCompleteSensor(task_id="wait", rocketmq_conn_id=None, deferrable=True, **group)
         export = OutboundBotExportResultsOperator(task_id="export", path=f"{tmp_path}/results.csv", **group)
@@ -42,7 +51,12 @@ def test_a_campaign_whose_service_was_down_is_red(simulator, run_dag, people, tm
     assert not (tmp_path / "results.csv").exists()
 
 
-def test_the_next_try_assigns_whom_the_one_before_could_not(simulator, context, people, capsys):
+def test_the_next_try_assigns_whom_the_one_before_could_not(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     created = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
     operator = OutboundBotAssignJobsOperator(
         task_id="assign", job_group_id=created, contacts=[*people(8), people(1)[0]], settle_seconds=0.3

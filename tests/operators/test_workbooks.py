@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 from airflow_provider_outbound.task_groups.outboundbot import OutboundBotCampaignTaskGroup
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
@@ -31,16 +33,18 @@ def write(path: Path, **sheets: list[list[Any]]) -> str:
     return str(path)
 
 
-def assign(group: Any, **arguments: Any) -> OutboundBotAssignJobsOperator:
+def assign(group: dict[str, Any], **arguments: Any) -> OutboundBotAssignJobsOperator:
     return OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, settle_seconds=0.3, **arguments)
 
 
 @pytest.fixture
-def group(context: Any) -> Any:
+def group(context: Callable[..., Any]) -> dict[str, Any]:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
 
-def test_a_workbook_is_called_except_for_those_in_another(simulator, context, group, tmp_path):
+def test_a_workbook_is_called_except_for_those_in_another(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], tmp_path: Path
+) -> None:
     people = write(
         tmp_path / "a.xlsx", March=[["phone"], *([13800000000 + index] for index in range(9))], Other=[["x"]]
     )
@@ -56,8 +60,10 @@ def test_a_workbook_is_called_except_for_those_in_another(simulator, context, gr
     assert "13800000002" not in simulator.state()["jobs_per_number"]
 
 
-def test_nobody_is_called_before_a_workbook_is_read_to_its_end(simulator, context, group, tmp_path):
-    lines = [["phone"], *([13800000000 + index] for index in range(500)), ["=A1"]]
+def test_nobody_is_called_before_a_workbook_is_read_to_its_end(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], tmp_path: Path
+) -> None:
+    lines: list[list[Any]] = [["phone"], *([13800000000 + index] for index in range(500)), ["=A1"]]
     path = write(tmp_path / "a.xlsx", March=lines)
 
     with pytest.raises(OutboundBotContactsError, match=r"cell A502 is a formula without a value.* Nobody was called"):
@@ -76,7 +82,9 @@ def test_nobody_is_called_before_a_workbook_is_read_to_its_end(simulator, contex
         ({"contacts_path": "/nowhere.xlsx", "sheet": " "}, r"sheet: ' ' is not the name of a sheet"),
     ],
 )
-def test_a_sheet_that_is_none(simulator, context, group, arguments, words):
+def test_a_sheet_that_is_none(
+    simulator: Simulator, context: Callable[..., Any], group: dict[str, Any], arguments: dict[str, Any], words: str
+) -> None:
     with pytest.raises((OutboundBotConfigError, OutboundBotContactsError), match=words) as caught:
         assign(group, **arguments).execute(context())
 
@@ -84,7 +92,7 @@ def test_a_sheet_that_is_none(simulator, context, group, arguments, words):
     assert not simulator.state()["jobs_per_number"]
 
 
-def test_a_campaign_passes_the_sheets_on():
+def test_a_campaign_passes_the_sheets_on() -> None:
     with DAG("sheets", schedule=None):
         campaign = OutboundBotCampaignTaskGroup(
             contacts_path="a.xlsx", sheet="{{ ds }}", exclude_sheet="DNC", path="r.xlsx"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Literal
 
 import pytest
 from hypothesis import assume, given, settings
@@ -69,7 +70,15 @@ TABLES = st.integers(1, 4).flatmap(
     surplus=st.integers(0, 3),
     blank=st.sampled_from(["", "\n", "DD\r\n", "\n\n"]),
 )
-def test_a_table_in_any_dialect_is_read_as_it_was_written(table, delimiter, line_end, quoting, before, surplus, blank):
+def test_a_table_in_any_dialect_is_read_as_it_was_written(
+    table: list[list[str]],
+    delimiter: str,
+    line_end: str,
+    quoting: Literal[0, 1],
+    before: str,
+    surplus: int,
+    blank: str,
+) -> None:
     width = len(table[0]) if table else 2
     # The header of one column shows no delimiter.
     assume(width + surplus > 1 or delimiter == "," or "sep" in before)
@@ -92,7 +101,7 @@ def test_a_table_in_any_dialect_is_read_as_it_was_written(table, delimiter, line
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet='ab1"",,\n\r ', max_size=60))
-def test_any_text_is_read_as_an_independent_reader_does_or_refused(text):
+def test_any_text_is_read_as_an_independent_reader_does_or_refused(text: str) -> None:
     text = f"phone,name\n{text}"
     try:
         wanted = read_by_hand(text, ",")
@@ -116,7 +125,7 @@ def test_any_text_is_read_as_an_independent_reader_does_or_refused(text):
     line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     data=st.data(),
 )
-def test_quotes_put_anywhere_never_swallow_a_number(count, line_end, data):
+def test_quotes_put_anywhere_never_swallow_a_number(count: int, line_end: str, data: st.DataObject) -> None:
     numbers = [f"1380000{index:04}" for index in range(count)]
     text = "phone,name\n" + "".join(f"{number},Ann{line_end}" for number in numbers)
     for _ in range(data.draw(st.integers(0, 3))):
@@ -153,7 +162,7 @@ def test_quotes_put_anywhere_never_swallow_a_number(count, line_end, data):
         ("sep=x\nphone\n", 1, "names no delimiter"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused_with_its_line(text, line, words):
+def test_what_could_be_read_in_two_ways_is_refused_with_its_line(text: str, line: int, words: str) -> None:
     for end in ("\n", "\r\n", "\r"):
         with pytest.raises(StructureError, match=words) as caught:
             read(text.replace("\n", end))
@@ -179,9 +188,9 @@ def test_what_could_be_read_in_two_ways_is_refused_with_its_line(text, line, wor
         ("\n\n", []),
     ],
 )
-def test_what_can_be_read_in_one_way_is_read(text, rows):
+def test_what_can_be_read_in_one_way_is_read(text: str, rows: list[list[str] | str]) -> None:
     assert read(text) == rows
 
 
-def test_a_tab_separated_file_may_have_commas_in_its_header():
+def test_a_tab_separated_file_may_have_commas_in_its_header() -> None:
     assert read("phone\tname, first, last\n1\tx\n", is_tsv=True) == [["phone", "name, first, last"], ["1", "x"]]

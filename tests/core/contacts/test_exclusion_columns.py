@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -31,7 +34,12 @@ DAMAGED = ["1.38E+10", "1.{rest}e10", "{}/{}", "{} ext. 8", "{}*", "'{}", "13{re
 NUMBERS = st.integers(0, 10**8 - 1).map(lambda tail: f"138{tail:08d}")
 
 
-def excluded(rows, *, columns=None, exclude_columns=None):
+def excluded(
+    rows: Sequence[Mapping[str, object]],
+    *,
+    columns: Mapping[str, str] | None = None,
+    exclude_columns: Mapping[str, str] | None = None,
+) -> frozenset[str]:
     source = from_items(rows, label="exclude")
     source.be_exclusions(columns=columns, exclude_columns=exclude_columns)
     return read_excluded(source, "exclude")
@@ -39,7 +47,7 @@ def excluded(rows, *, columns=None, exclude_columns=None):
 
 @settings(max_examples=examples(400), deadline=None)
 @given(st.data())
-def test_a_number_in_any_column_is_excluded(data):
+def test_a_number_in_any_column_is_excluded(data: st.DataObject) -> None:
     main, other = data.draw(
         st.lists(st.sampled_from(PHONE_COLUMNS + OTHER_COLUMNS), min_size=2, max_size=2, unique=True).filter(
             lambda names: names[0] in PHONE_COLUMNS and set(names) != {"name", "联系人"}
@@ -49,7 +57,8 @@ def test_a_number_in_any_column_is_excluded(data):
     form = data.draw(st.sampled_from(READABLE))
     row = data.draw(st.permutations([(main, first), (other, form.format(second))]))
 
-    found, refused = set(), ""
+    found: frozenset[str] = frozenset()
+    refused = ""
     try:
         found = excluded([dict(row)])
     except OutboundBotContactsError as error:
@@ -65,7 +74,7 @@ def test_a_number_in_any_column_is_excluded(data):
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.sampled_from(["Phone 2", "电话2", "备用电话", "Work Phone", "手机"]), NUMBERS, st.sampled_from(DAMAGED))
-def test_a_damaged_number_in_another_column_for_numbers_refuses_the_list(column, number, form):
+def test_a_damaged_number_in_another_column_for_numbers_refuses_the_list(column: str, number: str, form: str) -> None:
     cell = form.format(number, number, rest=number[3:9])
 
     with pytest.raises(OutboundBotContactsError, match=r"exclude: row 1: column .*exclude_columns") as refused:
@@ -76,7 +85,7 @@ def test_a_damaged_number_in_another_column_for_numbers_refuses_the_list(column,
 
 @pytest.mark.parametrize("column", ["备用", "name", "note"])
 @pytest.mark.parametrize("cell", ["1.38E+10", "1.38001E10", "8.6138E+12"])
-def test_a_mobile_number_that_a_spreadsheet_rounded_refuses_the_list_in_any_column(column, cell):
+def test_a_mobile_number_that_a_spreadsheet_rounded_refuses_the_list_in_any_column(column: str, cell: str) -> None:
     with pytest.raises(OutboundBotContactsError, match=r"exclude: row 1: column .* a spreadsheet has rounded"):
         excluded([{"phone": "13900000000", column: cell}])
 
@@ -84,7 +93,7 @@ def test_a_mobile_number_that_a_spreadsheet_rounded_refuses_the_list_in_any_colu
 @pytest.mark.parametrize(
     "cell", ["13800000001/13800000002", "13800000001、13800000002", ["13800000001", "13800000002"]]
 )
-def test_a_cell_of_numbers_excludes_each_of_them(cell):
+def test_a_cell_of_numbers_excludes_each_of_them(cell: list[str] | str) -> None:
     assert excluded([{"phone": "13900000000", "备用": cell}]) == {
         f"+86{number}" for number in ("13900000000", "13800000001", "13800000002")
     }
@@ -98,7 +107,7 @@ def test_a_cell_of_numbers_excludes_each_of_them(cell):
         {"note": "called twice, order 20261126001", "city": "Hangzhou", "amount": "1.5E+3"},
     ],
 )
-def test_what_is_no_number_does_not_refuse_a_list(details):
+def test_what_is_no_number_does_not_refuse_a_list(details: dict[str, object]) -> None:
     assert excluded([{"phone": "13900000000", **details}]) == {"+8613900000000"}
 
 
@@ -111,16 +120,16 @@ def test_what_is_no_number_does_not_refuse_a_list(details):
         pytest.param({"电话1": "13800000001", "电话2": "13800000002"}, ["13800000001", "13800000002"], id="both"),
     ],
 )
-def test_all_columns_for_numbers_count(row, numbers):
+def test_all_columns_for_numbers_count(row: dict[str, object], numbers: list[str]) -> None:
     assert excluded([row]) == {f"+86{number}" for number in numbers}
 
 
-def test_a_row_without_any_number_refuses_the_list():
+def test_a_row_without_any_number_refuses_the_list() -> None:
     with pytest.raises(OutboundBotContactsError, match=r"row 2: no phone number"):
         excluded([{"手机": "13800000001", "电话": ""}, {"手机": "", "电话": ""}])
 
 
-def test_a_column_that_the_author_names_is_the_only_one():
+def test_a_column_that_the_author_names_is_the_only_one() -> None:
     rows = [{"手机": "13800000001", "电话": "13800000002"}]
 
     assert excluded(rows, exclude_columns={"phone": "手机"}) == {"+8613800000001"}
@@ -128,7 +137,7 @@ def test_a_column_that_the_author_names_is_the_only_one():
         excluded([{"手机": "", "电话": "13800000002"}], exclude_columns={"phone": "手机"})
 
 
-def test_a_frame_written_as_csv_with_gaps(tmp_path):
+def test_a_frame_written_as_csv_with_gaps(tmp_path: Path) -> None:
     frame = pd.DataFrame({"手机": [13800000001, None], "备用": [None, 13800000002], "电话": [13800000003, 13800000004]})
     frame.to_csv(tmp_path / "list.csv", index=False)
     source = from_path(tmp_path / "list.csv", label="exclude_path")
@@ -137,7 +146,7 @@ def test_a_frame_written_as_csv_with_gaps(tmp_path):
     assert read_excluded(source, "exclude_path") == {f"+861380000000{last}" for last in (1, 2, 3, 4)}
 
 
-def test_a_second_column_of_float32_refuses_the_list():
+def test_a_second_column_of_float32_refuses_the_list() -> None:
     frame = pd.DataFrame({"phone": ["13800000001"], "phone2": pd.Series([13800000002], dtype="float32")})
     source = from_items(frame, label="exclude")
     source.be_exclusions()
@@ -146,7 +155,7 @@ def test_a_second_column_of_float32_refuses_the_list():
         read_excluded(source, "exclude")
 
 
-def test_a_workbook_with_numbered_columns(tmp_path):
+def test_a_workbook_with_numbered_columns(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     for row in (
@@ -174,7 +183,7 @@ WORDS = ["", "王先生", " 请勿再打", "also ", "; ", "：", " (wife) ", " 2
     st.sampled_from(WORDS),
     st.sampled_from(["note", "备注", "name", "role"]),
 )
-def test_every_number_in_a_note_is_excluded(numbers, after, column):
+def test_every_number_in_a_note_is_excluded(numbers: list[tuple[str, str, str]], after: str, column: str) -> None:
     note = "".join(
         word + form.format(number, a=number[:3], b=number[3:7], c=number[7:], rest=number[1:])
         for number, form, word in numbers
@@ -195,7 +204,7 @@ def test_every_number_in_a_note_is_excluded(numbers, after, column):
         ("400-812-3123 转 8001", ["4008123123"]),
     ],
 )
-def test_a_note_holds_these_numbers(note, numbers):
+def test_a_note_holds_these_numbers(note: str, numbers: list[str]) -> None:
     expected = {number if number.startswith("+") else f"+86{number}" for number in numbers}
 
     assert excluded([{"phone": "13900000000", "note": note}]) == {"+8613900000000", *expected}

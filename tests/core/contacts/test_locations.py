@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.rows import as_contacts
 
-from airflow_provider_outbound.core.contacts import from_path, read_excluded
+from airflow_provider_outbound.core.contacts import PathLike, from_path, read_excluded
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+    from upath import UPath
 
-def write(path, *numbers):
+
+def write(path: Path, *numbers: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(["phone", *numbers]))
 
 
-def excluded(path):
+def excluded(path: PathLike) -> set[str]:
     return {number[-1] for number in read_excluded(from_path(path, label="exclude_path"), "exclude_path")}
 
 
@@ -32,7 +39,9 @@ PATTERNS = ["", "*", "*/*", "**", "**/*", "**/*.csv", "*/*.csv", "day=*", "day=*
 
 @settings(max_examples=examples(150), deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=4), st.sampled_from(PATTERNS))
-def test_every_file_that_a_folder_leads_to_is_read_or_the_list_is_refused(tmp_path_factory, places, pattern):
+def test_every_file_that_a_folder_leads_to_is_read_or_the_list_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, places: list[list[str]], pattern: str
+) -> None:
     base = tmp_path_factory.mktemp("lists")
     root, elsewhere = base / "root", base / "elsewhere"
     root.mkdir()
@@ -67,7 +76,7 @@ def test_every_file_that_a_folder_leads_to_is_read_or_the_list_is_refused(tmp_pa
     assert found == {number for number, depth in below.items() if depth in deep}
 
 
-def test_links_in_a_circle_end(tmp_path):
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
     write(tmp_path / "a" / "list.csv", "13800000001")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "b").symlink_to(tmp_path / "a")
@@ -75,22 +84,22 @@ def test_links_in_a_circle_end(tmp_path):
     assert excluded(tmp_path) == {"1"}
 
 
-def test_a_pattern_that_matches_only_folders_is_no_empty_list(tmp_path):
+def test_a_pattern_that_matches_only_folders_is_no_empty_list(tmp_path: Path) -> None:
     write(tmp_path / "day=1" / "part.csv", "13800000001")
 
     with pytest.raises(OutboundBotContactsError, match=r"does not read the files in the folder .*day=1; give a folder"):
         from_path(tmp_path / "day=*")
 
 
-def test_a_pattern_for_contacts_may_pass_over_a_folder(tmp_path):
+def test_a_pattern_for_contacts_may_pass_over_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "tonight.csv", "13800000001")
     write(tmp_path / "archive" / "old.csv", "13800000002")
 
-    assert [contact.phone.wire for contact in from_path(tmp_path / "*")] == ["13800000001"]
+    assert [contact.phone.wire for contact in as_contacts(from_path(tmp_path / "*"))] == ["13800000001"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_linked_folder_that_cannot_be_read_refuses_the_list(tmp_path):
+def test_a_linked_folder_that_cannot_be_read_refuses_the_list(tmp_path: Path) -> None:
     write(tmp_path / "list" / "a.csv", "13800000001")
     (tmp_path / "closed").mkdir(mode=0)
     (tmp_path / "list" / "more").symlink_to(tmp_path / "closed")
@@ -104,7 +113,9 @@ RUNS = count()
 
 
 @pytest.fixture
-def store(request, tmp_path_factory):
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], ObjectStoragePath | Path | UPath]:
     """A folder of its own in some store."""
     from airflow.sdk import ObjectStoragePath
     from upath import UPath
@@ -125,7 +136,9 @@ def store(request, tmp_path_factory):
     st.lists(st.sampled_from(ENDINGS), min_size=1, max_size=4),
     st.sampled_from(["*.csv", "*.CSV", "part*.csv", "*.[c]sv", "*.cs?", "**/*.csv", "*.csv.gz", "*.c*"]),
 )
-def test_a_pattern_ignores_the_case_of_the_ending(store, endings, pattern):
+def test_a_pattern_ignores_the_case_of_the_ending(
+    store: Callable[[], ObjectStoragePath | Path | UPath], endings: list[str], pattern: str
+) -> None:
     folder = store()
     for index, ending in enumerate(endings):
         text = f"phone\n1380000000{index}\n".encode()
@@ -147,7 +160,7 @@ def test_a_pattern_ignores_the_case_of_the_ending(store, endings, pattern):
 
 
 @pytest.mark.parametrize("pattern", ["PART*.csv", "*.tsv", "a*.CSV"])
-def test_a_pattern_keeps_the_case_of_the_rest(tmp_path, pattern):
+def test_a_pattern_keeps_the_case_of_the_rest(tmp_path: Path, pattern: str) -> None:
     write(tmp_path / "part.CSV", "13800000001")
 
     with pytest.raises(OutboundBotContactsError, match="matches none"):

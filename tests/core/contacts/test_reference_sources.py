@@ -46,7 +46,7 @@ def from_frame(folder: Path, references: Sequence[Any]) -> list[Contact | Reject
     return list(from_items(pd.DataFrame({"phone": numbers, "reference_id": references})))
 
 
-def from_parquet(folder: Path, references: Sequence[Any]) -> list[Contact | Reject]:
+def from_parquet(folder: Path, references: Sequence[Any] | np.ndarray[Any, Any]) -> list[Contact | Reject]:
     numbers = [int(NUMBER) + n for n in range(len(references))]
     pd.DataFrame({"phone": numbers, "reference_id": references}).to_parquet(folder / "people.parquet")
     return list(from_path(folder / "people.parquet"))

@@ -44,7 +44,7 @@ def read(reference: object, region: str = "CN") -> Contact | Reject:
         (b"u13877665546", "CN"),
     ],
 )
-def test_one_that_holds_a_number_is_a_reject_with_better_advice(reference, region):
+def test_one_that_holds_a_number_is_a_reject_with_better_advice(reference: object, region: str) -> None:
     item = read(reference, region)
 
     assert isinstance(item, Reject)
@@ -68,7 +68,7 @@ def test_one_that_holds_a_number_is_a_reject_with_better_advice(reference, regio
         ("HK-20261126", "HK"),
     ],
 )
-def test_an_order_number_is_none(reference, region):
+def test_an_order_number_is_none(reference: str, region: str) -> None:
     item = read(reference, region)
 
     assert isinstance(item, Contact), item
@@ -81,7 +81,7 @@ words = st.text("ghijklmnopqrstuvwxyzGHIJ-_:#", max_size=8)
 
 @settings(max_examples=examples(200), deadline=None)
 @given(words, mobiles, words, st.sampled_from(["", "-", " ", "_", "–"]))
-def test_a_mobile_inside_any_words_is_found(before, number, after, between):
+def test_a_mobile_inside_any_words_is_found(before: str, number: str, after: str, between: str) -> None:
     written = f"{number[:3]}{between}{number[3:7]}{between}{number[7:]}"
 
     assert isinstance(read(f"{before}{written}{after}"), Reject)
@@ -89,7 +89,7 @@ def test_a_mobile_inside_any_words_is_found(before, number, after, between):
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.uuids() | st.binary(), st.sampled_from(["", "job-", "customer:"]))
-def test_uuids_and_digests_are_no_numbers_whatever_digits_they_hold(made, prefix):
+def test_uuids_and_digests_are_no_numbers_whatever_digits_they_hold(made: uuid.UUID | bytes, prefix: str) -> None:
     if isinstance(made, uuid.UUID):
         ids = [str(made), str(made).upper()]
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from airflow_provider_outbound.exceptions import OutboundBotContactsError
 NUMBER = "13800000000"
 
 
-def only(source):
+def only(source: Iterable[Contact | Reject]) -> Any:
     (item,) = source
     return item
 
@@ -23,7 +25,7 @@ def only(source):
 @pytest.mark.parametrize(
     "column", ["phone", "Phone Number", "phone_number", "phoneNumber", "MOBILE", "手机号", "手机号码", "电话"]
 )
-def test_the_usual_names_of_columns_are_understood(column):
+def test_the_usual_names_of_columns_are_understood(column: str) -> None:
     contact = only(from_items([{column: NUMBER, "姓名": "张三", "称呼": "先生", "referenceId": "r-1", "城市": "杭州"}]))
 
     assert contact.phone.e164 == "+8613800000000"
@@ -31,7 +33,7 @@ def test_the_usual_names_of_columns_are_understood(column):
     assert contact.extras == {"城市": "杭州"}
 
 
-def test_columns_are_chosen_by_name():
+def test_columns_are_chosen_by_name() -> None:
     contact = only(
         from_items(
             [{"a": NUMBER, "b": "Li", "phone": "not this"}],
@@ -55,7 +57,7 @@ def test_columns_are_chosen_by_name():
         ("+852 5123 4567", "+85251234567"),
     ],
 )
-def test_numbers_as_people_and_spreadsheets_write_them(number, e164):
+def test_numbers_as_people_and_spreadsheets_write_them(number: object, e164: str) -> None:
     assert only(from_items([{"phone": number}])).phone.e164 == e164
     assert only(from_items([number])).phone.e164 == e164
 
@@ -78,7 +80,7 @@ def test_numbers_as_people_and_spreadsheets_write_them(number, e164):
         ([NUMBER], "list is neither"),
     ],
 )
-def test_a_row_that_is_no_contact_is_rejected_with_its_reason(row, reason):
+def test_a_row_that_is_no_contact_is_rejected_with_its_reason(row: object, reason: str) -> None:
     reject = only(from_items([row]))
 
     assert isinstance(reject, Reject)
@@ -86,7 +88,7 @@ def test_a_row_that_is_no_contact_is_rejected_with_its_reason(row, reason):
     assert NUMBER not in str(reject)
 
 
-def test_control_characters_become_spaces_and_empty_values_stay():
+def test_control_characters_become_spaces_and_empty_values_stay() -> None:
     contact = only(
         from_items([{"phone": NUMBER, "name": "Li\x00\nNing\ud800", "note": "a\tb", "empty": "", "none": None, "n": 3}])
     )
@@ -95,7 +97,7 @@ def test_control_characters_become_spaces_and_empty_values_stay():
     assert contact.extras == {"note": "a b", "empty": "", "n": "3"}
 
 
-def test_excluded_numbers_must_all_be_readable():
+def test_excluded_numbers_must_all_be_readable() -> None:
     assert read_excluded(from_items([NUMBER, {"phone": "13800000001"}]), "exclude") == {
         "+8613800000000",
         "+8613800000001",
@@ -105,19 +107,19 @@ def test_excluded_numbers_must_all_be_readable():
 
 
 @pytest.mark.parametrize("field", ["name", "honorific", "role", "reference_id"])
-def test_the_column_of_the_number_is_not_spoken(field):
+def test_the_column_of_the_number_is_not_spoken(field: str) -> None:
     with pytest.raises(OutboundBotContactsError, match=rf"columns: 'tel' is named for phone and for {field}"):
         from_items([{"tel": NUMBER}], columns={"phone": "tel", field: "tel"})
 
 
-def test_an_iterator_can_be_read_once_only():
+def test_an_iterator_can_be_read_once_only() -> None:
     assert not from_items(iter([NUMBER])).is_repeatable
     assert from_items([NUMBER]).is_repeatable
     assert from_items((NUMBER,)).is_repeatable
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.none() | st.integers() | st.floats())))
-def test_whatever_stands_in_a_row_is_a_contact_or_rejected(rows):
+def test_whatever_stands_in_a_row_is_a_contact_or_rejected(rows: list[dict[str, object]]) -> None:
     try:
         items = list(from_items(rows))
     except OutboundBotContactsError as error:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.rows import as_contacts
 
 from airflow_provider_outbound.core.contacts import ContactSource, Spool, from_items
 from airflow_provider_outbound.core.contacts import spool as module
@@ -56,7 +57,7 @@ def test_all_readings_get_the_rows_of_the_first() -> None:
 
     assert rows.readings == 1
     assert first == second
-    assert [contact.phone.wire for contact in first] == ["13800010000", "13800010001", "13800010002"]
+    assert [contact.phone.wire for contact in as_contacts(first)] == ["13800010000", "13800010001", "13800010002"]
     assert source.is_repeatable
 
 

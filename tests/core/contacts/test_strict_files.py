@@ -8,6 +8,7 @@ import itertools
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.rows import as_contact, as_contacts, as_reject
 
 from airflow_provider_outbound.core.contacts import Reject, from_items, from_path, read_excluded
 from airflow_provider_outbound.core.models.contact import Contact
@@ -36,26 +38,31 @@ def zipped(name: str) -> bytes:
     return file.getvalue()
 
 
-def numbers(source) -> list[str]:
+def numbers(source: Any) -> list[str]:
     return [item.phone.wire for item in source]
 
 
 @pytest.mark.parametrize("before", ["\n", "\r\n", "\r", "\ufeff\r\n", "\n\ufeff", " \t\n,,\n", "sep=,\r\n", "\ufeff"])
-def test_what_stands_before_the_header_hides_nobody(tmp_path, before):
+def test_what_stands_before_the_header_hides_nobody(tmp_path: Path, before: str) -> None:
     path = write(tmp_path, "people.csv", f"{before}phone,name\r\n{NUMBER},Li\r\n")
 
-    (contact,) = from_path(path)
+    (contact,) = as_contacts(from_path(path))
 
     assert (contact.phone.wire, contact.name, contact.extras) == (NUMBER, "Li", {})
     assert read_excluded(from_path(path, label="exclude_path"), "exclude_path") == {f"+86{NUMBER}"}
 
 
-def test_surplus_cells_that_are_empty_are_ignored_and_others_are_not(tmp_path):
+def test_surplus_cells_that_are_empty_are_ignored_and_others_are_not(tmp_path: Path) -> None:
     rows = f"{NUMBER},A,,\n13800000001,B\n13800000002\n13800000003,C,,x\n,,,\n"
     for header in ("phone,name", "phone,name,,", "phone,name,"):
-        *contacts, reject = from_path(write(tmp_path, "people.csv", f"{header}\n{rows}"))
+        *contacts, last = from_path(write(tmp_path, "people.csv", f"{header}\n{rows}"))
+        reject = as_reject(last)
 
-        assert [(contact.name, contact.extras) for contact in contacts] == [("A", {}), ("B", {}), (None, {})]
+        assert [(contact.name, contact.extras) for contact in as_contacts(contacts)] == [
+            ("A", {}),
+            ("B", {}),
+            (None, {}),
+        ]
         assert (reject.line, reject.reason[:24]) == (5, "4 cells, but 2 columns; ")
 
 
@@ -82,7 +89,9 @@ def test_surplus_cells_that_are_empty_are_ignored_and_others_are_not(tmp_path):
     ],
     ids=itertools.count(),  # contents that hold the time of day name no test
 )
-def test_what_is_something_else_is_named_for_what_it_is(tmp_path, name, content, words):
+def test_what_is_something_else_is_named_for_what_it_is(
+    tmp_path: Path, name: str, content: str | bytes, words: str
+) -> None:
     path = write(tmp_path, name, content)
 
     with pytest.raises(OutboundBotContactsError, match=words) as caught:
@@ -93,12 +102,12 @@ def test_what_is_something_else_is_named_for_what_it_is(tmp_path, name, content,
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8", "utf-8-sig", "gb18030"])
-def test_text_is_read_in_the_encoding_that_is_named(tmp_path, encoding):
+def test_text_is_read_in_the_encoding_that_is_named(tmp_path: Path, encoding: str) -> None:
     for mark in ("\ufeff", "") if "utf" in encoding else ("",):
         text = f"{mark}phone,姓名\r\n{NUMBER},李宁\r\n"
         path = write(tmp_path, "people.csv", text.encode(encoding))
 
-        assert [(contact.phone.wire, contact.name) for contact in from_path(path, encoding=encoding)] == [
+        assert [(contact.phone.wire, contact.name) for contact in as_contacts(from_path(path, encoding=encoding))] == [
             (NUMBER, "李宁")
         ]
 
@@ -114,7 +123,9 @@ def test_text_is_read_in_the_encoding_that_is_named(tmp_path, encoding):
         ("big5", "gb18030", "save it as 'CSV UTF-8' and omit encoding"),
     ],
 )
-def test_advice_about_an_encoding_does_not_lead_back_to_itself(tmp_path, written, named, words):
+def test_advice_about_an_encoding_does_not_lead_back_to_itself(
+    tmp_path: Path, written: str, named: str, words: str
+) -> None:
     path = write(tmp_path, "people.csv", f"手機號,phone\n李,{NUMBER}\n".encode(written) + b"\xff,\n" * 2)
 
     with pytest.raises(OutboundBotContactsError, match=words) as caught:
@@ -123,15 +134,15 @@ def test_advice_about_an_encoding_does_not_lead_back_to_itself(tmp_path, written
     assert f"encoding={named!r}" not in str(caught.value)
 
 
-def test_a_row_that_cannot_be_decoded_is_a_reject_and_hides_no_other(tmp_path):
+def test_a_row_that_cannot_be_decoded_is_a_reject_and_hides_no_other(tmp_path: Path) -> None:
     content = f"phone,name\n{NUMBER},".encode() + b"\xc0\xee\n13800000001,Li\n" + b'13800000002,"\xc0\n\xee"\n'
     first, contact, last = from_path(write(tmp_path, "people.csv", content))
     (other,) = from_path(write(tmp_path, "people.jsonl", b'{"phone": "13800000000", "name": "\xc0"}\n'))
 
-    assert contact.phone.wire == "13800000001"
+    assert as_contact(contact).phone.wire == "13800000001"
     assert [(item.line, item.row) for item in (first, last, other)] == [(2, 1), (4, 3), (1, 1)]
     for reject in (first, last, other):
-        assert "is not in encoding 'utf-8-sig'; pass the right one" in reject.reason
+        assert "is not in encoding 'utf-8-sig'; pass the right one" in as_reject(reject).reason
     with pytest.raises(OutboundBotContactsError, match=r"exclude_path: people\.csv line 2: is not in encoding"):
         read_excluded(from_path(tmp_path / "people.csv"), "exclude_path")
 
@@ -147,17 +158,17 @@ def test_a_row_that_cannot_be_decoded_is_a_reject_and_hides_no_other(tmp_path):
         ('"13800000000"', "is not a JSON object on one line"),
     ],
 )
-def test_a_line_of_json_that_is_not_clear_is_a_reject_with_its_line(tmp_path, line, reason):
+def test_a_line_of_json_that_is_not_clear_is_a_reject_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
     path = write(tmp_path, "people.jsonl", f'\ufeff\r\n{{"phone": "{NUMBER}", "n": NaN}}\r\n\r\n{line}\r\n')
 
     contact, reject = from_path(path)
 
-    assert (contact.line, contact.extras) == (2, {})
+    assert (contact.line, as_contact(contact).extras) == (2, {})
     assert (reject.line, reject.row, reject.file) == (4, 2, "people.jsonl")
-    assert reason in reject.reason
+    assert reason in as_reject(reject).reason
 
 
-def test_rejects_name_file_and_line_and_keep_their_row(tmp_path):
+def test_rejects_name_file_and_line_and_keep_their_row(tmp_path: Path) -> None:
     path = write(tmp_path, "people.csv", f'\nphone,name\n\n{NUMBER},"Li\nNing"\n138,x\n,y\n')
 
     contact, short, none = from_path(path)
@@ -170,7 +181,7 @@ def test_rejects_name_file_and_line_and_keep_their_row(tmp_path):
 
 
 @pytest.mark.parametrize("twin", ["city", "city ", " city", "ci ty", "\u3000city"])
-def test_columns_that_are_the_same_or_differ_in_blanks_only_are_refused(tmp_path, twin):
+def test_columns_that_are_the_same_or_differ_in_blanks_only_are_refused(tmp_path: Path, twin: str) -> None:
     table = pa.table([pa.array([NUMBER]), pa.array([1]), pa.array([2])], names=["phone", "city", twin])
     pyarrow.parquet.write_table(table, tmp_path / "people.parquet")
     write(tmp_path, "people.csv", f"phone,city,{twin}\n{NUMBER},1,2\n")
@@ -184,7 +195,9 @@ def test_columns_that_are_the_same_or_differ_in_blanks_only_are_refused(tmp_path
 
 @pytest.mark.parametrize("content", ["", "\n", "\ufeff", " \r\n,,\r\n", "sep=;\n"])
 @pytest.mark.parametrize("name", ["people.csv", "people.csv.gz", "people.jsonl"])
-def test_a_do_not_call_list_without_a_header_is_refused_and_contacts_are_none(tmp_path, name, content):
+def test_a_do_not_call_list_without_a_header_is_refused_and_contacts_are_none(
+    tmp_path: Path, name: str, content: str
+) -> None:
     if "json" in name and content.strip("\r\n \ufeff"):
         pytest.skip("not blank as JSON")
     data = content.encode()
@@ -195,7 +208,7 @@ def test_a_do_not_call_list_without_a_header_is_refused_and_contacts_are_none(tm
         read_excluded(from_path(path), "exclude_path")
 
 
-def test_a_do_not_call_list_that_is_not_there_is_refused(tmp_path):
+def test_a_do_not_call_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     write(tmp_path / "folder", "_SUCCESS", "")
 
@@ -204,7 +217,7 @@ def test_a_do_not_call_list_that_is_not_there_is_refused(tmp_path):
             read_excluded(from_path(path, label="exclude_path"), "exclude_path")
 
 
-def test_a_do_not_call_list_of_nobody_is_read(tmp_path):
+def test_a_do_not_call_list_of_nobody_is_read(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pa.table({"phone": pa.array([], pa.string())}), tmp_path / "none.parquet")
 
     for path in (write(tmp_path, "none.csv", "phone,name\n"), tmp_path / "none.parquet"):
@@ -213,7 +226,7 @@ def test_a_do_not_call_list_of_nobody_is_read(tmp_path):
     assert read_excluded(from_items(iter([NUMBER])), "exclude") == {f"+86{NUMBER}"}
 
 
-def test_a_file_of_a_folder_that_is_gone_is_not_passed_over(tmp_path):
+def test_a_file_of_a_folder_that_is_gone_is_not_passed_over(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", f"phone\n{NUMBER}\n")
     (tmp_path / "b.csv").symlink_to(tmp_path / "elsewhere.csv")
 
@@ -224,7 +237,9 @@ def test_a_file_of_a_folder_that_is_gone_is_not_passed_over(tmp_path):
 
 @settings(max_examples=examples(200), deadline=None)
 @given(data=st.binary(max_size=80) | st.text(max_size=40).map(str.encode), name=st.sampled_from(["a.csv", "a.jsonl"]))
-def test_whatever_a_file_holds_it_is_read_rejected_or_refused(tmp_path_factory, data, name):
+def test_whatever_a_file_holds_it_is_read_rejected_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
+) -> None:
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(data)
     try:

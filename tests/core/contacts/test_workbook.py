@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.rows import as_contact, as_contacts, as_reject
 
-from airflow_provider_outbound.core.contacts import Reject, from_path, read_excluded, worksheets
+from airflow_provider_outbound.core.contacts import PathLike, Reject, from_path, read_excluded, worksheets
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
@@ -54,13 +55,11 @@ def patch(path: Path, part: str, old: bytes, new: bytes) -> Path:
 SHEET = "xl/worksheets/sheet1.xml"
 
 
-def contacts(path: Path, **how: Any) -> list[Contact]:
-    items = list(from_path(path, **how))
-    assert not [item for item in items if isinstance(item, Reject)], items
-    return items  # type: ignore[return-value]
+def contacts(path: PathLike, **how: Any) -> list[Contact]:
+    return as_contacts(from_path(path, **how))
 
 
-def numbers(path: Path, **how: Any) -> list[str]:
+def numbers(path: PathLike, **how: Any) -> list[str]:
     return [contact.phone.wire for contact in contacts(path, **how)]
 
 
@@ -75,7 +74,7 @@ def refuse(path: Path, words: str, *, listed: bool = False, **how: Any) -> None:
     assert NUMBER not in str(caught.value)
 
 
-def test_a_workbook_is_read_twice_and_its_rows_have_their_numbers_in_excel(tmp_path):
+def test_a_workbook_is_read_twice_and_its_rows_have_their_numbers_in_excel(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.xlsx",
         ["Customers of March"],
@@ -90,7 +89,7 @@ def test_a_workbook_is_read_twice_and_its_rows_have_their_numbers_in_excel(tmp_p
     source = from_path(path)
 
     for _ in range(2):
-        first, second = source
+        first, second = as_contacts(source)
         assert (first.phone.wire, first.name, first.line) == (NUMBER, "李宁", 4)
         assert first.extras == {
             "city": "杭州",
@@ -118,10 +117,12 @@ _rows = st.lists(st.tuples(_numbers, _texts, st.integers(-(10**12), 10**12)), ma
 
 @settings(max_examples=examples(120), deadline=None)
 @given(rows=_rows, titles=st.integers(0, 19))
-def test_a_workbook_is_read_like_the_same_csv(rows, titles, tmp_path_factory):
+def test_a_workbook_is_read_like_the_same_csv(
+    rows: list[tuple[int | str, str, int]], titles: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("same")
     header = ["phone", "name", "count"]
-    lines = [header, *map(list, rows)]
+    lines: list[list[Any]] = [header, *map(list, rows)]
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(lines)
     (folder / "a.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
@@ -139,14 +140,16 @@ def test_a_workbook_is_read_like_the_same_csv(rows, titles, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory) -> bytes:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("sample") / "a.xlsx"
     return write(path, HEADER, *([13800138000 + index, f"n{index}"] for index in range(40))).read_bytes()
 
 
 @settings(max_examples=examples(400), deadline=None)
 @given(data=st.data())
-def test_a_damaged_workbook_is_refused_or_read_completely(data, sample, tmp_path_factory):
+def test_a_damaged_workbook_is_refused_or_read_completely(
+    data: st.DataObject, sample: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     content = bytearray(sample)
     kind = data.draw(st.sampled_from(["cut", "flip"]))
     place = data.draw(st.integers(0, len(content) - 1))
@@ -158,7 +161,7 @@ def test_a_damaged_workbook_is_refused_or_read_completely(data, sample, tmp_path
     path.write_bytes(content)
 
     try:
-        read = [contact.phone.wire for contact in from_path(path)]
+        read = [contact.phone.wire for contact in as_contacts(from_path(path))]
     except OutboundBotContactsError:
         return
     assert read == [str(13800138000 + index) for index in range(40)]
@@ -177,7 +180,9 @@ def test_a_damaged_workbook_is_refused_or_read_completely(data, sample, tmp_path
         (None, "no phone number"),
     ],
 )
-def test_a_cell_that_is_no_number_is_a_reject_and_no_do_not_call_list(tmp_path, cell, reason):
+def test_a_cell_that_is_no_number_is_a_reject_and_no_do_not_call_list(
+    tmp_path: Path, cell: object, reason: str
+) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, [cell, "Li"])
 
     (reject,) = from_path(path)
@@ -189,18 +194,23 @@ def test_a_cell_that_is_no_number_is_a_reject_and_no_do_not_call_list(tmp_path, 
 
 
 @pytest.mark.parametrize("code", ["yyyy-mm-dd", 'yyyy"年"m"月"d"日"', "YYYY\\-MM\\-DD"])
-def test_a_number_that_is_formatted_as_a_date_is_not_written_into_a_warning(tmp_path, code, recwarn):
+def test_a_number_that_is_formatted_as_a_date_is_not_written_into_a_warning(
+    tmp_path: Path, code: str, recwarn: pytest.WarningsRecorder
+) -> None:
     path = write(tmp_path / "a.xlsx", [*HEADER, "day"], [13800138000, "Li", 46000], formats={"A2": code, "C2": code})
 
     (reject,) = from_path(path)
 
-    assert reject.reason == "cell A2 is formatted as a date, and holds a number that is not one; format it as text"
+    assert (
+        as_reject(reject).reason
+        == "cell A2 is formatted as a date, and holds a number that is not one; format it as text"
+    )
     assert not recwarn
     (contact,) = from_path(patch(path, SHEET, b'<c r="A2" s="1"', b'<c r="A2"'))
-    assert contact.extras == {"day": "2025-12-09"}
+    assert as_contact(contact).extras == {"day": "2025-12-09"}
 
 
-def test_dates_in_the_formats_of_the_chinese_excel_are_dates(tmp_path):
+def test_dates_in_the_formats_of_the_chinese_excel_are_dates(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", [*HEADER, "day"], [13800138000, "Li", 46000], formats={"C2": "0.0000"})
     with zipfile.ZipFile(path) as archive:
         assert b'numFmtId="164"' in archive.read("xl/styles.xml")
@@ -209,14 +219,14 @@ def test_dates_in_the_formats_of_the_chinese_excel_are_dates(tmp_path):
     assert contacts(path)[0].extras == {"day": "2025-12-09"}
 
 
-def test_a_sheet_that_claims_another_size_is_read_completely(tmp_path):
+def test_a_sheet_that_claims_another_size_is_read_completely(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, *([13800138000 + index, "Li"] for index in range(9)))
     patch(path, SHEET, b'<dimension ref="A1:B10" />', b'<dimension ref="A1" />')
 
     assert len(numbers(path)) == 9
 
 
-def test_rows_after_many_blank_ones_and_hidden_rows_are_rows(tmp_path):
+def test_rows_after_many_blank_ones_and_hidden_rows_are_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, ["13800138000"], *[[" "]] * 3_000, ["13800138001"])
     patch(path, SHEET, b'<row r="2"', b'<row hidden="1" r="2"')
 
@@ -224,15 +234,15 @@ def test_rows_after_many_blank_ones_and_hidden_rows_are_rows(tmp_path):
     assert len(excluded(path)) == 2
 
 
-def test_values_beside_the_table_reject_the_row(tmp_path):
+def test_values_beside_the_table_reject_the_row(tmp_path: Path) -> None:
     path = write(
         tmp_path / "a.xlsx", [*HEADER, " "], [NUMBER, "Li", None, " "], [NUMBER, "Li", None, None, "call later"]
     )
 
     contact, reject = from_path(path)
 
-    assert contact.extras == {}
-    assert reject.reason == "has a value in column E, which has no name; name that column, or clear the cell"
+    assert as_contact(contact).extras == {}
+    assert as_reject(reject).reason == "has a value in column E, which has no name; name that column, or clear the cell"
 
 
 @pytest.mark.parametrize(
@@ -250,18 +260,18 @@ def test_values_beside_the_table_reject_the_row(tmp_path):
         ([HEADER, [NUMBER], [None] * 200 + ["x"]], "has a value in cell GS3, and at most 200 columns are read"),
     ],
 )
-def test_a_table_that_is_not_understood_is_refused(tmp_path, rows, words):
+def test_a_table_that_is_not_understood_is_refused(tmp_path: Path, rows: list[list[Any]], words: str) -> None:
     refuse(write(tmp_path / "a.xlsx", *rows), words)
 
 
-def test_the_header_is_the_line_with_the_column_that_is_named(tmp_path):
+def test_the_header_is_the_line_with_the_column_that_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", ["List of phones"], ["Kunde", "Mobil"], ["Li", NUMBER])
 
     assert numbers(path, columns={"phone": "Mobil"}) == [NUMBER]
     refuse(path, "has no column 'Tel.'", columns={"phone": "Tel."})
 
 
-def test_the_sheet_is_the_only_visible_one_or_the_only_one_with_a_header_or_named(tmp_path):
+def test_the_sheet_is_the_only_visible_one_or_the_only_one_with_a_header_or_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER], Notes=[["hello"]], Other=[["phone"], ["13800138001"]])
     refuse(path, r"3 visible sheets, and 2 .* pass sheet with one of 'People', 'Notes', 'Other'")
     refuse(path, "has no sheet 'Mai'; pass sheet with one of", sheet="Mai")
@@ -275,7 +285,7 @@ def test_the_sheet_is_the_only_visible_one_or_the_only_one_with_a_header_or_name
     assert numbers(path, sheet="Other") == ["13800138001"]
 
 
-def test_a_do_not_call_list_is_one_sheet_or_the_one_that_is_named(tmp_path):
+def test_a_do_not_call_list_is_one_sheet_or_the_one_that_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER], Notes=[["hello"]])
     assert excluded(path) == {f"+86{NUMBER}"}
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER], Old=[["x"], [None, 13800138001]])
@@ -289,14 +299,14 @@ def test_a_do_not_call_list_is_one_sheet_or_the_one_that_is_named(tmp_path):
     refuse(path, "has phone numbers, .* in sheet 'Old' too", listed=True)
 
 
-def test_numbers_below_a_merged_heading_are_excluded_too(tmp_path):
+def test_numbers_below_a_merged_heading_are_excluded_too(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", ["phone", None, "name"], [13800138000, 13800138001, "Li"])
     assert excluded(path) == {"+8613800138000", "+8613800138001"}
     path = write(tmp_path / "a.xlsx", ["phone", None, "name"], [13800138000, "=A1", "Li"])
     refuse(path, "cell B2 is a formula without a value", listed=True)
 
 
-def test_an_empty_list_is_one_with_a_header(tmp_path):
+def test_an_empty_list_is_one_with_a_header(tmp_path: Path) -> None:
     assert excluded(write(tmp_path / "a.xlsx", HEADER)) == frozenset()
     path = write(tmp_path / "a.xlsx")
     refuse(path, "is empty; to list nobody, give it only a header", listed=True)
@@ -322,7 +332,7 @@ def zipped(**parts: str) -> bytes:
     ],
     ids=["xls", "text", "empty", "ods", "parts"],
 )
-def test_what_is_no_workbook_is_named(tmp_path, content, words):
+def test_what_is_no_workbook_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.xlsx"
     path.write_bytes(content)
 
@@ -331,12 +341,12 @@ def test_what_is_no_workbook_is_named(tmp_path, content, words):
 
 
 @pytest.mark.parametrize("suffix", ["xls", "xlsm", "ods"])
-def test_another_format_of_spreadsheets_is_to_be_saved_as_xlsx(tmp_path, suffix):
+def test_another_format_of_spreadsheets_is_to_be_saved_as_xlsx(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(OutboundBotContactsError, match=r"save it in Excel as \.xlsx"):
         from_path(tmp_path / f"a.{suffix}")
 
 
-def test_a_strict_workbook_is_not_read_as_an_empty_one(tmp_path):
+def test_a_strict_workbook_is_not_read_as_an_empty_one(tmp_path: Path) -> None:
     main, strict = b"http://schemas.openxmlformats.org/spreadsheetml/2006/main", b"http://purl.oclc.org/ooxml/x"
     refuse(patch(write(tmp_path / "a.xlsx", HEADER, [NUMBER]), SHEET, main, strict), "is a 'Strict Open XML' workbook")
 
@@ -360,7 +370,7 @@ def with_shared_texts(path: Path, *texts: str) -> Path:
     return path
 
 
-def test_shared_texts_are_read_and_one_that_does_not_exist_is_not_guessed(tmp_path):
+def test_shared_texts_are_read_and_one_that_does_not_exist_is_not_guessed(tmp_path: Path) -> None:
     path = with_shared_texts(write(tmp_path / "a.xlsx", HEADER, [NUMBER, "Li_x000D_"]), *HEADER, NUMBER, "Li_x000D_")
     (contact,) = contacts(path)
     assert (contact.phone.wire, contact.name) == (NUMBER, "Li")
@@ -370,7 +380,7 @@ def test_shared_texts_are_read_and_one_that_does_not_exist_is_not_guessed(tmp_pa
         patch(path, SHEET, b"<v>" + wrong + b"</v>", b"<v>3</v>")
 
 
-def test_charts_are_no_lists(tmp_path):
+def test_charts_are_no_lists(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     book.active.append(HEADER)
     book.active.append([NUMBER])
@@ -382,7 +392,7 @@ def test_charts_are_no_lists(tmp_path):
     assert excluded(tmp_path / "a.xlsx") == {f"+86{NUMBER}"}
 
 
-def test_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
+def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER])
     monkeypatch.setattr(worksheets, "MAX_UNPACKED", 1 << 20)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -394,7 +404,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     refuse(path, "of texts and formats")
 
 
-def test_a_row_of_endless_cells_and_entities_that_expand_are_refused(tmp_path):
+def test_a_row_of_endless_cells_and_entities_that_expand_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER])
     patch(path, SHEET, b"</row><row", b"<c/>" * 17_000 + b"</row><row")
     refuse(path, "is damaged")
@@ -406,7 +416,7 @@ def test_a_row_of_endless_cells_and_entities_that_expand_are_refused(tmp_path):
     refuse(path, "is damaged")
 
 
-def test_a_sheet_is_named_only_where_there_are_workbooks(tmp_path):
+def test_a_sheet_is_named_only_where_there_are_workbooks(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"phone\n{NUMBER}\n")
     with pytest.raises(OutboundBotContactsError, match="no file is a workbook, so there is no sheet 'x'; omit it"):
         from_path(tmp_path, sheet="x")
@@ -416,7 +426,7 @@ def test_a_sheet_is_named_only_where_there_are_workbooks(tmp_path):
     assert numbers(tmp_path, sheet="People") == [NUMBER, "13800138001"]
 
 
-def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):
+def test_without_openpyxl_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.xlsx", HEADER, [NUMBER])
     for name in [name for name in sys.modules if name.partition(".")[0] == "openpyxl"]:
         monkeypatch.delitem(sys.modules, name)
@@ -426,7 +436,7 @@ def test_without_openpyxl_the_extra_is_named(tmp_path, monkeypatch):
         list(from_path(path))
 
 
-def test_a_workbook_of_an_object_store(tmp_path):
+def test_a_workbook_of_an_object_store(tmp_path: Path) -> None:
     from airflow.sdk import ObjectStoragePath
 
     write(tmp_path / "a.xlsx", HEADER, [NUMBER])
