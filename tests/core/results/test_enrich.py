@@ -184,12 +184,14 @@ def test_jobs_that_are_looked_for_in_another_instance_are_not_stored_as_jobs_wit
     campaign.collect()
     # What another bot instance has of the group.
     jobs, groups = campaign.simulator.run(lambda cloud: (dict(cloud.jobs), dict(cloud.groups)))
-    campaign.simulator.run(lambda cloud: (cloud.jobs.clear(), cloud.groups.clear()))
+    campaign.simulator.run(lambda cloud: cloud.jobs.clear())
+    campaign.simulator.run(lambda cloud: cloud.groups.clear())
 
     with pytest.raises(OutboundBotConfigError, match="does not have job group"):
         campaign.enrich()
 
-    campaign.simulator.run(lambda cloud: (cloud.jobs.update(jobs), cloud.groups.update(groups)))
+    campaign.simulator.run(lambda cloud: cloud.jobs.update(jobs))
+    campaign.simulator.run(lambda cloud: cloud.groups.update(groups))
     assert campaign.enrich() == 2
     assert {tuple(result.details.tags) for result in results_of(campaign).values() if result.details} == {("intent",)}
 
