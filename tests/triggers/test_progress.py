@@ -110,6 +110,8 @@ def test_a_suspension_is_named_long_before_the_next_request_to_the_api(
     async def scenario() -> None:
         waiting = asyncio.create_task(first_event(campaign.trigger()))
         await eventually(lambda: "next request to the API" in caplog.text, "the first check")
+        # The watch that has just started wakes everybody once.
+        await asyncio.sleep(2)
         await asyncio.to_thread(suspend.send, campaign.client, lambda: campaign.ledger)
         await eventually(lambda: line in caplog.messages, "the line about the suspension")
         waiting.cancel()
