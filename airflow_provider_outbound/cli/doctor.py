@@ -18,6 +18,7 @@ from airflow_provider_outbound.cli.options import quiet_logs, read_airflow_conne
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.cli.page_roles import check_roles
 from airflow_provider_outbound.cli.place import Finding, State, look_around
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _limits(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
         yield Finding(conn_id, State.WARNING, "dry_run: nothing is sent, nobody is called")
     if hook.allowed_phone_numbers is not None:
         count = len(hook.allowed_phone_numbers)
-        yield Finding(conn_id, State.WARNING, f"allowed_phone_numbers: only {count} numbers may be called")
+        yield Finding(conn_id, State.WARNING, f"allowed_phone_numbers: only {count_of(count, 'number')} may be called")
     if hook.calling_hours is None:
         yield Finding(
             conn_id, State.WARNING, "no calling_hours: only a job group's own window limits when people are called"
@@ -281,7 +282,7 @@ def _preflight(conn_id: str, hook: OutboundBotHook) -> Iterator[Finding]:
     except OutboundBotError as error:
         yield Finding(conn_id, State.WARNING, f"the number of lines could not be read: {error}")
         return
-    known = "does not name its number of lines" if lines is None else f"has {lines} line{'' if lines == 1 else 's'}"
+    known = "does not name its number of lines" if lines is None else f"has {count_of(lines, 'line')}"
     yield Finding(conn_id, State.GOOD, f"instance {hook.instance_id!r} {known}")
 
 

@@ -21,6 +21,7 @@ from airflow_provider_outbound.cli.options import (
 )
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _list(arguments: argparse.Namespace) -> int:
     if no_messages and any(row["api"] or row["error"] for row in rows):
         print(f"outbound: no messages come: {no_messages}", file=sys.stderr)
     for why, count in connections.unusable.items():
-        print(f"outbound: the API was not asked about {count} job groups: {why}", file=sys.stderr)
+        print(f"outbound: the API was not asked about {count_of(count, 'job group')}: {why}", file=sys.stderr)
     if gone := [row["job_group_id"] for row in rows if row["status"] == _GONE]:
         print(f"outbound: {describe_gone(gone)}", file=sys.stderr)
     failed = [row for row in rows if row["error"]]
@@ -319,7 +320,7 @@ def _is_over(ledger: Ledger, record: JobGroupRecord) -> bool:
 
 def _agrees(action: str, count: int) -> bool:
     words, _ = _ACTIONS[action]
-    question = f"{words[0].upper()}{words[1:]} all jobs of {count} job group{'' if count == 1 else 's'}? [y/N] "
+    question = f"{words[0].upper()}{words[1:]} all jobs of {count_of(count, 'job group')}? [y/N] "
     try:
         return input(question).strip().lower() in ("y", "yes")
     except (EOFError, OSError):

@@ -11,6 +11,7 @@ import attrs
 
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 if TYPE_CHECKING:
@@ -170,13 +171,13 @@ def _print_forgotten(forgotten: Forgotten, *, as_json: bool) -> int:
     print(f"erased: {erased}")
     if forgotten.references:
         print(
-            f"{forgotten.references} jobs keep the reference id that a list gave them, because a repeated task"
-            " recognises them by it"
+            f"{count_of(forgotten.references, 'job keeps', 'jobs keep')} the reference id that a list gave, because a"
+            " repeated task recognises contacts by it"
         )
     if forgotten.unreadable:
         print(
-            f"outbound: {forgotten.unreadable} messages in quarantine cannot be decrypted, so they were not searched;"
-            " add their key to [outbound] ledger_key and run this again, or drop them",
+            f"outbound: {count_of(forgotten.unreadable, 'message')} in quarantine cannot be decrypted, so they were not"
+            " searched; add their key to [outbound] ledger_key and run this again, or drop them",
             file=sys.stderr,
         )
     if forgotten.job_groups:

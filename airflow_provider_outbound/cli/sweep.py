@@ -12,6 +12,7 @@ from types import FrameType
 import attrs
 
 from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 #: Exit code of a command stopped by Ctrl-C.
@@ -77,7 +78,7 @@ class Sweep:
     def _summary(self) -> str:
         failed = f", failed for {len(self.failed)}" if self.failed else ""
         gone = f", {len(self.gone)} no longer exist" if self.gone else ""
-        return f"{self.action}: done for {len(self.done)} of {len(self.group_ids)} job groups{gone}{failed}"
+        return f"{self.action}: done for {len(self.done)} of {count_of(len(self.group_ids), 'job group')}{gone}{failed}"
 
 
 def words_of(error: Exception) -> str:

@@ -318,7 +318,8 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 guard=self._unless_killed(GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check),
                 before_sending=self._checks(instance_id, strategy, numbers, shared).check,
             )
-        except Exception as error:
+        except BaseException as error:
+            # Airflow's error that execution_timeout is over is not an Exception. It is raised between transactions.
             shared.forget_unless_called(ledger, error)
             if is_last_try(context):
                 abandon(ledger, key, job_group_id, settle_seconds=options.settle_seconds)

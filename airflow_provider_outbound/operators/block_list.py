@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import named_group
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.base import OutboundBotOperator
 
@@ -58,12 +59,12 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
                 remark=self.remark,
                 instance_id=self.instance_id or (record.instance_id if record else None),
             )
-        self.log.info("Job group %s: %d numbers put on the block list", job_group_id, result.saved)
+        self.log.info("Job group %s: %s put on the block list", job_group_id, count_of(result.saved, "number"))
         if result.without_number:
             # Raised and not only logged, because people who asked not to be called would be called again.
             raise OutboundBotContactsError(
-                f"job group {job_group_id}: {result.without_number} people are not on the block list, because the"
-                " ledger cannot decrypt their numbers; add the key they were encrypted with to [outbound] ledger_key,"
-                " or put them on the list in the console"
+                f"job group {job_group_id}: {count_of(result.without_number, 'person is', 'people are')} not on the"
+                " block list, because the ledger cannot decrypt their numbers; add the key they were encrypted with to"
+                " [outbound] ledger_key, or put them on the list in the console"
             )
         return {"job_group_id": job_group_id, "saved": result.saved}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_choice, check_flags, whole_number
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.base import OutboundBotOperator, mask_contacts
 from airflow_provider_outbound.operators.literals import NOT_GIVEN
@@ -100,7 +101,9 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
                 " Nothing was changed"
             )
         if self.hook.dry_run:
-            raise AirflowSkipException(f"dry run: {len(numbers)} numbers are on the list; nothing was sent")
+            raise AirflowSkipException(
+                f"dry run: {count_of(len(numbers), 'number is', 'numbers are')} on the list; nothing was sent"
+            )
         with self.hook as hook:
             result = sync_block_list(
                 hook.client,
@@ -112,13 +115,16 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
                 instance_id=self.instance_id,
             )
         self.log.info(
-            "Block list: %d numbers on the list, %d added, %d removed", result.listed, result.added, result.removed
+            "Block list: %s on the list, %d added, %d removed",
+            count_of(result.listed, "number"),
+            result.added,
+            result.removed,
         )
         if result.kept:
             self.log.warning(
-                "Block list: %d people are not on the list and stay blocked, because they refused to be called"
+                "Block list: %s not on the list and stay blocked, because they refused to be called"
                 " according to the ledger; outbound ledger allow reverses that",
-                result.kept,
+                count_of(result.kept, "person is", "people are"),
             )
         return {"listed": result.listed, "added": result.added, "removed": result.removed, "kept": result.kept}
 

@@ -53,7 +53,7 @@ class SharedResult:
         if self._used is not None:
             ledger.assignments.note_query(self.find_key(), named_group(self.job_group_id), *self._used)
 
-    def forget_unless_called(self, ledger: Ledger, error: Exception) -> None:
+    def forget_unless_called(self, ledger: Ledger, error: BaseException) -> None:
         """After an error of the contacts themselves, let the next try run the query again if nobody was called."""
         job_group_id = named_group(self.job_group_id)
         if (

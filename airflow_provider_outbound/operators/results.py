@@ -178,7 +178,14 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         """Warn if the group has not ended. Counted before the rows are read, so that no open job goes unnoticed."""
         counted = ledger.results.summary(job_group_id)
         total, open_jobs = counted["total"], counted["total"] - counted["completed"] - counted["unlisted"]
-        if open_jobs and ledger.groups.state(job_group_id).confirmed is None:
+        state = ledger.groups.state(job_group_id)
+        if state.is_assigning:
+            self.log.warning(
+                "Job group %s: a task is still assigning contacts to it, or did not finish that, so this export may"
+                " lack some. Export again after OutboundBotJobCompleteSensor",
+                job_group_id,
+            )
+        elif open_jobs and state.confirmed is None:
             self.log.warning(
                 "Job group %s: %d of %d jobs have not ended; their results are not in this export. Export again after"
                 " OutboundBotJobCompleteSensor",

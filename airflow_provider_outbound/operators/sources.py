@@ -24,6 +24,7 @@ from airflow_provider_outbound.core.contacts import (
 )
 from airflow_provider_outbound.core.follow_up import from_results
 from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.base import MaskedContacts, is_asset
@@ -177,7 +178,7 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
     for label in named_exclusions(arguments):
         numbers = _excluded_by(arguments, label, context)
         if numbers is not None:
-            arguments.log.info("%s: %d number%s", label, len(numbers), "" if len(numbers) == 1 else "s")
+            arguments.log.info("%s: %s", label, count_of(len(numbers), "number"))
             excluded |= numbers
     return excluded
 

@@ -40,6 +40,9 @@ def team_of(campaign: Campaign) -> str | None:
     if not conf.getboolean("core", "multi_team", fallback=False):
         return None
     teams = (DagModel.get_team_name(dag_id) for dag_id in sorted(campaign.dag_ids))
-    return next((team for team in teams if team is not None), None) or (
-        None if campaign.conn_id is None else Connection.get_team_name(campaign.conn_id)
-    )
+    return next((team for team in teams if team is not None), None) or team_of_connection(campaign.conn_id)
+
+
+def team_of_connection(conn_id: str | None) -> str | None:
+    """The team of a connection in Airflow's database; ``None``: it belongs to none, or is elsewhere."""
+    return None if conn_id is None else Connection.get_team_name(conn_id)

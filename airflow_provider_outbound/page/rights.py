@@ -17,12 +17,13 @@ import attrs
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
-from airflow.models import Connection, DagModel
+from airflow.models import DagModel
 from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Request
 from sqlalchemy import select
 
 from airflow_provider_outbound.core.ledger.pages import Campaign
+from airflow_provider_outbound.page.connections import team_of_connection
 
 
 @attrs.define(kw_only=True, slots=False)
@@ -60,7 +61,7 @@ class Reader:
         :param conn_id: The connection; ``None``: connections in general.
         """
         if (method, conn_id) not in self._connections:
-            details = ConnectionDetails(conn_id=conn_id, team_name=_team_of(conn_id))
+            details = ConnectionDetails(conn_id=conn_id, team_name=team_of_connection(conn_id))
             self._connections[method, conn_id] = bool(
                 get_auth_manager().is_authorized_connection(method=method, details=details, user=self.user)
             )
@@ -104,10 +105,6 @@ class Reader:
                 )
             )
         return self._editable_runs[dag_id]
-
-
-def _team_of(conn_id: str | None) -> str | None:
-    return None if conn_id is None else Connection.get_team_name(conn_id)
 
 
 def reader(user: GetUserDep) -> Reader:

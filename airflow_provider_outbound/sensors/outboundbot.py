@@ -15,10 +15,10 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.arguments import check_choice, check_flags, named_group, whole_number
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import (
     JobGroupFailedError,
     JobGroupTimeoutError,
-    LedgerError,
     LedgerUnavailableError,
     OutboundBotError,
 )
@@ -27,7 +27,8 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
 from airflow_provider_outbound.sensors.killed import cancel_if_ended
-from airflow_provider_outbound.sensors.late import LONG_AGO, cancel_if_late
+from airflow_provider_outbound.sensors.late import LONG_AGO, cancel_and_wait, cancel_if_late, read_end
+from airflow_provider_outbound.sensors.troubles import Troubles
 from airflow_provider_outbound.triggers.outboundbot import OutboundBotJobCompleteTrigger
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
 #: How long last calls and messages may take after the end of a group's window.
 TIMEOUT_MARGIN = timedelta(hours=2)
-#: How long to wait for a group to end after its jobs were cancelled, and the poll interval (seconds): calls in progress
-#: are not interrupted.
-CANCEL_SECONDS, CANCEL_PAUSE = 300.0, 2.0
 
 
 class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
@@ -67,6 +65,7 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
         Like any Airflow sensor, it is not retried after that, whatever its ``retries``.
     :param on_timeout: ``fail``; ``partial``: succeed with the results so far; ``cancel``: also cancel the other jobs.
+        A wait that fails before its time, for example because a key of the ledger is missing, cancels nothing.
     :param on_cancelled: ``fail`` or ``succeed`` if the group was cancelled as a whole. Single jobs may always be
         cancelled.
     :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example because the
@@ -120,28 +119,39 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.on_unresolved_jobs = on_unresolved_jobs
         self.cancel_on_kill = cancel_on_kill
         self.enrich = enrich
-        self._reported_trouble = ""
+        self._troubles = Troubles()
+        self._looked_up_at = time.monotonic()
 
     def execute(self, context: Context) -> Any:
         self._check_arguments()
-        with self._waiting(None if self.deferrable else lambda: self._first_poke(context)):
+        with self._waiting(lambda: self._first_poke(context)):
             if not self.deferrable:
                 # This sensor has its own deadline; the base class must not time out earlier.
                 self.timeout = timedelta(days=3650).total_seconds()
                 return super().execute(context)
-            summary = self._completion.check()
+            summary = self._check()
             if summary is not None:
                 return self._finish(summary)
             deadline = self._deadline(datetime.now(UTC))
         return self._defer(deadline)
 
     def poke(self, context: Context) -> PokeReturnValue:
+        try:
+            return self._poke(context)
+        except LedgerUnavailableError as error:
+            if datetime.now(UTC) >= self._deadline(self._first_poke(context)):
+                raise
+            self._troubles.report_outage(self._group_id, error)
+        return PokeReturnValue(is_done=False)
+
+    def _poke(self, context: Context) -> PokeReturnValue:
         self._take_up_corrections()
         summary = self._completion.check()
         if summary is not None:
             return PokeReturnValue(is_done=True, xcom_value=self._finish(summary))
         self._completion.progress.log(self._completion.changes)
-        self._report_trouble()
+        if self.rocketmq_conn_id is not None and config.load().collector == "external":
+            self._troubles.report_silence(self._group_id, self.hook.ledger, self.rocketmq_conn_id)
         if datetime.now(UTC) < self._deadline(self._first_poke(context)):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._time_out())
@@ -162,9 +172,11 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         :param event: See :class:`OutboundBotJobCompleteTrigger`; ``None`` if the triggerer lost it.
         :param deadline: When to give up, ISO 8601.
         """
-        with self._waiting((lambda: LONG_AGO) if event and event["status"] == "timeout" else None):
+        is_over = deadline is not None and datetime.fromisoformat(deadline) <= datetime.now(UTC)
+        is_over = is_over or (event is not None and event["status"] == "timeout")
+        with self._waiting(lambda: LONG_AGO if is_over else datetime.now(UTC)):
             if event is None:
-                summary = self._completion.check()
+                summary = self._check()
                 if summary is not None:
                     return self._finish(summary)
                 until = self._deadline(datetime.now(UTC)) if deadline is None else datetime.fromisoformat(deadline)
@@ -186,18 +198,13 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             hook = OutboundBotHook(self.outboundbot_conn_id)
             cancel_if_ended(hook, self._group_id, self.instance_id)
 
-    def _report_trouble(self) -> None:
-        """Log why no messages come, once per reason in each process of a rescheduled task."""
-        if self.rocketmq_conn_id is None or config.load().collector != "external":
-            return
+    def _check(self) -> Summary | None:
+        """Check once; a ledger that is unavailable is waited for in the triggerer."""
         try:
-            trouble = self.hook.ledger.collectors.read().why_nothing_comes(self.rocketmq_conn_id)
-        except LedgerUnavailableError:
-            # Already logged by the check of the group.
-            return
-        if trouble and trouble != self._reported_trouble:
-            self.log.warning("Job group %s: no messages come: %s", self._group_id, trouble)
-        self._reported_trouble = trouble
+            return self._completion.check()
+        except LedgerUnavailableError as error:
+            self._troubles.report_outage(self._group_id, error)
+            return None
 
     @cached_property
     def hook(self) -> OutboundBotHook:
@@ -240,10 +247,6 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             vars(self).pop(name, None)
 
     @cached_property
-    def _looked_up_at(self) -> float:
-        return time.monotonic()
-
-    @cached_property
     def _settings(self) -> config.Settings:
         return config.load()
 
@@ -277,23 +280,23 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         )
 
     @contextmanager
-    def _waiting(self, started_at: Callable[[], datetime] | None) -> Iterator[None]:
+    def _waiting(self, started_at: Callable[[], datetime]) -> Iterator[None]:
         """
         Close the ledger at the end; skip instead of failing for a failed group if the author asked for that.
 
-        :param started_at: When the wait started, to cancel the group of one that has timed out and lacks its ledger.
+        :param started_at: When the wait started, to cancel the group of one that fails although it has timed out.
         """
         try:
             yield
-        except LedgerError:
-            if started_at is not None and self.on_timeout == "cancel":
-                self._let_go()
-                self.hook = self._new_hook(require_keys=None)
-                cancel_if_late(self.hook, self._group_id, self.instance_id, started_at(), self._deadline)
-            raise
         except JobGroupFailedError as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from None
+            raise
+        except OutboundBotError:
+            if self.on_timeout == "cancel":
+                self._let_go()
+                self.hook = self._new_hook(require_keys=None)
+                cancel_if_late(self.hook, self._group_id, self.instance_id, started_at(), self._deadline)
             raise
         finally:
             self._let_go()
@@ -310,11 +313,18 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         if self.wait_timeout is not None:
             wait = self.wait_timeout
             return started_at + (wait if isinstance(wait, timedelta) else timedelta(seconds=wait))
-        ends_at = self._completion.ends_at()
+        ends_at = self._ends_at()
         if ends_at is not None:
             # A sensor that starts late still gets the margin, because results may have to be fetched.
             return max(ends_at, started_at) + TIMEOUT_MARGIN
         return started_at + timedelta(seconds=conf.getfloat("sensors", "default_timeout"))
+
+    def _ends_at(self) -> datetime | None:
+        """Return when the group's window ends: from the ledger, or from the API if the ledger is unavailable."""
+        try:
+            return self._completion.ends_at()
+        except LedgerUnavailableError:
+            return read_end(self.hook.client, self._group_id, self.instance_id)
 
     def _defer(self, deadline: datetime) -> NoReturn:
         self.log.info("Waiting for job group %s until %s at most", self._group_id, deadline.isoformat("T", "seconds"))
@@ -339,8 +349,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.log.info("Job group %s: %s", self._group_id, describe(summary))
         count_results(summary, self.dag_id)
         if unresolved := summary["unresolved"]:
-            words = "Job group %s: the status of %d contacts is unknown: they may or may not have been assigned"
-            self.log.warning(words, self._group_id, unresolved)
+            words = "Job group %s: the status of %s is unknown: they may or may not have been assigned"
+            self.log.warning(words, self._group_id, count_of(unresolved, "contact"))
         if summary["mismatch"]:
             statuses = summary["by_status"]
             self.log.warning("Job group %s ended with jobs other than those assigned: %s", self._group_id, statuses)
@@ -381,20 +391,9 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
                 " complete; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
             )
         if self.on_timeout == "cancel":
-            self._cancel(completion)
+            cancel_and_wait(completion)
         completion.take_listing()
         summary = completion.summary(timed_out=True)
-        done, total = summary["completed"], summary["total"]
-        self.log.warning("Job group %s: timed out with %d of %d jobs complete", self._group_id, done, total)
+        words = "Job group %s: timed out with %d of %d jobs complete"
+        self.log.warning(words, self._group_id, summary["completed"], summary["total"])
         return self._assigned(summary)
-
-    def _cancel(self, completion: Completion) -> None:
-        if not completion.cancel():
-            return
-        self.log.warning("Job group %s: timed out, so its jobs are cancelled", self._group_id)
-        until = time.monotonic() + CANCEL_SECONDS
-        while (progress := completion.describe().progress) is not None and progress.unfinished:
-            if time.monotonic() >= until:
-                self.log.warning("Job group %s: %d jobs are still running", self._group_id, progress.unfinished)
-                return
-            time.sleep(CANCEL_PAUSE)

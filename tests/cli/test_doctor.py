@@ -322,7 +322,7 @@ def test_what_a_connection_keeps_tasks_from(change: Callable[..., None], trigger
     assert code == 0
     warned = texts_of(found, "outboundbot_default", "warning")
     assert "dry_run" in warned
-    assert "only 1 numbers may be called" in warned
+    assert "only 1 number may be called" in warned
     assert "09:00" in texts_of(found, "outboundbot_default", "good")
     assert "the current time is outside" in texts_of(found, "outboundbot_default", "good")
     assert "0000001" not in json.dumps(found)
@@ -337,7 +337,7 @@ def test_what_somebody_should_look_at_in_the_ledger(
     code, found = doctor()
 
     assert code == 0
-    assert "1 messages could not be read" in texts_of(found, "ledger", "warning")
+    assert "1 message could not be read" in texts_of(found, "ledger", "warning")
     assert "1234" not in json.dumps(found)
 
 

@@ -324,8 +324,8 @@ def test_purge_deletes_what_is_old_and_keeps_the_rest(
     code, out = outbound("purge", "--older-than-days", "30")
 
     assert code == 0
-    assert "1 job groups would be purged, 1 kept" in dry
-    assert "1 job groups purged, 1 kept" in out
+    assert "1 job group would be purged, 1 kept" in dry
+    assert "1 job group purged, 1 kept" in out
     assert "may have a waiting task" in out
     store(ledger, message("old", 1))
     found = status()
@@ -343,7 +343,7 @@ def test_purge_takes_its_days_from_the_configuration(
         "outbound: purge: no age given; set --older-than-days N or [outbound] retention_days. Nothing was purged\n",
     )
     monkeypatch.setenv("AIRFLOW__OUTBOUND__RETENTION_DAYS", "30")
-    assert "1 job groups purged" in outbound("purge")[1]
+    assert "1 job group purged" in outbound("purge")[1]
 
 
 def test_the_cursor_of_a_subscription_that_is_gone_keeps_events_no_longer(
@@ -374,7 +374,7 @@ def test_one_group_is_purged_by_name_however_young(ledger: Ledger, outbound: Cal
 
     code, out = outbound("purge", "--group", "g1")
 
-    assert (code, "1 job groups purged, 0 kept, 0 other events" in out) == (0, True)
+    assert (code, "1 job group purged, 0 kept, 0 other events" in out) == (0, True)
     assert ledger.results.summary("g2")["total"] == 1
 
 
@@ -598,8 +598,8 @@ def test_a_purge_that_finishes_an_interrupted_one_says_so(
     dry = outbound("purge", "--group", "g1", "--dry-run")
     done = outbound("purge", "--group", "g1")
 
-    assert (dry[0], "4 rows of 1 job groups whose purge was interrupted would be purged: g1" in dry[1]) == (0, True)
-    assert (done[0], "4 rows of 1 job groups whose purge was interrupted purged: g1" in done[1]) == (0, True)
+    assert (dry[0], "4 rows of 1 job group whose purge was interrupted would be purged: g1" in dry[1]) == (0, True)
+    assert (done[0], "4 rows of 1 job group whose purge was interrupted purged: g1" in done[1]) == (0, True)
     code, out = outbound("purge", "--group", "g1")
     assert (code, "was already purged at" in out) == (1, True)
 

@@ -111,10 +111,10 @@ def test_a_dry_run_and_a_purge_without_the_option_delete_nothing(
     code, said = outbound("--older-than-days", "0", "--at-service", "--dry-run")
 
     assert code == 0
-    assert "1 job groups would be deleted at the service" in said
+    assert "1 job group would be deleted at the service" in said
     assert outbound("--older-than-days", "0")[0] == 0
     assert left(simulator) == {group}
-    assert "1 job groups would be deleted" in outbound("--older-than-days", "0", "--at-service", "--dry-run")[1]
+    assert "1 job group would be deleted" in outbound("--older-than-days", "0", "--at-service", "--dry-run")[1]
 
 
 def test_a_group_that_the_service_does_not_know_counts_as_deleted(

@@ -121,7 +121,7 @@ def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(
         for n, phone in enumerate(("13800000043", None)):
             store(hook.ledger, job_complete("group-1", f"job-{n}", phone, f"r-{n}", call(f"call-{n}", HUNG_UP)))
 
-    with pytest.raises(OutboundBotContactsError, match="1 people are not on the block list"):
+    with pytest.raises(OutboundBotContactsError, match="1 person is not on the block list"):
         operator.execute(context())
 
     assert simulator.run(lambda cloud: list(cloud.block_list)) == ["13800000043"]

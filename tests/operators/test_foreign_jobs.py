@@ -142,5 +142,5 @@ def test_a_follow_up_leaves_a_forged_job_out(
         numbers = [result.phone_number for result in hook.follow_up(ended, "text-message")]
 
     assert numbers == [UNREACHED]
-    assert "1 jobs are left out: this ledger did not assign them" in caplog.text
+    assert "1 job is left out: this ledger did not assign them" in caplog.text
     assert STRANGER not in caplog.text

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotError
@@ -116,6 +116,33 @@ def test_nothing_waits_for_a_task_that_was_killed_in_its_last_try(
     with pytest.raises(OutboundBotError, match="being ended"):
         assigning.execute(context("assign"))
 
+    assert not _wait_in_line(created["job_group_id"])
+
+
+@pytest.fixture
+def timed_out(simulator: Simulator) -> Iterator[None]:
+    """``execution_timeout`` is over while the task assigns: Airflow's handler raises."""
+
+    def raise_timeout(*_: object) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    before = signal.signal(signal.SIGALRM, raise_timeout)
+    with _sent_while_assigning(simulator, signal.SIGALRM):
+        yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_nothing_waits_for_a_task_whose_execution_timeout_is_over_in_its_last_try(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    created: dict[str, Any],
+    assigning: OutboundBotAssignJobsOperator,
+    timed_out: None,
+) -> None:
+    with pytest.raises(AirflowTaskTimeout):
+        assigning.execute(context("assign"))
+
+    assert 0 < len(_calls(simulator)) < PEOPLE
     assert not _wait_in_line(created["job_group_id"])
 
 

@@ -7,6 +7,7 @@ import functools
 import importlib
 import json
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from support.runs import xcom
 
 from airflow_provider_outbound.core.models.strategy import Strategy
+from airflow_provider_outbound.core.results import tracker
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
@@ -216,6 +218,34 @@ class TestDeferred:
             self.operator(group, tmp_path / "r").execute_complete(
                 context(), event, deadline=datetime.now(UTC).isoformat()
             )
+
+
+def test_a_group_to_which_nobody_has_assigned_yet_has_not_ended(simulator, context, tmp_path, monkeypatch):
+    """As in a DAG in which this task and the one that assigns both follow the one that creates the group."""
+    monkeypatch.setattr(tracker, "_REFRESH", 0.5)
+    made = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+    assign = OutboundBotAssignJobsOperator(
+        task_id="assign", job_group_id=made, contacts=["13800000000"], settle_seconds=0.3
+    )
+    later = threading.Timer(1.5, assign.execute, [context("assign")])
+    later.start()
+
+    result = OutboundBotDownloadRecordingsOperator(
+        task_id="record", job_group_id=made, path=str(tmp_path / "r"), timeout=timedelta(minutes=1)
+    ).execute(context())
+    later.join()
+
+    assert (result["answered"], result["downloaded"]) == (1, 1)
+
+
+def test_a_group_that_has_not_ended_in_time_is_named(simulator, context, tmp_path, caplog):
+    made = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+
+    OutboundBotDownloadRecordingsOperator(
+        task_id="record", job_group_id=made, path=str(tmp_path / "r"), timeout=timedelta(seconds=1)
+    ).execute(context())
+
+    assert "the group has not ended" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from support.waiting import WaitingCampaign
 
-from airflow_provider_outbound.exceptions import LedgerError, LedgerKeyError
+from airflow_provider_outbound.exceptions import LedgerError, LedgerKeyError, OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.sensors import late
 
 pytestmark = pytest.mark.usefixtures("ended_by_a_person")
 
@@ -109,14 +110,59 @@ def test_a_poke_whose_time_is_over_cancels_without_its_ledger_and_fails(
     assert statuses(campaign) == {"Cancelled"}
 
 
-@pytest.mark.parametrize("arguments", [{"on_timeout": "fail"}, {"on_timeout": "cancel", "timeout": 3600}])
-def test_a_wait_without_its_ledger_cancels_nothing_early_or_unasked(
-    campaign: WaitingCampaign, group: str, lost: None, arguments: dict[str, Any]
+def test_a_deferred_wait_whose_ledger_is_away_at_its_deadline_cancels_and_fails(
+    campaign: WaitingCampaign, group: str, lost: None
 ) -> None:
-    with pytest.raises(LedgerError):
+    deadline = datetime.now(UTC) + timedelta(seconds=0.5)
+    event = campaign.wait_deferred(deadline=deadline)
+
+    with pytest.raises(OutboundBotError):
+        campaign.sensor(timeout=0.5, on_timeout="cancel").execute_complete({}, event, deadline=deadline.isoformat())
+
+    assert statuses(campaign) == {"Cancelled"}
+
+
+def test_a_wait_whose_time_is_over_cancels_although_a_setting_is_wrong(
+    campaign: WaitingCampaign, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__RECONCILE_INTERVAL", "often")
+
+    with pytest.raises(OutboundBotConfigError):
+        campaign.sensor(timeout=0, on_timeout="cancel").execute({})
+
+    assert statuses(campaign) == {"Cancelled"}
+
+
+@pytest.mark.parametrize("arguments", [{"on_timeout": "fail"}, {"on_timeout": "cancel", "timeout": 3600}])
+def test_a_wait_without_its_key_cancels_nothing_early_or_unasked(
+    campaign: WaitingCampaign,
+    group: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    arguments: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", OTHER_KEY)
+
+    with pytest.raises(LedgerKeyError):
         campaign.sensor(**arguments).execute({})
 
     assert statuses(campaign) == {"Scheduling"}
+    # Whoever asked for a cancellation learns that there was none, and how to cancel.
+    is_told = "fails before its time, so its jobs are not cancelled" in caplog.text
+    assert is_told == (arguments["on_timeout"] == "cancel")
+
+
+def test_a_service_that_is_away_when_the_time_is_over_is_asked_again(
+    campaign: WaitingCampaign, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "CANCEL_PAUSE", 0.1)
+    # The client tries four times by itself.
+    campaign.simulator.faults(status_500={"actions": ["CancelJobs"], "times": 5})
+
+    summary = campaign.sensor(timeout=0, on_timeout="cancel").execute({})
+
+    assert summary["cancelled"] == 3
+    assert statuses(campaign) == {"Cancelled"}
 
 
 def test_a_window_that_was_extended_is_not_cancelled_because_a_key_is_missing(

@@ -17,6 +17,7 @@ from support.processes import eventually
 from support.waiting import WaitingCampaign, first_event
 
 from airflow_provider_outbound.core import progress
+from airflow_provider_outbound.core.control import Action, JobCommand
 from airflow_provider_outbound.triggers.shared_resources import MAX_REST
 
 
@@ -88,6 +89,30 @@ def test_a_suspended_group_is_named_while_deferred(campaign: WaitingCampaign, ca
 
     async def scenario() -> None:
         waiting = asyncio.create_task(first_event(campaign.trigger()))
+        await eventually(lambda: line in caplog.messages, "the line about the suspension")
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        asyncio.run(scenario())
+
+    assert caplog.messages.count(line) == 1
+
+
+def test_a_suspension_is_named_long_before_the_next_request_to_the_api(
+    campaign: WaitingCampaign, caplog: pytest.LogCaptureFixture
+) -> None:
+    campaign.freeze()
+    campaign.assign(60)
+    line = f"Job group {campaign.job_group_id}: suspended; resume it with: outbound resume {campaign.job_group_id}"
+    suspend = JobCommand(action=Action.SUSPEND, job_group_id=campaign.job_group_id, all_jobs=True)
+
+    async def scenario() -> None:
+        waiting = asyncio.create_task(first_event(campaign.trigger()))
+        await eventually(lambda: "next request to the API" in caplog.text, "the first check")
+        # The watch that has just started wakes everybody once.
+        await asyncio.sleep(2)
+        await asyncio.to_thread(suspend.send, campaign.client, lambda: campaign.ledger)
         await eventually(lambda: line in caplog.messages, "the line about the suspension")
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.cli.progress import CommandProgress
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _purge(args: argparse.Namespace) -> int:
         _show(purge, dry_run=args.dry_run)
         if args.at_service and args.dry_run:
             mine = [group for group in purge.purged if args.group is not None or group.dag_id is not None]
-            print(f"{len(groups) + len(mine)} job groups would be deleted at the service")
+            print(f"{count_of(len(groups) + len(mine), 'job group')} would be deleted at the service")
         elif groups:
             from airflow_provider_outbound.cli.ledger.at_service import delete_at_service
 
@@ -140,14 +141,16 @@ def _show(purge: Purge, *, dry_run: bool) -> None:
     if purge.finished:
         rows = sum(group.rows for group in purge.finished)
         console.print(
-            f"{rows} rows of {len(purge.finished)} job groups whose purge was interrupted {done}:"
+            f"{count_of(rows, 'row')} of {count_of(len(purge.finished), 'job group')} whose purge was interrupted"
+            f" {done}:"
             f" {' '.join(group.job_group_id for group in purge.finished)}",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
     console.print(
-        f"{len(purge.purged)} job groups {done}, {len(purge.passed_over)} kept, {purge.events} other events {done}",
+        f"{count_of(len(purge.purged), 'job group')} {done}, {len(purge.passed_over)} kept,"
+        f" {count_of(purge.events, 'other event')} {done}",
         highlight=False,
         soft_wrap=True,
     )

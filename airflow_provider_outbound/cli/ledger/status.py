@@ -11,6 +11,7 @@ import attrs
 from airflow_provider_outbound.cli import collectors
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
 from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def warnings_of(health: Health) -> list[str]:
         found.append(f"no messages come: {trouble}")
     if health.rows["quarantine"]:
         found.append(
-            f"{health.rows['quarantine']} messages could not be read; list them with: outbound ledger quarantine list"
+            f"{count_of(health.rows['quarantine'], 'message')} could not be read; list them with:"
+            " outbound ledger quarantine list"
         )
     for topic, instances in health.shared_topics.items():
         found.append(

@@ -20,6 +20,7 @@ from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.ledger import Assignment, CandidateStatus, Ledger, TaskKey
 from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.reconcile import LEASE_SECONDS, GroupReader, Lease, own_name, settle
 from airflow_provider_outbound.exceptions import (
     NOBODY_WAS_CALLED,
@@ -155,9 +156,9 @@ def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
     forgotten = ledger.retention.forgotten_since(ledger.now() - options.cap.period)
     if forgotten:
         log.warning(
-            "max_calls_per_contact: the calls of %d job groups within its period were purged from the ledger and are "
+            "max_calls_per_contact: the calls of %s within its period were purged from the ledger and are "
             "not counted; keep rows for longer than the period ([outbound] retention_days)",
-            forgotten,
+            count_of(forgotten, "job group"),
         )
 
 
@@ -255,8 +256,8 @@ class _Run:
     def _report(self, result: AssignResult, found: Preflight) -> None:
         if found.not_allowed:
             log.warning(
-                "%d contacts were left out: they are not among the connection's allowed_phone_numbers",
-                found.not_allowed,
+                "%s left out: they are not among the connection's allowed_phone_numbers",
+                count_of(found.not_allowed, "contact was", "contacts were"),
             )
         warn_of_missing_references(found, self._source)
         if found.rejected:
@@ -279,9 +280,9 @@ class _Run:
                 " contacts and does not list them; a retry of this task sends them again, on_unresolved='hold' does not"
             )
         log.error(
-            "Job group %s: %d contacts are unresolved: it is unknown whether they will be called",
+            "Job group %s: %s unresolved: it is unknown whether they will be called",
             result.job_group_id,
-            result.unresolved,
+            count_of(result.unresolved, "contact is", "contacts are"),
         )
 
     def _take_over_late(self, found: Preflight, died: list[TaskKey]) -> Preflight:
@@ -333,7 +334,8 @@ class _Run:
         if not assigned and not uncertain:
             return NOBODY_WAS_CALLED
         doubt = f", and {uncertain} more may be" if uncertain else ""
-        return f"{assigned} contacts read before it are assigned already{doubt}; those after it are not{advice}"
+        told = count_of(assigned, "contact read before it is", "contacts read before it are")
+        return f"{told} assigned already{doubt}; those after it are not{advice}"
 
     def _settle(self, *, may_resend: bool) -> None:
         """Settle contacts in doubt, send those that never arrived once more, and settle these."""
@@ -348,7 +350,8 @@ class _Run:
         if not is_certain:
             log.error("Job group %s: no listing of it was complete; nobody is sent again", assignment.job_group_id)
             return
-        log.info("Job group %s: sending %d contacts again that never arrived", assignment.job_group_id, len(absent))
+        again = count_of(len(absent), "contact")
+        log.info("Job group %s: sending %s again that never arrived", assignment.job_group_id, again)
         self._dispatcher.send(stored_candidates(self._ledger, assignment, absent))
         self._settle_once()
 

@@ -10,6 +10,7 @@ import attrs
 from airflow_provider_outbound.core.assign.screening import ContactScreening
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.core.models.words import count_of
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +101,12 @@ def _sum(read: int, first: dict[str, int], counts: AssignResult | Preflight, *, 
         "unresolved": unresolved,
     }
     parts = [f"{count} {word}" for word, count in (first | {word: n for word, n in left_out.items() if n}).items()]
-    return f"{read} contacts read: {', '.join(parts)}"
+    return f"{count_of(read, 'contact')} read: {', '.join(parts)}"
 
 
 def warn_of_missing_references(found: Preflight, source: ContactSource) -> None:
     """Warn if contacts lack the reference id that their author has a column for."""
     if count := found.without_reference:
-        what = "1 contact has" if count == 1 else f"{count} contacts have"
+        what = count_of(count, "contact has", "contacts have")
         whose = "it is derived from the number" if count == 1 else "theirs are derived from their numbers"
         log.warning("%s no reference id in column %r: %s", what, redact(source.reference_column or ""), whose)

@@ -21,6 +21,7 @@ from airflow_provider_outbound.core.ledger import (
     TaskKey,
     UndecidedAssignment,
 )
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.reconcile import GroupReader, Lease, settle
 from airflow_provider_outbound.exceptions import LeaseLostError
 
@@ -96,7 +97,9 @@ class LeftContacts:
             self.adopted += adopted
             self.lost += len(self._left) - adopted
             log.info(
-                "Job group %s: took over %d contacts that another task left", self._assignment.job_group_id, adopted
+                "Job group %s: took over %s that another task left",
+                self._assignment.job_group_id,
+                count_of(adopted, "contact"),
             )
             self._left = []
 

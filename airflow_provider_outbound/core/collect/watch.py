@@ -2,9 +2,9 @@
 Waiting for job groups to change: one collector, one poll, many waiters.
 
 For each subscription, a thread of this process keeps one collector (a child process) running. It reads from the ledger
-which groups changed and which of them are complete, whenever the collector reports something new, and every few seconds
-regardless. Waiters run in asyncio loops and are woken there. The thread starts with the first waiter and ends, with its
-child, soon after the last one.
+which groups changed and which of these changes concern waits, whenever the collector reports something new, and every
+few seconds regardless. Waiters run in asyncio loops and are woken there. The thread starts with the first waiter and
+ends, with its child, soon after the last one.
 
 It is a thread and not a task, so that the child and the database connection do not depend on a loop, and a cancelled
 waiter leaves nothing half done.
@@ -107,7 +107,7 @@ class Waiter:
         """
         Return whether this waiter should be woken.
 
-        :param changed: The groups that changed, each with whether it is complete.
+        :param changed: See :meth:`.Groups.changed_since`.
         """
         if self.job_group_id is not None:
             return changed.get(self.job_group_id, False) or (self._every_change and self.job_group_id in changed)
@@ -316,13 +316,13 @@ async def subscribe(
     settings: WatchSettings, job_group_id: str | None, *, every_change: bool = False
 ) -> AsyncIterator[Waiter]:
     """
-    Wait until a job group, or any group, may be complete, or for every change.
+    Wait until a job group, or any group, may be complete or was suspended, or for every change.
 
     Subscribe first, then read the ledger: the waiter's first ``changed`` returns at once.
 
     :param settings: Ledger and subscription; all waiters with equal settings share one collector and one poll.
     :param job_group_id: The group; ``None`` for all.
-    :param every_change: Whether changes of a group with open jobs wake the waiter too.
+    :param every_change: Whether all other changes of a group with open jobs wake the waiter too.
     :raises RocketMQClientError: The client library of the subscription's transport is not installed.
     """
     if settings.rocketmq is not None:

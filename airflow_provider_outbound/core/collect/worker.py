@@ -32,6 +32,7 @@ from airflow_provider_outbound.core.collect.outages import OutageLogger, describ
 from airflow_provider_outbound.core.collect.parent import LineHandler, read_settings, report_change, watch_parent
 from airflow_provider_outbound.core.collect.report import Reporter
 from airflow_provider_outbound.core.collect.settings import WorkerSettings
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.rocketmq import open_consumer
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message
 from airflow_provider_outbound.exceptions import (
@@ -242,7 +243,8 @@ class Collector:
         self.repeated += recorded.repeated
         self.quarantined += recorded.quarantined
         if recorded.quarantined:
-            logger.warning("%d messages cannot be read: they are in the ledger's quarantine", recorded.quarantined)
+            unreadable = count_of(recorded.quarantined, "message")
+            logger.warning("%s cannot be read: they are in the ledger's quarantine", unreadable)
         if recorded.others and not self._told_of_others:
             logger.info("messages of bot instances other than %s are not stored", ", ".join(instance_ids))
             self._told_of_others = True

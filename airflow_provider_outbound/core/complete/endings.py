@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import JobGroupFailedError
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def check_assigned(ledger: Ledger, summary: Mapping[str, Any], *, accept_unresol
         tasks = ledger.takeovers.unresolved_tasks(group_id)
         which = ", ".join(map(str, tasks)) or "the task that assigns"
         raise JobGroupFailedError(
-            f"job group {group_id}: {unresolved} contacts are unresolved: whether they were assigned is unknown, and"
-            f" they may never be called ({describe(summary)}). Clear {which}, which looks for them and, unless"
-            " on_unresolved is 'hold', sends them again; or accept them with on_unresolved_jobs='accept'"
+            f"job group {group_id}: {count_of(unresolved, 'contact is', 'contacts are')} unresolved: whether they were"
+            f" assigned is unknown, and they may never be called ({describe(summary)}). Clear {which}, which looks for"
+            " them and, unless on_unresolved is 'hold', sends them again; or accept them with"
+            " on_unresolved_jobs='accept'"
         )
     if summary["mismatch"] and not summary["total"]:
         raise JobGroupFailedError(

@@ -29,7 +29,7 @@ def unconfirmed(results: Sequence[JobResult], list_jobs: ListJobs) -> set[str]:
     :return: Their reference ids.
     """
     foreign = {result.job_id or "": result for result in results if result.is_foreign}
-    missing = {result.reference_id for result in foreign.values()}
+    missing = {result.reference_id for result in results if result.is_foreign}
     ids = list(foreign)
     for start in range(0, len(ids), MAX_JOBS_PER_REQUEST):
         for job in list_jobs(ids[start : start + MAX_JOBS_PER_REQUEST]):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_outbound.core.follow_up.foreign import ListJobs, unconfirmed
 from airflow_provider_outbound.core.models.enums import CallStatus, Outcome
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.results import iter_results
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
@@ -95,10 +96,10 @@ def _confirmed(page: Sequence[JobResult], list_jobs: ListJobs) -> list[JobResult
     doubtful = unconfirmed(page, list_jobs)
     if doubtful:
         log.warning(
-            "Job group %s: %d jobs are left out: this ledger did not assign them, and the service does not list them in"
+            "Job group %s: %s left out: this ledger did not assign them, and the service does not list them in"
             " the group, so messages that name them may be forged",
             page[0].job_group_id,
-            len(doubtful),
+            count_of(len(doubtful), "job is", "jobs are"),
         )
     return [result for result in page if result.reference_id not in doubtful]
 

@@ -45,7 +45,9 @@ _STATE = select(
 _LOOK_DUE_AT = select(_groups.look_due_at).where(_groups.job_group_id == bindparam("group"))
 _ASSIGNMENTS = select(schema.assignments).where(schema.assignments.c.job_group_id == bindparam("group"))
 _CHANGED_SINCE = select(
-    _groups.job_group_id, _groups.changed, (~_UNFINISHED & ~_DOUBT & ~_ASSIGNING).label("quiet")
+    _groups.job_group_id,
+    _groups.changed,
+    or_(~_UNFINISHED & ~_DOUBT & ~_ASSIGNING, _groups.suspended_at.is_not(None)).label("concerns_waits"),
 ).where(_groups.changed > bindparam("sequence"))
 
 _OF_GROUPS = _groups.job_group_id.in_(bindparam("groups", expanding=True))
@@ -271,11 +273,18 @@ class Groups:
         )
 
     def note_suspended(self, job_group_id: str, *, suspended: bool) -> None:
-        """Record that this package suspended, or resumed, all jobs of a group, if the group is in the ledger."""
+        """
+        Record that this package suspended, or resumed, all jobs of a group, if the group is in the ledger.
+
+        This is a change of the group, so that tasks that wait for it log it.
+        """
         table = schema.job_groups
         with self._database.write() as connection:
             moment = self._database.time(connection) if suspended else None
-            connection.execute(update(table).where(table.c.job_group_id == job_group_id).values(suspended_at=moment))
+            sequence = self._database.take_sequence(connection, 1)
+            connection.execute(
+                update(table).where(table.c.job_group_id == job_group_id).values(suspended_at=moment, changed=sequence)
+            )
 
     def _change_state(
         self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState], **columns: Any
@@ -293,12 +302,14 @@ class Groups:
         Return the groups that have changed.
 
         :param sequence: The number that an earlier call returned, or 0.
-        :return: The newest number, and for each changed group, by its id, whether nothing is left to wait for: no job
-            is open or in doubt, and no assignment is open.
+        :return: The newest number, and for each changed group, by its id, whether this concerns who waits for its end:
+            it was suspended, or no job is open or in doubt, and no assignment is open.
         """
         with self._database.read() as connection:
             rows = connection.execute(_CHANGED_SINCE, {"sequence": sequence}).all()
-        return max((row.changed for row in rows), default=sequence), {row.job_group_id: bool(row.quiet) for row in rows}
+        return max((row.changed for row in rows), default=sequence), {
+            row.job_group_id: bool(row.concerns_waits) for row in rows
+        }
 
     def newest(self) -> int:
         """The number of the latest change to any group."""

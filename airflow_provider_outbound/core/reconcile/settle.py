@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.reconcile.lease import Lease
 from airflow_provider_outbound.core.reconcile.listing import GroupReader
 
@@ -61,7 +62,7 @@ def settle(reader: GroupReader, lease: Lease, *, since: datetime, settle_seconds
         if complete >= _SCANS or incomplete >= _INCOMPLETE_SCANS:
             return Settled(left, is_certain=complete >= _SCANS)
         if len(left) != len(doubts) or begun_at < due:
-            log.info("Job group %s: %d contacts still in doubt", reader.job_group_id, len(left))
+            log.info("Job group %s: %s still in doubt", reader.job_group_id, count_of(len(left), "contact"))
         until_due = (due - reader.ledger.now()).total_seconds()
         time.sleep(min(pause, until_due) if until_due > 0 else min(pause, settle_seconds / 4))
         pause = min(pause * 2, _LONGEST_PAUSE)

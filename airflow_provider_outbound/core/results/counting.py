@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES, CallStatus, Outcome
 from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.results.filters import lacks_details
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ class RowCounter:
         """Log how many contacts could not be decrypted."""
         if self._unreadable:
             log.warning(
-                "Job group %s: contacts of %d rows cannot be decrypted and are left empty; is a key missing in"
+                "Job group %s: contacts of %s cannot be decrypted and are left empty; is a key missing in"
                 " [outbound] ledger_key?",
                 job_group_id,
-                self._unreadable,
+                count_of(self._unreadable, "row"),
             )
 
 

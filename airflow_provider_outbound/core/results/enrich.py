@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import attrs
 
 from airflow_provider_outbound.core.models.job_details import Depth, JobDetails
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.core.results.filters import check_group, lacks_details, needs_details, result_filter
 from airflow_provider_outbound.core.results.page_details import PAGE_SIZE, PageDetails, differ
 from airflow_provider_outbound.core.results.parse_details import details_of
-from airflow_provider_outbound.exceptions import OutboundBotNotFoundError, OutboundBotThrottlingError
+from airflow_provider_outbound.exceptions import (
+    OutboundBotConfigError,
+    OutboundBotNotFoundError,
+    OutboundBotThrottlingError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -66,7 +71,8 @@ def enrich(
     :param instance_id: The group's bot instance; ``None`` for the client's.
     :param cancelled: Once it is set, nothing more is asked, and the call returns soon.
     :return: The number of jobs whose details were fetched.
-    :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used.
+    :raises OutboundBotConfigError: ``max_parallel_requests`` or ``only`` cannot be used, or the bot instance does not
+        have the group.
     :raises LedgerError: the ledger does not know the group, or its rows were purged.
     :raises OutboundBotError: the API does not answer, or refuses; what was fetched until then is stored.
     """
@@ -75,8 +81,9 @@ def enrich(
     check_group(ledger, job_group_id)
     fetch = _Fetch(ledger, client, job_group_id, instance_id, max_parallel_requests, cancelled or threading.Event())
     fetched = sum(fetch.run(part) for part in wanted)
+    fetch.report_gone()
     if fetched:
-        log.info("Job group %s: details of %d jobs were fetched", job_group_id, fetched)
+        log.info("Job group %s: details of %s were fetched", job_group_id, count_of(fetched, "job"))
     return fetched
 
 
@@ -138,6 +145,8 @@ class _Fetch:
     instance_id: str | None
     max_parallel_requests: int
     cancelled: threading.Event
+    #: Ids of jobs that the service does not have, although it has the group.
+    _gone: set[str] = attrs.field(factory=set, init=False)
 
     def run(self, wanted: _Wanted) -> int:
         """Fetch what is lacking, from pages as far as possible; return the number of jobs."""
@@ -252,9 +261,37 @@ class _Fetch:
         except OutboundBotNotFoundError as error:
             if error.code.startswith("NotExist.Instance"):
                 raise
+            self._check_group(stop)
             # The service does not keep jobs forever; asking again would not help.
+            self._gone.add(str(result.job_id))
             return result, attrs.evolve(result.details or JobDetails(), depth=Depth.CONVERSATIONS)
         return result, details_of(job, conversations=conversations)
+
+    def _check_group(self, stop: threading.Event) -> None:
+        """
+        Make sure that a job that was not found was looked for in the right place.
+
+        Otherwise it would be stored as a job without tags for good, and who asked not to be called would be missed.
+        """
+        if self._gone:
+            return
+        try:
+            self._patiently(stop, self.client.describe_job_group, job_group_id=self.job_group_id)
+        except OutboundBotNotFoundError:
+            raise OutboundBotConfigError(
+                f"instance_id: bot instance {self.instance_id or self.client.settings.instance_id} does not have job"
+                f" group {self.job_group_id}, so the details of its jobs cannot be fetched; give the instance and the"
+                " connection of the group, or, if it was deleted there, leave out enrich. Nothing was written"
+            ) from None
+
+    def report_gone(self) -> None:
+        """Log how many jobs the service does not have."""
+        if self._gone:
+            log.warning(
+                "Job group %s: the service does not have %s any more, so that tags and durations are unknown for good",
+                self.job_group_id,
+                count_of(len(self._gone), "job"),
+            )
 
     def _patiently(self, stop: threading.Event, action: Callable[..., Answer], **arguments: Any) -> Answer:
         """Call an action of the client, and wait while the service throttles it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.parallel import BoundedMap, check_limit
 from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.results.fetch import TOO_SLOW, Fetcher, RecordingUnavailableError
@@ -73,7 +74,7 @@ def download_recordings(
         notice_patience=notice_patience,
     )
     found = _run(job_group_id, source, pace)
-    _report_missing(job_group_id, found.missing, found.reasons)
+    found.report(job_group_id)
     return found.summary
 
 
@@ -83,8 +84,8 @@ class Available:
     The recordings of a group after those that were available have been downloaded.
 
     :param summary: As :func:`download_recordings` returns it.
-    :param is_over: Whether no recording is missing and no job is open.
-    :param has_unfinished: Whether a job is open.
+    :param is_over: Whether no recording is missing, no job is open, and none may still be added.
+    :param has_unfinished: Whether a job is open, or may still be added.
     :param missing: The missing recordings, by the names of their files.
     :param reasons: Why they are missing, if they were tried.
     """
@@ -96,8 +97,14 @@ class Available:
     reasons: Mapping[str, str]
 
     def report(self, job_group_id: str) -> None:
-        """Log how many are missing, and why."""
+        """Log how many are missing, and why, and whether there may be more."""
         _report_missing(job_group_id, self.missing, self.reasons)
+        if self.has_unfinished:
+            log.warning(
+                "Job group %s: the time is up, and the group has not ended: recordings of its other calls are not among"
+                " these. Run this task again after the group has ended",
+                job_group_id,
+            )
 
 
 def download_available(
@@ -144,7 +151,8 @@ def _run(job_group_id: str, source: _Source, pace: _Pace) -> Available:
     )
     reasons: dict[str, str] = {}
     size = _download(tracker, source, reasons, pace)
-    log.info("Job group %s: %d recordings downloaded to %s", job_group_id, tracker.downloaded, source.folder)
+    downloaded = count_of(tracker.downloaded, "recording")
+    log.info("Job group %s: %s downloaded to %s", job_group_id, downloaded, source.folder)
     return Available(
         summary=_summary(tracker, source.folder, size),
         is_over=tracker.is_over,
@@ -207,9 +215,9 @@ def _report_missing(job_group_id: str, missing: Collection[str], reasons: Mappin
         return
     why = Counter(reasons.get(stem, "not ready") for stem in missing)
     log.warning(
-        "Job group %s: %d recordings are missing: %s",
+        "Job group %s: %s missing: %s",
         job_group_id,
-        len(missing),
+        count_of(len(missing), "recording is", "recordings are"),
         "; ".join(f"{count} × {reason}" for reason, count in why.most_common(5)),
     )
 

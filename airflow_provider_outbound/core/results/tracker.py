@@ -22,7 +22,7 @@ from airflow_provider_outbound.exceptions import (
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
-    from airflow_provider_outbound.core.ledger import Ledger, RecordedCall
+    from airflow_provider_outbound.core.ledger import GroupState, Ledger, RecordedCall
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ class RecordingTracker:
         self._calls: list[RecordedCall] = []
         self._pending: dict[str, PendingRecording] = {}
         self._has_unfinished = True
+        self._begun = False
         self.downloaded = 0
 
     @property
@@ -129,12 +130,12 @@ class RecordingTracker:
 
     @property
     def is_over(self) -> bool:
-        """Whether no recording is missing and no job is open."""
+        """Whether no recording is missing, no job is open, and none may still be added."""
         return not (self._pending or self._unnamed or self._has_unfinished)
 
     @property
     def has_unfinished(self) -> bool:
-        """Whether a job of the group is open."""
+        """Whether a job of the group is open, or may still be added."""
         return self._has_unfinished
 
     @property
@@ -161,11 +162,13 @@ class RecordingTracker:
             return
         self._look_at = now + self._poll_interval
         state = self._ledger.groups.state(self.job_group_id)
-        if now >= self._refresh_at and (not state.known or state.has_unfinished or self._unnamed):
+        is_known = self._has_begun(state)
+        if now >= self._refresh_at and (not is_known or state.has_unfinished or self._unnamed):
             self._refresh_at = now + _REFRESH
-            self._refresh(known=state.known)
+            self._refresh(known=is_known)
             state = self._ledger.groups.state(self.job_group_id)
-        self._has_unfinished = state.has_unfinished
+            is_known = self._has_begun(state)
+        self._has_unfinished = state.has_unfinished or state.is_assigning or not is_known
         if state.changed == self._changed:
             return
         self._changed = state.changed
@@ -177,6 +180,13 @@ class RecordingTracker:
         for call in self._calls:
             if call.task_id is not None:
                 self._want(call, call.task_id, now, patience)
+
+    def _has_begun(self, state: GroupState) -> bool:
+        """Whether anything was assigned to the group: before that, that no job is open does not mean that it ended."""
+        if not self._begun:
+            is_told = state.confirmed is not None or state.closed_assignments or state.abandoned_assignments
+            self._begun = bool(is_told or self._ledger.results.counts(self.job_group_id).total)
+        return self._begun
 
     def due(self, most: int) -> list[PendingRecording]:
         """Return up to ``most`` recordings that may be tried now."""

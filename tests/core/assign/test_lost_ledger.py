@@ -177,7 +177,7 @@ def test_beyond_settle_seconds_the_promise_ends(campaign: Campaign, caplog: pyte
     result = campaign.assign([number], settle_seconds=0.2)
 
     assert (result.assigned, result.unresolved) == (1, 0)
-    assert "sending 1 contacts again that never arrived" in caplog.text
+    assert "sending 1 contact again that never arrived" in caplog.text
     until = time.monotonic() + 20
     while campaign.jobs_per_number()[number] < 2 and time.monotonic() < until:
         time.sleep(0.05)

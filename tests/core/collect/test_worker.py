@@ -38,7 +38,7 @@ def test_a_message_is_stored_announced_and_acknowledged(
     simulator.publish(completed("after"))
     simulator.publish(b"what is this?")
 
-    worker.wait_for("1 messages cannot be read: they are in the ledger's quarantine")
+    worker.wait_for("1 message cannot be read: they are in the ledger's quarantine")
     until(lambda: delivered(simulator) == 3 and not unacknowledged(simulator), "all acknowledged")
 
     assert ledger.groups.changed_since(0)[1].keys() == {"before", "after"}

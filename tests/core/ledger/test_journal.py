@@ -251,3 +251,16 @@ def test_a_waiter_sees_each_change_once_and_none_too_late(
 
     assert ledger.groups.changed_since(sequence)[1].keys() == {"g1"}
     assert ledger.groups.state("g1").closed_assignments == 1
+
+
+def test_a_suspension_wakes_waits_and_other_changes_before_the_end_do_not(ledger: Ledger) -> None:
+    opened(ledger)
+    sequence, groups = ledger.groups.changed_since(0)
+    assert groups == {"g1": False}
+
+    ledger.groups.note_suspended("g1", suspended=True)
+    sequence, groups = ledger.groups.changed_since(sequence)
+    assert groups == {"g1": True}
+
+    ledger.groups.note_suspended("g1", suspended=False)
+    assert ledger.groups.changed_since(sequence)[1] == {"g1": False}

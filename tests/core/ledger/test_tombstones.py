@@ -154,7 +154,7 @@ def test_calls_that_a_cap_cannot_count_any_more_are_told(
 ) -> None:
     campaign.another().assign(5, cap=CallCap(most=5, period=timedelta(days=1)))
 
-    assert "the calls of 1 job groups within its period were purged" in caplog.text
+    assert "the calls of 1 job group within its period were purged" in caplog.text
 
 
 def test_the_error_crosses_processes(campaign: PurgedCampaign) -> None:

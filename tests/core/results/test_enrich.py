@@ -164,7 +164,9 @@ def test_a_throttled_service_is_waited_for(campaign: DialledCampaign) -> None:
     assert campaign.enrich(max_parallel_requests=2) == 5
 
 
-def test_a_job_that_the_service_no_longer_keeps_is_not_asked_for_again(campaign: DialledCampaign) -> None:
+def test_a_job_that_the_service_no_longer_keeps_is_not_asked_for_again(
+    campaign: DialledCampaign, caplog: pytest.LogCaptureFixture
+) -> None:
     campaign.dial(NUMBERS[:2])
     campaign.collect()
     gone = campaign.jobs()[0]["job_id"]
@@ -172,6 +174,26 @@ def test_a_job_that_the_service_no_longer_keeps_is_not_asked_for_again(campaign:
 
     assert campaign.enrich() == 2
     assert campaign.enrich() == 0
+    assert "does not have 1 job any more" in caplog.text
+
+
+def test_jobs_that_are_looked_for_in_another_instance_are_not_stored_as_jobs_without_tags(
+    campaign: DialledCampaign,
+) -> None:
+    campaign.dial(NUMBERS[:2])
+    campaign.collect()
+    # What another bot instance has of the group.
+    jobs, groups = campaign.simulator.run(lambda cloud: (dict(cloud.jobs), dict(cloud.groups)))
+    campaign.simulator.run(lambda cloud: cloud.jobs.clear())
+    campaign.simulator.run(lambda cloud: cloud.groups.clear())
+
+    with pytest.raises(OutboundBotConfigError, match="does not have job group"):
+        campaign.enrich()
+
+    campaign.simulator.run(lambda cloud: cloud.jobs.update(jobs))
+    campaign.simulator.run(lambda cloud: cloud.groups.update(groups))
+    assert campaign.enrich() == 2
+    assert {tuple(result.details.tags) for result in results_of(campaign).values() if result.details} == {("intent",)}
 
 
 def test_a_job_that_ran_again_is_asked_for_again(campaign: DialledCampaign) -> None:

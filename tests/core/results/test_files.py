@@ -168,7 +168,7 @@ def test_rows_under_a_lost_key_are_written_without_contact_and_said(
     assert written["rows"] == 2
     assert (first["outcome"], first["phone_number"], first["extras"]) == ("answered", None, {})
     assert second["extras"] == {"city": "北京"}
-    assert "contacts of 1 rows cannot be decrypted" in caplog.text
+    assert "contacts of 1 row cannot be decrypted" in caplog.text
 
 
 _SLOW = """

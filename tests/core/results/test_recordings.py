@@ -290,7 +290,7 @@ def test_a_download_that_is_given_up_makes_room_for_others(
     result = download_recordings(ledger, client_of(dripping[0]), "g", tmp_path / "r", **options)
 
     assert result["missing"] == 1
-    assert "1 recordings are missing: 1 × the download is too slow" in caplog.text
+    assert "1 recording is missing: 1 × the download is too slow" in caplog.text
 
 
 def test_a_task_that_is_to_end_does_not_wait_for_a_server_that_drips(
