@@ -31,7 +31,7 @@ _BATCH = 1000
 def from_path(
     path: PathLike,
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     encoding: str = "utf-8-sig",
     default_region: str = "CN",
     label: str = "contacts_path",
@@ -59,7 +59,7 @@ def from_path(
 def from_paths(
     paths: Iterable[PathLike],
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     encoding: str = "utf-8-sig",
     default_region: str = "CN",
     label: str = "contacts_path",
