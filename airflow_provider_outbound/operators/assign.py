@@ -151,6 +151,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         *("contacts_path", "contacts_sql", "contacts_table", "partition", "only", "exclude_path", "rejects_path"),
         *("sheet", "exclude_sheet"),
     )
+    own_files = ("rejects_path",)
     ui_color = "#e8f4fd"
 
     def __init__(

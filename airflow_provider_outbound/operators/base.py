@@ -15,7 +15,7 @@ from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
-from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES, came_from_task, render_literal
+from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES, came_from_task, is_shared, render_literal
 from airflow_provider_outbound.operators.privacy import without_numbers
 from airflow_provider_outbound.operators.templates import render_complete
 
@@ -91,6 +91,8 @@ class OutboundBotOperator(BaseOperator):
     never_none: ClassVar[tuple[str, ...]] = ()
     #: Fields whose templates must give a value in each of their expressions: without one, they select something else.
     complete_fields: ClassVar[tuple[str, ...]] = ()
+    #: Of these, the files that a task writes: instances of a mapped task would replace each other's.
+    own_files: ClassVar[tuple[str, ...]] = ()
     #: How an error about these fields ends.
     ending: ClassVar[str] = NOBODY_WAS_CALLED
 
@@ -166,6 +168,11 @@ class OutboundBotOperator(BaseOperator):
         if field is None or not is_text or (seen_oids and id(content) in seen_oids):
             return as_airflow(content, context, jinja_env, seen_oids)
         with in_this_try(context):
+            if field in self.own_files and is_shared(self, field, content, context["ti"].map_index):
+                raise OutboundBotConfigError(
+                    f"{field}: all instances of this mapped task would write the same file, and only the last one's"
+                    f" would be left; give each its own, for example with {{{{ ti.map_index }}}} in it. {self.ending}"
+                )
             return render_complete(
                 lambda env: as_airflow(content, context, env, seen_oids),
                 str(content),

@@ -71,6 +71,7 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
     )
     complete_fields = ("path", "table", "only")
     ending = "Nothing was written"
+    own_files = ("path",)
     ui_color = "#eaf7ea"
 
     def __init__(

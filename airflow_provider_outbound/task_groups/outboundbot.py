@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, BaseSensorOperator, TaskGroup
 
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
+from airflow_provider_outbound.operators.literals import NOT_GIVEN
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
@@ -41,10 +42,15 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
     ``@task_group``, templated arguments may use that group's arguments; give each instance its own ``path``, for
     example with ``{{ ti.map_index }}`` in it.
 
+    ``only`` selects the rows of the export. With ``contacts_from`` it selects whom to call again; then ``export_only``
+    must be given too, and selects the rows of the export: ``None`` for all.
+
     :param group_id: Id of this group, and prefix of its tasks' ids.
     :param default_args: Arguments of all four tasks, as in a DAG.
+    :param export_only: Rows of the export, as in ``only`` of :class:`OutboundBotExportResultsOperator`; default:
+        ``only``.
     :param options: Arguments of the tasks, as described above, and of Airflow's ``TaskGroup``.
-    :raises OutboundBotConfigError: an argument is unknown to all of them.
+    :raises OutboundBotConfigError: an argument is unknown to all of them, or ``only`` would mean two things.
     """
 
     create: OutboundBotCreateJobGroupOperator
@@ -53,7 +59,12 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
     export: OutboundBotExportResultsOperator
 
     def __init__(
-        self, group_id: str = "campaign", *, default_args: Mapping[str, Any] | None = None, **options: Any
+        self,
+        group_id: str = "campaign",
+        *,
+        default_args: Mapping[str, Any] | None = None,
+        export_only: Any = NOT_GIVEN,
+        **options: Any,
     ) -> None:
         of_tasks = {task_id: _arguments(kind) for task_id, kind in _TASKS.items()}
         of_group = options.keys() & inspect.signature(TaskGroup).parameters.keys()
@@ -62,6 +73,11 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
             raise OutboundBotConfigError(
                 f"{group_id}: {', '.join(sorted(unknown))}: no task of a campaign accepts this; put arguments that"
                 " every Airflow task accepts into default_args"
+            )
+        if export_only is NOT_GIVEN and "only" in options and options.get("contacts_from") is not None:
+            raise OutboundBotConfigError(
+                f"{group_id}: only: with contacts_from, it would select both whom to call again and which results to"
+                " export; pass export_only too: None to export all, or the results to export. Nobody was called"
             )
         own: dict[str, Any] = {"default_args": dict(default_args or {}), **{name: options[name] for name in of_group}}
         super().__init__(group_id=group_id, **own)
@@ -74,6 +90,8 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
                 }
                 if task_id != "create":
                     known["job_group_id"] = self.create.output
+                if task_id == "export" and export_only is not NOT_GIVEN:
+                    known["only"] = export_only
                 setattr(self, task_id, kind(task_id=task_id, **known))
             self.assign >> self.wait >> self.export
 

@@ -246,3 +246,30 @@ def test_an_error_of_a_retry_speaks_of_this_try(context, group):
 
     with pytest.raises(OutboundBotConfigError, match=r"Nobody was called in this try$"):
         operator.render_template_fields(full, dag.get_template_env())
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(OutboundBotAssignJobsOperator, "rejects_path"), (OutboundBotExportResultsOperator, "path")],
+)
+def test_instances_of_a_mapped_task_do_not_replace_each_others_file(context, tmp_path, kind, field):
+    def render(path, map_index=0, **expanded):
+        with DAG(f"mapped_{next(NAMES)}", schedule=None) as dag:
+            given = {"task_id": "task"} if field in expanded else {"task_id": "task", field: path}
+            made = kind.partial(**given).expand(**expanded) if expanded else kind(**given, job_group_id="g")
+        operator = made if not expanded else made.unmap({"job_group_id": "g", field: path})
+        full = {**context(map_index=map_index), "params": {}, "ds": "2026-11-27"}
+        operator.render_template_fields(full, dag.get_template_env())
+        return str(getattr(operator, field))
+
+    shared = f"{tmp_path}/file.csv"
+    same = rf"^{field}: all instances of this mapped task would write the same file.*(called|written)$"
+
+    with pytest.raises(OutboundBotConfigError, match=same):
+        render(shared, job_group_id=["a", "b"])
+    with pytest.raises(OutboundBotConfigError, match=same):
+        # Of a mapped task group, each task has an index.
+        render(Path(shared))
+    assert render(shared, map_index=-1) == shared
+    assert render(f"{tmp_path}/{{{{ ti.map_index }}}}.csv", map_index=1) == f"{tmp_path}/1.csv"
+    assert render(shared, **{field: [shared, f"{tmp_path}/other.csv"]}) == shared
