@@ -50,7 +50,7 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
     :param export_only: Rows of the export, as in ``only`` of :class:`OutboundBotExportResultsOperator`; default:
         ``only``.
     :param options: Arguments of the tasks, as described above, and of Airflow's ``TaskGroup``.
-    :raises OutboundBotConfigError: an argument is unknown to all of them, or ``only`` would mean two things.
+    :raises OutboundBotConfigError: an argument is unknown to all of them, or would mean two things.
     """
 
     create: OutboundBotCreateJobGroupOperator
@@ -74,11 +74,7 @@ class OutboundBotCampaignTaskGroup(TaskGroup):
                 f"{group_id}: {', '.join(sorted(unknown))}: no task of a campaign accepts this; put arguments that"
                 " every Airflow task accepts into default_args"
             )
-        if export_only is NOT_GIVEN and "only" in options and options.get("contacts_from") is not None:
-            raise OutboundBotConfigError(
-                f"{group_id}: only: with contacts_from, it would select both whom to call again and which results to"
-                " export; pass export_only too: None to export all, or the results to export. Nobody was called"
-            )
+        _refuse_two_meanings(group_id, options, export_only)
         own: dict[str, Any] = {"default_args": dict(default_args or {}), **{name: options[name] for name in of_group}}
         super().__init__(group_id=group_id, **own)
         with self:
@@ -105,3 +101,23 @@ def _arguments(kind: type[BaseOperator]) -> set[str]:
         parameters = inspect.signature(part).parameters.values()
         names |= {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     return names - {"job_group_id"}
+
+
+def _refuse_two_meanings(group_id: str, options: Mapping[str, Any], export_only: Any) -> None:
+    """
+    Refuse arguments of which the assignment and the export would each make something else.
+
+    :raises OutboundBotConfigError: ``only``, or one path for a list and for the results.
+    """
+    if export_only is NOT_GIVEN and "only" in options and options.get("contacts_from") is not None:
+        raise OutboundBotConfigError(
+            f"{group_id}: only: with contacts_from, it would select both whom to call again and which results to"
+            " export; pass export_only too: None to export all, or the results to export. Nobody was called"
+        )
+    path = options.get("path")
+    for name in ("contacts_path", "exclude_path"):
+        if path is not None and str(options.get(name)) == str(path):
+            raise OutboundBotConfigError(
+                f"{group_id}: path: it is the {name} too, so the results would replace that list; give another path."
+                " Nobody was called"
+            )

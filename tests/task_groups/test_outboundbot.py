@@ -113,6 +113,16 @@ def test_only_does_not_mean_whom_to_call_and_what_to_export_at_once(only: str | 
     assert filtered.export.only == "answered"
 
 
+@pytest.mark.parametrize("name", ["contacts_path", "exclude_path"])
+def test_the_results_do_not_replace_a_list(name: str) -> None:
+    """Numbers in results in place of a do-not-call list: the next run would call everybody who was on it."""
+    lists: dict[str, Any] = {"contacts_path": "/data/tonight.csv", "exclude_path": "/data/dnc.csv"}
+    with DAG("same", schedule=None):
+        with pytest.raises(OutboundBotConfigError, match=rf"^campaign: path: it is the {name} too"):
+            OutboundBotCampaignTaskGroup(strategy=ALL_DAY, path=Path(lists[name]), **lists)
+        OutboundBotCampaignTaskGroup(strategy=ALL_DAY, path="/data/results.csv", **lists)
+
+
 def test_a_campaign_runs_to_its_results(simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
     with DAG("grouped", schedule=None) as dag:
 
