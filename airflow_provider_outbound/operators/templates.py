@@ -66,7 +66,7 @@ def render_complete(
         return rendered
     if not field.endswith("_sql") and _NONE.search(str(rendered)) and not _NONE.search(template):
         raise _refusal(field, template, "its template gives a text with None in it", ending)
-    if str(rendered).endswith("/") and not _ends_as_meant(template):
+    if field.endswith("path") and str(rendered).endswith("/") and not _ends_as_meant(template):
         raise _refusal(field, template, "its template gives a folder, perhaps because a part of it is empty", ending)
     return rendered
 
