@@ -253,7 +253,7 @@ def test_an_error_of_a_retry_speaks_of_this_try(context, group):
     [(OutboundBotAssignJobsOperator, "rejects_path"), (OutboundBotExportResultsOperator, "path")],
 )
 def test_instances_of_a_mapped_task_do_not_replace_each_others_file(context, tmp_path, kind, field):
-    def render(path, map_index=0, **expanded):
+    def render(path, /, *, map_index=0, **expanded):
         with DAG(f"mapped_{next(NAMES)}", schedule=None) as dag:
             given = {"task_id": "task"} if field in expanded else {"task_id": "task", field: path}
             made = kind.partial(**given).expand(**expanded) if expanded else kind(**given, job_group_id="g")
