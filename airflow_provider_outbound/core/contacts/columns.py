@@ -132,9 +132,11 @@ def check_columns(columns: Mapping[str, str | None] | None, label: str) -> dict[
         raise OutboundBotContactsError(
             f"{label}: {min(unknown)!r} is not one of {', '.join(COLUMN_NAMES)}; all other columns become extras"
         )
-    checked = {field: name for field, name in given.items() if name is not None or field != "reference_id"}
-    for field, name in checked.items():
-        if not isinstance(name, str):
+    checked: dict[str, str] = {}
+    for field, name in given.items():
+        if isinstance(name, str):
+            checked[field] = name
+        elif name is not None or field != "reference_id":
             raise OutboundBotContactsError(
                 f"{label}: {name!r}, given for {field}, is not the name of a column; give a text"
             )
