@@ -138,7 +138,7 @@ def check_columns(columns: Mapping[str, str | None] | None, label: str) -> dict[
             checked[field] = name
         elif name is not None or field != "reference_id":
             raise OutboundBotContactsError(
-                f"{label}: {name!r}, given for {field}, is not the name of a column; give a text"
+                f"{label}: {redact(repr(name))}, given for {field}, is not the name of a column; give a text"
             )
     also = [field for field in checked if field != "phone" and checked[field] == checked.get("phone")]
     if also:
