@@ -55,7 +55,7 @@ def _refuse_index(items: Any, label: str, default_region: str) -> None:
 
     :raises OutboundBotContactsError: the index holds phone numbers.
     """
-    index = getattr(items, "index", None)
+    index: Any = getattr(items, "index", None)
     # Row numbers, which nearly every frame has, need no look.
     if not hasattr(index, "get_level_values") or type(index).__name__ == "RangeIndex":
         return
