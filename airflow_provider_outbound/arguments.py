@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
@@ -59,8 +60,14 @@ def as_path(value: Any, field: str) -> PathLike:
     """
     Return a local path, or a path of an object store if the value has a scheme such as ``s3://``.
 
-    :raises OutboundBotConfigError: it is not a path.
+    :raises OutboundBotConfigError: it is not a path, or is a template that Airflow did not render, such as a
+        :class:`~pathlib.Path` or an item that a task returned.
     """
+    if not isinstance(value, bytes) and any(mark in str(value) for mark in ("{{", "{%")):
+        raise OutboundBotConfigError(
+            f"{field}: {redact(str(value))} is a template that was not rendered: Airflow renders texts and"
+            " ObjectStoragePath in the DAG file; give one of them"
+        )
     if isinstance(value, str) and value.strip():
         if "://" not in value:
             return Path(value).expanduser()

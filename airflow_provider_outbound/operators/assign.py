@@ -75,8 +75,8 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     :param only: Which finished jobs of ``contacts_from`` to call again. Contacts known to be on a block list are
         skipped.
     :param columns: Source columns by content (phone, name, honorific, role, reference_id). The usual English and
-        Chinese names are recognised, and all other columns become extras. They also apply to exclusions that have such
-        columns.
+        Chinese names are recognised, and all other columns become extras. ``{"reference_id": None}``: no column has
+        reference ids, whatever its name. They also apply to exclusions that have such columns.
     :param encoding: Encoding of the files.
     :param default_region: Country of numbers written without a country code.
     :param dedupe_by: What must be unique in the group: ``phone``, or ``reference_id``.
@@ -143,7 +143,15 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"contacts_sql": "sql"}
     veiled_fields = ("contacts", "exclude")
-    never_none = ("strategy", "calling_numbers")
+    never_none = (
+        *("strategy", "calling_numbers", "rejects_path", "sheet", "exclude_sheet", "columns", "exclude_columns"),
+        *("sql_conn_id", "contacts_conn_id"),
+    )
+    complete_fields = (
+        *("contacts_path", "contacts_sql", "contacts_table", "partition", "only", "exclude_path", "rejects_path"),
+        *("sheet", "exclude_sheet"),
+    )
+    own_files = ("rejects_path",)
     ui_color = "#e8f4fd"
 
     def __init__(
@@ -160,13 +168,13 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         contacts_conn_id: str | None = None,
         contacts_from: Any = None,
         only: str | None = "unanswered",
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | None] | None = None,
         encoding: str = "utf-8-sig",
         default_region: str = "CN",
         dedupe_by: Literal["phone", "reference_id"] = "phone",
         exclude: Any = NOT_GIVEN,
         exclude_path: Any = NOT_GIVEN,
-        exclude_columns: Mapping[str, str] | None = None,
+        exclude_columns: Mapping[str, str | None] | None = None,
         exclude_sheet: str | None = None,
         exclude_encoding: str | None = None,
         on_missing_exclusions: Literal["fail", "ignore"] = "fail",

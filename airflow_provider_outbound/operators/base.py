@@ -15,8 +15,9 @@ from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
-from airflow_provider_outbound.operators.literals import came_from_task, render_literal
+from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES, came_from_task, is_shared, render_literal
 from airflow_provider_outbound.operators.privacy import without_numbers
+from airflow_provider_outbound.operators.templates import render_complete
 
 if TYPE_CHECKING:
     import jinja2
@@ -88,6 +89,10 @@ class OutboundBotOperator(BaseOperator):
     #: Fields for which a task or a template must not give None: it would mean the default, which may call people at
     #: another time, or from another number.
     never_none: ClassVar[tuple[str, ...]] = ()
+    #: Fields whose templates must give a value in each of their expressions: without one, they select something else.
+    complete_fields: ClassVar[tuple[str, ...]] = ()
+    #: Of these, the files that a task writes: instances of a mapped task would replace each other's.
+    own_files: ClassVar[tuple[str, ...]] = ()
     #: How an error about these fields ends.
     ending: ClassVar[str] = NOBODY_WAS_CALLED
 
@@ -147,10 +152,35 @@ class OutboundBotOperator(BaseOperator):
             # Airflow would mistake a strategy's method resolve() for its own.
             return content
         is_veiled = any(content is getattr(self, field) for field in self.veiled_fields)
-        rendered = super().render_template(content, context, jinja_env, seen_oids)
+        rendered = self._render_unmasked(content, context, jinja_env or self.get_template_env(), seen_oids)
         if rendered is None and content is not None:
-            self._refuse_none(content)
+            with in_this_try(context):
+                self._refuse_none(content)
         return self.veil(rendered, is_data=True) if is_veiled and rendered is not None else rendered
+
+    def _render_unmasked(
+        self, content: Any, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int] | None
+    ) -> Any:
+        """Render as Airflow does; where an expression without a value would select something else, refuse that."""
+        as_airflow = super().render_template
+        field = next((field for field in self.complete_fields if getattr(self, field) is content), None)
+        is_text = isinstance(content, str) or hasattr(content, "open")
+        if field is None or not is_text or (seen_oids and id(content) in seen_oids):
+            return as_airflow(content, context, jinja_env, seen_oids)
+        with in_this_try(context):
+            if field in self.own_files and is_shared(self, field, content, context["ti"].map_index):
+                raise OutboundBotConfigError(
+                    f"{field}: all instances of this mapped task would write the same file, and only the last one's"
+                    f" would be left; give each its own, for example with {{{{ ti.map_index }}}} in it. {self.ending}"
+                )
+            return render_complete(
+                lambda env: as_airflow(content, context, env, seen_oids),
+                str(content),
+                jinja_env,
+                field=field,
+                may_be_nothing=field in (*SOURCES, *EXCLUSIONS, "only", "partition"),
+                ending=self.ending,
+            )
 
     def _refuse_none(self, content: Any) -> None:
         """Raise if a field that must not be None was rendered to it; ``content`` is its value before."""

@@ -9,7 +9,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.exceptions import (
+    NOTHING_WAS_CHANGED,
+    OutboundBotConfigError,
+    OutboundBotContactsError,
+)
 from airflow_provider_outbound.operators.base import OutboundBotOperator
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ class OutboundBotSaveContactBlockListOperator(OutboundBotOperator):
     """
 
     template_fields: Sequence[str] = ("job_group_id", "only", "remark", "instance_id", "outboundbot_conn_id")
+    complete_fields = ("only",)
+    ending = NOTHING_WAS_CHANGED
     ui_color = "#fbe9e7"
 
     def __init__(self, *, job_group_id: Any, only: str, remark: str = "", **kwargs: Any) -> None:

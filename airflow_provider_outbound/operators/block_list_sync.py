@@ -9,7 +9,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_choice, check_flags, whole_number
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.exceptions import (
+    NOTHING_WAS_CHANGED,
+    OutboundBotConfigError,
+    OutboundBotContactsError,
+)
 from airflow_provider_outbound.operators.base import OutboundBotOperator, mask_contacts
 from airflow_provider_outbound.operators.literals import NOT_GIVEN
 from airflow_provider_outbound.operators.privacy import without_numbers
@@ -52,6 +56,9 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
         "outboundbot_conn_id",
     )
     veiled_fields = ("exclude",)
+    never_none = ("exclude_columns", "exclude_sheet")
+    complete_fields = ("exclude_path", "exclude_sheet")
+    ending = NOTHING_WAS_CHANGED
     ui_color = "#fbe9e7"
 
     def __init__(
@@ -59,7 +66,7 @@ class OutboundBotSyncContactBlockListOperator(OutboundBotOperator):
         *,
         exclude: Any = NOT_GIVEN,
         exclude_path: Any = NOT_GIVEN,
-        exclude_columns: Mapping[str, str] | None = None,
+        exclude_columns: Mapping[str, str | None] | None = None,
         exclude_sheet: str | None = None,
         exclude_encoding: str = "utf-8-sig",
         default_region: str = "CN",

@@ -49,6 +49,21 @@ def came_from_task(operator: BaseOperator, field: str, map_index: int | None) ->
     return True
 
 
+def is_shared(operator: BaseOperator, field: str, value: Any, map_index: int | None) -> bool:
+    """
+    Return whether all instances of a mapped task have the same value in an argument, because it is no template.
+
+    :param value: The argument before it is rendered, which is no reference to a task's output.
+    :param map_index: That of the running instance, which may also belong to a mapped task group.
+    """
+    if map_index is None or map_index < 0 or "{" in str(value):
+        return False
+    dag = operator.get_dag()
+    mapped = dag.task_dict.get(operator.task_id) if dag is not None else None
+    is_expanded = getattr(mapped, "expand_input", None) is not None
+    return not is_expanded or field in getattr(mapped, "partial_kwargs", ())
+
+
 def render_literal(value: Any, render: Callable[[str], Any], context: Context, env: jinja2.Environment) -> Any:
     """
     Render the texts in a value of the DAG file, recursively in lists, tuples, sets and dictionaries.

@@ -74,11 +74,9 @@ def _why_no_file(path: Any, label: str) -> str:
     """
     Return why a path names no file; an empty text if it names one.
 
-    :raises OutboundBotContactsError: the path cannot be read, or is a template.
+    :raises OutboundBotContactsError: the path cannot be read.
     """
     shown = redact(str(path))
-    if "{{" in shown or "{%" in shown:
-        raise OutboundBotContactsError(f"{label}: {shown} is a template that was not rendered. Nobody was called")
     if not hasattr(path, "stat"):
         return ""
     try:
@@ -101,9 +99,10 @@ def whole_path(value: Any, label: str) -> Any:
 
     :raises OutboundBotContactsError: a part is empty.
     """
-    if isinstance(value, str) and "//" in (value.partition("://")[2] or value):
+    text = str(value)
+    if "//" in (text.partition("://")[2] or text):
         raise OutboundBotContactsError(
-            f"{label}: {redact(value)} has an empty part between two slashes, perhaps because a template rendered to"
+            f"{label}: {redact(text)} has an empty part between two slashes, perhaps because a template rendered to"
             " nothing; fix it. Nobody was called"
         )
     return as_path(value, label)

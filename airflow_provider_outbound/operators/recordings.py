@@ -52,6 +52,8 @@ class OutboundBotDownloadRecordingsOperator(OutboundBotOperator):
     """
 
     template_fields: Sequence[str] = ("job_group_id", "path", "instance_id", "outboundbot_conn_id", "rocketmq_conn_id")
+    complete_fields = ("path",)
+    ending = "Nothing was written"
     ui_color = "#eaf7ea"
 
     def __init__(

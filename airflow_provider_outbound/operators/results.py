@@ -69,6 +69,9 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
         "instance_id",
         "outboundbot_conn_id",
     )
+    complete_fields = ("path", "table", "only")
+    ending = "Nothing was written"
+    own_files = ("path",)
     ui_color = "#eaf7ea"
 
     def __init__(

@@ -65,12 +65,12 @@ class SourceArguments:
     contacts_conn_id: str | None
     contacts_from: Any
     only: str | None
-    columns: Mapping[str, str] | None
+    columns: Mapping[str, str | None] | None
     encoding: str
     default_region: str
     exclude: Any = attrs.field(repr=False)
     exclude_path: Any
-    exclude_columns: Mapping[str, str] | None
+    exclude_columns: Mapping[str, str | None] | None
     exclude_sheet: str | None
     exclude_encoding: str | None
     on_missing_exclusions: str
@@ -249,7 +249,7 @@ def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
     arguments.log.warning("%s: %s; they exclude nobody, because on_missing_exclusions='ignore'", label, why)
 
 
-def _columns(columns: Any, label: str) -> Mapping[str, str] | None:
+def _columns(columns: Any, label: str) -> Mapping[str, str | None] | None:
     if columns is None or isinstance(columns, Mapping):
         return columns
     raise OutboundBotConfigError(

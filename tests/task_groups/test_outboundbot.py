@@ -97,6 +97,32 @@ def test_an_argument_that_no_task_knows_is_an_error(name: str) -> None:
         OutboundBotCampaignTaskGroup("spring", strategy=ALL_DAY, path="x.jsonl", **cast("dict[str, Any]", {name: "x"}))
 
 
+@pytest.mark.parametrize("only", ["answered", "{{ params.only }}", None])
+def test_only_does_not_mean_whom_to_call_and_what_to_export_at_once(only: str | None) -> None:
+    """Who wants the answered calls in the export would call the people who answered again."""
+    again: dict[str, Any] = {"strategy": ALL_DAY, "path": "results.csv", "contacts_from": "group"}
+    with DAG("only", schedule=None):
+        with pytest.raises(OutboundBotConfigError, match=r"^a: only: .* pass export_only too.*Nobody was called$"):
+            OutboundBotCampaignTaskGroup("a", only=only, **again)
+        both = OutboundBotCampaignTaskGroup("b", only="unanswered", export_only=None, **again)
+        default = OutboundBotCampaignTaskGroup("c", export_only="failed", **again)
+        filtered = OutboundBotCampaignTaskGroup("d", only="answered", **again | {"contacts_from": None})
+
+    assert (both.assign.only, both.export.only) == ("unanswered", None)
+    assert (default.assign.only, default.export.only) == ("unanswered", "failed")
+    assert filtered.export.only == "answered"
+
+
+@pytest.mark.parametrize("name", ["contacts_path", "exclude_path"])
+def test_the_results_do_not_replace_a_list(name: str) -> None:
+    """Numbers in results in place of a do-not-call list: the next run would call everybody who was on it."""
+    lists: dict[str, Any] = {"contacts_path": "/data/tonight.csv", "exclude_path": "/data/dnc.csv"}
+    with DAG("same", schedule=None):
+        with pytest.raises(OutboundBotConfigError, match=rf"^campaign: path: it is the {name} too"):
+            OutboundBotCampaignTaskGroup(strategy=ALL_DAY, path=Path(lists[name]), **lists)
+        OutboundBotCampaignTaskGroup(strategy=ALL_DAY, path="/data/results.csv", **lists)
+
+
 def test_a_campaign_runs_to_its_results(simulator: Simulator, run_dag: Callable[..., DagRun], tmp_path: Path) -> None:
     with DAG("grouped", schedule=None) as dag:
 

@@ -123,7 +123,10 @@ class ContactScreening:
 
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact
-        reason = "its reference_id belongs to another number"
+        reason = (
+            "its reference_id belongs to another number; if its column has no id for each contact, pass"
+            " columns={'reference_id': None}"
+        )
         self._reject(
             Reject(
                 row=contact.row,

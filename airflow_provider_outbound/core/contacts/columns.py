@@ -23,6 +23,16 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "role": ("role", "角色"),
     "reference_id": ("referenceid",),
 }
+#: Names that exports of customer systems give to a person's own id, in the same form. One counts if it is the only one,
+#: and no column is named for ``reference_id``. Left out are names that may mean something else: ``id``, ``编号`` and
+#: ``序号`` may count rows, ``user_id`` and ``用户编号`` may be a salesperson's, ``account_id`` a company's.
+CUSTOMER_IDS = frozenset(
+    {
+        *("customerid", "customerno", "customernumber", "contactid", "leadid", "memberid", "externalid"),
+        *("客户编号", "客户id", "客户号", "客户编码", "联系人编号", "联系人id", "线索编号", "线索id"),
+        *("会员编号", "会员id", "会员号", "外部编号"),
+    }
+)
 #: Words in the names of columns that hold numbers, beyond :data:`COLUMN_NAMES`.
 _PHONE_WORDS = re.compile("phone|mobile|tel|手机|电话|号码", re.IGNORECASE)
 
@@ -36,6 +46,8 @@ class RowPlan:
     honorific: int | None = None
     role: int | None = None
     reference_id: int | None = None
+    #: Whether only the name of its column shows that it is the reference id; then it is an extra too.
+    is_reference_implied: bool = False
     #: In a do-not-call list, the other columns for phone numbers.
     other_phones: tuple[int, ...] = ()
     #: All columns under the source's names.
@@ -45,12 +57,19 @@ class RowPlan:
 
     @classmethod
     def of(
-        cls, names: Sequence[str], fields: Mapping[str, str], types: Mapping[str, str], *, all_phones: bool = False
+        cls,
+        names: Sequence[str],
+        fields: Mapping[str, str],
+        types: Mapping[str, str],
+        *,
+        customer_id: str | None = None,
+        all_phones: bool = False,
     ) -> RowPlan:
         """
         Find the positions of a row's values.
 
         :param fields: Column by contact field.
+        :param customer_id: The column for the reference id if ``fields`` has none, see :func:`find_customer_id`.
         :param types: The known types of columns, by their library's names.
         :param all_phones: Whether the other columns for phone numbers count too.
         """
@@ -61,8 +80,11 @@ class RowPlan:
             for name, place in places.items()
             if name not in used
         ]
+        if customer_id is not None:
+            fields = {**fields, "reference_id": customer_id}
         return cls(
             columns=names,
+            is_reference_implied=customer_id is not None,
             other_phones=tuple(
                 place for name, place in places.items() if all_phones and name not in used and is_for_phones(name)
             ),
@@ -91,19 +113,33 @@ def refuse_twins(names: Sequence[str], where: str = "") -> None:
             met[plain] = name
 
 
-def check_columns(columns: Mapping[str, str] | None, label: str) -> dict[str, str]:
+def find_customer_id(names: Sequence[str]) -> str | None:
+    """Return the only column that is known to hold a person's own id; ``None`` if there is none, or several."""
+    found = [name for name in names if plain_name(name) in CUSTOMER_IDS]
+    return found[0] if len(found) == 1 else None
+
+
+def check_columns(columns: Mapping[str, str | None] | None, label: str) -> dict[str, str]:
     """
-    Check that an argument names only fields that contacts have.
+    Check that an argument names only fields that contacts have, and return those that have a column.
 
     :param label: Name of the argument.
     :raises OutboundBotContactsError: it names another field.
     """
-    checked = dict(columns or {})
-    unknown = set(checked) - set(COLUMN_NAMES)
+    given = dict(columns or {})
+    unknown = set(given) - set(COLUMN_NAMES)
     if unknown:
         raise OutboundBotContactsError(
             f"{label}: {min(unknown)!r} is not one of {', '.join(COLUMN_NAMES)}; all other columns become extras"
         )
+    checked: dict[str, str] = {}
+    for field, name in given.items():
+        if isinstance(name, str):
+            checked[field] = name
+        elif name is not None or field != "reference_id":
+            raise OutboundBotContactsError(
+                f"{label}: {redact(repr(name))}, given for {field}, is not the name of a column; give a text"
+            )
     also = [field for field in checked if field != "phone" and checked[field] == checked.get("phone")]
     if also:
         raise OutboundBotContactsError(

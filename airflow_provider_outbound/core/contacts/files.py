@@ -31,7 +31,7 @@ _BATCH = 1000
 def from_path(
     path: PathLike,
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     encoding: str = "utf-8-sig",
     default_region: str = "CN",
     label: str = "contacts_path",
@@ -59,7 +59,7 @@ def from_path(
 def from_paths(
     paths: Iterable[PathLike],
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     encoding: str = "utf-8-sig",
     default_region: str = "CN",
     label: str = "contacts_path",
@@ -72,11 +72,11 @@ def from_paths(
         raise OutboundBotContactsError(f"encoding: {encoding!r} is unknown; try 'utf-8-sig' or 'gb18030'") from None
     parts: list[Rows | Tables] = []
     for path in paths:
-        files, folders = find_files(path, label)
-        if folders and not files:
-            raise _FolderOfPattern(path, folders[0], label).absence()
+        files, left_out = find_files(path, label)
+        if left_out and not files:
+            raise _LeftOut(path, left_out[0], label).absence()
         parts += [_file(file, encoding, label, sheet) for file in files] or [_NoFiles(path, label)]
-        parts += [_FolderOfPattern(path, folder, label) for folder in folders]
+        parts += [_LeftOut(path, place, label) for place in left_out]
     if sheet is not None and not any(isinstance(part, _Workbook | _NoFiles) for part in parts):
         raise OutboundBotContactsError(
             f"{label}: no file is a workbook, so there is no sheet {redact(sheet)!r}; omit it"
@@ -117,19 +117,28 @@ class _NoFiles:
         return ContactsNotFoundError(f"{self.label}: {redact(str(self._path))} holds no data file, or matches none")
 
 
-class _FolderOfPattern(_NoFiles):
-    """A folder that a pattern matches or does not follow. Its files are not read, which a do-not-call list refuses."""
+class _LeftOut(_NoFiles):
+    """
+    A folder that a pattern matches or does not follow, or a list whose name begins with an underscore.
 
-    def __init__(self, path: PathLike, folder: PathLike, label: str) -> None:
+    It is not read, which a do-not-call list refuses.
+    """
+
+    def __init__(self, path: PathLike, left_out: PathLike, label: str) -> None:
         super().__init__(path, label)
-        self._folder = folder
-        self.name = redact(folder.name)
+        self._left_out = left_out
+        self.name = redact(left_out.name)
 
     def absence(self) -> OutboundBotContactsError:
-        return OutboundBotContactsError(
-            f"{self.label}: {redact(str(self._path))} does not read the files in the folder"
-            f" {redact(str(self._folder))}; give a folder, whose files are all read, or a pattern of files only"
-        )
+        path, place = redact(str(self._path)), redact(str(self._left_out))
+        if self.name.startswith("_"):
+            problem = f"does not read {place}, whose name begins with _; rename it, or move it elsewhere"
+        else:
+            problem = (
+                f"does not read the files in the folder {place}; give a folder, whose files are all read, or a pattern"
+                " of files only"
+            )
+        return OutboundBotContactsError(f"{self.label}: {path} {problem}")
 
 
 class _File:

@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_outbound.core.contacts.cells import narrow_float, no_number
 from airflow_provider_outbound.core.contacts.columns import refuse_twins
 from airflow_provider_outbound.core.contacts.source import ContactSource, Header
+from airflow_provider_outbound.core.models.phone import looks_like_number
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 #: Rows of a frame converted to Python values at a time.
@@ -17,7 +18,7 @@ _BUFFER = 1000
 def from_items(
     items: Any,
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
     default_region: str = "CN",
     label: str = "contacts",
 ) -> ContactSource:
@@ -31,6 +32,7 @@ def from_items(
     """
     if _is_lazy(items):
         raise OutboundBotContactsError(f"{label}: a lazy frame is a plan, not rows; call .collect() on it")
+    _refuse_index(items, label, default_region)
     if _is_frame(items):
         return ContactSource([_Frame(items, label)], columns=columns, default_region=default_region)
     if narrow := narrow_float(str(getattr(items, "dtype", getattr(items, "type", "")))):
@@ -45,6 +47,24 @@ def from_items(
             f"pass a task's .output, or {label}_path for a file"
         )
     return ContactSource([_Items(items, label)], columns=columns, default_region=default_region)
+
+
+def _refuse_index(items: Any, label: str, default_region: str) -> None:
+    """
+    Refuse numbers in the index of a frame or a series of pandas, which is not read: ``groupby("phone")`` makes one.
+
+    :raises OutboundBotContactsError: the index holds phone numbers.
+    """
+    index: Any = getattr(items, "index", None)
+    # Row numbers, which nearly every frame has, need no look.
+    if not hasattr(index, "get_level_values") or type(index).__name__ == "RangeIndex":
+        return
+    for level in range(index.nlevels):
+        if any(looks_like_number(str(value), default_region) for value in index.get_level_values(level).unique()):
+            raise OutboundBotContactsError(
+                f"{label}: the index holds phone numbers, and only columns are read; make it a column with"
+                " .reset_index(), or drop it with .reset_index(drop=True)"
+            )
 
 
 class _Items:

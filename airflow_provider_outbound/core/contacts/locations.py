@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from gzip import BadGzipFile
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from airflow_provider_outbound.exceptions import ContactsNotFoundError, Outbound
 
 #: Beginnings of names of files that are not data: of other programs, hidden, or Excel's mark of an open workbook.
 _NO_DATA = ("_", ".", "~$")
+#: A name that its author may take for a list, although it is no data.
+_SKIPPED_LIST = re.compile(r"_.*\.(?:(?:csv|tsv|jsonl|ndjson)(?:\.gz)?|parquet|xlsx)\Z", re.IGNORECASE)
 _PATTERN = re.compile(r"[*?[]")
 #: The ending of a name or a pattern: ``.csv`` or ``.csv.gz``.
 _ENDING = re.compile(r"\.[^.]*(?:\.gz)?\Z", re.IGNORECASE)
@@ -41,9 +44,10 @@ class PathLike(Protocol):
 
 def find_files(path: Any, label: str) -> tuple[list[PathLike], list[PathLike]]:
     """
-    Return the files that a path stands for, in a stable order, and a folder with files that its pattern leaves out.
+    Return the files that a path stands for, in a stable order, and what is left out that may have been meant.
 
-    Patterns ignore the case of a name's ending: ``*.csv`` matches ``B.CSV``.
+    That is a folder with files that a pattern does not read and, for a do-not-call list, a list whose name begins with
+    an underscore. Patterns ignore the case of a name's ending: ``*.csv`` matches ``B.CSV``.
 
     :param label: The argument's name, for errors.
     :raises OutboundBotContactsError: a folder cannot be read.
@@ -54,7 +58,7 @@ def find_files(path: Any, label: str) -> tuple[list[PathLike], list[PathLike]]:
         if not hasattr(path, "is_dir") or path.is_file():
             return [path], []
         if path.is_dir():
-            base, found = path, _everything_in(path)
+            base, found = path, list(_everything_in(path))
         elif _PATTERN.search(str(path)):
             names: list[str] = []
             base = path
@@ -70,15 +74,18 @@ def find_files(path: Any, label: str) -> tuple[list[PathLike], list[PathLike]]:
             return [path], []
         files = _data_files(base, found)
         known = {str(file) for file in files}
-        folders = [
+        folders = [folder for folder in folders if str(folder) not in known and folder.is_dir()]
+        left_out = [
             folder
             for folder in folders
-            if str(folder) not in known and folder.is_dir()
             if any(str(file) not in known for file in _data_files(base, _everything_in(folder)))
         ]
+        if label.startswith("exclude") and not left_out:
+            everything = chain(found, *map(_everything_in, folders))
+            left_out = [file for file in everything if _SKIPPED_LIST.match(file.name) and file.is_file()]
     except OSError as error:
         raise unreadable(path, error, label) from None
-    return sorted(files, key=str), folders[:1]
+    return sorted(files, key=str), left_out[:1]
 
 
 def _of_any_case(pattern: str) -> str:

@@ -25,6 +25,7 @@ from airflow_provider_outbound.core.contacts.columns import (
     RowPlan,
     check_columns,
     column_name,
+    find_customer_id,
     is_numbered_phone,
     plain_name,
     refuse_twins,
@@ -35,6 +36,8 @@ from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
+#: The fix for an implied reference id that cannot be one.
+_NO_REFERENCE = "if the column is not a reference id, pass columns={'reference_id': None}"
 _UNRENDERED = (
     "its number is a template that was not rendered: Airflow renders values in the DAG file, not those from a task, a"
     " file or a query"
@@ -110,16 +113,21 @@ class ContactSource:
 
     :param parts: The sources of the rows, one after the other.
     :param columns: Source column by contact field: ``{"phone": "Mobile No."}``; :data:`COLUMN_NAMES` for other fields.
-        All other columns become extras.
+        All other columns become extras. ``{"reference_id": None}``: no column has reference ids, whatever its name.
     :param default_region: ISO 3166 country of numbers written without a country code.
     :raises OutboundBotContactsError: ``columns`` names a field that contacts do not have.
     """
 
     def __init__(
-        self, parts: Sequence[Rows | Tables], *, columns: Mapping[str, str] | None = None, default_region: str = "CN"
+        self,
+        parts: Sequence[Rows | Tables],
+        *,
+        columns: Mapping[str, str | None] | None = None,
+        default_region: str = "CN",
     ) -> None:
         self._parts = parts
         self._columns = check_columns(columns, "columns")
+        self._has_no_reference = "reference_id" in (columns or {}) and "reference_id" not in self._columns
         self._optional_columns: dict[str, str] = {}
         self._columns_argument = "columns"
         self._is_exclusion = False
@@ -128,7 +136,10 @@ class ContactSource:
         self._begun: Iterator[Contact | Reject] | None = None
 
     def be_exclusions(
-        self, *, columns: Mapping[str, str] | None = None, exclude_columns: Mapping[str, str] | None = None
+        self,
+        *,
+        columns: Mapping[str, str | None] | None = None,
+        exclude_columns: Mapping[str, str | None] | None = None,
     ) -> None:
         """
         Match the columns as those of an exclusion list, with its own argument names in errors.
@@ -237,7 +248,19 @@ class ContactSource:
         )
 
     def _plan(self, names: tuple[str, ...], fields: Mapping[str, str], types: Mapping[str, str]) -> RowPlan:
-        return RowPlan.of(names, fields, types, all_phones=self._is_exclusion and not self.names_phone_column)
+        return RowPlan.of(
+            names,
+            fields,
+            types,
+            customer_id=self._customer_id(names, fields),
+            all_phones=self._is_exclusion and not self.names_phone_column,
+        )
+
+    def _customer_id(self, names: Sequence[str], fields: Mapping[str, str]) -> str | None:
+        # A number in such a column of a do-not-call list counts, as in every other column.
+        if self._is_exclusion or self._has_no_reference or "reference_id" in fields:
+            return None
+        return find_customer_id([name for name in names if name not in fields.values()])
 
     def _fields(self, names: tuple[str, ...]) -> dict[str, str]:
         """Map contact fields to columns."""
@@ -247,7 +270,7 @@ class ContactSource:
         fields = {field: name for field, name in columns.items() if name in names}
         taken = set(columns.values())
         for field, known in COLUMN_NAMES.items():
-            if field in columns:
+            if field in columns or (field == "reference_id" and self._has_no_reference):
                 continue
             found = [name for name in names if plain_name(name) in known and name not in taken]
             if field == "phone" and self._is_exclusion:
@@ -274,11 +297,12 @@ class ContactSource:
             for phone in (fields["phone"], *(names[place] for place in plan.other_phones)):
                 if narrow := narrow_float(header.types.get(phone, "")):
                     raise OutboundBotContactsError(f"{label}: column {redact(phone)!r}: {no_number(narrow)}")
-            reference = fields.get("reference_id", "")
+            reference = "" if plan.reference_id is None else names[plan.reference_id]
             if narrow := narrow_float(header.types.get(reference, "")):
                 raise OutboundBotContactsError(
                     f"{label}: column {redact(reference)!r}: {narrow} cannot hold each digit of a reference_id; cast"
                     " the column to int64 or text at its source"
+                    f"{f'; {_NO_REFERENCE}' if plan.is_reference_implied else ''}"
                 )
             return
         field, wanted = "phone", "has no column for the phone number"
@@ -318,7 +342,12 @@ class ContactSource:
     def _reference(self, values: Sequence[Any], plan: RowPlan) -> str | None:
         if (place := plan.reference_id) is None:
             return None
-        return read_reference(values[place], plan.columns[place], self.default_region)
+        try:
+            return read_reference(values[place], plan.columns[place], self.default_region)
+        except ValueError as error:
+            if not plan.is_reference_implied:
+                raise
+            raise ValueError(f"{error}; {_NO_REFERENCE}") from None
 
     def _other_phone(self, values: Sequence[Any], plan: RowPlan) -> str | None:
         """Return the first number in the other columns for phone numbers, if there is one."""

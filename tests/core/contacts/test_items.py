@@ -119,3 +119,31 @@ def test_an_iterator_can_be_read_once_and_asked_before_whether_it_is_empty() -> 
 def test_what_is_no_list_is_refused(items: object) -> None:
     with pytest.raises(OutboundBotContactsError, match="is not a list of dictionaries or numbers, or a frame"):
         from_items(items)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(
+            lambda frame: frame.groupby("phone").agg({"tel": "first"}),
+            id="groupby",
+        ),
+        pytest.param(lambda frame: frame.set_index(["city", "phone"]), id="several"),
+        pytest.param(lambda frame: frame.set_index("phone")["tel"], id="series"),
+        pytest.param(lambda frame: frame.astype({"phone": "int64"}).set_index("phone"), id="whole-numbers"),
+    ],
+)
+@pytest.mark.parametrize("label", ["contacts", "exclude"])
+def test_numbers_in_the_index_of_a_frame_are_refused(make, label):
+    """Only columns are read: of a do-not-call list, the people in the index would be called."""
+    frame = pd.DataFrame({"phone": [NUMBER], "tel": ["13900000000"], "city": ["Hangzhou"]})
+
+    with pytest.raises(OutboundBotContactsError, match=rf"^{label}: the index holds phone numbers"):
+        from_items(make(frame), label=label)
+
+
+def test_an_index_of_other_values_does_no_harm():
+    frame = pd.DataFrame({"phone": [NUMBER, "13900000000"], "city": ["a", "b"]})
+
+    for indexed in (frame[frame["city"] == "b"], frame.set_index("city"), frame.set_index(pd.Index([2026, 1])).tail(1)):
+        assert [contact.phone.wire for contact in from_items(indexed)][-1] == "13900000000"

@@ -165,3 +165,28 @@ def test_a_pattern_keeps_the_case_of_the_rest(tmp_path: Path, pattern: str) -> N
 
     with pytest.raises(OutboundBotContactsError, match="matches none"):
         excluded(tmp_path / pattern)
+
+
+@pytest.mark.parametrize("store", ["path", "memory"], indirect=True)
+@pytest.mark.parametrize("name", ["_more.csv", "_MORE.CSV.GZ", "_more.parquet", "_more.xlsx", "day=1/_more.jsonl"])
+@pytest.mark.parametrize("pattern", ["", "*", "**/*"])
+def test_a_list_that_is_skipped_for_its_name_refuses_a_do_not_call_list(store, name, pattern):
+    folder = store()
+    for path, text in ((folder / "dnc.csv", "phone\n13800000001\n"), (folder / name, ""), (folder / "_SUCCESS", "")):
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            file.write(text)
+
+    with pytest.raises(OutboundBotContactsError, match=r"whose name begins with _; rename it, or move it elsewhere$"):
+        excluded(folder / pattern if pattern else folder)
+
+
+def test_other_names_that_no_list_has_are_skipped(tmp_path):
+    write(tmp_path / "dnc.csv", "13800000001")
+    for name in ("_SUCCESS", "._dnc.csv", "~$dnc.xlsx", "_temporary/0/dnc.csv", ".git/dnc.csv"):
+        write(tmp_path / name, "12")
+
+    assert excluded(tmp_path) == {"1"}
+    write(tmp_path / "_people.csv", "13800000002")
+    assert len([*from_path(tmp_path, label="contacts_path")]) == 1
