@@ -12,6 +12,7 @@ import attrs
 
 from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
+from airflow_provider_outbound.core.assign.earlier import EarlierContacts
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening, stored_candidates
 from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
@@ -221,6 +222,7 @@ class _Run:
         self._dispatcher = dispatcher
         #: The number of contacts that earlier tries assigned.
         self._before = before
+        self._earlier = EarlierContacts(ledger, lease.assignment, options.dedupe_by)
         #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
 
@@ -231,7 +233,8 @@ class _Run:
         if assignment.reopened and ledger.journal.unresolved(assignment):
             # Those of an earlier try may have appeared since.
             may_resend = self._reader.scan()
-        found = self._send() if checked is None or ledger.takeovers.has_left(assignment) else checked
+        must_read = self._earlier.exist or ledger.takeovers.has_left(assignment)
+        found = self._send() if checked is None or must_read else checked
         self._settle(may_resend=may_resend)
         if died := settle_others(self._reader, self._lease):
             found = self._take_over_late(found, died)
@@ -309,7 +312,7 @@ class _Run:
             # If sending fails, reading must end here: its temporary file belongs to this thread.
             contacts = stack.enter_context(closing(iter(screening)))
             try:
-                self._dispatcher.send(left.without(contacts))
+                self._dispatcher.send(left.without(self._earlier.note(contacts)))
             except OutboundBotContactsError as error:
                 advice = ". Fix the source and run the task again: it continues, and assigns nobody twice"
                 raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
@@ -347,6 +350,9 @@ class _Run:
             return
         if not is_certain:
             log.error("Job group %s: no listing of it was complete; nobody is sent again", assignment.job_group_id)
+            return
+        absent = self._earlier.withdraw_unwanted(absent)
+        if not absent:
             return
         log.info("Job group %s: sending %d contacts again that never arrived", assignment.job_group_id, len(absent))
         self._dispatcher.send(stored_candidates(self._ledger, assignment, absent))
