@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,6 +16,7 @@ from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import OutboundBotCallApiOperator
 
 NUMBER = "13800000000"
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
 def call(action, parameters=None, **arguments):
@@ -42,6 +43,31 @@ def test_every_action_that_may_dial_is_refused(simulator, context):
             hook.call(action)
 
     assert simulator.state()["requests"] == {}
+
+
+@pytest.mark.parametrize(
+    ("run", "allowed"),
+    [
+        pytest.param({"run_type": "backfill"}, {"allow_backfill": True}, id="backfill"),
+        pytest.param(
+            {"run_after": datetime.now(UTC) - timedelta(hours=13)}, {"max_run_age": timedelta(days=1)}, id="late"
+        ),
+    ],
+)
+def test_nobody_is_called_by_a_late_run_or_a_backfill(simulator, context, run, allowed):
+    with OutboundBotHook() as hook:
+        group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
+    dials = {"allow_dialling": True, "retries": 0}
+
+    with pytest.raises(OutboundBotWrongTimeError, match=r"is a backfill|longer ago.* Nothing was changed"):
+        call("AssignJobs", job(group), **dials).execute(context(**run))
+    assert simulator.state()["jobs_per_number"] == {}
+
+    # What only stops calls, or only reads, may be sent at any time.
+    call("CancelJobs", {"JobGroupId": group, "All": True}, **dials).execute(context(**run))
+    call("DescribeJobGroup", {"JobGroupId": group}).execute(context(**run))
+    call("AssignJobs", job(group), **dials, **allowed).execute(context(**run))
+    assert list(simulator.state()["jobs_per_number"]) == [NUMBER]
 
 
 def test_who_allows_dialling_dials_without_retries_only(simulator, context):
