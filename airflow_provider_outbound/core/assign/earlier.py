@@ -2,13 +2,15 @@
 Contacts that an earlier try of this task sent without a usable answer.
 
 Since then the do-not-call list, the connection's allowed numbers, or the list of contacts itself may have changed. Such
-a contact is sent again only if this try's reading of the source still has it.
+a contact is sent again only if this try's reading of the source still has it, and as that reading has it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
 
 from airflow_provider_outbound.core.assign.reading import stored_candidates
 from airflow_provider_outbound.core.assign.screening import DedupeBy
@@ -34,7 +36,7 @@ class EarlierContacts:
         journal = ledger.journal
         in_doubt = (doubt.reference_id for doubt in journal.in_doubt(assignment))
         self._undecided = {*in_doubt, *journal.unresolved(assignment)} if assignment.reopened else set()
-        self._wanted: set[str] = set()
+        self._wanted: dict[str, Candidate] = {}
 
     @property
     def exist(self) -> bool:
@@ -47,7 +49,7 @@ class EarlierContacts:
         """Yield the contacts of a screened source, and remember which of them an earlier try sent."""
         for candidate, status in contacts:
             if status in _UNDECIDED:
-                self._wanted.add(self._key(candidate))
+                self._wanted[self._key(candidate)] = candidate
             yield candidate, status
 
     def withdraw_unwanted(self, references: Sequence[str]) -> list[str]:
@@ -69,6 +71,16 @@ class EarlierContacts:
                 len(unwanted),
             )
         return [reference for reference in references if reference not in unwanted]
+
+    def candidates(self, references: Sequence[str]) -> Iterator[Candidate]:
+        """
+        Yield contacts to send again: those that an earlier try sent from the source, the others from the journal.
+
+        :param references: Rows of the assignment.
+        """
+        for stored in stored_candidates(self._ledger, self._assignment, references):
+            read = self._wanted.get(self._key(stored)) if stored.reference_id in self._undecided else None
+            yield stored if read is None else attrs.evolve(read, reference_id=stored.reference_id)
 
     def _key(self, candidate: Candidate) -> str:
         return candidate.phone_key if self._by_phone else candidate.reference_id

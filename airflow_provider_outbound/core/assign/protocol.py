@@ -14,7 +14,7 @@ from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
 from airflow_provider_outbound.core.assign.earlier import EarlierContacts
 from airflow_provider_outbound.core.assign.options import AssignOptions
-from airflow_provider_outbound.core.assign.reading import open_screening, stored_candidates
+from airflow_provider_outbound.core.assign.reading import open_screening
 from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
 from airflow_provider_outbound.core.client import OutboundBotClient
@@ -355,7 +355,7 @@ class _Run:
         if not absent:
             return
         log.info("Job group %s: sending %d contacts again that never arrived", assignment.job_group_id, len(absent))
-        self._dispatcher.send(stored_candidates(self._ledger, assignment, absent))
+        self._dispatcher.send(self._earlier.candidates(absent))
         self._settle_once()
 
     def _settle_once(self) -> bool:

@@ -84,3 +84,17 @@ def test_a_person_whose_reference_changed_is_wanted(campaign: Campaign) -> None:
 
     assert (result.assigned, result.unresolved) == (4, 0)
     assert campaign.each_once(CONTACTS)
+
+
+def test_who_is_sent_again_hears_what_the_corrected_list_says(campaign: Campaign) -> None:
+    fail_to_send(campaign, [{"phone": number, "name": "Wrong", "amount": "999"} for number in CONTACTS])
+
+    corrected = [{"phone": number, "name": "Wang", "amount": number[-2:]} for number in CONTACTS]
+    assert campaign.assign(corrected).assigned == 4
+
+    group = campaign.job_group_id
+    sent = campaign.simulator.run(
+        lambda cloud: [(job.phone_number, job.contacts[0]["name"], job.extras) for job in cloud.groups[group].jobs]
+    )
+    assert {(number, name) for number, name, _ in sent} == {(number, "Wang") for number in CONTACTS}
+    assert all({"key": "amount", "value": number[-2:]} in extras for number, _, extras in sent)
