@@ -343,6 +343,7 @@ def _act(connections: _Connections, action: str, record: JobGroupRecord) -> dict
 
             strategies = connections.ledger.assignments.strategies(group.job_group_id)
             check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
+            command.check_allowed(hook.client, hook.allowed_phone_numbers)
 
     command.send(hook.client, lambda: connections.ledger, check)
     try:

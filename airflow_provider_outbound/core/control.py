@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from airflow_provider_outbound.core.allowed import check_allowed
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import Job, JobGroup
@@ -141,6 +142,24 @@ class JobCommand:
         self._act(client)
         self._note(open_ledger)
         return True
+
+    def check_allowed(self, client: OutboundBotClient, allowed: frozenset[str] | None) -> None:
+        """
+        Make sure that the jobs that the command resumes are for numbers that the connection allows.
+
+        :param allowed: The only numbers that may be called, E.164; ``None``: all.
+        :raises OutboundBotConfigError: a job is for another number.
+        """
+        if allowed is not None:
+            check_allowed(self._named_jobs(client), self.job_group_id, allowed)
+
+    def _named_jobs(self, client: OutboundBotClient) -> Iterator[Job]:
+        """The jobs that the command names, as the API lists them."""
+        yield from self._list_jobs(client, self.job_ids)
+        if self.all_jobs or self.reference_ids:
+            for job in client.iter_jobs_by_group(**self._of_group):
+                if self.all_jobs or job.reference_id in self.reference_ids:
+                    yield job
 
     def _act(self, client: OutboundBotClient) -> None:
         act = {

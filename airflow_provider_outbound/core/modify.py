@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from airflow_provider_outbound.core.models.enums import JobStatus
 from airflow_provider_outbound.core.models.job import JobGroup
-from airflow_provider_outbound.core.models.phone import normalise
 from airflow_provider_outbound.core.models.settings import is_same, merged_strategy, same_strategy, settings_of
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy
 
 log = logging.getLogger(__name__)
-
-_ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
 @attrs.frozen(kw_only=True)
@@ -133,32 +129,6 @@ def differences(group: JobGroup, wanted: Mapping[str, Any]) -> tuple[str, ...]:
         return name in reported and is_same(reported[name], wanted[name])
 
     return tuple(name for name in wanted if not has(name))
-
-
-def check_allowed(
-    client: OutboundBotClient, job_group_id: str, allowed: frozenset[str], instance_id: str | None = None
-) -> None:
-    """
-    Check that nobody else would be called if a group dials at other times.
-
-    :param allowed: The only numbers that may be called, E.164.
-    :raises OutboundBotConfigError: a job that has not ended has another number, or one that the API does not show.
-    """
-    jobs = client.iter_jobs_by_group(job_group_id=job_group_id, instance_id=instance_id)
-    others = sum(job.status not in _ENDED and not _is_allowed(job.phone_number, allowed) for job in jobs)
-    if others:
-        raise OutboundBotConfigError(
-            f"allowed_phone_numbers: job group {job_group_id} has {others} jobs that have not ended for other numbers,"
-            " or for numbers that the service does not show; cancel them, or add them to the connection."
-            " Nothing was changed"
-        )
-
-
-def _is_allowed(number: str | None, allowed: frozenset[str]) -> bool:
-    try:
-        return normalise(number).e164 in allowed
-    except ValueError:
-        return False
 
 
 def _send(

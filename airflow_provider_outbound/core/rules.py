@@ -321,7 +321,9 @@ def refuse_late_run(
     :raises OutboundBotWrongTimeError: the run is a backfill, or late, and the author did not allow it.
     """
     if is_backfill and not allow_backfill:
-        raise OutboundBotWrongTimeError("this run is a backfill; pass allow_backfill=True to dial. Nobody was called")
+        raise OutboundBotWrongTimeError(
+            "this run is a backfill, or an asset event of one triggered it; pass allow_backfill=True. Nobody was called"
+        )
     if run_at is None or is_backfill:
         return
     if now.astimezone(UTC) - run_at.astimezone(UTC) > max_run_age:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +57,25 @@ class Fields:
                     "is unknown, so the rule in it would not apply",
                     f"rename it to {plain_names[close]}, or remove it",
                 )
+
+    def refuse_misplaced(self, structure: str, names: Iterable[str]) -> None:
+        """
+        Refuse parts of a structured field that are written beside it, because ignoring them would drop a rule.
+
+        :param structure: The field.
+        :param names: Its parts. One that it has itself may also be beside it.
+        :raises OutboundBotConfigError: there is one.
+        """
+        inside = self.structure(structure)
+        parts = set(names) - (set(inside) if isinstance(inside, Mapping) else set())
+        for unknown in self._unknown:
+            for part in sorted(parts):
+                if _plain(unknown) == _plain(part):
+                    raise self.wrong(
+                        unknown,
+                        f"is beside {structure}, so the rule in it would not apply",
+                        f"write it inside {structure}, or remove it",
+                    )
 
     def value(self, name: str) -> Any:
         """Return an extra field; ``None`` if it is absent, null or blank."""

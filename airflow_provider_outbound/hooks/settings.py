@@ -90,6 +90,7 @@ class ConnectionSettings:
 
 def _calling_hours(fields: Fields) -> CallingHours | None:
     value = fields.structure("calling_hours")
+    fields.refuse_misplaced("calling_hours", ("windows", "timezone", "holidays"))
     if value is None:
         return None
     from airflow_provider_outbound.core.rules import CallingHours

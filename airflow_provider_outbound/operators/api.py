@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_flags
-from airflow_provider_outbound.exceptions import OutboundBotConfigError
-from airflow_provider_outbound.operators.base import MaskedContacts, OutboundBotOperator, mask_contacts
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, before_changing
+from airflow_provider_outbound.operators.base import (
+    MAX_RUN_AGE,
+    MaskedContacts,
+    OutboundBotOperator,
+    mask_contacts,
+    run_guard,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,7 +42,7 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
     Actions that may dial people, or change whom, when or from which number the service calls, are refused: the other
     operators keep the promises about people for them. ``allow_dialling=True`` sends them nevertheless: then the ledger
     does not know whom they call, and exclusions and limits of this provider do not apply. The connection's calling
-    hours do. The task must have no retries.
+    hours do, and so do the rules about late runs and backfills. The task must have no retries.
 
     Airflow shows and stores only the parameters' names. The return value is the answer without numbers, personal data,
     secrets and the queries of URLs; ``OutboundBotHook.call`` returns the whole answer to a task of your own.
@@ -44,6 +51,9 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
     :param parameters: By their names in the API's documentation, e.g. ``{"ScriptId": "…"}``. Lists are sent as numbered
         items, and JSON parameters take JSON text or the value itself. ``InstanceId`` defaults to the connection's.
     :param allow_dialling: Whether an action may be sent that may dial people.
+    :param max_run_age: How long after the time that the DAG run stands for such an action may still be sent; see
+        :func:`~airflow_provider_outbound.operators.base.run_at`.
+    :param allow_backfill: Whether a backfill may send such an action.
     :return: The answer of the API, masked.
     """
 
@@ -52,18 +62,29 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
     veil = MaskedParameters
     ui_color = "#eceff1"
 
-    def __init__(self, *, action: str, parameters: Any = None, allow_dialling: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        action: str,
+        parameters: Any = None,
+        allow_dialling: bool = False,
+        max_run_age: timedelta = MAX_RUN_AGE,
+        allow_backfill: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.action = action
         self.parameters = mask_contacts(parameters, MaskedParameters)
         self.allow_dialling = allow_dialling
+        self.max_run_age = max_run_age
+        self.allow_backfill = allow_backfill
         self.depend_on(parameters)
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Context) -> dict[str, Any]:
         """Send the request."""
-        check_flags(self, "allow_dialling")
+        check_flags(self, "allow_dialling", "allow_backfill")
         from airflow_provider_outbound.core.client import ActionGuard
-        from airflow_provider_outbound.core.client.guard import may_dial
+        from airflow_provider_outbound.core.client.guard import may_dial, only_stops
         from airflow_provider_outbound.core.client.masking import masked_answer
 
         # Before the connection is looked up, and before a dry run skips the task.
@@ -76,6 +97,9 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
         parameters = self._parameters()
         if self.hook.dry_run:
             raise AirflowSkipException("dry run: nothing was sent")
+        if may_dial(self.action) and not only_stops(self.action):
+            with before_changing():
+                run_guard(self, context).check_run(datetime.now(UTC))
         with self.hook as hook:
             answer = hook.call(self.action, allow_dialling=self.allow_dialling, **parameters)
         self.log.info("%s succeeded (request %s)", self.action, masked_answer(answer).get("RequestId"))

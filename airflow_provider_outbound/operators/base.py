@@ -15,6 +15,7 @@ from airflow_provider_outbound.arguments import named_group
 from airflow_provider_outbound.exceptions import NOBODY_WAS_CALLED, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
+from airflow_provider_outbound.operators.backfills import has_event_of_backfill, is_backfill
 from airflow_provider_outbound.operators.literals import EXCLUSIONS, SOURCES, came_from_task, is_shared, render_literal
 from airflow_provider_outbound.operators.privacy import without_numbers
 from airflow_provider_outbound.operators.templates import render_complete
@@ -264,12 +265,6 @@ def run_started_at(context: Context) -> datetime | None:
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def is_backfill(context: Context) -> bool:
-    """Return whether the DAG run belongs to a backfill."""
-    run_type = context["dag_run"].run_type
-    return str(getattr(run_type, "value", run_type)) == "backfill"
-
-
 class _Dialling(Protocol):
     """An operator that calls people."""
 
@@ -287,7 +282,7 @@ def run_guard(operator: _Dialling, context: Context) -> RunGuard:
     return RunGuard(
         run_at=run_at(context),
         max_run_age=operator.max_run_age,
-        is_backfill=is_backfill(context),
+        is_backfill=is_backfill(context) or (not operator.allow_backfill and has_event_of_backfill(context)),
         allow_backfill=operator.allow_backfill,
         hours=operator.hook.calling_hours,
     )

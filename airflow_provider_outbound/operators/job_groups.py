@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_outbound.core.assign import GroupSpec
+    from airflow_provider_outbound.core.ledger import JobGroupRecord
     from airflow_provider_outbound.core.models.strategy import RecallStrategy, ResolvedStrategy, Strategy
     from airflow_provider_outbound.core.rules import RunGuard
 
@@ -136,6 +138,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
                 "set it in the connection's extra"
             )
         with self.hook as hook:
+            if (known := hook.ledger.groups.find(task_key(context).run_key)) is not None:
+                self._compare(known, context)
 
             def checked() -> GroupSpec:
                 wanted = self._spec(context)
@@ -163,6 +167,34 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             "starts_at": record.starts_at.isoformat() if record.starts_at else None,
             "ends_at": record.ends_at.isoformat() if record.ends_at else None,
         }
+
+    def _compare(self, known: JobGroupRecord, context: Context) -> None:
+        """
+        Compare the group that an earlier try created with this task, which may have been edited before it was cleared.
+
+        Another window is only logged: :class:`OutboundBotModifyJobGroupOperator` may have given it to the group.
+
+        :raises OutboundBotConfigError: the group speaks another script.
+        """
+        group, script_id = known.job_group_id, self.script_id or self.hook.script_id
+        fix = "trigger a new DAG run"
+        if known.script_id and script_id and known.script_id != script_id:
+            raise OutboundBotConfigError(
+                f"script_id: an earlier try of this task created job group {group} with script {known.script_id!r}, and"
+                f" not with {script_id!r}; {fix}, or set the earlier script to continue"
+            )
+        with suppress(OutboundBotConfigError):
+            # A window that is over is none to compare with.
+            strategy = self._resolved(run_guard(self, context))
+            if strategy is not None and known.ends_at is not None and strategy.ends_at != known.ends_at:
+                self.log.warning(
+                    "Job group %s, which an earlier try created, dials until %s, and the strategy of this task ends at"
+                    " %s. The group keeps its window; to change it, %s, or use OutboundBotModifyJobGroupOperator",
+                    group,
+                    known.ends_at.isoformat(),
+                    strategy.ends_at.isoformat(),
+                    fix,
+                )
 
     def _spec(self, context: Context) -> GroupSpec:
         """Return the group as the author defined it, checked against the time rules."""

@@ -196,14 +196,15 @@ class OutboundBotModifyJobGroupOperator(OutboundBotOperator):
 
     def _check(self, job_group_id: str, instance_id: str | None, changes: GroupChanges) -> None:
         """Check with the API what the group must not get."""
-        from airflow_provider_outbound.core.modify import check_allowed
+        from airflow_provider_outbound.core.allowed import check_allowed
         from airflow_provider_outbound.core.preflight import Checks
 
         checks = Checks(client=self.hook.client, instance_id=instance_id)
         checks.check_numbers(**{field: changes.settings.get(field, ()) for field in _NUMBERS})
         allowed = self.hook.allowed_phone_numbers
         if changes.strategy is not None and allowed is not None:
-            check_allowed(self.hook.client, job_group_id, allowed, instance_id)
+            jobs = self.hook.client.iter_jobs_by_group(job_group_id=job_group_id, instance_id=instance_id)
+            check_allowed(jobs, job_group_id, allowed)
 
     def _report(self, result: ModifiedGroup, changes: GroupChanges, record: JobGroupRecord | None) -> None:
         """Log what was changed; in a dry run, what would be."""

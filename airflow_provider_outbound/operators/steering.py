@@ -110,7 +110,13 @@ class JobControlOperator(OutboundBotOperator):
             if hook.dry_run:
                 raise AirflowSkipException("dry run: nothing was sent")
             if not command.is_empty:
-                command.send(hook.client, lambda: hook.ledger, lambda group: self.check(group, context))
+
+                def check(group: JobGroup) -> None:
+                    self.check(group, context)
+                    if self.may_call:
+                        command.check_allowed(hook.client, hook.allowed_phone_numbers)
+
+                command.send(hook.client, lambda: hook.ledger, check)
                 command = command.by_job_id(hook.client, lambda: hook.ledger)
         # Opened again on use: a wait needs the ledger only if the connection limits requests.
         with self.hook:

@@ -71,6 +71,26 @@ def test_a_misspelt_rule_is_refused_where_people_might_be_called(names: tuple[st
     hook({written: RULES[name]}, may_call=False)
 
 
+@pytest.mark.parametrize("inside", [{"windows": [["09:00", "20:00"]]}, None])
+@pytest.mark.parametrize("written", ["holidays", "Holidays", "timezone", "time-zone", "extra__outboundbot__holidays"])
+def test_a_part_of_the_calling_hours_that_is_written_beside_them_is_refused(written: str, inside: Any) -> None:
+    """The hours would be those of another zone, or the holidays ordinary days."""
+    extra = {written: ["2026-10-01"] if "olidays" in written else "Europe/Paris", "calling_hours": inside}
+
+    with pytest.raises(OutboundBotConfigError, match=f"{written} is beside calling_hours.* write it inside"):
+        hook(extra)
+    hook(extra, may_call=False)
+
+
+def test_a_zone_of_other_programs_is_no_mistake_if_the_hours_have_their_own() -> None:
+    hours = {"timezone": "Europe/Paris", "windows": [["09:00", "20:00"]]}
+
+    found = hook({"timezone": "Asia/Shanghai", "calling_hours": json.dumps(hours)}).calling_hours
+
+    assert found is not None
+    assert found.timezone.key == "Europe/Paris"
+
+
 @pytest.mark.parametrize("name", ["note", "owner", "team", "region", "hours_of_support", "phone", "run"])
 def test_other_fields_stay_a_warning(name: str) -> None:
     assert hook({name: "x"}).dry_run is False

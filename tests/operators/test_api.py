@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from airflow_provider_outbound.operators.outboundbot import OutboundBotCallApiOp
 from airflow_provider_outbound.simulator.testing import Simulator
 
 NUMBER = "13800000000"
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 
 def call(action: str, parameters: Any = None, **arguments: Any) -> OutboundBotCallApiOperator:
@@ -47,6 +48,33 @@ def test_every_action_that_may_dial_is_refused(simulator: Simulator, context: Ca
             hook.call(action)
 
     assert simulator.state()["requests"] == {}
+
+
+@pytest.mark.parametrize(
+    ("run", "allowed"),
+    [
+        pytest.param({"run_type": "backfill"}, {"allow_backfill": True}, id="backfill"),
+        pytest.param(
+            {"run_after": datetime.now(UTC) - timedelta(hours=13)}, {"max_run_age": timedelta(days=1)}, id="late"
+        ),
+    ],
+)
+def test_nobody_is_called_by_a_late_run_or_a_backfill(
+    simulator: Simulator, context: Callable[..., Any], run: dict[str, Any], allowed: dict[str, Any]
+) -> None:
+    with OutboundBotHook() as hook:
+        group = hook.client.create_job_group(job_group_name="spring", script_id=simulator.script_id).job_group_id
+    dials: dict[str, Any] = {"allow_dialling": True, "retries": 0}
+
+    with pytest.raises(OutboundBotWrongTimeError, match=r"is a backfill|longer ago.* Nothing was changed"):
+        call("AssignJobs", job(group), **dials).execute(context(**run))
+    assert simulator.state()["jobs_per_number"] == {}
+
+    # What only stops calls, or only reads, may be sent at any time.
+    call("CancelJobs", {"JobGroupId": group, "All": True}, **dials).execute(context(**run))
+    call("DescribeJobGroup", {"JobGroupId": group}).execute(context(**run))
+    call("AssignJobs", job(group), **dials, **allowed).execute(context(**run))
+    assert list(simulator.state()["jobs_per_number"]) == [NUMBER]
 
 
 def test_who_allows_dialling_dials_without_retries_only(simulator: Simulator, context: Callable[..., Any]) -> None:

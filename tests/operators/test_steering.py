@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from support.processes import PATIENCE, until
 from support.waiting import restored, stored
 
+from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
@@ -412,3 +413,32 @@ def test_a_task_of_a_run_that_had_started_when_its_group_was_cancelled_calls_nob
         assign("tonight", started_at)
     assert statuses(slow_simulator) == []
     assert assign("tomorrow", datetime.now(UTC))["assigned"] == 1
+
+
+@pytest.mark.parametrize("way", ["operator", "references", "command"])
+def test_nobody_but_the_allowed_is_called_by_resuming(slow_simulator, context, group, monkeypatch, way):
+    """The connection was restricted after the group had been filled."""
+    OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, wait_for_completion=False
+    ).execute(context("suspend"))
+    paused = [job["reference_id"] for job in jobs_of(slow_simulator, group) if job["status"] == "Paused"]
+    value = json.loads(slow_simulator.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    value["extra"]["allowed_phone_numbers"] = [f"138000{paused[0][-1]}0000"]
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(value))
+
+    def resume(**jobs):
+        operator = OutboundBotResumeJobsOperator(
+            task_id="resume", job_group_id=group, wait_for_completion=False, **jobs
+        )
+        return operator.execute(context("resume"))
+
+    if way == "command":
+        assert main(["resume", group]) == 1
+    else:
+        selected = {"all_jobs": True} if way == "operator" else {"reference_ids": paused[:2]}
+        with pytest.raises(OutboundBotConfigError, match=r"allowed_phone_numbers: .* Nothing was changed"):
+            resume(**selected)
+    assert "ResumeJobs" not in slow_simulator.state()["requests"]
+
+    resume(reference_ids=paused[:1])
+    assert slow_simulator.state()["requests"]["ResumeJobs"] == 1

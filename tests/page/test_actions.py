@@ -56,15 +56,23 @@ def test_a_connection_for_dry_runs_sends_nothing(
     assert "Cancelled" not in statuses(service)
 
 
-def test_calls_are_not_resumed_outside_the_connections_hours(
-    group: str, service: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param({"calling_hours": {"windows": [["00:00", "00:01"]], "timezone": "Asia/Shanghai"}}, id="hours"),
+        pytest.param({"allowed_phone_numbers": ["13999999999"]}, id="numbers"),
+    ],
+)
+def test_calls_are_not_resumed_against_a_rule_of_the_connection(
+    group: str, service: Any, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
 ) -> None:
     ask("user", f"campaigns/{group}/suspend", {})
     value = json.loads(service.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
-    value["extra"]["calling_hours"] = {"windows": [["00:00", "00:01"]], "timezone": "Asia/Shanghai"}
+    value["extra"] |= rule
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(value))
     answer = ask("user", f"campaigns/{group}/resume", {})
     assert answer.status_code == 409
+    assert next(iter(rule)) in answer.json()["error"]
     assert statuses(service).count("Paused") == 2
 
 

@@ -12,8 +12,9 @@ import attrs
 
 from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
+from airflow_provider_outbound.core.assign.earlier import EarlierContacts
 from airflow_provider_outbound.core.assign.options import AssignOptions
-from airflow_provider_outbound.core.assign.reading import open_screening, stored_candidates
+from airflow_provider_outbound.core.assign.reading import open_screening
 from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
 from airflow_provider_outbound.core.client import OutboundBotClient
@@ -222,6 +223,7 @@ class _Run:
         self._dispatcher = dispatcher
         #: The number of contacts that earlier tries assigned.
         self._before = before
+        self._earlier = EarlierContacts(ledger, lease.assignment, options.dedupe_by)
         #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
 
@@ -232,7 +234,8 @@ class _Run:
         if assignment.reopened and ledger.journal.unresolved(assignment):
             # Those of an earlier try may have appeared since.
             may_resend = self._reader.scan()
-        found = self._send() if checked is None or ledger.takeovers.has_left(assignment) else checked
+        must_read = self._earlier.exist or ledger.takeovers.has_left(assignment)
+        found = self._send() if checked is None or must_read else checked
         self._settle(may_resend=may_resend)
         if died := settle_others(self._reader, self._lease):
             found = self._take_over_late(found, died)
@@ -310,7 +313,7 @@ class _Run:
             # If sending fails, reading must end here: its temporary file belongs to this thread.
             contacts = stack.enter_context(closing(iter(screening)))
             try:
-                self._dispatcher.send(left.without(contacts))
+                self._dispatcher.send(left.without(self._earlier.note(contacts)))
             except OutboundBotContactsError as error:
                 advice = ". Fix the source and run the task again: it continues, and assigns nobody twice"
                 raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
@@ -350,9 +353,12 @@ class _Run:
         if not is_certain:
             log.error("Job group %s: no listing of it was complete; nobody is sent again", assignment.job_group_id)
             return
+        absent = self._earlier.withdraw_unwanted(absent)
+        if not absent:
+            return
         again = count_of(len(absent), "contact")
         log.info("Job group %s: sending %s again that never arrived", assignment.job_group_id, again)
-        self._dispatcher.send(stored_candidates(self._ledger, assignment, absent))
+        self._dispatcher.send(self._earlier.candidates(absent))
         self._settle_once()
 
     def _settle_once(self) -> bool:

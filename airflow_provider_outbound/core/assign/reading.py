@@ -63,7 +63,7 @@ def _identify(ledger: Ledger) -> Identify:
     return identify
 
 
-def stored_candidates(ledger: Ledger, assignment: Assignment, references: list[str]) -> Iterator[Candidate]:
+def stored_candidates(ledger: Ledger, assignment: Assignment, references: Sequence[str]) -> Iterator[Candidate]:
     """Yield contacts of the journal that are to be sent again."""
     for start in range(0, len(references), MAX_JOBS_PER_REQUEST):
         yield from ledger.journal.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])

@@ -118,6 +118,11 @@ def may_dial(action: str) -> bool:
     return not reads(action) and action not in EDITS
 
 
+def only_stops(action: str) -> bool:
+    """Return whether an action only stops calls, which is right at any time."""
+    return action in _STOPS
+
+
 @attrs.frozen(kw_only=True)
 class ActionGuard:
     """
@@ -172,7 +177,7 @@ class ActionGuard:
         :raises OutboundBotWrongTimeError: it would dial outside the hours.
         :raises OutboundBotConfigError: ``StrategyJson`` cannot be read.
         """
-        if self.hours is None or not may_dial(action) or action in _STOPS:
+        if self.hours is None or not may_dial(action) or only_stops(action):
             return
         takes_strategy = "StrategyJson" in parameters_of(action)
         strategy, group_id = parameters.get("StrategyJson"), parameters.get("JobGroupId")

@@ -255,6 +255,12 @@ class Journal:
         with self._database.write() as connection:
             self._move(connection, assignment, reference_ids, JobState.UNRESOLVED, _UNKNOWN)
 
+    def withdraw(self, assignment: Assignment, reference_ids: Sequence[str]) -> None:
+        """Free rows that are unresolved and must not be sent again, as if their requests had been refused."""
+        with self._database.write() as connection:
+            self._assignments.check_lease(connection, assignment)
+            self._move(connection, assignment, reference_ids, JobState.REFUSED, (JobState.UNRESOLVED,))
+
     def in_doubt(self, assignment: Assignment) -> list[Doubt]:
         """
         This assignment's rows whose status is unknown. Call it while no request is in flight.

@@ -103,6 +103,7 @@ def _send(campaign: Campaign, action: Action) -> None:
         if action is Action.RESUME:
             strategies = hook.ledger.assignments.strategies(group.job_group_id)
             check_resume(hook.calling_hours, group, strategies, datetime.now(UTC))
+            command.check_allowed(hook.client, hook.allowed_phone_numbers)
 
     with hook:
         command.send(hook.client, lambda: hook.ledger, check)
