@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "24:00")])
 LIST = Asset("list", uri="file:///nowhere/people.csv")
@@ -52,9 +54,11 @@ DAILY = event("scheduled__2026-11-26", "scheduled")
         pytest.param([Unknown(source_dag_id="lists", source_run_id="scheduled__2026-10-01")], id="unknown"),
     ],
 )
-def test_nobody_is_called_by_the_backfill_of_a_list(simulator, context, events):
-    create = {"task_id": "create", "strategy": ALL_DAY}
-    assign = {"task_id": "assign", "contacts": ["13800000000"], "settle_seconds": 0.3}
+def test_nobody_is_called_by_the_backfill_of_a_list(
+    simulator: Simulator, context: Callable[..., Any], events: list[Any]
+) -> None:
+    create: dict[str, Any] = {"task_id": "create", "strategy": ALL_DAY}
+    assign: dict[str, Any] = {"task_id": "assign", "contacts": ["13800000000"], "settle_seconds": 0.3}
     group = OutboundBotCreateJobGroupOperator(**create).execute(context("create"))
     run = triggered_by(*events)
 
@@ -71,7 +75,7 @@ def test_nobody_is_called_by_the_backfill_of_a_list(simulator, context, events):
     assert allowed.execute(context("assign") | run)["assigned"] == 1
 
 
-def test_lists_of_today_are_called(simulator, context):
+def test_lists_of_today_are_called(simulator: Simulator, context: Callable[..., Any]) -> None:
     # Nobody's run made the second one: a person or another program did.
     run = triggered_by(DAILY, event(None))
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import OutboundBotConfigError
 from airflow_provider_outbound.operators.outboundbot import OutboundBotCreateJobGroupOperator
+from airflow_provider_outbound.simulator.testing import Simulator
 
 START = datetime.now(UTC).replace(microsecond=0)
 LATE = Strategy(working_time=[("00:00", "24:00")], start=START, end=START + timedelta(days=2))
 EARLY = Strategy(working_time=[("00:00", "24:00")], start=START, end=START + timedelta(days=1))
 
 
-def create(context, **arguments):
+def create(context: Callable[..., Any], **arguments: Any) -> Any:
     return OutboundBotCreateJobGroupOperator(**{"task_id": "create", "strategy": LATE, **arguments}).execute(
         context("create")
     )
 
 
-def test_a_group_with_another_script_is_refused(simulator, context):
+def test_a_group_with_another_script_is_refused(simulator: Simulator, context: Callable[..., Any]) -> None:
     first = create(context)
 
     with pytest.raises(OutboundBotConfigError, match=r"script_id: .* trigger a new DAG run.* Nobody was called"):
@@ -31,7 +34,9 @@ def test_a_group_with_another_script_is_refused(simulator, context):
     assert list(simulator.state()["groups"]) == [first["job_group_id"]]
 
 
-def test_a_group_with_another_window_is_named_in_the_log(simulator, context, caplog, capfd):
+def test_a_group_with_another_window_is_named_in_the_log(
+    simulator: Simulator, context: Callable[..., Any], caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
     first = create(context)
 
     assert create(context) == first

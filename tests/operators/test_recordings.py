@@ -220,7 +220,9 @@ class TestDeferred:
             )
 
 
-def test_a_group_to_which_nobody_has_assigned_yet_has_not_ended(simulator, context, tmp_path, monkeypatch):
+def test_a_group_to_which_nobody_has_assigned_yet_has_not_ended(
+    simulator: Simulator, context: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in a DAG in which this task and the one that assigns both follow the one that creates the group."""
     monkeypatch.setattr(tracker, "_REFRESH", 0.5)
     made = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
@@ -238,7 +240,9 @@ def test_a_group_to_which_nobody_has_assigned_yet_has_not_ended(simulator, conte
     assert (result["answered"], result["downloaded"]) == (1, 1)
 
 
-def test_a_group_that_has_not_ended_in_time_is_named(simulator, context, tmp_path, caplog):
+def test_a_group_that_has_not_ended_in_time_is_named(
+    simulator: Simulator, context: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     made = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
     OutboundBotDownloadRecordingsOperator(

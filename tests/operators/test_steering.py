@@ -416,7 +416,9 @@ def test_a_task_of_a_run_that_had_started_when_its_group_was_cancelled_calls_nob
 
 
 @pytest.mark.parametrize("way", ["operator", "references", "command"])
-def test_nobody_but_the_allowed_is_called_by_resuming(slow_simulator, context, group, monkeypatch, way):
+def test_nobody_but_the_allowed_is_called_by_resuming(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     """The connection was restricted after the group had been filled."""
     OutboundBotSuspendJobsOperator(
         task_id="suspend", job_group_id=group, all_jobs=True, wait_for_completion=False
@@ -426,7 +428,7 @@ def test_nobody_but_the_allowed_is_called_by_resuming(slow_simulator, context, g
     value["extra"]["allowed_phone_numbers"] = [f"138000{paused[0][-1]}0000"]
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(value))
 
-    def resume(**jobs):
+    def resume(**jobs: Any) -> Any:
         operator = OutboundBotResumeJobsOperator(
             task_id="resume", job_group_id=group, wait_for_completion=False, **jobs
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
@@ -23,6 +25,7 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotSaveContactBlockListOperator,
     OutboundBotSyncContactBlockListOperator,
 )
+from airflow_provider_outbound.simulator.testing import Simulator
 
 ALL_DAY = Strategy(working_time=[("00:00", "23:59:59")])
 NUMBERS = [f"1380000{index:04}" for index in range(4)]
@@ -30,22 +33,22 @@ NAMES = count()
 
 
 @pytest.fixture
-def group(context):
+def group(context: Callable[..., Any]) -> Any:
     return OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
 
 
 @pytest.fixture
-def rendered(context, group):
+def rendered(context: Callable[..., Any], group: Any) -> Any:
     """Renders and executes a task as Airflow does."""
 
-    def run(kind=OutboundBotAssignJobsOperator, *, given=None, dag=None, **arguments):
+    def run(kind: Any = OutboundBotAssignJobsOperator, *, given: Any = None, dag: Any = None, **arguments: Any) -> Any:
         with DAG(f"by_hand_{next(NAMES)}", schedule=None, **(dag or {})) as made:
             if kind is OutboundBotAssignJobsOperator:
                 arguments = {"settle_seconds": 0.3, **arguments}
             if kind is not OutboundBotSyncContactBlockListOperator:
                 arguments = {"job_group_id": group, **arguments}
             operator = kind(task_id="task", **arguments)
-        full = {**context(), "params": {}, **(given or {})}
+        full: Any = {**context(), "params": {}, **(given or {})}
         operator.render_template_fields(full, made.get_template_env())
         return operator.execute(full)
 
@@ -53,7 +56,7 @@ def rendered(context, group):
 
 
 @pytest.fixture
-def lists(tmp_path):
+def lists(tmp_path: Path) -> Any:
     """A folder of two lists, of one and of three people."""
     folder = tmp_path / "lists"
     folder.mkdir()
@@ -62,7 +65,7 @@ def lists(tmp_path):
     return folder
 
 
-def called(simulator) -> list[str]:
+def called(simulator: Simulator) -> list[str]:
     return sorted(simulator.state()["jobs_per_number"])
 
 
@@ -82,7 +85,9 @@ NOTHING = [
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize(("template", "params"), NOTHING)
-def test_a_path_that_lost_its_end_calls_nobody(simulator, rendered, lists, template, params, native):
+def test_a_path_that_lost_its_end_calls_nobody(
+    simulator: Simulator, rendered: Any, lists: Any, template: Any, params: Any, native: bool
+) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"^contacts_path: .*Nobody was called$"):
         rendered(
             contacts_path=f"{lists}/{template}",
@@ -103,7 +108,9 @@ def test_a_path_that_lost_its_end_calls_nobody(simulator, rendered, lists, templ
         "{{ '{}/{}'.format(params.folder, params.file) }}",
     ],
 )
-def test_a_path_that_is_put_together_within_an_expression_calls_nobody(simulator, rendered, lists, template):
+def test_a_path_that_is_put_together_within_an_expression_calls_nobody(
+    simulator: Simulator, rendered: Any, lists: Any, template: str
+) -> None:
     with pytest.raises(OutboundBotConfigError, match=r"^contacts_path: .*Nobody was called$"):
         rendered(contacts_path=template, given={"params": {"folder": str(lists), "file": ""}})
 
@@ -120,7 +127,9 @@ def test_a_path_that_is_put_together_within_an_expression_calls_nobody(simulator
         pytest.param("{folder}/{{% if params.only %}}{{{{ params.only }}}}{{% else %}}*{{% endif %}}", {}, id="branch"),
     ],
 )
-def test_a_folder_that_the_author_or_a_value_names_is_read(simulator, rendered, lists, template, params):
+def test_a_folder_that_the_author_or_a_value_names_is_read(
+    simulator: Simulator, rendered: Any, lists: Any, template: str, params: dict[str, Any]
+) -> None:
     params = {name: value.format(folder=lists) for name, value in params.items()}
 
     rendered(
@@ -136,13 +145,13 @@ def test_a_folder_that_the_author_or_a_value_names_is_read(simulator, rendered, 
 @given(
     parts=st.lists(st.tuples(st.sampled_from(["a", "b-", "x/", ""]), st.sampled_from(["v", "", " ", None])), max_size=4)
 )
-def test_each_expression_of_a_path_has_a_value_or_the_path_is_refused(context, parts):
+def test_each_expression_of_a_path_has_a_value_or_the_path_is_refused(context: Callable[..., Any], parts: Any) -> None:
     """For any path of literal parts and expressions: what is rendered is whole, or it is an error."""
     with DAG(f"any_{next(NAMES)}", schedule=None) as dag:
         path = "/" + "".join(f"{text}{{{{ params.p{place} }}}}" for place, (text, _) in enumerate(parts))
         operator = OutboundBotAssignJobsOperator(task_id="task", job_group_id="g", contacts_path=f"{path}.csv")
     params = {f"p{place}": value for place, (_, value) in enumerate(parts)}
-    full = {**context(), "params": params}
+    full: Any = {**context(), "params": params}
 
     if all(value and value.strip() for value in params.values()):
         operator.render_template_fields(full, dag.get_template_env())
@@ -154,7 +163,9 @@ def test_each_expression_of_a_path_has_a_value_or_the_path_is_refused(context, p
 
 @pytest.mark.parametrize("argument", ["contacts_path", "exclude_path", "rejects_path"])
 @pytest.mark.parametrize("kind", [str, Path, ObjectStoragePath])
-def test_no_path_with_a_missing_part_is_used(simulator, rendered, lists, argument, kind):
+def test_no_path_with_a_missing_part_is_used(
+    simulator: Simulator, rendered: Any, lists: Any, argument: str, kind: Any
+) -> None:
     arguments = {} if argument == "contacts_path" else {"contacts": NUMBERS}
 
     with pytest.raises(OutboundBotConfigError, match=rf"^{argument}: .*Nobody was called$"):
@@ -169,7 +180,7 @@ def test_no_path_with_a_missing_part_is_used(simulator, rendered, lists, argumen
     assert sorted(path.name for path in lists.iterdir()) == ["a.csv", "b.csv"]
 
 
-def test_a_path_that_was_not_rendered_calls_nobody(simulator, rendered, lists):
+def test_a_path_that_was_not_rendered_calls_nobody(simulator: Simulator, rendered: Any, lists: Any) -> None:
     """Airflow does not render a pathlib.Path; as a pattern it matches nothing, and the task would be skipped."""
     with pytest.raises(OutboundBotConfigError, match=r"^contacts_path: .* was not rendered"):
         rendered(contacts_path=lists / "{{ ds }}*.csv", given={"ds": "2026-11-27"})
@@ -186,7 +197,9 @@ def test_a_path_that_was_not_rendered_calls_nobody(simulator, rendered, lists):
     ],
 )
 @pytest.mark.parametrize("value", ["", None])
-def test_a_query_that_lost_a_part_calls_nobody(simulator, rendered, tmp_path, monkeypatch, sql, value):
+def test_a_query_that_lost_a_part_calls_nobody(
+    simulator: Simulator, rendered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, value: str | None
+) -> None:
     with sqlite3.connect(tmp_path / "crm.db") as crm:
         crm.execute("CREATE TABLE people (phone TEXT)")
         crm.executemany("INSERT INTO people VALUES (?)", [(number,) for number in NUMBERS])
@@ -214,7 +227,9 @@ def test_a_query_that_lost_a_part_calls_nobody(simulator, rendered, tmp_path, mo
     ],
 )
 @pytest.mark.parametrize("value", ["", None])
-def test_other_tasks_refuse_it_too(rendered, tmp_path, kind, arguments, ending, value):
+def test_other_tasks_refuse_it_too(
+    rendered: Any, tmp_path: Path, kind: Any, arguments: dict[str, Any], ending: str, value: str | None
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     arguments = {name: text.format(out=out) for name, text in arguments.items()}
@@ -229,7 +244,7 @@ def test_other_tasks_refuse_it_too(rendered, tmp_path, kind, arguments, ending, 
     "argument",
     ["columns", "exclude_columns", "sheet", "exclude_sheet", "rejects_path", "sql_conn_id", "contacts_conn_id"],
 )
-def test_what_a_task_did_not_give_is_not_the_default(simulator, rendered, argument):
+def test_what_a_task_did_not_give_is_not_the_default(simulator: Simulator, rendered: Any, argument: str) -> None:
     """Without columns, another number of each person might be called; without rejects_path, rejects are lost."""
     contacts = [{"phone": NUMBERS[0], "backup": NUMBERS[1]}]
 
@@ -239,10 +254,10 @@ def test_what_a_task_did_not_give_is_not_the_default(simulator, rendered, argume
     assert not called(simulator)
 
 
-def test_an_error_of_a_retry_speaks_of_this_try(context, group):
+def test_an_error_of_a_retry_speaks_of_this_try(context: Callable[..., Any], group: Any) -> None:
     with DAG("again", schedule=None) as dag:
         operator = OutboundBotAssignJobsOperator(task_id="task", job_group_id=group, contacts_path="/x/{{ params.x }}")
-    full = {**context(try_number=2), "params": {"x": ""}}
+    full: Any = {**context(try_number=2), "params": {"x": ""}}
 
     with pytest.raises(OutboundBotConfigError, match=r"Nobody was called in this try$"):
         operator.render_template_fields(full, dag.get_template_env())
@@ -252,13 +267,15 @@ def test_an_error_of_a_retry_speaks_of_this_try(context, group):
     ("kind", "field"),
     [(OutboundBotAssignJobsOperator, "rejects_path"), (OutboundBotExportResultsOperator, "path")],
 )
-def test_instances_of_a_mapped_task_do_not_replace_each_others_file(context, tmp_path, kind, field):
-    def render(path, /, *, map_index=0, **expanded):
+def test_instances_of_a_mapped_task_do_not_replace_each_others_file(
+    context: Callable[..., Any], tmp_path: Path, kind: Any, field: str
+) -> None:
+    def render(path: Any, /, *, map_index: int = 0, **expanded: Any) -> Any:
         with DAG(f"mapped_{next(NAMES)}", schedule=None) as dag:
-            given = {"task_id": "task"} if field in expanded else {"task_id": "task", field: path}
+            given: dict[str, Any] = {"task_id": "task"} if field in expanded else {"task_id": "task", field: path}
             made = kind.partial(**given).expand(**expanded) if expanded else kind(**given, job_group_id="g")
         operator = made if not expanded else made.unmap({"job_group_id": "g", field: path})
-        full = {**context(map_index=map_index), "params": {}, "ds": "2026-11-27"}
+        full: Any = {**context(map_index=map_index), "params": {}, "ds": "2026-11-27"}
         operator.render_template_fields(full, dag.get_template_env())
         return str(getattr(operator, field))
 
@@ -272,4 +289,5 @@ def test_instances_of_a_mapped_task_do_not_replace_each_others_file(context, tmp
         render(Path(shared))
     assert render(shared, map_index=-1) == shared
     assert render(f"{tmp_path}/{{{{ ti.map_index }}}}.csv", map_index=1) == f"{tmp_path}/1.csv"
-    assert render(shared, **{field: [shared, f"{tmp_path}/other.csv"]}) == shared
+    expanded: dict[str, Any] = {field: [shared, f"{tmp_path}/other.csv"]}
+    assert render(shared, **expanded) == shared

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.rows import as_contact
 
 from airflow_provider_outbound.core.contacts import Reject, from_items, read_excluded
 from airflow_provider_outbound.core.contacts.columns import CUSTOMER_IDS
@@ -19,15 +22,19 @@ PHONE = "13800138000"
 HINT = "if the column is not a reference id, pass columns={'reference_id': None}"
 
 
-def read(row: dict[str, object], **how: object) -> Contact | Reject:
+def read(row: Mapping[str, Any], **how: Any) -> Contact | Reject:
     (item,) = from_items([row], **how)
     return item
+
+
+def reference_id(row: Mapping[str, Any], **how: Any) -> str | None:
+    return as_contact(read(row, **how)).reference_id
 
 
 @pytest.mark.parametrize(
     "column", ["客户编号", "客户ID", " 客户 编号", "Customer ID", "customer_no", "会员号", "外部编号"]
 )
-def test_it_is_the_reference_id_and_stays_an_extra(column):
+def test_it_is_the_reference_id_and_stays_an_extra(column: str) -> None:
     """A script may have a variable of that name."""
     item = read({"手机号": PHONE, column: "C-1001"})
 
@@ -37,46 +44,46 @@ def test_it_is_the_reference_id_and_stays_an_extra(column):
 
 
 @pytest.mark.parametrize("column", ["id", "编号", "序号", "user_id", "account id", "客户编号备注", "客户"])
-def test_a_name_that_may_mean_something_else_is_not(column):
+def test_a_name_that_may_mean_something_else_is_not(column: str) -> None:
     item = read({"手机号": PHONE, column: "1"})
 
     assert isinstance(item, Contact)
     assert item.reference_id is None
 
 
-def test_one_of_several_is_not_guessed():
-    assert read({"phone": PHONE, "客户编号": "1", "会员号": "2"}).reference_id is None
+def test_one_of_several_is_not_guessed() -> None:
+    assert reference_id({"phone": PHONE, "客户编号": "1", "会员号": "2"}) is None
 
 
-def test_what_the_author_names_comes_first():
+def test_what_the_author_names_comes_first() -> None:
     row = {"phone": PHONE, "reference_id": "r", "客户编号": "c", "x": "x"}
 
-    assert read(row).reference_id == "r"
-    assert read(row, columns={"reference_id": "x"}).reference_id == "x"
-    assert read(row, columns={"reference_id": None}).reference_id is None
-    assert read(row, columns={"name": "客户编号"}).reference_id == "r"
+    assert reference_id(row) == "r"
+    assert reference_id(row, columns={"reference_id": "x"}) == "x"
+    assert reference_id(row, columns={"reference_id": None}) is None
+    assert reference_id(row, columns={"name": "客户编号"}) == "r"
     del row["reference_id"]
-    assert read(row, columns={"name": "客户编号"}).reference_id is None
+    assert reference_id(row, columns={"name": "客户编号"}) is None
 
 
 @pytest.mark.parametrize("value", ["13877665546", 0.5, "1.00E+05"])
-def test_one_that_cannot_be_an_id_is_a_reject_that_says_how_to_go_without(value):
+def test_one_that_cannot_be_an_id_is_a_reject_that_says_how_to_go_without(value: float | str) -> None:
     row = {"phone": PHONE, "客户编号": value}
 
     item = read(row)
     assert isinstance(item, Reject)
     assert item.reason.endswith(HINT)
-    assert read(row, columns={"reference_id": None}).reference_id is None
+    assert reference_id(row, columns={"reference_id": None}) is None
 
 
-def test_a_narrow_column_says_so_too():
+def test_a_narrow_column_says_so_too() -> None:
     frame = pd.DataFrame({"phone": [PHONE], "客户编号": pd.Series([1.0], dtype="float32")})
 
     with pytest.raises(OutboundBotContactsError, match=r"pass columns=\{'reference_id': None\}"):
         list(from_items(frame))
 
 
-def test_in_a_do_not_call_list_its_numbers_count():
+def test_in_a_do_not_call_list_its_numbers_count() -> None:
     source = from_items([{"phone": PHONE, "客户编号": "13877665546"}, {"phone": "13900139000", "客户编号": 0.5}])
     source.be_exclusions()
 
@@ -84,7 +91,7 @@ def test_in_a_do_not_call_list_its_numbers_count():
 
 
 @pytest.mark.parametrize("value", [None, 3, ["phone"]])
-def test_only_the_reference_id_can_be_said_to_have_no_column(value):
+def test_only_the_reference_id_can_be_said_to_have_no_column(value: Any) -> None:
     with pytest.raises(OutboundBotContactsError, match=r"^columns: .*, given for phone, is not the name of a column"):
         from_items([PHONE], columns={"phone": value})
 
@@ -94,7 +101,7 @@ def test_only_the_reference_id_can_be_said_to_have_no_column(value):
     columns=st.lists(st.sampled_from([*sorted(CUSTOMER_IDS), "id", "city", "编号"]), unique=True, max_size=4),
     ids=st.lists(st.text(string.ascii_letters + "-", min_size=1), min_size=4, max_size=4),
 )
-def test_an_id_comes_from_the_only_such_column_or_from_none(columns, ids):
+def test_an_id_comes_from_the_only_such_column_or_from_none(columns: Any, ids: Any) -> None:
     row = {"phone": PHONE, **dict(zip(columns, ids, strict=False))}
     candidates = [row[name] for name in columns if name in CUSTOMER_IDS]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -134,7 +135,7 @@ def test_what_is_no_list_is_refused(items: object) -> None:
     ],
 )
 @pytest.mark.parametrize("label", ["contacts", "exclude"])
-def test_numbers_in_the_index_of_a_frame_are_refused(make, label):
+def test_numbers_in_the_index_of_a_frame_are_refused(make: Callable[..., Any], label: str) -> None:
     """Only columns are read: of a do-not-call list, the people in the index would be called."""
     frame = pd.DataFrame({"phone": [NUMBER], "tel": ["13900000000"], "city": ["Hangzhou"]})
 
@@ -142,8 +143,8 @@ def test_numbers_in_the_index_of_a_frame_are_refused(make, label):
         from_items(make(frame), label=label)
 
 
-def test_an_index_of_other_values_does_no_harm():
+def test_an_index_of_other_values_does_no_harm() -> None:
     frame = pd.DataFrame({"phone": [NUMBER, "13900000000"], "city": ["a", "b"]})
 
     for indexed in (frame[frame["city"] == "b"], frame.set_index("city"), frame.set_index(pd.Index([2026, 1])).tail(1)):
-        assert [contact.phone.wire for contact in from_items(indexed)][-1] == "13900000000"
+        assert [contact.phone.wire for contact in as_contacts(from_items(indexed))][-1] == "13900000000"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -170,7 +170,9 @@ def test_a_pattern_keeps_the_case_of_the_rest(tmp_path: Path, pattern: str) -> N
 @pytest.mark.parametrize("store", ["path", "memory"], indirect=True)
 @pytest.mark.parametrize("name", ["_more.csv", "_MORE.CSV.GZ", "_more.parquet", "_more.xlsx", "day=1/_more.jsonl"])
 @pytest.mark.parametrize("pattern", ["", "*", "**/*"])
-def test_a_list_that_is_skipped_for_its_name_refuses_a_do_not_call_list(store, name, pattern):
+def test_a_list_that_is_skipped_for_its_name_refuses_a_do_not_call_list(
+    store: Callable[[], Any], name: str, pattern: str
+) -> None:
     folder = store()
     for path, text in ((folder / "dnc.csv", "phone\n13800000001\n"), (folder / name, ""), (folder / "_SUCCESS", "")):
         if isinstance(path, Path):
@@ -182,7 +184,7 @@ def test_a_list_that_is_skipped_for_its_name_refuses_a_do_not_call_list(store, n
         excluded(folder / pattern if pattern else folder)
 
 
-def test_other_names_that_no_list_has_are_skipped(tmp_path):
+def test_other_names_that_no_list_has_are_skipped(tmp_path: Path) -> None:
     write(tmp_path / "dnc.csv", "13800000001")
     for name in ("_SUCCESS", "._dnc.csv", "~$dnc.xlsx", "_temporary/0/dnc.csv", ".git/dnc.csv"):
         write(tmp_path / name, "12")
