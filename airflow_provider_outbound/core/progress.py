@@ -64,7 +64,7 @@ class ProgressLog:
         self._clock = clock
         self._logged_at = self._counted_at = clock()
         self._rate = Rate(from_zero=from_zero, clock=clock)
-        self._logged: tuple[int, int | None, int | None] | None = None
+        self._logged: tuple[int, int | None, int | None, bool] | None = None
         self._ends_at: datetime | None = None
 
     def due_in(self) -> float:
@@ -78,7 +78,13 @@ class ProgressLog:
         return self._age() >= (BUSY_SECONDS if has_changed else IDLE_SECONDS)
 
     def offer(
-        self, done: int, total: int | None = None, *, answered: int | None = None, ends_at: datetime | None = None
+        self,
+        done: int,
+        total: int | None = None,
+        *,
+        answered: int | None = None,
+        ends_at: datetime | None = None,
+        is_suspended: bool = False,
     ) -> None:
         """
         Log a line if one is due: the first at once, unless it begins from zero. The arguments are those of :meth:`log`.
@@ -87,11 +93,17 @@ class ProgressLog:
         """
         self._rate.mark(done)
         is_first = self._logged is None and not self._from_zero
-        if is_first or self.is_due(has_changed=(done, total, answered) != self._logged):
-            self.log(done, total, answered=answered, ends_at=ends_at)
+        if is_first or self.is_due(has_changed=(done, total, answered, is_suspended) != self._logged):
+            self.log(done, total, answered=answered, ends_at=ends_at, is_suspended=is_suspended)
 
     def log(
-        self, done: int, total: int | None = None, *, answered: int | None = None, ends_at: datetime | None = None
+        self,
+        done: int,
+        total: int | None = None,
+        *,
+        answered: int | None = None,
+        ends_at: datetime | None = None,
+        is_suspended: bool = False,
     ) -> None:
         """
         Log a line.
@@ -100,20 +112,22 @@ class ProgressLog:
         :param total: Of how many; ``None`` if unknown.
         :param answered: How many of them were answered; ``None`` if that does not apply.
         :param ends_at: When the window ends, aware; ``None`` if it has no end or does not apply.
+        :param is_suspended: Whether nothing goes on until somebody resumes it, so that no end can be expected.
         """
         self._rate.mark(done)
-        self._logged, self._ends_at = (done, total, answered), ends_at
+        self._logged, self._ends_at = (done, total, answered, is_suspended), ends_at
         self._logged_at = self._clock()
+        rate = None if is_suspended else self._rate.per_minute(done)
         line = describe_progress(
-            done, total, self._unit, answered=answered, per_minute=self._rate.per_minute(done), ends_at=ends_at
+            done, total, self._unit, answered=answered, per_minute=rate, ends_at=ends_at, is_suspended=is_suspended
         )
         log.info("%s: %s", self._label, line)
 
     def repeat(self) -> None:
         """Log the last counts again, with the time that is left by now."""
         if self._logged is not None:
-            done, total, answered = self._logged
-            self.log(done, total, answered=answered, ends_at=self._ends_at)
+            done, total, answered, is_suspended = self._logged
+            self.log(done, total, answered=answered, ends_at=self._ends_at, is_suspended=is_suspended)
 
     def postpone(self) -> None:
         """Begin the next interval without a line: the counts are the same, or cannot be read."""
@@ -131,6 +145,7 @@ def describe_progress(
     answered: int | None = None,
     per_minute: float | None = None,
     ends_at: datetime | None = None,
+    is_suspended: bool = False,
     now: datetime | None = None,
 ) -> str:
     """
@@ -143,6 +158,8 @@ def describe_progress(
     parts = [f"{done} {unit}" if total is None else f"{done} of {total} {unit}"]
     if answered is not None:
         parts.append(f"{answered} answered")
+    if is_suspended:
+        parts.append("suspended")
     expected_at = None
     if per_minute is not None:
         parts.append(f"{per_minute:.1f} per minute")

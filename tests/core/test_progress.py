@@ -74,6 +74,7 @@ def test_a_line_says_how_far_it_is_and_whether_it_will_fit() -> None:
         pytest.param({"done": 0, "total": 5, "per_minute": 0.0}, "0 of 5 rows, 0.0 per minute", id="stalled"),
         pytest.param({"done": 5, "total": 5, "per_minute": 2.0}, "5 of 5 rows, 2.0 per minute", id="done"),
         pytest.param({"done": 0, "total": 5, "ends_at": NOW}, "0 of 5 rows, its window has ended", id="window-over"),
+        pytest.param({"done": 3, "total": 5, "is_suspended": True}, "3 of 5 rows, suspended", id="suspended"),
         pytest.param(
             {"done": 1, "total": 10**12, "per_minute": 1e-9}, "1 of 1000000000000 rows, 0.0 per minute", id="never"
         ),
@@ -117,6 +118,21 @@ def test_the_rate_is_that_of_the_last_minutes(caplog: pytest.LogCaptureFixture) 
     assert {float(rate[1]) for rate in rates[1:30] if rate} == {10.0}
     assert rates[-1] is not None
     assert float(rates[-1][1]) == 2.0
+
+
+def test_no_end_is_expected_of_what_is_suspended(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    progress = ProgressLog("Job group g", "jobs complete", clock=clock)
+    with caplog.at_level(logging.INFO, "airflow_provider_outbound"):
+        for minute in range(60):
+            clock.seconds = 60.0 * minute
+            # Calls that were on the line still end after the suspension.
+            progress.offer(10 * min(minute, 6), 1000, is_suspended=minute >= 5)
+
+    dialled, suspended = caplog.messages[:5], caplog.messages[5:]
+    assert all("expected end" in message for message in dialled[1:])
+    assert len(suspended) > 3
+    assert all(message.endswith("of 1000 jobs complete, suspended") for message in suspended)
 
 
 def test_what_takes_little_time_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -251,7 +251,8 @@ class Completion:
             if self._messages:
                 self._log.silence(counted, self._cause(counted))
         self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
-        total = self.progress.compared(group, counts, counted)
+        by_us = state.suspended_at is not None
+        total = self.progress.compared(group, counts, counted, suspended_by_us=by_us)
         self._dialling.compared(group, lambda: self._ledger.assignments.strategies(self.job_group_id))
         if decision.state.gap is not None and not was_read:
             self._log.late_messages(ended_jobs(progress), counts.ended)

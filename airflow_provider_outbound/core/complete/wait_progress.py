@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_outbound.core.complete.counts import ReadCounts
+from airflow_provider_outbound.core.complete.dialling_log import is_suspended
 from airflow_provider_outbound.core.complete.evaluate import LedgerCounts
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.progress import ProgressLog
@@ -58,17 +59,30 @@ class WaitProgress:
         self._logged_changes = changes
         known = state.reconcile_state
         total = max(counts.total, counts.expected, known.listed or 0)
-        self._log.offer(counts.ended, total, answered=counted["answered"], ends_at=known.ends_at)
+        self._log.offer(
+            counts.ended,
+            total,
+            answered=counted["answered"],
+            ends_at=known.ends_at,
+            is_suspended=state.suspended_at is not None and counts.ended < total,
+        )
 
-    def compared(self, group: JobGroup, counts: LedgerCounts, counted: Mapping[str, Any]) -> int:
+    def compared(
+        self, group: JobGroup, counts: LedgerCounts, counted: Mapping[str, Any], *, suspended_by_us: bool
+    ) -> int:
         """
         Log the result of a comparison with the API, if a line is due; the first is.
 
         :param group: The group as the API reports it.
         :param counts: The ledger's counts.
         :param counted: The ledger's summary.
+        :param suspended_by_us: Whether the ledger has it that this package suspended the group.
         :return: The number of jobs that the group has.
         """
-        total = max(counts.total, counts.expected, (group.progress or Progress()).total)
-        self._log.offer(counts.ended, total, answered=counted["answered"], ends_at=group.ends_at)
+        found = group.progress or Progress()
+        total = max(counts.total, counts.expected, found.total)
+        suspended = found.unfinished > 0 and is_suspended(group.status, found, by_us=suspended_by_us)
+        self._log.offer(
+            counts.ended, total, answered=counted["answered"], ends_at=group.ends_at, is_suspended=suspended
+        )
         return total

@@ -34,6 +34,10 @@ def reasons(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> list[str]:
     return [line for line in lines if line.startswith(("suspended", "outside"))]
 
 
+def progress_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [message for message in caplog.messages if " jobs complete" in message]
+
+
 def send(campaign: Campaign, action: Action) -> None:
     """What ``outbound suspend`` and ``outbound resume`` do."""
     command = JobCommand(action=action, job_group_id=campaign.job_group_id, all_jobs=True)
@@ -98,6 +102,30 @@ def test_a_suspension_is_seen_while_the_last_calls_are_on_the_line(
 
     # The service counts none of them as paused before its call has ended.
     assert reasons(campaign, caplog) == [f"suspended; resume it with: outbound resume {campaign.job_group_id}"]
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+def test_the_progress_of_a_suspended_group_expects_no_end(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, by_us: bool
+) -> None:
+    monkeypatch.setattr(progress, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "IDLE_SECONDS", 0.0)
+    campaign.freeze()
+    campaign.assign(60)
+    completion = campaign.completion(reconcile_interval=0.1)
+    compare(completion, 2)
+    assert progress_lines(caplog)[-1].endswith("0 of 60 jobs complete, 0 answered")
+
+    if by_us:
+        send(campaign, Action.SUSPEND)
+    else:
+        campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    compare(completion, 2)
+    assert progress_lines(caplog)[-1].endswith("0 of 60 jobs complete, 0 answered, suspended")
+
+    send(campaign, Action.RESUME)
+    compare(completion, 2)
+    assert progress_lines(caplog)[-1].endswith("0 of 60 jobs complete, 0 answered")
 
 
 def closed_now() -> tuple[dict[str, Any], datetime]:
