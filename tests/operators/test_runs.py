@@ -14,7 +14,7 @@ from airflow.sdk import DAG, task
 from support.oss_server import OssServer
 
 from airflow_provider_outbound.core.models.strategy import Strategy
-from airflow_provider_outbound.exceptions import OutboundBotContactsError
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCreateJobGroupOperator,
@@ -134,9 +134,13 @@ def test_a_path_without_the_part_that_names_the_day_calls_nobody(
     full: Any = {**context("assign"), "params": {"day": ""}}
     contacts = None if argument == "contacts_path" else [ANNA, BERT]
     operator = assign(group, contacts=contacts, **{argument: f"{store}{tmp_path}/{{{{ params.day }}}}/list.csv"})
-    operator.render_template_fields(full)
 
+    nothing = rf"^{argument}: an expression .* gives .* nothing: .*Nobody was called$"
+    with pytest.raises(OutboundBotConfigError, match=nothing):
+        operator.render_template_fields(full)
+
+    # A task that returns the path is no template.
+    setattr(operator, argument, f"{store}{tmp_path}//list.csv")
     with pytest.raises(OutboundBotContactsError, match=rf"^{argument}: .* has an empty part .*Nobody was called$"):
         operator.execute(full)
-
     assert not called(simulator)

@@ -165,7 +165,7 @@ class RecordingTracker:
         is_known = self._has_begun(state)
         if now >= self._refresh_at and (not is_known or state.has_unfinished or self._unnamed):
             self._refresh_at = now + _REFRESH
-            self._refresh(known=is_known)
+            self._refresh(known=is_known, is_assigning=bool(state.open_assignments))
             state = self._ledger.groups.state(self.job_group_id)
             is_known = self._has_begun(state)
         self._has_unfinished = state.has_unfinished or state.is_assigning or not is_known
@@ -227,18 +227,18 @@ class RecordingTracker:
         elif call.has_notice and not pending.has_notice:
             pending.has_notice, pending.at = True, now
 
-    def _refresh(self, *, known: bool) -> None:
+    def _refresh(self, *, known: bool, is_assigning: bool) -> None:
         """Record what the API reports of jobs whose end, or whose call, no message reported."""
         ledger, group_id = self._ledger, self.job_group_id
         try:
-            if not known:
+            unfinished = ledger.results.unfinished(group_id, _JOBS)
+            # An answer to AssignJobs does not tell whose id is which, so that jobs of which no message came have none.
+            if not known or (not is_assigning and any(job.job_id is None for job in unfinished)):
                 GroupReader(
                     client=self._client, ledger=self._ledger, job_group_id=group_id, instance_id=self._instance_id
                 ).read_results()
                 return
-            ids = self._unnamed + [
-                job.job_id for job in ledger.results.unfinished(group_id, _JOBS) if job.job_id is not None
-            ]
+            ids = self._unnamed + [job.job_id for job in unfinished if job.job_id is not None]
             for start in range(0, len(ids), _JOBS):
                 found = self._client.list_jobs(job_ids=ids[start : start + _JOBS], instance_id=self._instance_id)
                 ledger.results.record_listing(group_id, found)
