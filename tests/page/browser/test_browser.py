@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from page.browser.conftest import MARKS
-from page.browser.visits import overflow, settled
+from page.browser.visits import PATIENCE, overflow, settled
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from page.browser.stack import Site
     from playwright.sync_api import Page
 
 pytestmark = MARKS
+expect.set_options(timeout=PATIENCE)
 
 Visit = Callable[..., "Page"]
 RUNNING = "Spring renewal, east"
@@ -33,7 +35,7 @@ def test_from_the_list_to_a_campaign_a_job_and_an_action(site: Site, visit: Visi
     page.get_by_role("tab", name="Jobs").click()
     page.get_by_role("link", name=f"{site.running_id}-0002").click()
     page.get_by_role("heading", name=f"Job {site.running_id}-0002").wait_for()
-    assert page.get_by_role("region", name="Calls").get_by_role("row").count() == 3
+    expect(page.get_by_role("region", name="Calls").get_by_role("row")).to_have_count(3)
     assert "13800000002" not in page.content()
 
     page.get_by_role("button", name="Suspend", exact=True).click()
@@ -52,14 +54,14 @@ def test_from_the_list_to_a_campaign_a_job_and_an_action(site: Site, visit: Visi
 
 def test_the_numbers_are_those_of_the_ledger(visit: Visit, running: str) -> None:
     page = visit(running)
-    bar = page.get_by_role("progressbar")
-    bar.wait_for()
+    # While its parts load, Airflow shows a progress bar of its own, with another name.
+    bar = page.get_by_role("progressbar", name="Progress")
 
     # Eight ways in which a job may stand, twenty times each; eighty people are open.
-    assert bar.get_attribute("aria-valuetext") == (
-        "160 of 240 done: 60 answered, 60 not answered, 20 not dialled, 20 other"
+    expect(bar).to_have_attribute(
+        "aria-valuetext", "160 of 240 done: 60 answered, 60 not answered, 20 not dialled, 20 other"
     )
-    assert bar.get_attribute("aria-valuenow") == "160"
+    expect(bar).to_have_attribute("aria-valuenow", "160")
 
 
 def test_what_needs_attention_stands_first_and_says_what_to_do(visit: Visit, running: str) -> None:
@@ -95,11 +97,11 @@ def test_filters_are_part_of_the_address(visit: Visit) -> None:
     page.wait_for_url(re.compile("text=winter"))
     page.get_by_role("link", name=RUNNING).wait_for(state="detached")
     page.get_by_role("link", name="Winter check").wait_for()
-    assert page.get_by_role("row").count() == 2
+    expect(page.get_by_role("row")).to_have_count(2)
 
     page.reload()
     page.get_by_role("link", name="Winter check").wait_for()
-    assert page.get_by_role("row").count() == 2
+    expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_label("State").select_option("suspended")
     page.get_by_text("No campaign matches the filters.").wait_for()
     page.get_by_role("button", name="Clear filters").click()
@@ -112,8 +114,8 @@ def test_jobs_are_filtered_by_the_server(visit: Visit, running: str) -> None:
     page.get_by_label("Outcome").select_option("not_dialled")
     page.get_by_text("20 jobs", exact=True).wait_for()
 
-    assert page.get_by_role("row").count() == 21
-    assert page.get_by_role("cell", name="On a block list").count() == 20
+    expect(page.get_by_role("row")).to_have_count(21)
+    expect(page.get_by_role("cell", name="On a block list")).to_have_count(20)
 
 
 def test_a_person_is_found_by_the_whole_number_which_is_in_no_address(visit: Visit) -> None:
@@ -140,7 +142,7 @@ def test_a_link_of_a_task_opens_its_campaign(site: Site, visit: Visit) -> None:
 def test_the_tab_of_a_run_shows_its_campaigns(site: Site, visit: Visit) -> None:
     page = visit(f"/dags/spring_renewal/runs/{site.run_id}/plugin/campaigns", whole=True)
     page.get_by_role("link", name=RUNNING).wait_for()
-    assert page.get_by_role("link", name="Winter check").count() == 0
+    expect(page.get_by_role("link", name="Winter check")).to_have_count(0)
 
 
 def test_health_shows_the_quarantine_with_masked_numbers(visit: Visit) -> None:
@@ -157,7 +159,7 @@ def test_health_shows_the_quarantine_with_masked_numbers(visit: Visit) -> None:
 def test_a_viewer_has_no_buttons_and_no_health(visit: Visit, running: str) -> None:
     page = visit(running, user="viewer")
     page.get_by_role("heading", name=RUNNING).wait_for()
-    assert page.get_by_role("button", name="Suspend").count() == 0
+    expect(page.get_by_role("button", name="Suspend")).to_have_count(0)
     page = visit("/health", user="viewer")
     page.get_by_text("You may not see the health").wait_for()
 
@@ -182,13 +184,13 @@ def test_the_keyboard_alone_is_enough(visit: Visit, running: str) -> None:
     chart.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert re.search(r"\d+ of \d+ calls answered", chart.inner_text())
+    expect(chart).to_contain_text(re.compile(r"\d+ of \d+ calls answered"))
 
 
 def test_the_page_speaks_chinese_and_follows_a_change(visit: Visit, running: str) -> None:
     page = visit(running, language="zh-CN")
     page.get_by_text("此任务组无法在外呼时段内完成。").wait_for()
-    assert page.get_by_role("tab", name="作业").count() == 1
+    expect(page.get_by_role("tab", name="作业")).to_have_count(1)
     page.evaluate("() => { document.documentElement.lang = 'en' }")
     page.get_by_text("This campaign will not finish within its window.").wait_for()
 

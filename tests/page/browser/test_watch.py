@@ -54,14 +54,14 @@ def test_a_campaign_is_watched_from_its_start_to_its_end(airflow: AirflowStack, 
     group_id = _group(airflow, run_id)
     site = Site(stack=airflow, running_id=group_id, run_id=run_id, ledger_path=airflow.folder / "outbound_ledger.db")
     visit = Visitor(chromium, site).open(f"/campaign/{group_id}")
-    bar = visit.page.get_by_role("progressbar")
-    bar.first.wait_for(timeout=PATIENCE * 1000)
+    bar = visit.page.get_by_role("progressbar", name="Progress")
+    bar.wait_for(timeout=PATIENCE * 1000)
 
     seen: list[dict[str, int]] = []
     until = time.monotonic() + PATIENCE
     while not seen or seen[-1]["done"] < CONTACTS:
         assert time.monotonic() < until, seen[-1]
-        shown = _numbers(bar.first.get_attribute("aria-valuetext") or "")
+        shown = _numbers(bar.get_attribute("aria-valuetext") or "")
         if not seen or shown != seen[-1]:
             seen.append(shown)
         visit.page.wait_for_timeout(250)
