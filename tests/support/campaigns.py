@@ -69,6 +69,7 @@ class Campaign:
         task: str | None = None,
         key: TaskKey | None = None,
         guard: Callable[[JobGroup], None] = lambda _: None,
+        before_sending: Callable[[JobGroup, int | None], None] = lambda _group, _people: None,
         **options: Any,
     ) -> AssignResult:
         """Assign a list, a source, or so many numbers whose last digits run up from ``first``."""
@@ -81,6 +82,7 @@ class Campaign:
             request=Request(job_group_id=self.job_group_id),
             options=AssignOptions(**{**self.options, **options}),
             guard=guard,
+            before_sending=before_sending,
         )
 
     def finish(self, contacts: Sequence[Any] | ContactSource, *, tries: int = 8, **options: Any) -> AssignResult:

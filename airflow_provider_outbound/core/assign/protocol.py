@@ -68,6 +68,8 @@ def preflight(
             'fix them, or pass on_invalid="skip". Nobody was called'
         )
     pending = statuses[CandidateStatus.FRESH] + statuses[CandidateStatus.DOUBT] + statuses[CandidateStatus.LEFT]
+    if options.on_unresolved == "resend":
+        pending += statuses[CandidateStatus.UNRESOLVED]
     return Preflight.of(screening, valid=statuses.total(), pending=pending)
 
 
@@ -236,7 +238,7 @@ class _Run:
             may_resend = self._reader.scan()
         must_read = self._earlier.exist or ledger.takeovers.has_left(assignment)
         found = self._send() if checked is None or must_read else checked
-        self._settle(may_resend=may_resend)
+        found = self._settle(found, may_resend=may_resend)
         if died := settle_others(self._reader, self._lease):
             found = self._take_over_late(found, died)
         assigned, unresolved = ledger.journal.count_settled(assignment)
@@ -298,9 +300,7 @@ class _Run:
                 f"job group {self._lease.assignment.job_group_id}: another task ended without finishing and left"
                 f" contacts unresolved, perhaps some of these; clear {names}, or run this task again"
             )
-        found = self._send()
-        self._settle(may_resend=True)
-        return found
+        return self._settle(self._send(), may_resend=True)
 
     def _send(self) -> Preflight:
         """Read the source, send new contacts, and take over those that other tasks left."""
@@ -340,8 +340,12 @@ class _Run:
         told = count_of(assigned, "contact read before it is", "contacts read before it are")
         return f"{told} assigned already{doubt}; those after it are not{advice}"
 
-    def _settle(self, *, may_resend: bool) -> None:
-        """Settle contacts in doubt, send those that never arrived once more, and settle these."""
+    def _settle(self, found: Preflight, *, may_resend: bool) -> Preflight:
+        """
+        Settle contacts in doubt, send those that never arrived once more, and settle these.
+
+        :return: What the source had, with the contacts that were not sent again because of the call cap.
+        """
         ledger, assignment = self._ledger, self._lease.assignment
         is_certain = self._settle_once() and may_resend
         if self._has_adopted:
@@ -349,17 +353,18 @@ class _Run:
             is_certain = self._reader.scan() and is_certain
         absent = ledger.journal.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
-            return
+            return found
         if not is_certain:
             log.error("Job group %s: no listing of it was complete; nobody is sent again", assignment.job_group_id)
-            return
+            return found
         absent = self._earlier.withdraw_unwanted(absent)
         if not absent:
-            return
+            return found
         again = count_of(len(absent), "contact")
         log.info("Job group %s: sending %s again that never arrived", assignment.job_group_id, again)
         self._dispatcher.send(self._earlier.candidates(absent))
         self._settle_once()
+        return attrs.evolve(found, capped=found.capped + self._dispatcher.capped)
 
     def _settle_once(self) -> bool:
         settled = settle(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, Self
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Connection, Row, and_, case, func, select
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.records import JobState
+from airflow_provider_outbound.core.ledger.records import CallCap, Candidate, JobState
 from airflow_provider_outbound.core.ledger.statements import chunks
 
 _jobs = schema.jobs.c
@@ -40,3 +41,40 @@ def count_calls(connection: Connection, phone_keys: Sequence[str], since: dateti
             )
             calls.update({row.phone_key: int(row.calls) for row in rows})
     return calls
+
+
+class CallsLeft:
+    """
+    Whom a cap lets be called once more.
+
+    :param calls: Calls within the cap's period by phone key, counted under the writers' lock before anybody is sent.
+    """
+
+    def __init__(self, cap: CallCap, since: datetime, calls: Counter[str]) -> None:
+        self._cap = cap
+        self._since = since
+        self._calls = calls
+
+    @classmethod
+    def of(cls, connection: Connection, cap: CallCap, candidates: Sequence[Candidate], now: datetime) -> Self:
+        """Count the calls of the candidates' persons."""
+        since = now - cap.period
+        return cls(cap, since, count_calls(connection, [candidate.phone_key for candidate in candidates], since))
+
+    def has(self, candidate: Candidate, row: Row[Any] | None) -> bool:
+        """
+        Whether a candidate's person has a call left.
+
+        :param row: The candidate's own row, which is not counted against it.
+        """
+        return self._calls[candidate.phone_key] - self._counted(row) < self._cap.most
+
+    def take(self, candidate: Candidate, row: Row[Any] | None) -> bool:
+        """The same, and count this call for the candidates that follow."""
+        has_one = self.has(candidate, row)
+        if has_one:
+            self._calls[candidate.phone_key] += 1 - self._counted(row)
+        return has_one
+
+    def _counted(self, row: Row[Any] | None) -> int:
+        return int(row is not None and row.state != JobState.REFUSED and row.sent_at >= self._since)

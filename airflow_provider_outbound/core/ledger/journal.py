@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import attrs
 from sqlalchemy import Connection, exists, func, select, update
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.caps import count_calls
+from airflow_provider_outbound.core.ledger.caps import CallsLeft
 from airflow_provider_outbound.core.ledger.known import DedupeBy, find_known
 from airflow_provider_outbound.core.ledger.records import (
     Assignment,
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 _SENDABLE = (JobState.REFUSED, JobState.UNRESOLVED)
 #: States of a row on whose request the service may have acted.
 _UNKNOWN = (JobState.SENDING, JobState.IN_DOUBT)
+#: Statuses of candidates that would add a call, and of those that :meth:`Journal.begin` sends.
+_NEW = (CandidateStatus.FRESH, CandidateStatus.LEFT)
+_TO_SEND = (CandidateStatus.FRESH, CandidateStatus.UNRESOLVED)
 
 _jobs = schema.jobs.c
 
@@ -64,16 +66,13 @@ class Journal:
         """
         with self._database.read() as connection:
             known = find_known(connection, self._takeovers, assignment, candidates)
-            statuses = [known.status(assignment, candidate, dedupe_by)[0] for candidate in candidates]
+            found = [known.status(assignment, candidate, dedupe_by) for candidate in candidates]
             if cap is None:
-                return statuses
-            since = self._database.time(connection) - cap.period
-            calls = count_calls(connection, [candidate.phone_key for candidate in candidates], since)
-        # A row that is LEFT is itself counted as a call.
-        own = {CandidateStatus.FRESH: 0, CandidateStatus.LEFT: 1}
+                return [status for status, _ in found]
+            left = CallsLeft.of(connection, cap, candidates, self._database.time(connection))
         return [
-            CandidateStatus.CAPPED if status in own and calls[candidate.phone_key] - own[status] >= cap.most else status
-            for candidate, status in zip(candidates, statuses, strict=True)
+            CandidateStatus.CAPPED if status in _NEW and not left.has(candidate, row) else status
+            for candidate, (status, row) in zip(candidates, found, strict=True)
         ]
 
     def begin(
@@ -88,7 +87,8 @@ class Journal:
         """
         Record candidates as ``sending``, in one commit that also checks the lease.
 
-        :param candidates: Fresh candidates, or unresolved ones that are to be sent again.
+        :param candidates: Fresh candidates, or unresolved ones that are to be sent again. The rows of those whose
+            persons have had enough calls meanwhile are freed.
         :param outcomes: Outcomes of earlier requests, written in the same commit.
         :return: The candidates that this process must send, each with the reference to send it with. The others lost
             a race against another assignment.
@@ -159,26 +159,24 @@ class Journal:
         mine: dict[str, Candidate] = {}
         capped = 0
         known = find_known(connection, self._takeovers, assignment, candidates)
-        calls: Counter[str] = Counter()
-        if cap is not None:
-            # Counted under the writers' lock, so that two groups cannot both take a person's last call.
-            calls = count_calls(connection, [candidate.phone_key for candidate in candidates], now - cap.period)
+        # Counted under the writers' lock, so that two groups cannot both take a person's last call.
+        left = None if cap is None else CallsLeft.of(connection, cap, candidates, now)
         fresh: dict[str, Candidate] = {}
         phones: set[str] = set()
         for candidate in candidates:
             status, row = known.status(assignment, candidate, dedupe_by)
-            if cap is not None and status is CandidateStatus.FRESH:
-                if calls[candidate.phone_key] >= cap.most:
-                    capped += 1
-                    continue
-                calls[candidate.phone_key] += 1
+            if left is not None and status in _TO_SEND and not left.take(candidate, row):
+                capped += 1
+                if row is not None:
+                    self._move(connection, assignment, [row.reference_id], JobState.REFUSED, (JobState.UNRESOLVED,))
+                continue
             if row is None and status is CandidateStatus.FRESH:
                 if candidate.reference_id not in fresh and (dedupe_by != "phone" or candidate.phone_key not in phones):
                     fresh[candidate.reference_id] = candidate
                     phones.add(candidate.phone_key)
             elif (
                 row is not None
-                and status in (CandidateStatus.FRESH, CandidateStatus.UNRESOLVED)
+                and status in _TO_SEND
                 and self._resume_row(connection, assignment, candidate, row.reference_id, now)
             ):
                 mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)

@@ -89,5 +89,5 @@ def _rows(connection: Connection, job_group_id: str, candidates: Sequence[Candid
 
 def _look_up(connection: Connection, job_group_id: str, *conditions: Any) -> Sequence[Any]:
     # One column at a time, by its index: an OR of two columns would scan the group.
-    wanted = (_jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state)
+    wanted = (_jobs.reference_id, _jobs.phone_key, _jobs.unique_phone, _jobs.assignment_id, _jobs.state, _jobs.sent_at)
     return connection.execute(select(*wanted).where(_jobs.job_group_id == job_group_id, *conditions)).all()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from support.campaigns import DIED, Campaign, numbers
 
+from airflow_provider_outbound.core.ledger import CallCap
 from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -27,11 +29,11 @@ def e164(items: Sequence[str]) -> frozenset[str]:
     return frozenset(f"+86{number}" for number in items)
 
 
-def fail_to_send(campaign: Campaign, contacts: Sequence[Any]) -> None:
+def fail_to_send(campaign: Campaign, contacts: Sequence[Any], **options: Any) -> None:
     """A try during an outage: its contacts stay unresolved."""
     campaign.simulator.faults(status_500={"actions": ["AssignJobs"]})
     with pytest.raises(AssignmentUnresolvedError):
-        campaign.assign(contacts)
+        campaign.assign(contacts, **options)
     campaign.simulator.faults()
 
 
@@ -54,6 +56,40 @@ def test_a_contact_that_is_unwanted_by_now_is_not_sent_again(
     assert campaign.each_once(STAYING)
     assert (result.assigned, result.unresolved) == (3, 0)
     assert "1 contacts that an earlier try sent and that never arrived are not sent again" in caplog.text
+
+
+def test_who_has_had_the_calls_of_the_cap_meanwhile_is_not_sent_again(campaign: Campaign) -> None:
+    cap = CallCap(most=1, period=timedelta(days=7))
+    fail_to_send(campaign, CONTACTS, cap=cap)
+    campaign.another("another DAG, without a cap").assign([GONE])
+
+    result = campaign.assign(CONTACTS, cap=cap)
+
+    assert campaign.each_once(CONTACTS)
+    assert (result.read, result.assigned, result.capped, result.unresolved) == (4, 3, 1, 0)
+    # Who may be called once more is, by the same task.
+    again = campaign.assign(CONTACTS, cap=CallCap(most=2, period=timedelta(days=7)))
+    assert (again.newly_assigned, again.capped) == (1, 0)
+
+
+def test_contacts_that_are_sent_again_are_not_counted_against_themselves(campaign: Campaign) -> None:
+    cap = CallCap(most=1, period=timedelta(days=7))
+    fail_to_send(campaign, CONTACTS, cap=cap)
+
+    result = campaign.assign(CONTACTS, cap=cap)
+
+    assert (result.assigned, result.capped) == (4, 0)
+    assert campaign.each_once(CONTACTS)
+
+
+def test_people_who_are_only_to_be_sent_again_are_checked_before(campaign: Campaign) -> None:
+    fail_to_send(campaign, CONTACTS)
+    told: list[int | None] = []
+
+    campaign.assign(CONTACTS, before_sending=lambda _group, people: told.append(people))
+    campaign.assign(CONTACTS, before_sending=lambda _group, people: told.append(people))
+
+    assert told == [4, 0]
 
 
 def test_nobody_is_sent_again_from_another_list_and_who_is_wanted_once_more_is(campaign: Campaign) -> None:
