@@ -176,6 +176,8 @@ def list_jobs(cloud: Cloud, parameters: Parameters) -> Payload:
     if len(ids) > 99:  # the documented limit
         raise Refusal(400, "InvalidParameter", f"JobId holds {len(ids)} ids; at most 99 are allowed.")
     jobs = [cloud.jobs[job_id] for job_id in ids if job_id in cloud.jobs]
+    if cloud.faults.strikes("job_left_out"):
+        jobs = jobs[1:]
     return {"Jobs": _as_shown(cloud, [_job_with_calls(cloud, job) for job in jobs], "ListJobs")}
 
 

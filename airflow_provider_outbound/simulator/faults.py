@@ -21,6 +21,7 @@ Listings
     ``listing_reshuffle``: the order is different in every answer.
     ``latest_task_missing``: QueryJobsWithResult omits the contact and call of a job that was never called; whether the
     service does so is not documented.
+    ``job_left_out``: ListJobs leaves out the first of the jobs that it was asked for.
     ``tags_renamed``: QueryJobsWithResult names tags differently from DescribeJob; whether they agree is not documented.
     ``numbers_masked``: phone numbers appear as ``138****8000``. ``plus_dropped``: they appear without ``+``.
     ``completed_counts_ended``: TotalCompleted counts every ended job instead of the succeeded ones; the service's
@@ -65,6 +66,7 @@ _DEFAULT_ACTIONS: Mapping[str, frozenset[str] | None] = {
     "listing_lag": None,
     "listing_reshuffle": _LISTINGS,
     "latest_task_missing": None,
+    "job_left_out": None,
     "tags_renamed": None,
     "numbers_masked": None,
     "plus_dropped": None,

@@ -299,4 +299,4 @@ class Completion:
             return self.take_listing() >= progress.total
         found = self._client.list_jobs(job_ids=job_ids, instance_id=self._instance_id)
         self._ledger.results.record_listing(self.job_group_id, found)
-        return True
+        return {job.job_id for job in found}.issuperset(job_ids)

@@ -66,7 +66,7 @@ class GroupReader:
         """
         Record every job of the group, with the outcome of its latest call.
 
-        :return: The number of distinct jobs listed. A listing whose order changes between pages leaves some out.
+        :return: The number of distinct jobs recorded. A listing whose order changes between pages leaves some out.
         """
         with DistinctIds() as met:
             self.ledger.results.record_listing(self.job_group_id, self._results(met))
@@ -76,13 +76,19 @@ class GroupReader:
         nameless: list[str] = []
         listed = self.client.iter_jobs_with_result(job_group_id=self.job_group_id, instance_id=self.instance_id)
         for job in listed:
-            met.add([job.job_id])
             if job.reference_id or job.phone_number:
+                met.add([job.job_id])
                 yield job
                 continue
             # The contact is part of the latest call, so a job without any call has no contact here.
             nameless.append(job.job_id)
             if len(nameless) == MAX_JOBS_PER_REQUEST:
-                yield from self.client.list_jobs(job_ids=nameless, instance_id=self.instance_id)
+                yield from self._named(nameless, met)
                 nameless.clear()
-        yield from self.client.list_jobs(job_ids=nameless, instance_id=self.instance_id)
+        yield from self._named(nameless, met)
+
+    def _named(self, job_ids: list[str], met: DistinctIds) -> Iterator[Job]:
+        """Yield jobs with their contacts. One that this answer leaves out has not been met."""
+        found = self.client.list_jobs(job_ids=job_ids, instance_id=self.instance_id)
+        met.add([job.job_id for job in found])
+        yield from found

@@ -95,6 +95,21 @@ def test_a_few_missing_messages_are_filled_one_by_one(campaign: Campaign) -> Non
     assert campaign.requests("ListJobs") == 1
 
 
+def test_a_job_that_an_answer_leaves_out_is_asked_for_again(campaign: Campaign) -> None:
+    campaign.assign(4)
+    campaign.wait_for_service()
+    jobs = campaign.jobs()
+    for job in jobs[:2]:
+        campaign.tell(job)
+    for job in jobs[2:]:
+        campaign.tell(job, eventType="Dialing", status="Executing")
+    campaign.simulator.faults(job_left_out={"times": 3})
+
+    summary = campaign.wait(campaign.completion())
+
+    assert (summary["completed"], summary["recovered"], summary["mismatch"]) == (4, 2, False)
+
+
 def test_one_group_costs_one_look_an_interval_whoever_waits(campaign: Campaign) -> None:
     campaign.freeze()
     campaign.assign(3)

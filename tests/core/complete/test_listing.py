@@ -43,6 +43,16 @@ def test_jobs_that_were_never_called_are_found_by_their_ids(campaign: Campaign, 
     assert campaign.ledger.results.counts(campaign.job_group_id).foreign == 0
 
 
+def test_a_job_that_is_not_found_by_its_id_at_first_is_no_mismatch(campaign: Campaign) -> None:
+    campaign.simulator.faults(messages_withheld=True, latest_task_missing=True, job_left_out={"times": 3})
+    campaign.assign(80)
+    campaign.wait_for_service()
+
+    summary = campaign.wait(campaign.completion(messages=False))
+
+    assert (summary["total"], summary["completed"], summary["mismatch"]) == (80, 80, False)
+
+
 def test_jobs_whose_numbers_show_masked_are_counted_once(campaign: Campaign) -> None:
     campaign.simulator.faults(numbers_masked=True, messages_withheld=True)
     campaign.assign(3)
