@@ -169,7 +169,7 @@ class OutboundBotOperator(BaseOperator):
         if field is None or not is_text or (seen_oids and id(content) in seen_oids):
             return as_airflow(content, context, jinja_env, seen_oids)
         with in_this_try(context):
-            if field in self.own_files and is_shared(self, field, content, context["ti"].map_index):
+            if field in self.own_files and is_shared(self, field, content, context["ti"].map_index, jinja_env):
                 raise OutboundBotConfigError(
                     f"{field}: all instances of this mapped task would write the same file, and only the last one's"
                     f" would be left; give each its own, for example with {{{{ ti.map_index }}}} in it. {self.ending}"

@@ -6,6 +6,7 @@ Contacts are hidden from Airflow, so Airflow cannot do this itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from numbers import Number
 from os import PathLike
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 #: Arguments for the source of contacts, one of which is required, and arguments for who must not be called.
 SOURCES = ("contacts", "contacts_path", "contacts_sql", "contacts_table", "contacts_from")
 EXCLUSIONS = ("exclude", "exclude_path")
+
+
+#: Variables of Airflow's templates that are the same for all instances of a mapped task.
+_OF_RUN = re.compile(
+    r"conn|dag|dag_run|data_interval_(start|end)|ds(_nodash)?|logical_date|params|partition_(date|key)|prev_\w+|run_id"
+    r"|task_instance_key_str|triggering_asset_events|ts(_nodash(_with_tz)?)?|var"
+)
 
 
 class NotGiven:
@@ -49,19 +57,43 @@ def came_from_task(operator: BaseOperator, field: str, map_index: int | None) ->
     return True
 
 
-def is_shared(operator: BaseOperator, field: str, value: Any, map_index: int | None) -> bool:
+def is_shared(operator: BaseOperator, field: str, value: Any, map_index: int | None, env: jinja2.Environment) -> bool:
     """
-    Return whether all instances of a mapped task have the same value in an argument, because it is no template.
+    Return whether all instances of a mapped task have the same value in an argument.
+
+    It is no template then, or a template of what the whole DAG run has in common.
 
     :param value: The argument before it is rendered, which is no reference to a task's output.
     :param map_index: That of the running instance, which may also belong to a mapped task group.
     """
-    if map_index is None or map_index < 0 or "{" in str(value):
+    used = _variables(str(value), env)
+    if map_index is None or map_index < 0 or not all(map(_OF_RUN.fullmatch, used)):
         return False
     dag = operator.get_dag()
     mapped = dag.task_dict.get(operator.task_id) if dag is not None else None
-    is_expanded = getattr(mapped, "expand_input", None) is not None
-    return not is_expanded or field in getattr(mapped, "partial_kwargs", ())
+    source = getattr(getattr(mapped, "expand_input", None), "value", None)
+    if source is None:
+        return True
+    return field in getattr(mapped, "partial_kwargs", ()) and not ("params" in used and _maps_params(source))
+
+
+def _variables(template: str, env: jinja2.Environment) -> set[str]:
+    """Return the names of the variables in a template. One that cannot be parsed fails when Airflow renders it."""
+    from jinja2 import TemplateSyntaxError, meta
+
+    try:
+        return meta.find_undeclared_variables(env.parse(template))
+    except TemplateSyntaxError:
+        return set()
+
+
+def _maps_params(source: Any) -> bool:
+    """Whether the instances of a mapped task may have parameters of their own, beside those of the DAG run."""
+    if isinstance(source, Mapping):  # .expand(params=…)
+        return "params" in source
+    if isinstance(source, list | tuple):  # .expand_kwargs([{…}, task.output])
+        return any(not isinstance(item, Mapping) or "params" in item for item in source)
+    return True
 
 
 def render_literal(value: Any, render: Callable[[str], Any], context: Context, env: jinja2.Environment) -> Any:

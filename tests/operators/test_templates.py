@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable
 from itertools import count
@@ -275,8 +276,13 @@ def test_instances_of_a_mapped_task_do_not_replace_each_others_file(
             given: dict[str, Any] = {"task_id": "task"} if field in expanded else {"task_id": "task", field: path}
             made = kind.partial(**given).expand(**expanded) if expanded else kind(**given, job_group_id="g")
         operator = made if not expanded else made.unmap({"job_group_id": "g", field: path})
-        full: Any = {**context(map_index=map_index), "params": {}, "ds": "2026-11-27"}
-        operator.render_template_fields(full, dag.get_template_env())
+        full: Any = {
+            **context(map_index=map_index),
+            "params": {"day": "today"},
+            "ds": "2026-11-27",
+            "macros": {"random": random.random},
+        }
+        operator.render_template_fields({**full, "task": operator}, dag.get_template_env())
         return str(getattr(operator, field))
 
     shared = f"{tmp_path}/file.csv"
@@ -287,6 +293,13 @@ def test_instances_of_a_mapped_task_do_not_replace_each_others_file(
     with pytest.raises(OutboundBotConfigError, match=same):
         # Of a mapped task group, each task has an index.
         render(Path(shared))
+    for of_run in ("{{ ds }}", "{{ params.day }}", "{% if ds > '2026' %}a{% endif %}", "{{ ds | replace('-', '') }}"):
+        with pytest.raises(OutboundBotConfigError, match=same):
+            render(f"{tmp_path}/{of_run}.csv", job_group_id=["a", "b"])
+    own_params: list[Any] = [{"day": "x"}, {"day": "y"}]
+    for own in ("{{ ti.map_index }}", "{{ task.task_id }}", "{{ macros.random() }}"):
+        assert render(f"{tmp_path}/{own}.csv", job_group_id=["a", "b"]).startswith(f"{tmp_path}/")
+    assert render(f"{tmp_path}/{{{{ params.day }}}}.csv", params=own_params) == f"{tmp_path}/today.csv"
     assert render(shared, map_index=-1) == shared
     assert render(f"{tmp_path}/{{{{ ti.map_index }}}}.csv", map_index=1) == f"{tmp_path}/1.csv"
     expanded: dict[str, Any] = {field: [shared, f"{tmp_path}/other.csv"]}
