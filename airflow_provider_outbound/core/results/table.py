@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -33,6 +33,8 @@ from airflow_provider_outbound.exceptions import OutboundBotConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
+
+T = TypeVar("T")
 
 #: Number of rows in one statement.
 _BATCH = 500
@@ -159,10 +161,27 @@ class Target:
             self._table.append_column(_column(name, is_key=False))
 
     def write(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Insert rows, replacing those with the same key."""
+        """
+        Insert rows, replacing those with the same key.
+
+        :param rows: Those of a job follow each other, in the order of their attempts.
+        """
         iterator = iter(rows)
         while part := list(islice(iterator, _BATCH)):
+            if self._key == CALL_KEY:
+                self._delete_later_attempts(part)
             self._upsert([self._values(row) for row in part])
+
+    def _delete_later_attempts(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Delete what an earlier export took for further calls of these jobs: two reports may be of one call."""
+        last = {(row["job_group_id"], row["reference_id"]): row["attempt"] for row in rows}
+        columns = self._table.c
+        for part in _chunks(list(last.items()), 100):
+            later = (
+                and_(columns.job_group_id == group, columns.reference_id == reference, columns.attempt > attempt)
+                for (group, reference), attempt in part
+            )
+            self._connection.execute(delete(self._table).where(or_(*later)))
 
     def _values(self, row: dict[str, Any]) -> dict[str, Any]:
         if self._exact_key is not None:
@@ -211,9 +230,9 @@ class Target:
         )
 
 
-def _chunks(rows: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _column(name: str, *, is_key: bool) -> Column[Any]:

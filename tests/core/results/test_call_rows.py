@@ -174,6 +174,29 @@ def test_a_table_of_calls_is_replaced_row_by_row(redialled: DialledCampaign, war
     assert [tuple(row) for row in rows[:3]] == [("r-0000", 1, "200"), ("r-0001", 1, "480"), ("r-0001", 2, "200")]
 
 
+def test_a_call_that_two_reports_showed_as_two_leaves_one_row_in_a_table(
+    redialled: DialledCampaign, warehouse: Engine
+) -> None:
+    """The listing knows when it began; the message that names it does not, until a later one does."""
+    (job,) = [job for job in redialled.jobs() if job["reference_id"] == "r-0000"]
+    (made,) = job["calls"]
+    listed = redialled.client.iter_jobs_with_result(job_group_id=redialled.job_group_id)
+    redialled.ledger.results.record_listing(redialled.job_group_id, listed)
+    named = call(made["task_id"], made["status"], None)
+    redialled.tell(job, eventType="CallFinished", status="Executing", tasks=[named])
+
+    def attempts() -> list[Any]:
+        with warehouse.connect() as connection:
+            export_to_table(redialled.ledger, redialled.job_group_id, connection, "calls", level="call")
+            found = connection.execute(text("SELECT reference_id, attempt FROM calls ORDER BY 1, 2")).all()
+        return [row.attempt for row in found if row.reference_id == "r-0000"]
+
+    before = attempts()
+    redialled.collect()
+
+    assert (before, attempts()) == ([1, 2], [1])
+
+
 def test_a_table_of_jobs_is_not_taken_for_one_of_calls(redialled: DialledCampaign, warehouse: Engine) -> None:
     redialled.collect()
 
