@@ -11,6 +11,8 @@ from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger
 from airflow_provider_outbound.core.models.contact import Contact
+from airflow_provider_outbound.core.models.phone import mask
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 
 def open_screening(
@@ -29,11 +31,16 @@ def open_screening(
     :param strict: Whether the first reject is an error.
     """
     held = 0 if options.max_jobs is None else ledger.journal.count_held(assignment)
+    others = frozenset(ledger.assignments.other_instances(assignment))
     # In a group without rows all are fresh. If another task adds rows meanwhile, the journal detects it.
-    is_known = options.cap is not None or ledger.journal.has_jobs(assignment.job_group_id)
+    is_known = options.cap is not None or bool(others) or ledger.journal.has_jobs(assignment.job_group_id)
 
     def classify(candidates: Sequence[Candidate]) -> list[CandidateStatus]:
-        return ledger.journal.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
+        statuses = ledger.journal.classify(assignment, candidates, dedupe_by=options.dedupe_by, cap=options.cap)
+        if others:
+            fresh = [one for one, status in zip(candidates, statuses, strict=True) if status is CandidateStatus.FRESH]
+            _refuse_others(ledger, others, fresh, options)
+        return statuses
 
     rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
     return ContactScreening(
@@ -47,6 +54,28 @@ def open_screening(
         most=None if options.max_jobs is None else max(0, options.max_jobs - held),
         strict=strict,
     )
+
+
+def _refuse_others(ledger: Ledger, others: frozenset[str], fresh: Sequence[Candidate], options: AssignOptions) -> None:
+    """
+    Refuse contacts of another instance of this mapped task that are new to this one, which had finished before.
+
+    When the task that returned the lists is cleared, it may return them in another order. Each instance has its own
+    group, so everybody would be called by two of them.
+    """
+    found = ledger.assignments.contacts_of(others, [one.phone_key for one in fresh])
+    by_phone = options.dedupe_by == "phone"
+    phones = {phone_key for phone_key, _ in found}
+    moved = [
+        one for one in fresh if (one.phone_key in phones if by_phone else (one.phone_key, one.reference_id) in found)
+    ]
+    if moved:
+        raise OutboundBotContactsError(
+            f"contacts: another instance of this mapped task has assigned {mask(moved[0].contact.phone.e164)} in this"
+            " DAG run, and this instance, which had finished before, would call them once more. The task that returns"
+            " the lists may have returned them in another order: let it sort them (ORDER BY) and clear it again, or"
+            " start a new DAG run"
+        )
 
 
 def _identify(ledger: Ledger) -> Identify:

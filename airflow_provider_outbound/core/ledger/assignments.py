@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +14,7 @@ from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.leases import bound_lease
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
 from airflow_provider_outbound.core.ledger.records import ABANDONED, CLOSED, OPEN, Assignment, JobState, TaskKey
-from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.exceptions import LeaseHeldError, LeaseLostError
 
 if TYPE_CHECKING:
@@ -130,6 +131,39 @@ class Assignments:
                     .distinct()
                 ).scalars()
             )
+
+    def other_instances(self, assignment: Assignment) -> list[str]:
+        """
+        Return the assignments of the other instances of a mapped task, in its DAG run and to other groups.
+
+        :return: Their ids; none if no earlier try had finished this assignment.
+        """
+        own, other = schema.assignments.alias(), schema.assignments.alias()
+        same_run = [own.c[name] == other.c[name] for name in ("dag_id", "run_id", "task_id")]
+        wanted = select(other.c.assignment_id).where(
+            own.c.assignment_id == assignment.assignment_id,
+            own.c.map_index >= 0,
+            own.c.sealed_count.is_not(None),
+            *same_run,
+            own.c.map_index != other.c.map_index,
+            own.c.job_group_id != other.c.job_group_id,
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(wanted).scalars())
+
+    def contacts_of(self, assignment_ids: Collection[str], phone_keys: Sequence[str]) -> set[tuple[str, str]]:
+        """Return which of these persons the assignments have, or may have: phone key and reference id of each."""
+        jobs = schema.jobs.c
+        found: set[tuple[str, str]] = set()
+        with self._database.read() as connection:
+            for part, index in product(chunks(phone_keys), (schema.UNIQUE_PHONE, schema.NOT_UNIQUE_PHONE)):
+                rows = connection.execute(
+                    select(jobs.phone_key, jobs.reference_id, jobs.assignment_id).where(
+                        index, jobs.phone_key.in_(part), jobs.state != JobState.REFUSED
+                    )
+                )
+                found |= {(row.phone_key, row.reference_id) for row in rows if row.assignment_id in assignment_ids}
+        return found
 
     def may_have_called(self, key: TaskKey, job_group_id: str) -> bool:
         """Return whether a task has assigned contacts to a group, or may have."""
