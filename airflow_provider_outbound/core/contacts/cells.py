@@ -31,6 +31,8 @@ _NARROW_CODES: Mapping[str, Mapping[Any, str]] = {
     "mysql": {4: "float"},
     "mariadb": {4: "float"},
 }
+#: Why a row without a number is a reject.
+NO_NUMBER = "no phone number"
 _SHEET_ERROR = "which a spreadsheet shows instead of a value; correct it there, or clear the cell"
 _KNOWN = "text, whole numbers, floats, Decimal, dates, booleans, UTF-8 bytes, and lists and dictionaries of these"
 #: Maximum number of digits before the decimal point.
@@ -74,13 +76,13 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
     if isinstance(number, str):
         text = number
     elif is_missing(number):
-        raise ValueError("no phone number")
+        raise ValueError(NO_NUMBER)
     elif isinstance(number, _BYTES):
         text = _decoded(number, "phone")
     else:
         return normalise(_whole(number), default_region)
     if not text.strip() or is_null(text):
-        raise ValueError("no phone number")
+        raise ValueError(NO_NUMBER)
     if is_spreadsheet_error(text):
         raise ValueError(f"its number is {text.strip()}, {_SHEET_ERROR}")
     return normalise(text, default_region)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 
-from airflow_provider_outbound.core.contacts.cells import read_number
+from airflow_provider_outbound.core.contacts.cells import NO_NUMBER, read_number
 from airflow_provider_outbound.core.contacts.columns import is_for_phones
 from airflow_provider_outbound.core.contacts.source import ContactSource, Reject
 from airflow_provider_outbound.core.models.contact import Contact
@@ -18,7 +19,10 @@ from airflow_provider_outbound.core.models.phone import (
     redact,
     why_unreadable,
 )
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
+
+log = logging.getLogger(__name__)
 
 
 def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
@@ -30,13 +34,35 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
     """
     numbers = set()
+    #: Columns that are not read and have a number, and the number of such rows.
+    unread: dict[str, None] = {}
+    rows = 0
     for item in source.read_present():
         if isinstance(item, Reject):
-            raise OutboundBotContactsError(f"{label}: {item}; fix it, or the person it stands for might be called")
+            fix = _COPY_IT if item.reason == NO_NUMBER else "fix it"
+            raise OutboundBotContactsError(f"{label}: {item}; {fix}, or the person it stands for might be called")
         numbers.add(item.phone.e164)
-        if not source.names_phone_column:
+        if source.names_phone_column:
+            found = [column for column, text in _cells(item) if holds_number(text, source.default_region)]
+            unread |= dict.fromkeys(found)
+            rows += bool(found)
+        else:
             numbers.update(_other_numbers(item, source.default_region, label))
+    if rows:
+        log.warning(
+            "%s: %s with numbers in %s, which are not excluded: exclude_columns names the only column that counts. To"
+            " exclude them too, rename that column to phone, and omit exclude_columns",
+            label,
+            count_of(rows, "row"),
+            ", ".join(redact(column) for column in unread),
+        )
     return frozenset(numbers)
+
+
+def _cells(contact: Contact) -> Iterator[tuple[str, str]]:
+    """The cells beside the one for the phone number."""
+    details = {"name": contact.name, "honorific": contact.honorific, "role": contact.role}
+    yield from ((column, text) for column, text in [*details.items(), *contact.extras.items()] if text)
 
 
 def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterator[str]:
@@ -45,21 +71,20 @@ def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterato
 
     :raises OutboundBotContactsError: a cell holds more than a number, or one that cannot be read.
     """
-    details = {"name": contact.name, "honorific": contact.honorific, "role": contact.role}
-    for column, text in [*details.items(), *contact.extras.items()]:
-        if text and looks_like_number(text, default_region):
+    for column, text in _cells(contact):
+        if looks_like_number(text, default_region):
             try:
                 yield read_number(text, default_region).e164
             except ValueError as error:
                 raise _unreadable(contact, label, column, f"({mask(text)}): {error}") from None
-        elif text and is_rounded_mobile(text):
+        elif is_rounded_mobile(text):
             raise _unreadable(contact, label, column, f"({mask(text)}): {_ROUNDED}")
-        elif text and is_for_phones(column):
+        elif is_for_phones(column):
             if holds_number(text, default_region):
                 raise _unreadable(contact, label, column, "holds more than a number; write one number into each cell")
             if why := why_unreadable(text, default_region):
                 raise _unreadable(contact, label, column, f"({mask(text)}): {why}")
-        elif text:
+        else:
             yield from _listed(text, default_region)
             # A note such as "13800000000 asked not to be called". To exclude one number too many calls nobody.
             yield from numbers_in(text, default_region)
@@ -77,6 +102,7 @@ def _listed(text: str, default_region: str) -> Iterator[str]:
 
 
 _BETWEEN_NUMBERS = re.compile("""[][/,;|、，；"']+""")
+_COPY_IT = "write it into the column for it, also if another one has it"
 _ROUNDED = "a spreadsheet has rounded the number; format that column as text and export again"
 
 

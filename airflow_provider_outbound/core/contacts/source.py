@@ -311,6 +311,7 @@ class ContactSource:
         raise OutboundBotContactsError(
             f"{label}: {wanted} among {', '.join(map(redact, names))}; "
             f"name the right one: {self._columns_argument}={{'{field}': 'NAME OF THE COLUMN'}}"
+            f"{_ONLY_ITS_NUMBERS if self._is_exclusion and field == 'phone' else ''}"
         )
 
     def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: RowPlan) -> Contact | Reject:
@@ -371,6 +372,8 @@ def _numbered(
         raise absence()
 
 
+#: A column may have a known name instead.
+_ONLY_ITS_NUMBERS = ". Then numbers in the other columns do not count; if they shall, rename the right one to phone"
 #: Types of a list's item that is a plain number.
 _NUMBERS = (str, Real, Decimal, bytes, bytearray, memoryview)
 #: The plan for such an item.

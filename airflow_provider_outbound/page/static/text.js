@@ -1,17 +1,10 @@
 /* Sentences, numbers and times in the language and time zone that Airflow shows. */
 
+import { shownLanguage, watchLanguage } from "./language.js";
 import { en } from "./text_en.js";
 import { zh } from "./text_zh.js";
 
 const { useMemo, useSyncExternalStore } = globalThis.React;
-
-const root = document.documentElement;
-
-function watchLanguage(changed) {
-  const observer = new MutationObserver(changed);
-  observer.observe(root, { attributeFilter: ["lang"], attributes: true });
-  return () => observer.disconnect();
-}
 
 /* Airflow keeps the zone that somebody chose in its menu in the browser. */
 function chosenZone() {
@@ -85,6 +78,6 @@ export function speak(language) {
 }
 
 export function useText() {
-  const language = useSyncExternalStore(watchLanguage, () => root.lang || "en");
+  const language = useSyncExternalStore(watchLanguage, shownLanguage);
   return useMemo(() => speak(language), [language]);
 }

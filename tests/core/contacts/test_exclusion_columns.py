@@ -129,10 +129,24 @@ def test_a_row_without_any_number_refuses_the_list() -> None:
         excluded([{"手机": "13800000001", "电话": ""}, {"手机": "", "电话": ""}])
 
 
-def test_a_column_that_the_author_names_is_the_only_one() -> None:
-    rows = [{"手机": "13800000001", "电话": "13800000002"}]
+def test_a_row_whose_only_number_is_in_a_note_says_where_to_write_it() -> None:
+    """It may be somebody else's, for example the colleague's who wrote the note."""
+    rows = [{"手机": "13800000001", "备注": ""}, {"手机": "", "备注": "于先生 13800000002 请勿再打"}]
 
-    assert excluded(rows, exclude_columns={"phone": "手机"}) == {"+8613800000001"}
+    with pytest.raises(OutboundBotContactsError, match=r"row 2: no phone number; write it into the column for it"):
+        excluded(rows)
+
+
+def test_a_column_that_the_author_names_is_the_only_one(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [
+        {"手机": "13800000001", "电话": "13800000002", "备注": "x"},
+        {"手机": "13800000003", "电话": "", "备注": "改打 13800000004"},
+        {"手机": "13800000005", "电话": "", "备注": "2026-11-27"},
+    ]
+
+    assert excluded(rows, exclude_columns={"phone": "手机"}) == {f"+861380000000{n}" for n in (1, 3, 5)}
+    assert "2 rows with numbers in 电话, 备注, which are not excluded: exclude_columns names the only" in caplog.text
+    assert "13800000002" not in caplog.text
     with pytest.raises(OutboundBotContactsError, match="no phone number"):
         excluded([{"手机": "", "电话": "13800000002"}], exclude_columns={"phone": "手机"})
 

