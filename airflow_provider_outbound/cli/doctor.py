@@ -147,7 +147,7 @@ def _configuration(settings: Settings) -> Finding:
     keys = ", ".join(FieldCipher(settings.ledger_keys).key_ids)
     collector = {
         "embedded": "the first trigger of a triggerer starts the collector",
-        "external": "this must run as a service: outbound collect",
+        "external": "this must run as a service: outbound collect --rocketmq-conn-id ID",
     }[settings.collector]
     kept = (
         "everything"
