@@ -273,6 +273,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _steer(arguments: argparse.Namespace) -> int:
     with undisturbed(), _Connections(arguments) as connections:
         records = {record.job_group_id: record for record in _chosen(connections, arguments)}
+        if arguments.all:
+            _tell_of_waited_for(connections.ledger, arguments.action)
         if not records:
             print("no job group is under way")
             return 0
@@ -306,6 +308,18 @@ def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterato
     for record in records:
         if not _is_over(connections.ledger, record):
             yield record
+
+
+def _tell_of_waited_for(ledger: Ledger, action: str) -> None:
+    """Name groups that may call and that ``--all`` leaves alone: others may have created them."""
+    records = (record for record in ledger.groups.list_waited_for() if not _is_over(ledger, record))
+    if others := [record.job_group_id for record in records]:
+        print(
+            f"outbound: {count_of(len(others), 'job group')} not included, because tasks only wait for them: others"
+            f" created them, or the ledger was restored since. If they shall be, too: outbound {action}"
+            f" {' '.join(others)}",
+            file=sys.stderr,
+        )
 
 
 def _is_over(ledger: Ledger, record: JobGroupRecord) -> bool:

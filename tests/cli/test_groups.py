@@ -18,6 +18,7 @@ from support.ledgers import go_back_to_0005
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.complete import Completion
+from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -151,6 +152,30 @@ def test_all_reaches_every_group_under_way_and_no_other(
     assert {line.partition(":")[0] for line in lines} == set(others)
     acted = f"{action.title()}Jobs"
     assert cloud.state()["requests"][acted] - before.get(acted, 0) == len(others)
+
+
+def test_all_names_the_groups_that_tasks_only_wait_for(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Others created them, or the ledger was restored from a backup that is older than they are."""
+    own, theirs, ended, told = (campaign(name) for name in ("own", "theirs", "ended", "told of"))
+    end(cloud, ended)
+    with OutboundBotHook() as hook:
+        with hook.ledger.engine.begin() as connection:
+            for table, values in ((schema.jobs, {"assignment_id": None}), (schema.job_groups, {"run_key": None})):
+                connection.execute(table.update().where(table.c.job_group_id != own).values(values))
+            connection.execute(schema.assignments.delete().where(schema.assignments.c.job_group_id != own))
+        for group_id in (theirs, ended):
+            assert hook.ledger.groups.claim_reconcile(group_id, 300) or group_id == ended
+
+    assert main(["suspend", "--all", "--yes"]) == 0
+
+    output = capsys.readouterr()
+    assert theirs not in output.out
+    assert "1 job group not included" in output.err
+    assert output.err.rstrip().endswith(f"outbound suspend {theirs}")
+    assert main(["suspend", theirs]) == 0
+    assert told not in output.out + output.err
 
 
 def test_one_group_that_fails_does_not_stop_the_others(

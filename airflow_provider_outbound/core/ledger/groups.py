@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, not_, or_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState, Tombstone
@@ -53,6 +53,11 @@ _CHANGED_SINCE = select(
 _OF_GROUPS = _groups.job_group_id.in_(bindparam("groups", expanding=True))
 _PURGED = select(_groups.job_group_id, _groups.purged_at).where(_OF_GROUPS)
 _TOUCH = update(schema.job_groups).where(_OF_GROUPS).values(changed=bindparam("at"))
+#: Groups that tasks of this ledger created or assigned to.
+_OWN = or_(
+    schema.job_groups.c.run_key.is_not(None),
+    exists().where(schema.assignments.c.job_group_id == schema.job_groups.c.job_group_id),
+)
 
 
 class Groups:
@@ -71,12 +76,18 @@ class Groups:
 
     def list_all(self) -> list[JobGroupRecord]:
         """Groups that tasks of this ledger created or assigned to, newest first, without purged ones."""
-        groups, assignments = schema.job_groups, schema.assignments
-        assigned = exists().where(assignments.c.job_group_id == groups.c.job_group_id)
+        return self._list(_OWN)
+
+    def list_waited_for(self) -> list[JobGroupRecord]:
+        """Groups that tasks only waited for, newest first: others created them, or this ledger was restored since."""
+        return self._list(and_(not_(_OWN), schema.job_groups.c.look_due_at.is_not(None)))
+
+    def _list(self, wanted: ColumnElement[bool]) -> list[JobGroupRecord]:
+        groups = schema.job_groups
         with self._database.read() as connection:
             rows = connection.execute(
                 select(groups)
-                .where(or_(groups.c.run_key.is_not(None), assigned), groups.c.purged_at.is_(None))
+                .where(wanted, groups.c.purged_at.is_(None))
                 .order_by(groups.c.created_at.desc(), groups.c.job_group_id)
             ).all()
         return [_group(row) for row in rows]
