@@ -13,7 +13,14 @@ import attrs
 
 from airflow_provider_outbound.core.models.enums import EventType, FailureReason, JobStatus
 from airflow_provider_outbound.core.models.job import Call
-from airflow_provider_outbound.core.models.wire import milliseconds, pairs, parse_seconds, read_json, storable, text
+from airflow_provider_outbound.core.models.wire import (
+    milliseconds,
+    own_extras,
+    parse_seconds,
+    read_json,
+    storable,
+    text,
+)
 
 #: Created once, because that takes longer than encoding a short value.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -128,7 +135,7 @@ class Event:
             phone_number=text(contact.get("phoneNumber")),
             name=text(contact.get("name")),
             honorific=text(contact.get("honorific")),
-            extras=pairs(raw.get("extras")),
+            extras=own_extras(raw.get("extras")),
             calls=tuple(Call.from_message(task) for task in tasks if isinstance(task, dict))
             if isinstance(tasks, list)
             else (),

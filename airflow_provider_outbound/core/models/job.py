@@ -9,7 +9,14 @@ from typing import Any
 import attrs
 
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobGroupStatus, JobStatus
-from airflow_provider_outbound.core.models.wire import milliseconds, pairs, parse_count, parse_instant, storable, text
+from airflow_provider_outbound.core.models.wire import (
+    milliseconds,
+    own_extras,
+    parse_count,
+    parse_instant,
+    storable,
+    text,
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +108,7 @@ class Job:
             phone_number=text(contact.get("PhoneNumber")),
             name=text(contact.get("ContactName")),
             honorific=text(contact.get("Honorific")),
-            extras=pairs(raw.get("Extras")),
+            extras=own_extras(raw.get("Extras")),
             calls=tuple(Call.from_api(task) for task in raw.get("Tasks") or () if isinstance(task, Mapping)),
             raw=raw,
         )

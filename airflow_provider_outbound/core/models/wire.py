@@ -125,6 +125,10 @@ def parse_seconds(value: Any) -> float | None:
     return float(value)
 
 
+#: Extras that the service mixes with those of a contact. Sent again, they would name another instance.
+_EXTRAS_OF_SERVICE = ("TenantId", "ServiceId")
+
+
 def pairs(items: Any) -> dict[str, str]:
     """Read ``[{"key": …, "value": …}]`` (messages) or ``[{"Key": …, "Value": …}]`` (answers)."""
     if not isinstance(items, list):
@@ -136,6 +140,11 @@ def pairs(items: Any) -> dict[str, str]:
             if key is not None:
                 found[key] = written(item.get("value", item.get("Value")))
     return found
+
+
+def own_extras(items: Any) -> dict[str, str]:
+    """Read the extras of a contact as :func:`pairs` does, without those of the service."""
+    return {key: value for key, value in pairs(items).items() if key not in _EXTRAS_OF_SERVICE}
 
 
 def text(value: Any) -> str | None:

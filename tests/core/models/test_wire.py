@@ -21,6 +21,7 @@ from airflow_provider_outbound.core.models.wire import (
     MAX_COUNT,
     MAX_DEPTH,
     milliseconds,
+    own_extras,
     pairs,
     parse_count,
     parse_instant,
@@ -173,6 +174,14 @@ def test_what_no_column_holds_is_no_identifier() -> None:
     assert [storable(value, 4) for value in ("a", "abcde", "a\0", "\ud800", "任务", 7)] == [
         "a", None, None, None, "任务", "7",
     ]  # fmt: skip
+
+
+def test_extras_of_the_service_are_not_the_contacts() -> None:
+    mixed = [{"Key": "plan", "Value": "gold"}, {"Key": "TenantId", "Value": "1"}, {"Key": "ServiceId", "Value": "i"}]
+    message = {"extras": [{key.lower(): value for key, value in one.items()} for one in mixed]}
+
+    assert Job.from_api({"JobId": "j", "JobGroupId": "g", "Extras": mixed}).extras == {"plan": "gold"}
+    assert own_extras(message["extras"]) == {"plan": "gold"}
 
 
 def test_extras_that_are_no_texts_are_kept_as_json() -> None:
