@@ -123,7 +123,8 @@ def _strategy(group: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Return a value so that numbers equal their texts, and lists equal each other in any order."""
     if isinstance(value, Mapping):
-        return tuple(sorted((str(key), _plain(item)) for key, item in value.items()))
+        return tuple(sorted(((str(key), _plain(item)) for key, item in value.items()), key=repr))
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return sorted(map(_plain, value))
+        # Whatever the service answers can be put in order as text.
+        return sorted(map(_plain, value), key=repr)
     return str(value).lower()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
@@ -32,6 +32,7 @@ def milliseconds(hours: float) -> int:
     return round((NOW + timedelta(hours=hours)).timestamp() * 1000)
 
 
+@example(raw={}, strategy={"WorkingTime": None, "RepeatBy": None, "EndTime": [None, []]})
 @given(
     raw=st.dictionaries(st.sampled_from(FIELDS), ANYTHING),
     strategy=ANYTHING | st.fixed_dictionaries({"WorkingTime": ANYTHING, "RepeatBy": ANYTHING, "EndTime": ANYTHING}),
