@@ -50,9 +50,11 @@ class AssignResult:
 
     def __str__(self) -> str:
         sentence = _sum(self.read, {"assigned": self.assigned}, self, unresolved=self.unresolved)
-        if not self.not_read:
-            return sentence
-        return f"{sentence}; {self.not_read} of these were assigned by an earlier try and are not among those read now"
+        if self.not_read:
+            sentence += f"; {self.not_read} of these were assigned by an earlier try and are not among those read now"
+        if self.newly_assigned != self.assigned:
+            sentence += f"; this try assigned {self.newly_assigned}"
+        return sentence
 
 
 @attrs.frozen(kw_only=True)

@@ -143,5 +143,6 @@ def test_contacts_of_an_earlier_try_that_are_not_read_any_more_are_named(campaig
     assert (result.read, result.assigned, result.excluded, result.not_read) == (10, 15, 1, 6)
     assert str(result) == (
         "10 contacts read: 15 assigned, 1 excluded; 6 of these were assigned by an earlier try and are not among those"
-        " read now"
+        " read now; this try assigned 5"
     )
+    assert str(campaign.assign(numbers(10))).endswith("; this try assigned 0")
