@@ -273,10 +273,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _steer(arguments: argparse.Namespace) -> int:
     with undisturbed(), _Connections(arguments) as connections:
         records = {record.job_group_id: record for record in _chosen(connections, arguments)}
-        if arguments.all:
-            _tell_of_waited_for(connections.ledger, arguments.action)
         if not records:
             print("no job group is under way")
+            _tell_of_waited_for(connections, arguments)
             return 0
         if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
             print("nothing was done")
@@ -288,7 +287,9 @@ def _steer(arguments: argparse.Namespace) -> int:
             group_ids=list(records),
             may_be_gone=lambda group_id: may_be_gone and connections.is_own(records[group_id]),
         )
-        return sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
+        code = sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
+        _tell_of_waited_for(connections, arguments)
+        return code
 
 
 def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
@@ -310,13 +311,16 @@ def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterato
             yield record
 
 
-def _tell_of_waited_for(ledger: Ledger, action: str) -> None:
+def _tell_of_waited_for(connections: _Connections, arguments: argparse.Namespace) -> None:
     """Name groups that may call and that ``--all`` leaves alone: others may have created them."""
+    if not arguments.all:
+        return
+    ledger = connections.ledger
     records = (record for record in ledger.groups.list_waited_for() if not _is_over(ledger, record))
     if others := [record.job_group_id for record in records]:
         print(
             f"outbound: {count_of(len(others), 'job group')} not included, because tasks only wait for them: others"
-            f" created them, or the ledger was restored since. If they shall be, too: outbound {action}"
+            f" created them, or the ledger was restored since. If they shall be, too: outbound {arguments.action}"
             f" {' '.join(others)}",
             file=sys.stderr,
         )
