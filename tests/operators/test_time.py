@@ -136,6 +136,7 @@ def test_the_hours_end_a_group_that_dials_at_once(
 def test_a_group_that_was_made_without_hours_is_bounded_by_hours_that_came_later(
     simulator: Simulator, connection: Callable[..., None], context: Callable[..., Any]
 ) -> None:
+    simulator.set_clock(speed=0)
     group = at_once().execute(context("create"))
     end = datetime.now(noon()).replace(microsecond=0) + timedelta(minutes=20)
     connection(hours_until(end))
@@ -145,7 +146,6 @@ def test_a_group_that_was_made_without_hours_is_bounded_by_hours_that_came_later
     job = simulator.run(lambda cloud: cloud.groups[group["job_group_id"]].jobs[0])
     assert job.strategy.end == end.timestamp()
     # Resumed jobs would go on after the hours, for the group itself has no end.
-    simulator.set_clock(speed=0)
     assign(job_group_id=group, contacts=["13900000000"], task_id="more").execute(context("more"))
     OutboundBotSuspendJobsOperator(task_id="suspend", job_group_id=group, all_jobs=True).execute(context("suspend"))
     with pytest.raises(OutboundBotWrongTimeError, match="has no window"):
