@@ -66,8 +66,16 @@ def is_shared(operator: BaseOperator, field: str, value: Any, map_index: int | N
     :param value: The argument before it is rendered, which is no reference to a task's output.
     :param map_index: That of the running instance, which may also belong to a mapped task group.
     """
-    used = _variables(str(value), env)
-    if map_index is None or map_index < 0 or not all(map(_OF_RUN.fullmatch, used)):
+    from jinja2 import TemplateSyntaxError, meta
+
+    if map_index is None or map_index < 0:
+        return False
+    try:
+        used = meta.find_undeclared_variables(env.parse(str(value)))
+    except TemplateSyntaxError:
+        # Airflow says what is wrong with it when it renders it.
+        return False
+    if not all(map(_OF_RUN.fullmatch, used)):
         return False
     dag = operator.get_dag()
     mapped = dag.task_dict.get(operator.task_id) if dag is not None else None
@@ -75,16 +83,6 @@ def is_shared(operator: BaseOperator, field: str, value: Any, map_index: int | N
     if source is None:
         return True
     return field in getattr(mapped, "partial_kwargs", ()) and not ("params" in used and _maps_params(source))
-
-
-def _variables(template: str, env: jinja2.Environment) -> set[str]:
-    """Return the names of the variables in a template. One that cannot be parsed fails when Airflow renders it."""
-    from jinja2 import TemplateSyntaxError, meta
-
-    try:
-        return meta.find_undeclared_variables(env.parse(template))
-    except TemplateSyntaxError:
-        return set()
 
 
 def _maps_params(source: Any) -> bool:

@@ -296,6 +296,8 @@ def test_instances_of_a_mapped_task_do_not_replace_each_others_file(
     for of_run in ("{{ ds }}", "{{ params.day }}", "{% if ds > '2026' %}a{% endif %}", "{{ ds | replace('-', '') }}"):
         with pytest.raises(OutboundBotConfigError, match=same):
             render(f"{tmp_path}/{of_run}.csv", job_group_id=["a", "b"])
+    with pytest.raises(jinja2.TemplateSyntaxError):
+        render(f"{tmp_path}/{{{{ ds", job_group_id=["a", "b"])
     own_params: list[Any] = [{"day": "x"}, {"day": "y"}]
     for own in ("{{ ti.map_index }}", "{{ task.task_id }}", "{{ macros.random() }}"):
         assert render(f"{tmp_path}/{own}.csv", job_group_id=["a", "b"]).startswith(f"{tmp_path}/")
