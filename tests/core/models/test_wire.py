@@ -21,7 +21,6 @@ from airflow_provider_outbound.core.models.wire import (
     MAX_COUNT,
     MAX_DEPTH,
     milliseconds,
-    own_extras,
     pairs,
     parse_count,
     parse_instant,
@@ -181,7 +180,8 @@ def test_extras_of_the_service_are_not_the_contacts() -> None:
     message = {"extras": [{key.lower(): value for key, value in one.items()} for one in mixed]}
 
     assert Job.from_api({"JobId": "j", "JobGroupId": "g", "Extras": mixed}).extras == {"plan": "gold"}
-    assert own_extras(message["extras"]) == {"plan": "gold"}
+    named = {"eventType": "Dialing", "eventTime": 1, "groupId": "g", "id": "j", "instanceId": "i"}
+    assert Event.from_message(json.dumps({**named, **message}).encode()).extras == {"plan": "gold"}
 
 
 def test_extras_that_are_no_texts_are_kept_as_json() -> None:
