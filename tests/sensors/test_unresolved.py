@@ -101,6 +101,9 @@ def test_the_sentence_adds_up(campaign: WaitingCampaign, capsys: pytest.CaptureF
     assert completed == total == sum(outcomes) == 100
     assert outcomes == [summary[name] for name in ("answered", "unanswered", "not_dialled", "other")]
     assert summary["other"] > 0
+    reasons = {name: int(count) for name, count in re.findall(r"(\w+): (\d+)[,)]", sentence)}
+    assert reasons == summary["by_failure_reason"]
+    assert len(reasons) > 1
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """Format the counts of a summary; the outcomes add up to the completed jobs."""
+    """Format the counts of a summary: the outcomes, which add up to the completed jobs, and why jobs failed."""
     completed = summary["completed"]
     outcomes = {name: summary[name] for name in ("answered", "unanswered", "not_dialled")}
     outcomes["other"] = completed - sum(outcomes.values())
     parts = [f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items()]
-    return f"{completed} of {summary['total']} jobs complete: {', '.join(parts)}"
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in summary["by_failure_reason"].items())
+    why = f" (failure reasons: {reasons})" if reasons else ""
+    return f"{completed} of {summary['total']} jobs complete: {', '.join(parts)}{why}"
 
 
 def check_assigned(ledger: Ledger, summary: Mapping[str, Any], *, accept_unresolved: bool) -> None:

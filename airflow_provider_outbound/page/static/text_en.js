@@ -224,7 +224,7 @@ export const en = {
   noJobs: "No job matches the filters.",
   noJobsYet: "This campaign has no jobs yet.",
   searchJob: "Find a job",
-  searchJobHint: "Reference id, or the full phone number with country code",
+  searchJobHint: "Reference id, or the complete phone number (outside mainland China with + and country code)",
   search: "Search",
   found: "Found: {count}",
   notFound: "Nothing found.",
@@ -239,7 +239,7 @@ export const en = {
 
   findPerson: "Find a person",
   findPersonText: "Shows in which campaigns somebody was called. The number is not stored, and it is in no address.",
-  phoneHint: "With country code, such as +86 138 0000 0000",
+  phoneHint: "138 0000 0000; numbers outside mainland China with + and country code",
   personNotFound: "This person is in no campaign that you may see.",
 
   action: { suspend: "Suspend", resume: "Resume", cancel: "Cancel campaign" },

@@ -215,7 +215,7 @@ export const zh = {
   noJobs: "没有符合筛选条件的作业。",
   noJobsYet: "此任务组还没有作业。",
   searchJob: "查找作业",
-  searchJobHint: "外部编号，或带国家代码的完整电话号码",
+  searchJobHint: "外部编号或完整电话号码（境外号码带 + 和国家代码）",
   search: "查找",
   found: "找到 {count} 个",
   notFound: "没有找到。",
@@ -230,7 +230,7 @@ export const zh = {
 
   findPerson: "查找联系人",
   findPersonText: "显示此人在哪些任务组中被呼叫过。号码不会被保存，也不会出现在网址中。",
-  phoneHint: "带国家代码，例如 +86 138 0000 0000",
+  phoneHint: "例如 138 0000 0000；境外号码请带 + 和国家代码",
   personNotFound: "在您有权查看的任务组中没有此人。",
 
   action: { suspend: "暂停", resume: "恢复", cancel: "取消任务组" },
