@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
 
@@ -19,7 +19,7 @@ from airflow_provider_outbound.core.assign.results import AssignResult, Prefligh
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource
-from airflow_provider_outbound.core.ledger import Assignment, CandidateStatus, Ledger, TaskKey
+from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger, TaskKey
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.core.reconcile import LEASE_SECONDS, GroupReader, Lease, own_name, settle
@@ -29,7 +29,9 @@ from airflow_provider_outbound.exceptions import (
     JobGroupPurgedError,
     LeaseHeldError,
     LeaseLostError,
+    LedgerError,
     OutboundBotContactsError,
+    OutboundBotError,
     OutboundBotWrongTimeError,
     before_calling,
     end_with,
@@ -312,15 +314,7 @@ class _Run:
             )
             # If sending fails, reading must end here: its temporary file belongs to this thread.
             contacts = stack.enter_context(closing(iter(screening)))
-            try:
-                self._dispatcher.send(left.without(self._earlier.note(contacts)))
-            except OutboundBotContactsError as error:
-                advice = ". Fix the source and run the task again: it continues, and assigns nobody twice"
-                raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
-            except OutboundBotWrongTimeError as error:
-                raise OutboundBotWrongTimeError(end_with(str(error), self._what_was_sent())) from None
-            except StoppedError as error:
-                raise StoppedError(end_with(str(error), self._what_was_sent())) from None
+            self._dispatch(left.without(self._earlier.note(contacts)))
         self._has_adopted = left.adopted > 0
         found = Preflight.of(screening, valid=screening.fresh, pending=0)
         return attrs.evolve(
@@ -329,16 +323,34 @@ class _Run:
             capped=found.capped + self._dispatcher.capped,
         )
 
+    def _dispatch(self, candidates: Iterable[Candidate]) -> None:
+        """Send contacts. If that fails part-way, say how many were assigned before."""
+        try:
+            self._dispatcher.send(candidates)
+        except OutboundBotContactsError as error:
+            advice = ". Once cleared, this task continues, and assigns nobody twice"
+            raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
+        except (OutboundBotWrongTimeError, StoppedError) as error:
+            raise type(error)(end_with(str(error), self._what_was_sent())) from None
+        except LedgerError:
+            raise
+        except OutboundBotError:
+            log.error(  # noqa: TRY400 - the error is raised
+                "Job group %s: %s", self._lease.assignment.job_group_id, self._what_was_sent()
+            )
+            raise
+
     def _what_was_sent(self, advice: str = "") -> str:
-        """Return the end of an error that came while contacts were read and sent."""
+        """Return the end of an error that came while contacts were sent."""
         journal, assignment = self._ledger.journal, self._lease.assignment
         assigned, unresolved = journal.count_settled(assignment)
         uncertain = unresolved + len(journal.in_doubt(assignment))
         if not assigned and not uncertain:
             return NOBODY_WAS_CALLED
+        before = ", earlier tries included" if self._before else ""
         doubt = f", and {uncertain} more may be" if uncertain else ""
-        told = count_of(assigned, "contact read before it is", "contacts read before it are")
-        return f"{told} assigned already{doubt}; those after it are not{advice}"
+        told = count_of(assigned, "contact is", "contacts are")
+        return f"{told} assigned already{before}{doubt}; the others are not{advice}"
 
     def _settle(self, found: Preflight, *, may_resend: bool) -> Preflight:
         """
@@ -362,7 +374,7 @@ class _Run:
             return found
         again = count_of(len(absent), "contact")
         log.info("Job group %s: sending %s again that never arrived", assignment.job_group_id, again)
-        self._dispatcher.send(self._earlier.candidates(absent))
+        self._dispatch(self._earlier.candidates(absent))
         self._settle_once()
         return attrs.evolve(found, capped=found.capped + self._dispatcher.capped)
 

@@ -145,8 +145,8 @@ class ContactScreening:
             self._rejects.write(reject)
         if self._strict:
             raise OutboundBotContactsError(
-                f"{reject}. Only contacts before it may be assigned already: the source changed while it was read, "
-                'or can be read only once. Fix it and run the task again, or pass on_invalid="skip"'
+                f"{reject}. The source changed while it was read, or can be read only once, so this row was not checked"
+                ' before the first contact was sent. Fix it and clear this task, or pass on_invalid="skip"'
             )
 
 

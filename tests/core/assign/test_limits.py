@@ -19,7 +19,11 @@ from support.campaigns import Campaign, MakeSimulator, numbers
 from airflow_provider_outbound.core.contacts import PathLike, from_items, from_path
 from airflow_provider_outbound.core.ledger import CallCap, TaskKey
 from airflow_provider_outbound.core.models.job import Job, JobGroup
-from airflow_provider_outbound.exceptions import OutboundBotContactsError, OutboundBotWrongTimeError
+from airflow_provider_outbound.exceptions import (
+    OutboundBotApiError,
+    OutboundBotContactsError,
+    OutboundBotWrongTimeError,
+)
 from airflow_provider_outbound.simulator.testing import Simulator
 
 WEEK = timedelta(days=7)
@@ -148,7 +152,7 @@ def test_an_iterator_is_assigned_and_stops_at_the_first_row_that_is_no_contact(
 ) -> None:
     rows = [*numbers(7), "nonsense", *numbers(12)[7:]]
 
-    with pytest.raises(OutboundBotContactsError, match=r"row 8 .*can be read only once. Fix it and run the task again"):
+    with pytest.raises(OutboundBotContactsError, match=r"row 8 .*can be read only once, .*Fix it and clear this task"):
         campaign.assign(from_items(iter(rows)))
 
     assert "they are not checked before the first is assigned" in caplog.text
@@ -198,7 +202,7 @@ def test_a_file_that_is_broken_half_way_says_who_was_called_and_a_retry_continue
         campaign.assign(from_path(path), on_invalid="skip", **how)
     called = campaign.jobs_per_number()
     assert 0 < len(called) <= 430
-    assert f"{len(called)} contacts read before it are assigned already" in str(caught.value)
+    assert f"{len(called)} contacts are assigned already" in str(caught.value)
 
     path.write_text(whole)
     result = campaign.assign(from_path(path), on_invalid="skip", **how)
@@ -219,7 +223,7 @@ def test_an_error_after_the_first_calls_does_not_say_that_nobody_was_called(camp
         campaign.assign(from_path(folder), on_invalid="skip", batch_size=50, lease_seconds=60.0)
 
     assert "Nobody was called" not in str(caught.value)
-    assert f"{len(campaign.jobs_per_number())} contacts read before it are assigned already" in str(caught.value)
+    assert f"{len(campaign.jobs_per_number())} contacts are assigned already" in str(caught.value)
 
 
 def test_a_window_that_ends_meanwhile_says_who_was_called(campaign: Campaign) -> None:
@@ -236,9 +240,43 @@ def test_a_window_that_ends_meanwhile_says_who_was_called(campaign: Campaign) ->
     called = len(campaign.jobs_per_number())
     assert 0 < called < 450
     assert str(caught.value) == (
-        f"the strategy's window was over; pass a later end. {called} contacts read before it are assigned already;"
-        " those after it are not"
+        f"the strategy's window was over; pass a later end. {called} contacts are assigned already; the others"
+        " are not"
     )
+
+
+def test_a_window_that_ends_before_contacts_are_sent_again_says_who_was_called(campaign: Campaign) -> None:
+    """The first request of 40 is lost, and the rules refuse to send it again after the others were assigned."""
+    campaign.simulator.faults(reset={"actions": ["AssignJobs"], "times": 1})
+
+    def guard(_group: JobGroup) -> None:
+        if len(campaign.jobs_per_number()) == 35:
+            raise OutboundBotWrongTimeError("dialling now is outside calling_hours. Nobody was called")
+
+    with pytest.raises(OutboundBotWrongTimeError) as caught:
+        campaign.assign(numbers(40), guard=guard, max_parallel_requests=1)
+
+    assert str(caught.value) == (
+        "dialling now is outside calling_hours. 35 contacts are assigned already, and 5 more may be; the others are not"
+    )
+    assert len(campaign.jobs_per_number()) == 35
+
+
+def test_a_refusal_part_way_says_who_was_called(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    refused = OutboundBotApiError("AssignJobs", "InvalidParameter")
+    asked = []
+
+    def guard(_group: JobGroup) -> None:
+        asked.append(campaign.jobs_per_number())
+        if asked[-1]:
+            raise refused
+
+    with pytest.raises(OutboundBotApiError):
+        campaign.assign(numbers(450), guard=guard, batch_size=50, max_parallel_requests=1)
+
+    called = len(campaign.jobs_per_number())
+    assert 0 < called < 450
+    assert f"{called} contacts are assigned already; the others are not" in caplog.text
 
 
 def test_a_group_that_is_all_assigned_is_read_once_more_only(campaign: Campaign, tmp_path: Path) -> None:

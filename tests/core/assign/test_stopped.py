@@ -46,7 +46,7 @@ def stop_midway(campaign: Campaign, numbers: list[str], action: Action) -> None:
             send(campaign, action)
 
     with pytest.raises(
-        OutboundBotError, match=r"so this task assigns nobody else; .* contacts read before it are assigned"
+        OutboundBotError, match=r"so this task assigns nobody else; .* contacts are assigned already"
     ):
         campaign.assign(numbers, guard=guard)
 
