@@ -1,7 +1,8 @@
 """
 Suspend, resume or cancel assigned jobs, and check whether the command has taken effect.
 
-Repeating a command is safe: jobs that are already in the requested state stay in it.
+Repeating a suspension or a cancellation is safe: jobs that are already in the requested state stay in it. A repeated
+resumption also resumes what somebody suspended in between.
 """
 
 from __future__ import annotations
@@ -216,7 +217,8 @@ class JobCommand:
         """
         The same command with job ids instead of reference ids, as :meth:`remaining` needs it.
 
-        :raises OutboundBotError: some reference ids are not in the group yet, and a task is still assigning to it.
+        :raises OutboundBotError: none of the reference ids is in the group; or some are not, and a task is still
+            assigning to it, or they were to be resumed.
         """
         if not self.reference_ids:
             return self
@@ -232,14 +234,28 @@ class JobCommand:
         return attrs.evolve(self, job_ids=(*self.job_ids, *found.values()), reference_ids=())
 
     def _report_missing(self, count: int, open_ledger: OpenLedger) -> None:
-        text = f"job group {self.job_group_id}: {self.action}: {count} of {len(self.reference_ids)} reference_ids are"
+        text = f"job group {self.job_group_id}: {self.action}: {count} of {len(set(self.reference_ids))} reference_ids"
         with _without_ledger(self.job_group_id, self.action):
             if self.action is not Action.RESUME and open_ledger().groups.state(self.job_group_id).open_assignments:
                 raise OutboundBotError(
-                    f"{text} not in the group yet. A task is still assigning contacts to it, and may add them, so that"
-                    " they are called: try again once that task has ended"
+                    f"{text} are not in the group yet. A task is still assigning contacts to it, and may add them, so"
+                    " that they are called: try again once that task has ended"
                 )
-        log.warning("%s not in the group, so nothing was done about them", text)
+        text += " are not in the group, so nothing was done about them"
+        if self.action is Action.RESUME or (count == len(set(self.reference_ids)) and not self.job_ids):
+            raise OutboundBotError(
+                f"{text}. Correct reference_ids; contacts without one of their own have a hash, which exports show as"
+                " reference_id"
+            )
+        # Not an error: of a list of people who opted out, only some may be in this campaign.
+        log.warning("%s", text)
+
+    def was_suspended_again(self, open_ledger: OpenLedger) -> bool:
+        """Whether somebody has suspended the group with this package since the command resumed all its jobs."""
+        if self.action is not Action.RESUME or not self.all_jobs:
+            return False
+        # A resumption of all jobs clears it.
+        return open_ledger().groups.state(self.job_group_id).suspended_at is not None
 
     def remaining(self, client: OutboundBotClient) -> int | None:
         """

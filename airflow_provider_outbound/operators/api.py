@@ -42,7 +42,8 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
     Actions that may dial people, or change whom, when or from which number the service calls, are refused: the other
     operators keep the promises about people for them. ``allow_dialling=True`` sends them nevertheless: then the ledger
     does not know whom they call, and exclusions and limits of this provider do not apply. The connection's calling
-    hours do, and so do the rules about late runs and backfills. The task must have no retries.
+    hours do, and so do the rules about late runs and backfills. The task must have no retries, unless the action only
+    stops calls; clearing it sends the action again.
 
     Airflow shows and stores only the parameters' names. The return value is the answer without numbers, personal data,
     secrets and the queries of URLs; ``OutboundBotHook.call`` returns the whole answer to a task of your own.
@@ -89,7 +90,8 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
 
         # Before the connection is looked up, and before a dry run skips the task.
         ActionGuard().check(self.action, allow_dialling=self.allow_dialling)
-        if may_dial(self.action) and self.retries:
+        dials = may_dial(self.action) and not only_stops(self.action)
+        if dials and self.retries:
             raise OutboundBotConfigError(
                 f"retries: {self.retries}, and {self.action} sent twice may call people twice; pass retries=0."
                 " Nothing was changed"
@@ -97,7 +99,7 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
         parameters = self._parameters()
         if self.hook.dry_run:
             raise AirflowSkipException("dry run: nothing was sent")
-        if may_dial(self.action) and not only_stops(self.action):
+        if dials:
             with before_changing():
                 run_guard(self, context).check_run(datetime.now(UTC))
         with self.hook as hook:

@@ -11,6 +11,7 @@ from airflow_provider_outbound.arguments import as_path, check_flags, named_grou
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.operators.assets import path_uri, report_to_outlets, table_uri
 from airflow_provider_outbound.operators.base import OutboundBotOperator
+from airflow_provider_outbound.operators.open_jobs import warn_of_open_jobs
 from airflow_provider_outbound.operators.recordings import OutboundBotDownloadRecordingsOperator
 from airflow_provider_outbound.triggers.details import OutboundBotJobDetailsTrigger
 
@@ -169,33 +170,13 @@ class OutboundBotExportResultsOperator(OutboundBotOperator):
                 record = ledger.groups.get(job_group_id)
                 instance_id = self.instance_id or (record.instance_id if record else None)
                 enrich(ledger, hook.client, job_group_id, instance_id=instance_id, **details)
-            self._warn_of_open_jobs(ledger, job_group_id)
+            warn_of_open_jobs(ledger, job_group_id, "this export")
             written, uri = self._write(ledger, job_group_id)
         result = {"job_group_id": job_group_id, **written}
         report_to_outlets(self, context, result, uri)
         place = result.get("path") or f"table {result['table']}"
         self.log.info("Job group %s: %s rows written to %s", job_group_id, result["rows"], place)
         return result
-
-    def _warn_of_open_jobs(self, ledger: Ledger, job_group_id: str) -> None:
-        """Warn if the group has not ended. Counted before the rows are read, so that no open job goes unnoticed."""
-        counted = ledger.results.summary(job_group_id)
-        total, open_jobs = counted["total"], counted["total"] - counted["completed"] - counted["unlisted"]
-        state = ledger.groups.state(job_group_id)
-        if state.is_assigning:
-            self.log.warning(
-                "Job group %s: a task is still assigning contacts to it, or did not finish that, so this export may"
-                " lack some. Export again after OutboundBotJobCompleteSensor",
-                job_group_id,
-            )
-        elif open_jobs and state.confirmed is None:
-            self.log.warning(
-                "Job group %s: %d of %d jobs have not ended; their results are not in this export. Export again after"
-                " OutboundBotJobCompleteSensor",
-                job_group_id,
-                open_jobs,
-                total,
-            )
 
     def _write(self, ledger: Ledger, job_group_id: str) -> tuple[dict[str, Any], str | None]:
         """Write the rows; return the result, and the URI of what was written."""

@@ -35,6 +35,7 @@ from airflow_provider_outbound.operators.maxcompute import (
     rows_of_table,
 )
 from airflow_provider_outbound.operators.missing import whole_path, why_incomplete, why_missing, why_nothing
+from airflow_provider_outbound.operators.open_jobs import warn_of_open_jobs
 from airflow_provider_outbound.operators.queries import Query
 
 if TYPE_CHECKING:
@@ -159,6 +160,8 @@ def _of_results(arguments: SourceArguments) -> ContactSource:
         with OutboundBotHook(arguments.outboundbot_conn_id) as hook:
             return hook.lister(job_group_id)(job_ids)
 
+    with own_ledger() as ledger:
+        warn_of_open_jobs(ledger, job_group_id, "contacts_from")
     return from_results(own_ledger, job_group_id, only, list_jobs)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_duration, check_flags, check_seconds, named_group, text_list
 from airflow_provider_outbound.exceptions import (
@@ -37,11 +37,13 @@ class JobControlOperator(OutboundBotOperator):
     :param job_group_id: The group, or the return value of another task of this provider.
     :param job_ids: Jobs by the service's ids; an empty list selects none. If some are not in the group, the others are
         acted on, and the task fails.
-    :param reference_ids: Jobs by the contacts' reference ids; an empty list selects none.
+    :param reference_ids: Jobs by the contacts' reference ids; an empty list selects none. If none is in the group, or
+        one that is to be resumed is not, the task fails after the others were acted on. Otherwise their number is
+        logged.
     :param all_jobs: All jobs of the group that have not ended.
     :param wait_for_completion: Whether to wait until the action has taken effect.
     :param deferrable: Wait in the triggerer and hold no worker.
-    :param timeout: Longest wait; then the task fails. A retry repeats the action, which does no harm.
+    :param timeout: Longest wait; then the task fails. A retry repeats the action.
     :param poll_interval: Interval between two polls of the API (seconds).
     :return: ``job_group_id``, ``requested`` (``None`` for all), and the group's counts afterwards: ``total``,
         ``scheduling``, ``executing``, ``paused``, ``failed``, ``cancelled``, ``completed``.
@@ -95,7 +97,8 @@ class JobControlOperator(OutboundBotOperator):
         if event["status"] == "error":
             raise OutboundBotError(str(event["message"]))
         if event["status"] == "timeout":
-            raise self._too_late(event["remaining"])
+            with self.hook:
+                raise self._too_late(self._command(), event["remaining"])
         self.hook.may_call = self.may_call
         with self.hook:
             return self._result(self._command())
@@ -162,15 +165,21 @@ class JobControlOperator(OutboundBotOperator):
                 )
                 self.defer(trigger=trigger, method_name="execute_complete")
             if datetime.now(UTC) >= deadline:
-                raise self._too_late(remaining)
+                raise self._too_late(command, remaining)
             time.sleep(self.poll_interval)
 
-    def _too_late(self, remaining: int | None) -> JobGroupTimeoutError:
+    def _too_late(self, command: JobCommand, remaining: int | None) -> Exception:
         jobs = "an unknown number of" if remaining is None else remaining
+        text = f"job group {command.job_group_id}: {self.action}: no effect yet on {jobs} jobs after {self.timeout}"
+        if command.was_suspended_again(lambda: self.hook.ledger):
+            # A retry would resume them.
+            return AirflowFailException(
+                f"{text}: the group was suspended meanwhile, and stays so. To resume it, clear this task"
+            )
+        if self.may_call:
+            return JobGroupTimeoutError(f"{text}: they are still suspended. Clear this task to resume them again")
         return JobGroupTimeoutError(
-            f"job group {named_group(self.job_group_id)}: {self.action}: no effect yet on {jobs} jobs after"
-            f" {self.timeout}; their calls continue, or contacts are still being assigned: try again, or allow a longer"
-            " timeout"
+            f"{text}; their calls continue, or contacts are still being assigned: try again, or allow a longer timeout"
         )
 
     def _result(self, command: JobCommand) -> dict[str, Any]:
@@ -196,6 +205,9 @@ class OutboundBotSuspendJobsOperator(JobControlOperator):
 class OutboundBotResumeJobsOperator(JobControlOperator):
     """
     Resume suspended jobs.
+
+    A retry also resumes jobs that somebody suspended after the try before it had resumed them: pass ``retries=0`` if
+    people suspend this group. If the wait ends because the group was suspended meanwhile, there is no retry.
 
     Other arguments and the return value are those of :class:`JobControlOperator`.
 

@@ -121,7 +121,40 @@ def test_somebody_who_cannot_be_blocked_fails_the_task_after_the_others_are(
         for n, phone in enumerate(("13800000043", None)):
             store(hook.ledger, job_complete("group-1", f"job-{n}", phone, f"r-{n}", call(f"call-{n}", HUNG_UP)))
 
-    with pytest.raises(OutboundBotContactsError, match="1 person is not on the block list"):
+    with pytest.raises(OutboundBotContactsError, match="1 person is not on the block list, 1 because another program"):
         operator.execute(context())
 
     assert simulator.run(lambda cloud: list(cloud.block_list)) == ["13800000043"]
+
+
+def test_who_was_erased_from_the_ledger_fails_no_task(
+    simulator: Simulator,
+    context: Callable[..., Any],
+    people: Callable[[int], list[dict[str, str]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No key brings the number back, so the task could never succeed again."""
+    group = campaign(context, "first", people(60))
+    ended_jobs(simulator, group)
+    operator = save(job_group_id=group)
+    take_in(operator, group)
+    with operator.hook as hook:
+        hook.ledger.persons.forget("+8613800000043")
+
+    result = operator.execute(context())
+
+    assert result["saved"] == 0
+    assert "1 person was erased from the ledger since" in capsys.readouterr().out
+
+
+def test_a_group_that_has_not_ended_is_a_warning(
+    simulator: Simulator, context: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who asks not to be called in one of the remaining calls is not among them."""
+    simulator.set_clock(speed=0)
+    group = campaign(context, "first", ["13800000043", "13800000044"])
+
+    result = save(job_group_id=group).execute(context())
+
+    assert result["saved"] == 0
+    assert "2 of 2 jobs have not ended; their results are not in what this task puts on the block list" in caplog.text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from support.processes import PATIENCE, until
 from support.waiting import restored, stored
 
@@ -324,6 +324,63 @@ def test_reference_ids_that_are_not_in_the_group_are_counted_in_the_log(
 
     assert "1 of 2 reference_ids are not in the group, so nothing was done about them" in caplog.text
     assert statuses(slow_simulator).count("Cancelled") == 1
+
+
+@pytest.mark.parametrize("operator", [OutboundBotSuspendJobsOperator, OutboundBotCancelJobsOperator])
+def test_reference_ids_of_which_none_is_in_the_group_fail_the_task(
+    slow_simulator: Simulator,
+    context: Callable[..., Any],
+    group: str,
+    operator: type[OutboundBotSuspendJobsOperator | OutboundBotCancelJobsOperator],
+) -> None:
+    """Customer numbers, for a list that had none: each contact's reference id is a hash."""
+    stop = operator(task_id="stop", job_group_id=group, reference_ids=["C1001", "C1002", "C1001"])
+
+    with pytest.raises(OutboundBotError, match=r"2 of 2 reference_ids are not in the group.* Correct reference_ids"):
+        stop.execute(context())
+
+    assert statuses(slow_simulator).count("Scheduling") == 4
+
+
+def test_a_reference_id_that_cannot_be_resumed_fails_the_task_after_the_others(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
+    OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, wait_for_completion=False
+    ).execute(context())
+    resume = OutboundBotResumeJobsOperator(
+        task_id="resume", job_group_id=group, reference_ids=[REFERENCES[-1], "nobody"]
+    )
+
+    with pytest.raises(OutboundBotError, match="1 of 2 reference_ids are not in the group"):
+        resume.execute(context())
+
+    assert statuses(slow_simulator).count("Paused") == 3
+
+
+def test_what_is_suspended_while_a_task_resumes_it_is_not_resumed_by_a_retry(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
+    """As "outbound suspend --all" does: the wait for the resumption then ends without an effect."""
+    stop = OutboundBotSuspendJobsOperator(
+        task_id="suspend", job_group_id=group, all_jobs=True, wait_for_completion=False
+    )
+    resume = OutboundBotResumeJobsOperator(
+        task_id="resume", job_group_id=group, all_jobs=True, wait_for_completion=False
+    )
+    waiting = OutboundBotJobsSteeredTrigger(
+        action="resume", job_group_id=group, job_ids=None, deadline=datetime.now(UTC), poll_interval=0.1
+    )
+    stop.execute(context())
+    resume.execute(context())
+    stop.execute(context())
+
+    event = asyncio.run(event_of(waiting)).payload
+
+    assert event == {"status": "timeout", "remaining": 4}
+    with pytest.raises(AirflowFailException, match=r"no effect yet on 4 jobs .* was suspended meanwhile, and stays so"):
+        resume.execute_complete(context(), event)
+    assert statuses(slow_simulator).count("Paused") == 4
 
 
 @pytest.mark.parametrize("deferrable", [True, False])

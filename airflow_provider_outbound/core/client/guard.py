@@ -129,7 +129,8 @@ class ActionGuard:
     What a connection allows of actions that are performed by their names.
 
     :param dry_run: Whether nothing is sent that changes something.
-    :param is_restricted: Whether only some numbers may be called. No action by name is then sent that may dial.
+    :param is_restricted: Whether only some numbers may be called. No action by name is then sent that may dial,
+        except those that only stop calls.
     :param hours: When people may be called; ``None`` for any time.
     """
 
@@ -147,8 +148,9 @@ class ActionGuard:
         dials = may_dial(check_action(action))
         if dials and allow_dialling is not True:
             instead = _INSTEAD.get(action)
+            what = "changes" if only_stops(action) else "may dial people or change"
             raise OutboundBotConfigError(
-                f"action: {action} may dial people or change whom the service calls, and a plain request keeps no"
+                f"action: {action} {what} whom the service calls, and a plain request keeps no"
                 f" promise about that; {f'use {instead}' if instead else 'use the operators of a campaign'}, or pass"
                 " allow_dialling=True. Nothing was changed"
             )
@@ -156,10 +158,10 @@ class ActionGuard:
             raise OutboundBotConfigError(
                 f"dry_run: is on, so {action} is not sent; turn it off in the connection. Nothing was changed"
             )
-        if self.is_restricted and dials:
+        if self.is_restricted and dials and not only_stops(action):
             raise OutboundBotConfigError(
-                f"allowed_phone_numbers: cannot be kept by {action}, which may call others; remove it from the"
-                " connection. Nothing was changed"
+                f"allowed_phone_numbers: cannot be kept by {action}, which may call others; use a connection without"
+                " it. Nothing was changed"
             )
 
     def check_time(

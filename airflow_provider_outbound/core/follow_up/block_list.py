@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from airflow_provider_outbound.core.results import enrich, needs_details
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
-    from airflow_provider_outbound.core.ledger import Ledger
+    from airflow_provider_outbound.core.ledger import JobResult, Ledger
 
 #: Numbers in one request, which carries all of them in its URL.
 BATCH = 50
@@ -25,12 +26,16 @@ class BlockListResult:
     The result of :func:`save_block_list`.
 
     :param saved: The number of jobs whose numbers were sent to the block list by this call.
-    :param without_number: The number of jobs whose number the ledger does not have or cannot decrypt: nothing was sent
-        for them.
+    :param undecryptable: The number of jobs whose number the ledger cannot decrypt. Nothing was sent for them, nor for
+        the following two.
+    :param unnamed: The number of jobs that others assigned and whose number the service does not name.
+    :param forgotten: The number of jobs of persons whom somebody has had erased from the ledger.
     """
 
-    saved: int
-    without_number: int
+    saved: int = 0
+    undecryptable: int = 0
+    unnamed: int = 0
+    forgotten: int = 0
 
 
 def save_block_list(
@@ -56,18 +61,24 @@ def save_block_list(
     from airflow_provider_outbound.core.ledger.follow_ups import BLOCK_LIST
 
     name = f"{BLOCK_LIST}{instance_id or client.settings.instance_id}"
-    saved = without_number = 0
+    counted: Counter[str] = Counter()
     if needs_details(only):
         enrich(ledger, client, job_group_id, only=only, tags_only=True, instance_id=instance_id)
     rows = unhandled(ledger, job_group_id, name, only)
     while batch := list(islice(rows, BATCH)):
         known = [row for row in batch if row.phone_number]
-        without_number += len(batch) - len(known)
+        counted.update(_why_unknown(row) for row in batch if not row.phone_number)
         if known:
             client.save_contact_block_list(
                 [BlockedNumber(phone_number=row.phone_number or "", remark=remark) for row in known],
                 instance_id=instance_id,
             )
             ledger.follow_ups.mark(name, known)
-            saved += len(known)
-    return BlockListResult(saved=saved, without_number=without_number)
+            counted["saved"] += len(known)
+    return BlockListResult(**counted)
+
+
+def _why_unknown(row: JobResult) -> str:
+    if not row.decrypted:
+        return "undecryptable"
+    return "forgotten" if row.is_forgotten else "unnamed"

@@ -240,8 +240,7 @@ def test_a_window_that_ends_meanwhile_says_who_was_called(campaign: Campaign) ->
     called = len(campaign.jobs_per_number())
     assert 0 < called < 450
     assert str(caught.value) == (
-        f"the strategy's window was over; pass a later end. {called} contacts are assigned already; the others"
-        " are not"
+        f"the strategy's window was over; pass a later end. {called} contacts are assigned already; the others are not"
     )
 
 

@@ -85,5 +85,5 @@ def test_whose_number_is_not_known_is_counted_and_tried_again(
     first = save_block_list(client, ledger, GROUP, only=HUNG_UP)
     again = save_block_list(client, ledger, GROUP, only=HUNG_UP)
 
-    assert (first.saved, first.without_number) == (1, 1)
-    assert (again.saved, again.without_number) == (0, 1)
+    assert (first.saved, first.unnamed) == (1, 1)
+    assert (again.saved, again.unnamed) == (0, 1)
