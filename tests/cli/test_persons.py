@@ -77,6 +77,10 @@ def test_calls_are_counted_by_dag_and_hour(ledger: Ledger, run: Run) -> None:
     call(ledger, "autumn", ended_at=now, attempts=1, answered=True)
     call(ledger, "old", ended_at=now - timedelta(days=3), attempts=1)
     call(ledger, "never", attempts=0)
+    # On a block list: reported as a call, and not dialled. The second one was called before.
+    blocked: dict[str, Any] = {"ended_at": now, "call_status": "ContactBlockList"}
+    call(ledger, "blocked", attempts=1, started_at=now, **blocked)
+    call(ledger, "spring", "13812345679", attempts=2, started_at=now, **blocked)
     # Assigned, and not dialled yet; the service has planned a call of the second one.
     call(ledger, "waiting")
     call(ledger, "planned", attempts=1)
@@ -88,7 +92,7 @@ def test_calls_are_counted_by_dag_and_hour(ledger: Ledger, run: Run) -> None:
     assert code == 0
     assert [row for row in rows if row["hour"] == hour] == [
         {"dag_id": "autumn", "hour": hour, "called": 1, "answered": 1, "calls": 1},
-        {"dag_id": "spring", "hour": hour, "called": 3, "answered": 1, "calls": 6},
+        {"dag_id": "spring", "hour": hour, "called": 4, "answered": 1, "calls": 8},
     ]
     assert {row["dag_id"] for row in rows} == {"autumn", "spring"}
     assert {row["dag_id"] for row in json.loads(run("calls", "--json", "--since", "1w", "--dag", "old")[1])} == {"old"}

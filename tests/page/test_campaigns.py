@@ -78,6 +78,22 @@ def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(
     assert [job["reference_id"] for job in answers[-1].json()["jobs"]] == references[:1]
 
 
+def test_who_was_not_dialled_is_not_counted_as_dialled(ask: Callable[..., Any], ledger: Ledger) -> None:
+    """The service also reports a call of somebody on a block list; the second one was called before that."""
+    blocked = ("Failed", "ContactBlockList", ("ContactBlockList",))
+    blocked_later = ("Failed", "ContactBlockList", ("Busy", "ContactBlockList"))
+    seed(ledger, "group", [ANSWERED, UNANSWERED, blocked, blocked_later], task=task())
+
+    shown = ask("user", "campaigns/group").json()
+
+    assert {step["key"]: step["count"] for step in shown["funnel"]} == {
+        "assigned": 4,
+        "dialled": 3,
+        "answered": 1,
+        "finished": 4,
+    }
+
+
 def test_paging_shows_each_campaign_once_while_others_are_added(ask: Callable[..., Any], ledger: Ledger) -> None:
     before = [f"old-{index:02d}" for index in range(11)]
     for index, group in enumerate(before):

@@ -81,11 +81,20 @@ def read_number(number: object, default_region: str) -> PhoneNumber:
         text = _decoded(number, "phone")
     else:
         return normalise(_whole(number), default_region)
+    text = unmarked(text)
     if not text.strip() or is_null(text):
         raise ValueError(NO_NUMBER)
     if is_spreadsheet_error(text):
         raise ValueError(f"its number is {text.strip()}, {_SHEET_ERROR}")
     return normalise(text, default_region)
+
+
+def unmarked(text: str) -> str:
+    """Return a number without what spreadsheets write to keep it as text: ``'13800000000``, ``="13800000000"``."""
+    stripped = text.strip()
+    if stripped.startswith('="') and stripped.endswith('"'):
+        return stripped[2:-1]
+    return stripped.removeprefix("'") if stripped[1:2].isdigit() or stripped[1:2] == "+" else text
 
 
 def _whole(number: object) -> int:

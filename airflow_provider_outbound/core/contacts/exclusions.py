@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from airflow_provider_outbound.core.contacts.cells import NO_NUMBER, read_number
+from airflow_provider_outbound.core.contacts.cells import NO_NUMBER, read_number, unmarked
 from airflow_provider_outbound.core.contacts.columns import is_for_phones
 from airflow_provider_outbound.core.contacts.source import ContactSource, Reject
 from airflow_provider_outbound.core.models.contact import Contact
@@ -25,6 +25,25 @@ from airflow_provider_outbound.exceptions import OutboundBotContactsError
 log = logging.getLogger(__name__)
 
 
+#: The number of rows that an error shows.
+_SHOWN = 10
+
+
+class _UnreadableError(Exception):
+    """
+    A row cannot be read.
+
+    :param where: Where, and why.
+    :param fix: How to fix it.
+    :param hint: What else may be meant.
+    """
+
+    def __init__(self, where: str, fix: str = "fix it", hint: str = "") -> None:
+        super().__init__(where)
+        self.fix = fix
+        self.hint = hint
+
+
 def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     """
     Read numbers that must not be called: those of the phone column, and those in other cells.
@@ -33,21 +52,29 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     :raises OutboundBotContactsError: a number cannot be read, so that its owner might be called; or a file is empty.
     :raises ContactsNotFoundError: a file, folder or pattern does not exist or holds no data file.
     """
-    numbers = set()
+    numbers: set[str] = set()
+    problems: list[_UnreadableError] = []
+    count = 0
     #: Columns that are not read and have a number, and the number of such rows.
     unread: dict[str, None] = {}
     rows = 0
     for item in source.read_present():
-        if isinstance(item, Reject):
-            fix = _COPY_IT if item.reason == NO_NUMBER else "fix it"
-            raise OutboundBotContactsError(f"{label}: {item}; {fix}, or the person it stands for might be called")
-        numbers.add(item.phone.e164)
+        try:
+            if isinstance(item, Reject):
+                raise _UnreadableError(str(item), _COPY_IT if item.reason == NO_NUMBER else "fix it")
+            numbers.add(item.phone.e164)
+            if not source.names_phone_column:
+                numbers.update(_other_numbers(item, source.default_region))
+        except _UnreadableError as problem:
+            count += 1
+            problems += [problem] if count <= _SHOWN else []
+            continue
         if source.names_phone_column:
             found = [column for column, text in _cells(item) if holds_number(text, source.default_region)]
             unread |= dict.fromkeys(found)
             rows += bool(found)
-        else:
-            numbers.update(_other_numbers(item, source.default_region, label))
+    if problems:
+        raise OutboundBotContactsError(f"{label}: {_describe(problems, count)}")
     if rows:
         log.warning(
             "%s: %s with numbers in %s, which are not excluded: exclude_columns names the only column that counts. To"
@@ -65,25 +92,26 @@ def _cells(contact: Contact) -> Iterator[tuple[str, str]]:
     yield from ((column, text) for column, text in [*details.items(), *contact.extras.items()] if text)
 
 
-def _other_numbers(contact: Contact, default_region: str, label: str) -> Iterator[str]:
+def _other_numbers(contact: Contact, default_region: str) -> Iterator[str]:
     """
     Numbers in the other columns of a do-not-call list: ``Phone 2``, ``Work Phone``, ``备用电话``, also within a note.
 
-    :raises OutboundBotContactsError: a cell holds more than a number, or one that cannot be read.
+    :raises _UnreadableError: a cell holds more than a number, or one that cannot be read.
     """
-    for column, text in _cells(contact):
+    for column, cell in _cells(contact):
+        text = unmarked(cell)
         if looks_like_number(text, default_region):
             try:
                 yield read_number(text, default_region).e164
             except ValueError as error:
-                raise _unreadable(contact, label, column, f"({mask(text)}): {error}") from None
+                raise _unreadable(contact, column, f"({mask(text)}): {error}") from None
         elif is_rounded_mobile(text):
-            raise _unreadable(contact, label, column, f"({mask(text)}): {_ROUNDED}")
+            raise _unreadable(contact, column, f"({mask(text)}): {_ROUNDED}")
         elif is_for_phones(column):
             if holds_number(text, default_region):
-                raise _unreadable(contact, label, column, "holds more than a number; write one number into each cell")
+                raise _unreadable(contact, column, "holds more than a number; write one number into each cell")
             if why := why_unreadable(text, default_region):
-                raise _unreadable(contact, label, column, f"({mask(text)}): {why}")
+                raise _unreadable(contact, column, f"({mask(text)}): {why}")
         else:
             yield from _listed(text, default_region)
             # A note such as "13800000000 asked not to be called". To exclude one number too many calls nobody.
@@ -106,10 +134,29 @@ _COPY_IT = "write it into the column for it, also if another one has it"
 _ROUNDED = "a spreadsheet has rounded the number; format that column as text and export again"
 
 
-def _unreadable(contact: Contact, label: str, column: str, problem: str) -> OutboundBotContactsError:
+def _unreadable(contact: Contact, column: str, problem: str) -> _UnreadableError:
     place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
-    return OutboundBotContactsError(
-        f"{label}: {contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} {problem}. Fix it, or"
-        " the person it stands for might be called; if only some columns count, name the one for the number with"
-        " exclude_columns={'phone': …}"
+    return _UnreadableError(
+        f"{contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} {problem}",
+        hint="; if only some columns count, name the one for the number with exclude_columns={'phone': …}",
+    )
+
+
+def _describe(problems: Sequence[_UnreadableError], count: int) -> str:
+    """
+    Return an error's text.
+
+    :param problems: The first of the rows that cannot be read.
+    :param count: The number of all of them.
+    """
+    hint = next((problem.hint for problem in problems if problem.hint), "")
+    if count == 1:
+        (problem,) = problems
+        return f"{problem}; {problem.fix}, or the person it stands for might be called{hint}"
+    more = f"; and {count - len(problems)} more" if count > len(problems) else ""
+    fixes = sorted({problem.fix for problem in problems} - {"fix it"})
+    how = f" ({'; '.join(fixes)})" if fixes else ""
+    return (
+        f"{count} rows cannot be read: {'; '.join(map(str, problems))}{more}. Fix them{how}, or the people they stand"
+        f" for might be called{hint}"
     )

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import attrs
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import and_, exists, func, not_, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import JobState
+from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -20,6 +21,8 @@ _jobs, _groups, _calls = schema.jobs.c, schema.job_groups.c, schema.calls.c
 _RECENT_GROUPS, _RECENT_CALLS = 5, 2_000
 #: Jobs with a call that began, or ended: those that wait to be dialled have none.
 _WAS_CALLED = or_(_jobs.started_at.is_not(None), _jobs.ended_at.is_not(None), _jobs.call_status.is_not(None))
+#: Jobs whose only call the service reports as one that it did not dial, because of a block list for example.
+NEVER_DIALLED = and_(_jobs.attempts <= 1, func.coalesce(_jobs.call_status, "").in_(sorted(NOT_DIALLED_CALL_STATUSES)))
 #: When a job was last called; when it was sent, if no call has a time.
 _last_call_at = func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at, type_=_jobs.ended_at.type)
 
@@ -50,7 +53,7 @@ def calls_by_hour(database: Database, since: datetime, *, dag_id: str | None = N
     statement = (
         select(_groups.dag_id, _last_call_at.label("last"), _jobs.answered, _jobs.attempts)
         .join_from(schema.jobs, schema.job_groups, _jobs.job_group_id == _groups.job_group_id)
-        .where(_last_call_at >= since, _WAS_CALLED, _jobs.state == JobState.ACCEPTED)
+        .where(_last_call_at >= since, _WAS_CALLED, not_(NEVER_DIALLED), _jobs.state == JobState.ACCEPTED)
     )
     if dag_id is not None:
         statement = statement.where(_groups.dag_id == dag_id)

@@ -316,3 +316,17 @@ def test_a_column_of_short_floats_is_known_by_its_databases_code(dialect: str, c
 
     assert list(narrow_columns(dialect, description)) == ["phone"]
     assert narrow_columns("another", description) == {}
+
+
+@pytest.mark.parametrize("form", ["'{}", '="{}"', " '{} ", ' ="{}" ', '="+86 {}"', "'+86{}"])
+def test_what_a_spreadsheet_writes_to_keep_a_number_as_text_is_no_part_of_it(form: str) -> None:
+    (contact,) = as_contacts(from_items([{"phone": form.format("13800000000")}]))
+
+    assert contact.phone.e164 == "+8613800000000"
+
+
+@pytest.mark.parametrize("text", ["'", '=""', '="', "='13800000000'", '="13800000000"&A1', "''13800000000", "'x"])
+def test_other_formulas_are_no_numbers(text: str) -> None:
+    (item,) = from_items([{"phone": text}])
+
+    assert "number" in as_reject(item).reason

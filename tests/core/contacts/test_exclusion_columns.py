@@ -29,8 +29,8 @@ PHONE_COLUMNS = [
 ]
 OTHER_COLUMNS = ["备用", "name", "联系人", "role", "note", "spare", "x"]
 #: How exports write a number so that it can be read, and so that it cannot.
-READABLE = ["{}", " +86 {} ", "0086-{}", "{}.0", "{}.00", "\ufeff{}\u200b", "（{}）"]
-DAMAGED = ["1.38E+10", "1.{rest}e10", "{}/{}", "{} ext. 8", "{}*", "'{}", "13{rest}OO"]
+READABLE = ["{}", " +86 {} ", "0086-{}", "{}.0", "{}.00", "\ufeff{}\u200b", "（{}）", "'{}", '="{}"', ' ="{}" ']
+DAMAGED = ["1.38E+10", "1.{rest}e10", "{}/{}", "{} ext. 8", "{}*", "13{rest}OO"]
 NUMBERS = st.integers(0, 10**8 - 1).map(lambda tail: f"138{tail:08d}")
 
 
@@ -81,6 +81,27 @@ def test_a_damaged_number_in_another_column_for_numbers_refuses_the_list(column:
         excluded([{"phone": "13900000000", column: cell}])
 
     assert number not in str(refused.value)
+
+
+def test_all_rows_that_cannot_be_read_are_told_at_once() -> None:
+    rows: list[dict[str, str]] = [
+        {"phone": "139"},
+        {"phone": "", "note": "13900000000 asked for it"},
+        {"phone": "13900000000", "Phone 2": "13800000001 ext. 8"},
+        {"phone": "13900000000"},
+        *({"phone": f"x{n}"} for n in range(20)),
+    ]
+
+    with pytest.raises(OutboundBotContactsError) as caught:
+        excluded(rows)
+
+    text = str(caught.value)
+    assert text.startswith("exclude: 23 rows cannot be read: row 1 (***): ")
+    assert "; row 2: no phone number; row 3: column 'Phone 2' holds more than a number" in text
+    assert "; and 13 more. Fix them (write" in text
+    assert text.endswith(
+        "might be called; if only some columns count, name the one for the number with exclude_columns={'phone': …}"
+    )
 
 
 @pytest.mark.parametrize("column", ["备用", "name", "note"])

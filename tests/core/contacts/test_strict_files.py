@@ -143,7 +143,9 @@ def test_a_row_that_cannot_be_decoded_is_a_reject_and_hides_no_other(tmp_path: P
     assert [(item.line, item.row) for item in (first, last, other)] == [(2, 1), (4, 3), (1, 1)]
     for reject in (first, last, other):
         assert "is not in encoding 'utf-8-sig'; pass the right one" in as_reject(reject).reason
-    with pytest.raises(OutboundBotContactsError, match=r"exclude_path: people\.csv line 2: is not in encoding"):
+    with pytest.raises(
+        OutboundBotContactsError, match=r"exclude_path: 2 rows .*: people\.csv line 2: is not in encoding"
+    ):
         read_excluded(from_path(tmp_path / "people.csv"), "exclude_path")
 
 
@@ -176,7 +178,9 @@ def test_rejects_name_file_and_line_and_keep_their_row(tmp_path: Path) -> None:
     assert (contact.row, contact.line, contact.file) == (1, 4, "people.csv")
     assert [(item.row, item.line) for item in (short, none)] == [(2, 6), (3, 7)]
     assert str(short).startswith("people.csv line 6 (***): ")
-    with pytest.raises(OutboundBotContactsError, match=r"exclude_path: people\.csv line 6"):
+    with pytest.raises(
+        OutboundBotContactsError, match=r"2 rows cannot be read: people\.csv line 6 .*; people\.csv line 7: no phone"
+    ):
         read_excluded(from_path(path), "exclude_path")
 
 

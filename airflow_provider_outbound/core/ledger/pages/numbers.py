@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.call_counts import NEVER_DIALLED
 from airflow_provider_outbound.core.ledger.records import JobState
 from airflow_provider_outbound.core.models.enums import CallStatus, FailureReason, JobStatus, Outcome, outcome
 
@@ -22,7 +23,7 @@ _NUMBERS = (
         *_KIND,
         func.count().label("jobs"),
         func.sum(_jobs.attempts).label("calls"),
-        func.count(_jobs.started_at).label("dialled"),
+        func.count(case((NEVER_DIALLED, None), else_=_jobs.started_at)).label("dialled"),
         func.min(_jobs.started_at).label("first"),
         func.max(_jobs.ended_at).label("last"),
     )
@@ -44,7 +45,7 @@ class Kind:
     jobs: int
     #: Known calls of these jobs.
     calls: int
-    #: Those of these jobs with a call that began.
+    #: Those of these jobs with a call that was dialled.
     dialled: int
     first: datetime | None
     last: datetime | None
@@ -110,7 +111,7 @@ class Numbers:
 
     @property
     def dialled(self) -> int:
-        """Jobs with a call that began."""
+        """Jobs with a call that was dialled."""
         return sum(kind.dialled for kind in self._accepted)
 
     @property
