@@ -15,7 +15,8 @@ from airflow_provider_outbound.core.contacts.exclusions import read_excluded
 from airflow_provider_outbound.core.contacts.files import from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
 from airflow_provider_outbound.core.contacts.locations import PathLike, find_files
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows
+from airflow_provider_outbound.core.contacts.rows import Header, Reject, Rows
+from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.contacts.spool import Spool
 
 __all__ = [

@@ -10,6 +10,7 @@ import attrs
 
 from airflow_provider_outbound.core.contacts.cells import clean, narrow_float
 from airflow_provider_outbound.core.models.phone import redact
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 #: Column names that are recognised, ignoring case, spaces, hyphens and underscores.
@@ -91,6 +92,18 @@ class RowPlan:
             extras=tuple(extra for extra in extras if extra[0]),
             **{field: places[name] for field, name in fields.items()},
         )
+
+    def describe(self) -> str:
+        """Which columns hold what, as text."""
+        parts = [
+            f"{meaning} in {'no column' if place is None else repr(redact(self.columns[place]))}"
+            for meaning, place in (("phone number", self.phone), ("name", self.name))
+        ]
+        if self.reference_id is None:
+            parts.append("no column of reference ids, so they are hashes of the numbers")
+        else:
+            parts.append(f"reference id in {redact(self.columns[self.reference_id])!r}")
+        return f"{', '.join(parts)}; {count_of(len(self.extras), 'column')} for the script's variables"
 
 
 def refuse_twins(names: Sequence[str], where: str = "") -> None:

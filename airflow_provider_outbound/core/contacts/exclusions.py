@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from airflow_provider_outbound.core.contacts.cells import NO_NUMBER, read_number, unmarked
 from airflow_provider_outbound.core.contacts.columns import is_for_phones
-from airflow_provider_outbound.core.contacts.source import ContactSource, Reject
+from airflow_provider_outbound.core.contacts.rows import Reject
+from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import (
     holds_number,

@@ -14,7 +14,8 @@ from airflow_provider_outbound.core.contacts.delimited import StructureError, re
 from airflow_provider_outbound.core.contacts.json_objects import JSON_SPACES, read_object, refuse_other_json
 from airflow_provider_outbound.core.contacts.locations import PathLike, find_files, unreadable
 from airflow_provider_outbound.core.contacts.reading import Reading
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header, Reject, Rows, Tables
+from airflow_provider_outbound.core.contacts.rows import Header, Reject, Rows, Tables
+from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.contacts.text import UNDECODABLE, WrongKindError, advice, open_text
 from airflow_provider_outbound.core.contacts.workbook import read_workbook
 from airflow_provider_outbound.core.contacts.worksheets import WorkbookError

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow_provider_outbound.core.contacts.cells import narrow_float, no_number
 from airflow_provider_outbound.core.contacts.columns import refuse_twins
-from airflow_provider_outbound.core.contacts.source import ContactSource, Header
+from airflow_provider_outbound.core.contacts.rows import Header
+from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.models.phone import looks_like_number
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from itertools import chain
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -32,79 +33,21 @@ from airflow_provider_outbound.core.contacts.columns import (
 )
 from airflow_provider_outbound.core.contacts.reading import Reading
 from airflow_provider_outbound.core.contacts.references import read_reference
+from airflow_provider_outbound.core.contacts.rows import Header, Reject, Rows, Tables
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import looks_like_number, redact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
+log = logging.getLogger(__name__)
+
+#: Lists with different columns that the log names.
+_MOST_TOLD = 5
 #: The fix for an implied reference id that cannot be one.
 _NO_REFERENCE = "if the column is not a reference id, pass columns={'reference_id': None}"
 _UNRENDERED = (
     "its number is a template that was not rendered: Airflow renders values in the DAG file, not those from a task, a"
     " file or a query"
 )
-
-
-@attrs.frozen(kw_only=True)
-class Reject:
-    """
-    A row that is not a contact.
-
-    :param row: 1 is the first contact of its list or file.
-    :param number: The content of the phone column, masked.
-    :param reason: Why, without any digit of the number.
-    :param file: Name of its file.
-    :param line: The line of its text file where it begins.
-    """
-
-    row: int
-    number: str
-    reason: str
-    file: str = ""
-    line: int | None = None
-
-    def __str__(self) -> str:
-        place = f"row {self.row}" if self.line is None else f"line {self.line}"
-        where = f"{self.file} {place}" if self.file else place
-        return f"{where}{f' ({self.number})' if self.number else ''}: {self.reason}"
-
-
-@attrs.frozen
-class Header:
-    """
-    The columns of all following rows.
-
-    :param types: The known types of columns by their library's names, such as ``float32``. The values may not show
-        them: a column of float32 returns Python floats.
-    """
-
-    names: tuple[str, ...]
-    types: Mapping[str, str] = attrs.field(factory=dict)
-
-
-class Rows(Protocol):
-    """
-    Numbered rows: each a dictionary, a plain number, or a :class:`Reject`; a :class:`Header` may come first.
-
-    ``label`` is its name in errors, and ``name`` that of its file; ``is_repeatable`` says whether it can be read twice.
-    Files have two more attributes: ``has_lines`` says that the rows are numbered by lines of text, and ``absence()``
-    returns the error for a required list that does not even have a header.
-    """
-
-    label: str
-    name: str
-    is_repeatable: bool
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]: ...
-
-
-class Tables(Protocol):
-    """A file with several tables, or with lines before the header, in which the rows must be found."""
-
-    label: str
-    name: str
-    is_repeatable: bool
-
-    def find_rows(self, reading: Reading, /) -> Iterator[tuple[int, Any]]: ...
 
 
 class ContactSource:
@@ -132,6 +75,8 @@ class ContactSource:
         self._columns_argument = "columns"
         self._is_exclusion = False
         self.default_region = _checked_region(default_region)
+        #: Which columns the log has named.
+        self._told: set[str] = set()
         #: The iterator that :meth:`is_empty` started on a source that can be read only once.
         self._begun: Iterator[Contact | Reject] | None = None
 
@@ -211,6 +156,7 @@ class ContactSource:
                     plans = {} if len(plans) >= 100 else plans
                     names = tuple(map(column_name, keys))
                     plan = plans[keys] = self._plan(names, self._fields(names), types)
+                    self._tell(part.label, plan)
                 yield self._contact(part.name, row, line, [*raw.values()], plan)
             elif isinstance(raw, Header):
                 # Checked even if no row follows: a single contact must not be read as a header.
@@ -255,6 +201,13 @@ class ContactSource:
             customer_id=self._customer_id(names, fields),
             all_phones=self._is_exclusion and not self.names_phone_column,
         )
+
+    def _tell(self, label: str, plan: RowPlan) -> None:
+        """Log which columns were recognised, because one that was not would be noticed late, in the results."""
+        text = f"{label}: {plan.describe()}"
+        if not self._is_exclusion and text not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(text)
+            log.info("%s", text)
 
     def _customer_id(self, names: Sequence[str], fields: Mapping[str, str]) -> str | None:
         # A number in such a column of a do-not-call list counts, as in every other column.

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import IO
 
-from airflow_provider_outbound.core.contacts.source import ContactSource, Reject
+from airflow_provider_outbound.core.contacts.rows import Reject
+from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError, before_calling
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from airflow_provider_outbound.core.contacts.cells import clean, to_text
 from airflow_provider_outbound.core.contacts.reading import Reading
-from airflow_provider_outbound.core.contacts.source import Header, Reject
+from airflow_provider_outbound.core.contacts.rows import Header, Reject
 from airflow_provider_outbound.core.contacts.worksheets import (
     CellError,
     Sheet,

@@ -110,3 +110,17 @@ def test_an_id_comes_from_the_only_such_column_or_from_none(columns: Any, ids: A
     expected = candidates[0] if len(candidates) == 1 else None
     assert isinstance(item, Contact)
     assert item.reference_id == expected
+
+
+def test_the_log_says_once_which_columns_were_recognised(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    rows = [{"联系电话": PHONE, "客户姓名": "Li", "客户号码": "C-1", "city": "Xi'an"}] * 2
+    for source in (from_items(rows), from_items(rows, columns={"reference_id": "客户号码"})):
+        assert len(list(source)) == len(list(source)) == 2
+
+    assert caplog.messages == [
+        "contacts: phone number in '联系电话', name in '客户姓名', no column of reference ids, so they are hashes of the"
+        " numbers; 2 columns for the script's variables",
+        "contacts: phone number in '联系电话', name in '客户姓名', reference id in '客户号码'; 1 column for the script's"
+        " variables",
+    ]
