@@ -81,10 +81,16 @@ def end_with(text: str, ending: str) -> str:
 
 @contextmanager
 def before_calling() -> Iterator[None]:
-    """Within this block nobody is called: errors about arguments, settings, keys and contacts say so at their end."""
+    """
+    Within this block nobody is called: errors about arguments, settings, keys and contacts say so at their end.
+
+    Those about a group that exists keep their :data:`NOTHING_WAS_CHANGED`: that group may be dialling.
+    """
     try:
         yield
     except (OutboundBotConfigError, LedgerKeyError) as error:
+        if str(error).endswith(NOTHING_WAS_CHANGED):
+            raise
         error.args = (end_with(str(error), NOBODY_WAS_CALLED), *error.args[1:])
         raise
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound.arguments import DRY_RUN, check_choice, check_flags, text_list, whole_number
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, before_calling
+from airflow_provider_outbound.exceptions import NOTHING_WAS_CHANGED, OutboundBotConfigError, before_calling
 from airflow_provider_outbound.operators.base import (
     MAX_RUN_AGE,
     SETTLE_SECONDS,
@@ -177,11 +177,11 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         :raises OutboundBotConfigError: the group speaks another script.
         """
         group, script_id = known.job_group_id, self.script_id or self.hook.script_id
-        fix = "trigger a new DAG run"
         if known.script_id and script_id and known.script_id != script_id:
             raise OutboundBotConfigError(
                 f"script_id: an earlier try of this task created job group {group} with script {known.script_id!r}, and"
-                f" not with {script_id!r}; {fix}, or set the earlier script to continue"
+                f" not with {script_id!r}; set the earlier script to continue. A new DAG run would call its whole list"
+                f" with the new script. {NOTHING_WAS_CHANGED}"
             )
         with suppress(OutboundBotConfigError):
             # A window that is over is none to compare with.
@@ -189,11 +189,10 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
             if strategy is not None and known.ends_at is not None and strategy.ends_at != known.ends_at:
                 self.log.warning(
                     "Job group %s, which an earlier try created, dials until %s, and the strategy of this task ends at"
-                    " %s. The group keeps its window; to change it, %s, or use OutboundBotModifyJobGroupOperator",
+                    " %s. The group keeps its window; to change it, use OutboundBotModifyJobGroupOperator",
                     group,
                     known.ends_at.isoformat(),
                     strategy.ends_at.isoformat(),
-                    fix,
                 )
 
     def _spec(self, context: Context) -> GroupSpec:
