@@ -211,6 +211,9 @@ class OutboundBotTransportError(OutboundBotError):
 class LedgerError(OutboundBotError):
     """The ledger cannot be used."""
 
+    #: Whether the service had accepted a command before, which the ledger could then not record.
+    is_sent: bool = False
+
 
 class LedgerUnavailableError(LedgerError):
     """The ledger's database cannot be reached or written now; a retry may succeed."""

@@ -13,7 +13,7 @@ import attrs
 
 from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import LedgerError, OutboundBotError
 
 #: Exit code of a command stopped by Ctrl-C.
 _STOPPED = 130
@@ -34,6 +34,7 @@ class Sweep:
     may_be_gone: Callable[[str], bool] = lambda _: False
     done: list[str] = attrs.field(factory=list)
     gone: list[str] = attrs.field(factory=list)
+    unrecorded: list[str] = attrs.field(factory=list)
     failed: list[str] = attrs.field(factory=list)
 
     def run(self, act: Callable[[str], Mapping[str, int]]) -> int:
@@ -47,7 +48,7 @@ class Sweep:
             for group_id in self.group_ids:
                 self._try(group_id, act)
         except KeyboardInterrupt:
-            left = [group_id for group_id in self.group_ids if group_id not in {*self.done, *self.gone, *self.failed}]
+            left = [group_id for group_id in self.group_ids if group_id not in self._tried]
             print(f"outbound: stopped: {self._summary()}; not done: {' '.join(left)}", file=sys.stderr)
             return _STOPPED
         if self.gone:
@@ -55,9 +56,13 @@ class Sweep:
         sys.stdout.flush()
         if getattr(sys.stdout, "was_cut", False):
             print(f"outbound: {self._summary()}", file=sys.stderr)
-        elif self.failed:
+        elif self.failed or self.unrecorded:
             print(self._summary())
-        return 1 if self.failed else 0
+        return 1 if self.failed or self.unrecorded else 0
+
+    @property
+    def _tried(self) -> set[str]:
+        return {*self.done, *self.gone, *self.unrecorded, *self.failed}
 
     def _try(self, group_id: str, act: Callable[[str], Mapping[str, int]]) -> None:
         try:
@@ -67,7 +72,8 @@ class Sweep:
             if is_gone and self.may_be_gone(group_id):
                 self.gone.append(group_id)
                 return
-            self.failed.append(group_id)
+            is_sent = isinstance(error, LedgerError) and error.is_sent
+            (self.unrecorded if is_sent else self.failed).append(group_id)
             hint = "; it was deleted, or the connection belongs to another account" if is_gone else ""
             print(f"outbound: {group_id}: {words_of(error)}{hint}", file=sys.stderr, flush=True)
         else:
@@ -77,8 +83,10 @@ class Sweep:
 
     def _summary(self) -> str:
         failed = f", failed for {len(self.failed)}" if self.failed else ""
+        unrecorded = f", sent but not recorded for {len(self.unrecorded)}" if self.unrecorded else ""
         gone = f", {len(self.gone)} no longer exist" if self.gone else ""
-        return f"{self.action}: done for {len(self.done)} of {count_of(len(self.group_ids), 'job group')}{gone}{failed}"
+        done = f"done for {len(self.done)} of {count_of(len(self.group_ids), 'job group')}"
+        return f"{self.action}: {done}{unrecorded}{gone}{failed}"
 
 
 def words_of(error: Exception) -> str:

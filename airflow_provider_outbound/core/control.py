@@ -182,10 +182,13 @@ class JobCommand:
                 groups.note_suspended(self.job_group_id, suspended=self.action is Action.SUSPEND)
         except OutboundBotError as error:
             kind = LedgerUnavailableError if error.is_transient else LedgerError
-            raise kind(
+            failure = kind(
                 f"job group {self.job_group_id}: the service accepted {self.action}, but the ledger could not record"
-                f" it, so tasks that assign to the group or wait for it do not know: {error}. Repeat it then"
-            ) from error
+                f" it, so tasks that assign to the group or wait for it do not know: {error}. Repeat the command once the"
+                " ledger works again"
+            )
+            failure.is_sent = True
+            raise failure from error
 
     def _has_ended(self, client: OutboundBotClient, open_ledger: OpenLedger, check: Callable[[JobGroup], None]) -> bool:
         try:

@@ -54,7 +54,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     ``NAME=VALUE``; only by ``NAME`` if the values are what people said; empty if the ledger does not know the tags),
     ``started_at``, ``ended_at`` (ISO 8601, UTC), ``recovered`` (results that came from the API and not by a message),
     ``unresolved`` (contacts whose status is unknown: they may or may not have been assigned; not part of the total),
-    ``mismatch`` (the service ended with jobs other than those assigned), ``timed_out`` and ``group_cancelled``.
+    ``mismatch`` (the group ended with other jobs than were assigned, or a task gave up assigning to it), ``timed_out``
+    and ``group_cancelled``.
 
     :param job_group_id: The group, or the return value of the operator that created it. Templated.
     :param expected_jobs: The number of jobs the group must have, if programs other than this ledger's tasks assign.
@@ -352,8 +353,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             words = "Job group %s: the status of %s is unknown: they may or may not have been assigned"
             self.log.warning(words, self._group_id, count_of(unresolved, "contact"))
         if summary["mismatch"]:
-            statuses = summary["by_status"]
-            self.log.warning("Job group %s ended with jobs other than those assigned: %s", self._group_id, statuses)
+            words = "Job group %s ended with other jobs than were assigned, or a task gave up assigning to it: %s"
+            self.log.warning(words, self._group_id, summary["by_status"])
         if summary["group_cancelled"] and self.on_cancelled == "fail":
             raise JobGroupFailedError(
                 f"job group {self._group_id} was cancelled with {summary['cancelled']} of {summary['total']} jobs"

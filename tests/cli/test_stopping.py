@@ -113,7 +113,8 @@ def test_a_named_group_is_stopped_without_the_ledger(
     capsys.readouterr()
     assert main([action, group_id]) == 1
 
-    error = capsys.readouterr().err
+    summary, error = capsys.readouterr()
+    assert f"{action}: done for 0 of 1 job group, sent but not recorded for 1\n" in summary
     assert f"{action} is sent without the ledger, through connection 'outboundbot_default'" in error
     assert f"the service accepted {action}, but the ledger could not record it" in error
     assert after in statuses(cloud, group_id)

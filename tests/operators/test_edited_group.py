@@ -27,7 +27,9 @@ def create(context: Callable[..., Any], **arguments: Any) -> Any:
 def test_a_group_with_another_script_is_refused(simulator: Simulator, context: Callable[..., Any]) -> None:
     first = create(context)
 
-    with pytest.raises(OutboundBotConfigError, match=r"script_id: .* A new DAG run would call its whole list .*Nothing was changed$"):
+    with pytest.raises(
+        OutboundBotConfigError, match=r"script_id: .* A new DAG run would call its whole list .*Nothing was changed$"
+    ):
         create(context, script_id="another")
 
     assert create(context) == create(context, script_id=simulator.script_id) == first

@@ -92,6 +92,8 @@ def test_who_was_not_dialled_is_not_counted_as_dialled(ask: Callable[..., Any], 
         "answered": 1,
         "finished": 4,
     }
+    assert sum(point["calls"] for point in shown["per_minute"]) == 4
+    assert sum(hour["calls"] for hour in shown["by_hour"]) == 4
 
 
 def test_paging_shows_each_campaign_once_while_others_are_added(ask: Callable[..., Any], ledger: Ledger) -> None:

@@ -265,11 +265,12 @@ class Completion:
             return None
         if decision.mismatch:
             log.warning(
-                "Job group %s ended with %d of %d jobs complete; the service lists %d",
+                "Job group %s ended with %d of %d jobs complete; the service lists %d%s",
                 self.job_group_id,
                 counts.ended,
                 total,
                 progress.total,
+                "; a task gave up assigning to it, so contacts may be missing: clear that task" * counts.gave_up,
             )
         if self._messages:
             self._log.recovered(counted, self._cause(counted))

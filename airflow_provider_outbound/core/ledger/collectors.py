@@ -145,8 +145,9 @@ class Collecting:
         if not self.collectors:
             return "no collector has reported to this ledger"
         last = self.collectors[0]
-        words = f"no collector runs for this ledger; the last one, on {last.host} (process {last.pid}), reported"
-        words += f" {describe_age(self.now - last.seen_at)} ago"
+        # A time and not an age, because waits log these words whenever they change.
+        words = f"no collector runs for this ledger; the last one, on {last.host} (process {last.pid}), last reported"
+        words += f" at {last.seen_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"{words}: {last.trouble}" if last.trouble else words
 
     def cause_since(self, since: datetime) -> str:

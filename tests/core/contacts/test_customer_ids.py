@@ -118,9 +118,9 @@ def test_the_log_says_once_which_columns_were_recognised(caplog: pytest.LogCaptu
     for source in (from_items(rows), from_items(rows, columns={"reference_id": "客户号码"})):
         assert len(list(source)) == len(list(source)) == 2
 
-    assert caplog.messages == [
-        "contacts: phone number in '联系电话', name in '客户姓名', no column of reference ids, so they are hashes of the"
-        " numbers; 2 columns for the script's variables",
-        "contacts: phone number in '联系电话', name in '客户姓名', reference id in '客户号码'; 1 column for the script's"
-        " variables",
-    ]
+    without, named = caplog.messages
+    assert without == (
+        "contacts: phone number in '联系电话', name in '客户姓名', no column of reference ids, so they are hashes of"
+        " the numbers; 2 columns for the script's variables"
+    )
+    assert named.endswith("name in '客户姓名', reference id in '客户号码'; 1 column for the script's variables")

@@ -153,9 +153,14 @@ def test_only_collectors_of_the_same_subscription_count() -> None:
 
 def test_the_last_collector_is_named_where_none_runs() -> None:
     assert Collecting(now=NOW).nobody() == "no collector has reported to this ledger"
-    assert Collecting(now=NOW, collectors=[ENDED]).nobody() == (
-        "no collector runs for this ledger; the last one, on alpha (process 7), reported 60 min ago: refused"
+    words = Collecting(now=NOW, collectors=[ENDED]).nobody()
+
+    at = f"{ENDED.seen_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert words == (
+        f"no collector runs for this ledger; the last one, on alpha (process 7), last reported at {at}: refused"
     )
+    # A wait logs them once only if they stay the same.
+    assert Collecting(now=NOW + timedelta(seconds=10), collectors=[ENDED]).nobody() == words
 
 
 _MOMENTS = st.none() | st.integers(0, 300).map(lambda seconds: NOW - timedelta(seconds=seconds))

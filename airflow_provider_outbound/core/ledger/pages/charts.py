@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, bindparam, case, cast, e
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
+from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.cipher import FieldCipher
@@ -22,6 +23,8 @@ _named = schema.calls.alias("named")
 _IS_COUNTED = or_(
     _calls.task_id != LATEST, ~exists().where(_named.c.job_id == _calls.job_id, _named.c.task_id != LATEST)
 )
+#: The service also reports calls that it did not dial, because of a block list for example.
+_WAS_DIALLED = func.coalesce(_calls.status, "").not_in(sorted(NOT_DIALLED_CALL_STATUSES))
 _TAGS = (
     select(_details.reference_id, _details.body)
     .where(_details.job_group_id == bindparam("group"))
@@ -32,7 +35,7 @@ _MINUTE = 60
 
 @attrs.frozen(kw_only=True)
 class Minute:
-    """The calls that began in one minute."""
+    """The dialled calls that began in one minute."""
 
     at: datetime
     calls: int
@@ -40,7 +43,7 @@ class Minute:
 
 
 def read_minutes(connection: Connection, job_group_id: str) -> list[Minute]:
-    """Count the calls of a group by the minute in which they began, in order. Reads them all."""
+    """Count the dialled calls of a group by the minute in which they began, in order. Reads them all."""
     minute = _minute(connection.dialect.name).label("minute")
     rows = connection.execute(
         select(
@@ -48,7 +51,7 @@ def read_minutes(connection: Connection, job_group_id: str) -> list[Minute]:
             func.count().label("calls"),
             func.sum(case((_calls.status.startswith("Succeeded"), 1), else_=0)).label("answered"),
         )
-        .where(_calls.job_group_id == job_group_id, _calls.started_at.is_not(None), _IS_COUNTED)
+        .where(_calls.job_group_id == job_group_id, _calls.started_at.is_not(None), _IS_COUNTED, _WAS_DIALLED)
         .group_by(minute)
         .order_by(minute)
     )
