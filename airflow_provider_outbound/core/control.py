@@ -184,8 +184,8 @@ class JobCommand:
             kind = LedgerUnavailableError if error.is_transient else LedgerError
             failure = kind(
                 f"job group {self.job_group_id}: the service accepted {self.action}, but the ledger could not record"
-                f" it, so tasks that assign to the group or wait for it do not know: {error}. Repeat the command once the"
-                " ledger works again"
+                f" it, so tasks that assign to the group or wait for it do not know: {error}. Repeat the command once"
+                " the ledger works again"
             )
             failure.is_sent = True
             raise failure from error

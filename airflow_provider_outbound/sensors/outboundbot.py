@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_outbound import config
 from airflow_provider_outbound.arguments import check_choice, check_flags, named_group, whole_number
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import (
-    JobGroupFailedError,
-    JobGroupTimeoutError,
-    LedgerUnavailableError,
-    OutboundBotError,
-)
+from airflow_provider_outbound.exceptions import JobGroupFailedError, LedgerUnavailableError, OutboundBotError
 from airflow_provider_outbound.hooks.metrics import count_results
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.hooks.rocketmq import RocketMQHook
 from airflow_provider_outbound.links.outboundbot import OutboundBotConsoleLink
+from airflow_provider_outbound.sensors.errors import OutboundBotGroupCancelledError, OutboundBotSensorTimeoutError
 from airflow_provider_outbound.sensors.killed import cancel_if_ended
 from airflow_provider_outbound.sensors.late import LONG_AGO, cancel_and_wait, cancel_if_late, read_end
 from airflow_provider_outbound.sensors.troubles import Troubles
@@ -38,10 +34,6 @@ if TYPE_CHECKING:
 
 #: How long last calls and messages may take after the end of a group's window.
 TIMEOUT_MARGIN = timedelta(hours=2)
-
-
-class OutboundBotSensorTimeoutError(JobGroupTimeoutError, AirflowSensorTimeout):
-    """A sensor timed out. Airflow does not retry a sensor that timed out."""
 
 
 class OutboundBotJobCompleteSensor(BaseSensorOperator):
@@ -356,9 +348,10 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
             words = "Job group %s ended with other jobs than were assigned, or a task gave up assigning to it: %s"
             self.log.warning(words, self._group_id, summary["by_status"])
         if summary["group_cancelled"] and self.on_cancelled == "fail":
-            raise JobGroupFailedError(
-                f"job group {self._group_id} was cancelled with {summary['cancelled']} of {summary['total']} jobs"
-                " still to do; on_cancelled='succeed' accepts that"
+            raise OutboundBotGroupCancelledError(
+                f"job group {self._group_id} was cancelled before {summary['cancelled']} of {summary['total']} jobs"
+                " were done: these people are not called. To use the other results, pass on_cancelled='succeed' and"
+                " clear this task, or mark it as successful"
             )
         return self._assigned(summary)
 

@@ -212,7 +212,7 @@ class Completion:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         if state.confirmed is not None and not state.is_assigning:
             return self.summary(mismatch=state.confirmed.mismatch)
-        self._dialling.checked(state.suspended_at)
+        self._dialling.checked(state.suspended_at, is_cancelled=state.reconcile_state.cancelled_at is not None)
         # Both are evaluated each time: a comparison to confirm is also this interval's comparison.
         question = self._times.may_confirm(state)
         is_claimed = self._times.claim()

@@ -32,18 +32,24 @@ class DiallingLog:
         self._job_group_id = job_group_id
         self._is_first = True
         self._suspended_at: datetime | None = None
+        self._is_cancelled = False
         self._logged = ""
         self._logged_at = 0.0
 
-    def checked(self, suspended_at: datetime | None) -> None:
+    def checked(self, suspended_at: datetime | None, *, is_cancelled: bool = False) -> None:
         """
-        Log a suspension that the ledger has recorded since the last check.
+        Log a cancellation once, and a suspension that the ledger has recorded since the last check.
 
         What the ledger knew at the first check is left to the first comparison with the API: the jobs may have been
         resumed elsewhere, and a rescheduled task begins anew with each poke.
 
         :param suspended_at: When this package suspended the group's jobs; ``None``: it did not, or resumed them.
+        :param is_cancelled: Whether this package cancelled them.
         """
+        if is_cancelled and not self._is_cancelled:
+            words = "Job group %s: cancelled; nobody else is called. The wait ends once each call has its result"
+            log.info(words, self._job_group_id)
+        self._is_cancelled = is_cancelled
         has_changed = not self._is_first and suspended_at != self._suspended_at
         self._is_first, self._suspended_at = False, suspended_at
         if has_changed:

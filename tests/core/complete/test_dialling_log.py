@@ -91,6 +91,24 @@ def test_a_suspension_by_this_ledger_is_seen_without_a_request(
     assert campaign.requests("DescribeJobGroup") == before
 
 
+def test_a_cancellation_is_logged_once_while_the_last_calls_are_on_the_line(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
+    campaign.freeze()
+    campaign.assign(60)
+    completion = campaign.completion(reconcile_interval=600)
+    assert completion.check() is None
+
+    send(campaign, Action.CANCEL)
+    for _ in range(3):
+        assert completion.check() is None
+
+    assert [line for line in caplog.messages if "cancelled; nobody else is called" in line] == [
+        f"Job group {campaign.job_group_id}: cancelled; nobody else is called. The wait ends once each call has its"
+        " result"
+    ]
+
+
 def test_a_suspension_is_seen_while_the_last_calls_are_on_the_line(
     campaign: Campaign, caplog: pytest.LogCaptureFixture
 ) -> None:
