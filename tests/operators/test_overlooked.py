@@ -45,6 +45,22 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def test_contacts_that_a_pattern_leaves_out_are_named_in_the_log(
+    simulator: Simulator, assign: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "lists" / "here.csv", f"phone\n{ANNA}\n")
+    write(tmp_path / "lists" / "more" / "there.csv", f"phone\n{BERT}\n")
+
+    assign(contacts=None, contacts_path=f"{tmp_path}/lists/*")
+
+    assert list(simulator.state()["jobs_per_number"]) == [ANNA]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = (line for line in warnings if "does not read the files in the folder" in line)
+    assert warning.startswith(
+        f"contacts_path: {tmp_path}/lists/* does not read the files in the folder {tmp_path}/lists/more;"
+    )
+
+
 def test_a_list_in_a_linked_folder_counts(simulator: Simulator, assign: Callable[..., Any], tmp_path: Path) -> None:
     write(tmp_path / "lists" / "here.csv", f"phone\n{CLEO}\n")
     write(tmp_path / "elsewhere" / "there.csv", f"phone\n{ANNA}\n")

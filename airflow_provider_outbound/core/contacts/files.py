@@ -6,6 +6,7 @@ A path is one file, a folder, or a pattern such as ``s3://bucket/*.csv.gz``.
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
@@ -21,6 +22,8 @@ from airflow_provider_outbound.core.contacts.workbook import read_workbook
 from airflow_provider_outbound.core.contacts.worksheets import WorkbookError
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.exceptions import ContactsNotFoundError, OutboundBotContactsError
+
+log = logging.getLogger(__name__)
 
 _SUFFIXES = ".csv, .tsv, .jsonl, .ndjson (each perhaps with .gz), .parquet, .xlsx"
 #: Other formats of spreadsheets, by suffix.
@@ -122,13 +125,20 @@ class _LeftOut(_NoFiles):
     """
     A folder that a pattern matches or does not follow, or a list whose name begins with an underscore.
 
-    It is not read, which a do-not-call list refuses.
+    It is not read: a do-not-call list is refused, and a list of contacts logs a warning.
     """
 
     def __init__(self, path: PathLike, left_out: PathLike, label: str) -> None:
         super().__init__(path, label)
         self._left_out = left_out
         self.name = redact(left_out.name)
+        self._is_told = False
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        if not self._is_told:
+            log.warning("%s", self.absence())
+        self._is_told = True
+        return iter(())
 
     def absence(self) -> OutboundBotContactsError:
         path, place = redact(str(self._path)), redact(str(self._left_out))

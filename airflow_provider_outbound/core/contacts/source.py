@@ -261,9 +261,10 @@ class ContactSource:
         field, wanted = "phone", "has no column for the phone number"
         if missing:
             field, wanted = missing[0][0], f"has no column {missing[0][1]!r}"
+        title = "; if the first line is a title, remove it" if len(names) == 1 else ""
         raise OutboundBotContactsError(
             f"{label}: {wanted} among {', '.join(map(redact, names))}; "
-            f"name the right one: {self._columns_argument}={{'{field}': 'NAME OF THE COLUMN'}}"
+            f"name the right one: {self._columns_argument}={{'{field}': 'NAME OF THE COLUMN'}}{title}"
             f"{_ONLY_ITS_NUMBERS if self._is_exclusion and field == 'phone' else ''}"
         )
 

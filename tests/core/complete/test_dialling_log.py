@@ -103,10 +103,8 @@ def test_a_cancellation_is_logged_once_while_the_last_calls_are_on_the_line(
     for _ in range(3):
         assert completion.check() is None
 
-    assert [line for line in caplog.messages if "cancelled; nobody else is called" in line] == [
-        f"Job group {campaign.job_group_id}: cancelled; nobody else is called. The wait ends once each call has its"
-        " result"
-    ]
+    (line,) = (line for line in caplog.messages if "cancelled" in line)
+    assert line.startswith(f"Job group {campaign.job_group_id}: cancelled; nobody else is called. The wait ends once")
 
 
 def test_a_suspension_is_seen_while_the_last_calls_are_on_the_line(
