@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import attrs
 import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import Connection, LargeBinary, MetaData, delete, func, select, update
+from support.ledgers import REPORT
 from support.messages import job_complete, store
 
 from airflow_provider_outbound.cli import main
@@ -254,6 +256,49 @@ def test_a_process_that_still_writes_with_the_old_key_keeps_it_needed(
     store(ledger, message(10))
     with pytest.raises(LedgerKeyError, match=OLD_ID):
         open_ledger(ledger_url, [NEW])
+
+
+def seen(ledger: Ledger, ago: float) -> None:
+    """Let the collectors' last report be that many seconds old."""
+    with ledger.write() as connection:
+        at = ledger.time(connection) - timedelta(seconds=ago)
+        connection.execute(update(schema.collectors).values(seen_at=at))
+
+
+def test_an_idle_collector_that_was_not_restarted_keeps_its_key_needed(
+    ledger: Ledger, ledger_url: str, outbound: Run, use: Callable[..., None]
+) -> None:
+    """
+    ``ledger`` is its, opened with the old key: it writes nothing but a report now and then, until a message comes.
+
+    Each further rekey says the same, because it waits for such a report.
+    """
+    use(NEW, OLD)
+    for _ in range(3):
+        ledger.collectors.report(REPORT)
+        seen(ledger, ago=14)
+        report = threading.Timer(1.0, ledger.collectors.report, [REPORT])
+        report.start()
+        code, out, _ = outbound("rekey", "--json")
+        report.join()
+
+        assert (code, json.loads(out)["dropped"], json.loads(out)["needed"]) == (1, [], [OLD_ID])
+
+
+def test_collectors_that_use_the_new_key_or_have_ended_are_not_in_the_way(
+    ledger: Ledger, ledger_url: str, outbound: Run, use: Callable[..., None]
+) -> None:
+    use(NEW, OLD)
+    ledger.collectors.report(REPORT)
+    seen(ledger, ago=58)
+    with open_ledger(ledger_url, [NEW, OLD]) as newer:
+        restarted = attrs.evolve(REPORT, collector_id="2" * 32)
+        report = threading.Timer(1.0, newer.collectors.report, [restarted])
+        report.start()
+        code, out, _ = outbound("rekey", "--json")
+        report.join()
+
+    assert (code, json.loads(out)["dropped"]) == (0, [OLD_ID])
 
 
 def test_a_row_that_changes_while_it_is_encrypted_again_keeps_the_change(ledger: Ledger, ledger_url: str) -> None:

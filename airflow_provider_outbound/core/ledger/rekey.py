@@ -14,12 +14,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from sqlalchemy import Column, bindparam, delete, func, select, tuple_, update
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.collectors import Collectors
 from airflow_provider_outbound.core.ledger.keys import UNKNOWN, note, noted
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 BATCH = 500
 #: Bytes read at a time, unless a single row has more: quarantined messages may have megabytes.
 MAX_BYTES = 4_000_000
+#: Interval between two looks at which collectors have reported (seconds).
+_LOOK_SECONDS = 0.5
 #: Tables whose rows are useless without their encrypted part.
 _DISPOSABLE = (schema.details, schema.quarantine)
 
@@ -94,6 +98,8 @@ class Rekey:
         self._id = uuid.uuid4().hex
         self._rows: Counter[str | None] = Counter()
         self._encrypted = self._discarded = 0
+        #: When the other keys were marked, by the database's clock.
+        self._marked_at = datetime.now(UTC)
 
     def run(self) -> Rekeyed:
         """
@@ -106,6 +112,8 @@ class Rekey:
         # The identity first: without it the ledger cannot be opened at all.
         for column in sorted(schema.ENCRYPTED, key=lambda column: column.table is not schema.ledger):
             self._pass(column)
+        if not self._dry_run:
+            self._wait_for_collectors()
         dropped = () if self._dry_run else self._drop()
         return Rekeyed(
             first_key=self._first,
@@ -119,7 +127,21 @@ class Rekey:
     def _mark(self) -> None:
         """Mark the other keys; a writer that uses one of them at any time removes its mark."""
         with self._database.write() as connection:
+            self._marked_at = self._database.time(connection)
             connection.execute(update(schema.ledger_keys).where(_keys.key_id != self._first).values(rekey_id=self._id))
+
+    def _wait_for_collectors(self) -> None:
+        """
+        Wait until each running collector has written since the keys were marked, so that none is overlooked for being
+        idle: a collector writes at least a report of itself every few seconds.
+        """
+        collectors = Collectors(self._database)
+        while self._has_marked() and any(one.seen_at <= self._marked_at for one in collectors.read().running()):
+            time.sleep(_LOOK_SECONDS)
+
+    def _has_marked(self) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(select(_keys.key_id).where(_keys.rekey_id == self._id)).first() is not None
 
     def _drop(self) -> tuple[str, ...]:
         """

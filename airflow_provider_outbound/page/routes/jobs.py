@@ -127,6 +127,7 @@ def view_job(job: JobView) -> dict[str, Any]:
         "status": str(status) if status else None,
         "outcome": job.outcome.value if job.outcome else None,
         "reason": str(job.failure_reason or job.call_status or "") or None,
+        "call_status": str(job.call_status) if job.call_status else None,
         "attempts": job.attempts,
         "tags": [redact(f"{name}={value}") for name, value in details.tags.items()] if details else [],
         "assigned": iso(job.sent_at),

@@ -18,7 +18,7 @@ function Facts({ job, t }) {
     { as: "dl", columns: { base: 2, md: 4 }, fontSize: "sm", gap: "3" },
     h(Fact, { label: t("outcomeLabel") }, h(OutcomeLabel, { outcome: job.outcome, t })),
     h(Fact, { label: t("statusLabel") }, t.of("jobStatus", job.status)),
-    h(Fact, { label: t("detail") }, t.reason(job.reason)),
+    h(Fact, { label: t("detail") }, t.detail(job)),
     h(Fact, { label: t("phone") }, job.phone),
     h(Fact, { label: t("assigned") }, t.fullTime(job.assigned)),
     h(Fact, { label: t("ended") }, t.fullTime(job.ended)),

@@ -41,7 +41,7 @@ const columns = (campaign, t) => [
   { cell: (job) => job.phone, key: "phone", label: t("phone") },
   { cell: (job) => h(OutcomeLabel, { outcome: job.outcome, t }), key: "outcome", label: t("outcomeLabel") },
   { cell: (job) => t.of("jobStatus", job.status), key: "status", label: t("statusLabel") },
-  { cell: (job) => t.reason(job.reason), key: "reason", label: t("detail") },
+  { cell: (job) => t.detail(job), key: "reason", label: t("detail") },
   { cell: (job) => t.number(job.attempts), end: true, key: "attempts", label: t("attempts") },
   { cell: (job) => h(Tags, { t, tags: job.tags }), key: "tags", label: t("tags") },
   { cell: (job) => t.time(job.last_call), key: "last", label: t("lastCall") },

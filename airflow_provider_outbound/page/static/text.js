@@ -52,6 +52,12 @@ export function speak(language) {
     words: (key) => words[key],
     /* The label of a value of the service; one that has none keeps its text. */
     of: (group, key) => (key == null ? words.none : (words[group]?.[key] ?? key)),
+    /* Why a job ended so: its reason, and what its last call met with, if that says more. */
+    detail: ({ reason, call_status: call }) => {
+      const known = words.reason[reason] ?? words.call[reason] ?? reason ?? words.none;
+      const met = words.call[call] ?? call ?? known;
+      return met === known ? known : `${known} · ${met}`;
+    },
     reason: (key) => (key == null ? words.none : (words.reason[key] ?? words.call[key] ?? key)),
     number: present((value) => numbers.format(value)),
     decimal: present((value) => decimals.format(value)),

@@ -238,7 +238,7 @@ export const en = {
   neverCalled: "This person was not called.",
 
   findPerson: "Find a person",
-  findPersonText: "Shows in which campaigns somebody was called. The number is not stored, and it is in no address.",
+  findPersonText: "Shows which campaigns somebody is in. The number is not stored, and it is in no address.",
   phoneHint: "138 0000 0000; numbers outside mainland China with + and country code",
   personNotFound: "This person is in no campaign that you may see.",
 
@@ -246,9 +246,11 @@ export const en = {
   action_suspend: "Suspend “{name}”?",
   action_resume: "Resume “{name}”?",
   action_cancel: "Cancel “{name}”?",
-  effect_suspend: "{count} people are not done. Nobody else is called until somebody resumes the campaign.",
+  effect_suspend:
+    "{count} people are not done. Nobody else is called until somebody resumes the campaign. Calls on the line go on.",
   effect_resume: "{count} people are not done. Calls to them continue within the calling hours.",
-  effect_cancel: "{count} people are not done. They will not be called. This cannot be undone.",
+  effect_cancel:
+    "{count} people are not done. They will not be called. Calls on the line go on. This cannot be undone.",
   effect_one_suspend: "1 person is not done. Nobody else is called until somebody resumes the campaign.",
   effect_one_resume: "1 person is not done. Calls continue within the calling hours.",
   effect_one_cancel: "1 person is not done, and will not be called. This cannot be undone.",
