@@ -301,8 +301,8 @@ class JobGroupPurgedError(LedgerError):
         self.purged_at = purged_at
         super().__init__(
             f"job group {job_group_id}: its rows were purged from the ledger at "
-            f"{purged_at.isoformat(timespec='seconds')}, so it calls nobody and its results are unknown; "
-            "start a new DAG run"
+            f"{purged_at.isoformat(timespec='seconds')}, so it cannot be used. Its results remain in earlier "
+            "exports and in the service's console. A new DAG run would call its whole list again"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

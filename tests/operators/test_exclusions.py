@@ -377,7 +377,9 @@ class TestColumns:
         pytest.param({"contacts": None, "contacts_sql": "{{ params.none }}"}, r"^contacts_sql: empty: ", id="sql"),
         pytest.param({"contacts": None, "contacts_from": "{{ params.none }}"}, r"^contacts_from: empty: ", id="from"),
         pytest.param(
-            {"contacts_path": "{{ params.none }}"}, r"give one of .* not 2 of them", id="two-of-which-one-is-none"
+            {"contacts_path": "{{ params.none }}"},
+            r"give one of .* not contacts and contacts_path",
+            id="two-of-which-one-is-none",
         ),
     ],
 )

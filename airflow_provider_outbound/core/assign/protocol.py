@@ -96,7 +96,9 @@ def assign(
     :param before_sending: Called once before anything is sent, with the group and the number of contacts that are not
         in it yet, or ``None`` if the source is not read in advance; raises if nobody may be called.
     :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
-    :raises OutboundBotApiError: the API refused, and a retry would not help.
+    :raises OutboundBotWrongTimeError: the time to call was over before everybody was assigned.
+    :raises OutboundBotApiError: the API refused a request, or gave no usable answer too often in a row.
+    :raises OutboundBotTransportError: too many requests in a row had no answer.
     :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
     :raises StoppedError: all jobs of the group were suspended or cancelled.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
@@ -228,6 +230,8 @@ class _Run:
         self._earlier = EarlierContacts(ledger, lease.assignment, options.dedupe_by)
         #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
+        #: Whether the service listed the complete group, so that who is not listed could be sent again.
+        self._was_listed = True
 
     def run(self, checked: Preflight | None) -> AssignResult:
         ledger, assignment = self._ledger, self._lease.assignment
@@ -273,9 +277,10 @@ class _Run:
                 found.read,
             )
             if found.rejected == found.read and not result.assigned:
+                reasons = "pass rejects_path to see" if result.rejects_path is None else "see rejects_path for"
                 raise OutboundBotContactsError(
-                    f"contacts: all {found.read} rows were rejected; check the columns, the encoding, and the reasons"
-                    " in rejects_path. Nobody was called"
+                    f"contacts: all {found.read} rows were rejected; check the columns and the encoding, and {reasons}"
+                    " the reasons. Nobody was called"
                 )
         if not result.unresolved:
             return
@@ -283,9 +288,13 @@ class _Run:
             raise AssignmentUnresolvedError(
                 f"job group {result.job_group_id}: {result}. The service gave no usable answer for the unresolved"
                 " contacts and does not list them; a retry of this task sends them again, on_unresolved='hold' does not"
+                if self._was_listed
+                else f"job group {result.job_group_id}: {result}. The service never listed the complete group, so"
+                " no unresolved contact was sent again; clear this task later"
             )
         log.error(
-            "Job group %s: %s unresolved: it is unknown whether they will be called",
+            "Job group %s: %s unresolved: it is unknown whether they will be called; the sensor's on_unresolved_jobs"
+            " decides whether the campaign may end so",
             result.job_group_id,
             count_of(result.unresolved, "contact is", "contacts are"),
         )
@@ -298,7 +307,7 @@ class _Run:
             names = ", ".join(map(str, died))
             raise AssignmentUnresolvedError(
                 f"job group {self._lease.assignment.job_group_id}: another task ended without finishing and left"
-                f" contacts unresolved, perhaps some of these; clear {names}, or run this task again"
+                f" contacts unresolved, perhaps some of these; clear {names}, or this task"
             )
         return self._settle(self._send(), may_resend=True)
 
@@ -315,7 +324,7 @@ class _Run:
             try:
                 self._dispatcher.send(left.without(self._earlier.note(contacts)))
             except OutboundBotContactsError as error:
-                advice = ". Fix the source and run the task again: it continues, and assigns nobody twice"
+                advice = ". When that is fixed, clear this task: it continues, and assigns nobody twice"
                 raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
             except OutboundBotWrongTimeError as error:
                 raise OutboundBotWrongTimeError(end_with(str(error), self._what_was_sent())) from None
@@ -337,8 +346,8 @@ class _Run:
         if not assigned and not uncertain:
             return NOBODY_WAS_CALLED
         doubt = f", and {uncertain} more may be" if uncertain else ""
-        told = count_of(assigned, "contact read before it is", "contacts read before it are")
-        return f"{told} assigned already{doubt}; those after it are not{advice}"
+        told = count_of(assigned, "contact is", "contacts are")
+        return f"{told} assigned already{doubt}; the others are not{advice}"
 
     def _settle(self, found: Preflight, *, may_resend: bool) -> Preflight:
         """
@@ -351,6 +360,7 @@ class _Run:
         if self._has_adopted:
             # Another task settled those some time ago, perhaps from an incomplete listing.
             is_certain = self._reader.scan() and is_certain
+        self._was_listed = is_certain
         absent = ledger.journal.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
             return found

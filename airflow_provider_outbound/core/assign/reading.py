@@ -73,8 +73,8 @@ def _refuse_others(ledger: Ledger, others: frozenset[str], fresh: Sequence[Candi
         raise OutboundBotContactsError(
             f"contacts: another instance of this mapped task has assigned {mask(moved[0].contact.phone.e164)} in this"
             " DAG run, and this instance, which had finished before, would call them once more. The task that returns"
-            " the lists may have returned them in another order: let it sort them (ORDER BY) and clear it again, or"
-            " start a new DAG run"
+            " the lists may have returned them in another order: let it sort them (ORDER BY) and clear it again. A new"
+            " DAG run would call the complete lists again, unless max_calls_per_contact leaves people out"
         )
 
 

@@ -145,8 +145,8 @@ class ContactScreening:
             self._rejects.write(reject)
         if self._strict:
             raise OutboundBotContactsError(
-                f"{reject}. Only contacts before it may be assigned already: the source changed while it was read, "
-                'or can be read only once. Fix it and run the task again, or pass on_invalid="skip"'
+                f'{reject}; fix it, or pass on_invalid="skip". The source changed while it was read, or can be read '
+                "only once"
             )
 
 
