@@ -243,7 +243,7 @@ def _is_fernet_key(key: str) -> bool:
 def _collector(value: str) -> str:
     value = value.lower() or "embedded"
     if value not in COLLECTORS:
-        raise OutboundBotConfigError(f"[outbound] collector is {value!r}; use one of {', '.join(COLLECTORS)}")
+        raise OutboundBotConfigError(f"[outbound] collector: {value!r} is not one of {', '.join(COLLECTORS)}")
     return value
 
 

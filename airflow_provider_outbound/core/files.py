@@ -45,7 +45,7 @@ def atomic_write(path: Any, *, private: bool = False, field: str = "path") -> It
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         fix = "free some space" if is_full else "give a path that this process may write"
         raise OutboundBotConfigError(
-            f"{field} {str(path)!r} cannot be written: {error.strerror or type(error).__name__}; {fix}"
+            f"{field}: {str(path)!r} cannot be written: {error.strerror or type(error).__name__}; {fix}"
         ) from None
 
 

@@ -42,7 +42,8 @@ class OutboundBotCallApiOperator(OutboundBotOperator):
     Actions that may dial people, or change whom, when or from which number the service calls, are refused: the other
     operators keep the promises about people for them. ``allow_dialling=True`` sends them nevertheless: then the ledger
     does not know whom they call, and exclusions and limits of this provider do not apply. The connection's calling
-    hours do, and so do the rules about late runs and backfills. The task must have no retries.
+    hours do, and so do the rules about late runs and backfills. The task must have no retries; clearing it sends the
+    action again.
 
     Airflow shows and stores only the parameters' names. The return value is the answer without numbers, personal data,
     secrets and the queries of URLs; ``OutboundBotHook.call`` returns the whole answer to a task of your own.

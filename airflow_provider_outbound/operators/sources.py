@@ -171,7 +171,7 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
     """
     if arguments.on_missing_exclusions not in ("fail", "ignore"):
         raise OutboundBotConfigError(
-            f"on_missing_exclusions: {arguments.on_missing_exclusions!r} is neither 'fail' nor 'ignore'."
+            f"on_missing_exclusions: {arguments.on_missing_exclusions!r} is not one of 'fail', 'ignore'."
             " Nobody was called"
         )
     excluded: frozenset[str] = frozenset()

@@ -53,23 +53,24 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     completed), ``by_status``, ``by_failure_reason``, ``by_call_status`` (of each job's last call), ``by_tag`` (by
     ``NAME=VALUE``; only by ``NAME`` if the values are what people said; empty if the ledger does not know the tags),
     ``started_at``, ``ended_at`` (ISO 8601, UTC), ``recovered`` (results that came from the API and not by a message),
-    ``unresolved`` (contacts whose status is unknown: they may or may not have been assigned; not part of the total),
-    ``mismatch`` (the service ended with jobs other than those assigned), ``timed_out`` and ``group_cancelled``.
+    ``unresolved`` (contacts that may or may not have been assigned; not part of the total), ``mismatch`` (the service
+    ended with jobs other than those assigned, or a task gave up assigning), ``timed_out`` and ``group_cancelled``.
 
     :param job_group_id: The group, or the return value of the operator that created it. Templated.
     :param expected_jobs: The number of jobs the group must have, if programs other than this ledger's tasks assign.
     :param instance_id: The group's bot instance; ``None`` for the ledger's, or else the connection's. Templated.
     :param outboundbot_conn_id: Connection of type ``outboundbot``. Templated.
     :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` to use only the API. Templated.
-    :param deferrable: Wait in the triggerer. Otherwise wait according to ``mode``, by default ``reschedule``.
-    :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
-        Like any Airflow sensor, it is not retried after that, whatever its ``retries``.
+    :param deferrable: Wait in the triggerer. Otherwise by ``mode``, and without messages if triggers collect them.
+    :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the end of the
+        group's window, or after the start if that is later; without a window, ``[sensors] default_timeout``. Like any
+        Airflow sensor, it is not retried after that, whatever its ``retries``.
     :param on_timeout: ``fail``; ``partial``: succeed with the results so far; ``cancel``: also cancel the other jobs.
         A wait that fails before its time, for example because a key of the ledger is missing, cancels nothing.
     :param on_cancelled: ``fail`` or ``succeed`` if the group was cancelled as a whole. Single jobs may always be
         cancelled.
     :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example because the
-        assigning task was asked to hold them.
+        task that assigns was asked to hold them.
     :param enrich: At the end, fetch the tags of answered jobs from the API for ``by_tag``: one request per 100 answered
         jobs. Without it ``by_tag`` counts only what the ledger already has.
     :param cancel_on_kill: Cancel the group's jobs when a person marks this waiting task as failed or successful, or its
@@ -349,15 +350,15 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.log.info("Job group %s: %s", self._group_id, describe(summary))
         count_results(summary, self.dag_id)
         if unresolved := summary["unresolved"]:
-            words = "Job group %s: the status of %s is unknown: they may or may not have been assigned"
-            self.log.warning(words, self._group_id, count_of(unresolved, "contact"))
+            words = "Job group %s: %s unresolved: they may or may not have been assigned"
+            self.log.warning(words, self._group_id, count_of(unresolved, "contact is", "contacts are"))
         if summary["mismatch"]:
             statuses = summary["by_status"]
             self.log.warning("Job group %s ended with jobs other than those assigned: %s", self._group_id, statuses)
         if summary["group_cancelled"] and self.on_cancelled == "fail":
             raise JobGroupFailedError(
-                f"job group {self._group_id} was cancelled with {summary['cancelled']} of {summary['total']} jobs"
-                " still to do; on_cancelled='succeed' accepts that"
+                f"job group {self._group_id} was cancelled before {summary['cancelled']} of {summary['total']} jobs"
+                " were done; on_cancelled='succeed' accepts that"
             )
         return self._assigned(summary)
 
@@ -387,8 +388,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         if self.on_timeout == "fail":
             summary = completion.summary(timed_out=True)
             raise OutboundBotSensorTimeoutError(
-                f"job group {self._group_id}: timed out with {summary['completed']} of {summary['total']} jobs"
-                " complete; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
+                f"job group {self._group_id}: timed out with {summary['completed']} of {summary['total']} jobs complete"
+                f"; clear this task to wait on, or stop calls: outbound cancel {self._group_id}; see also on_timeout"
             )
         if self.on_timeout == "cancel":
             cancel_and_wait(completion)

@@ -263,7 +263,7 @@ def test_one_that_exists_and_cannot_be_read_is_never_ignored(
 
 
 def test_an_unknown_word_for_missing_exclusions_is_refused(simulator: Simulator, assign: Callable[..., Any]) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"on_missing_exclusions: 'skip' is neither 'fail' nor 'ignore'"):
+    with pytest.raises(OutboundBotConfigError, match=r"on_missing_exclusions: 'skip' is not one of 'fail', 'ignore'"):
         assign(exclude=[], on_missing_exclusions="skip")
 
     assert not called(simulator)

@@ -66,7 +66,7 @@ def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> No
         "ListJobsByGroup",
         "IncompleteListing",
         f"the service does not list the complete job group {reader.job_group_id}, so it is unknown who was assigned"
-        " to it; try again later. Nobody was called",
+        " to it; clear this task later. Nobody was called",
     )
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import attrs
 
 from airflow_provider_outbound.core.assign.catch_up import catch_up
-from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
+from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
 from airflow_provider_outbound.core.assign.earlier import EarlierContacts
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening
@@ -31,6 +31,7 @@ from airflow_provider_outbound.exceptions import (
     LeaseLostError,
     OutboundBotContactsError,
     OutboundBotWrongTimeError,
+    StoppedError,
     before_calling,
     end_with,
 )
@@ -175,7 +176,11 @@ def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: 
         )
         ledger.assignments.abandon(assignment)
     except (JobGroupPurgedError, LeaseHeldError, LeaseLostError) as error:
-        log.warning("Job group %s: the assignment stays open: %s", job_group_id, error)
+        log.warning(
+            "Job group %s: the assignment stays open until 15 minutes after the end of its lease: %s",
+            job_group_id,
+            error,
+        )
 
 
 def _start(

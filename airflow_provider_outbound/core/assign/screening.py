@@ -216,7 +216,7 @@ class RejectsFile:
         self._writer: Any = None
 
     def __enter__(self) -> Self:
-        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path:"))
+        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path"))
         self._file = TextIOWrapper(opened, encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(_REJECT_COLUMNS)

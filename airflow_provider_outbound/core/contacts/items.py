@@ -87,7 +87,7 @@ class _Items:
         if row != expected:
             raise OutboundBotContactsError(
                 f"{self.label}: {row} of {expected} items could be read, because the list changed meanwhile or Airflow"
-                " did not find the rest; run the task again"
+                " did not find the rest; clear this task"
             )
 
 

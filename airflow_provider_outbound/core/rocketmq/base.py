@@ -33,7 +33,7 @@ _ENDPOINT = re.compile(r"[a-zA-Z0-9._-]+:[0-9]{1,5}")
 
 def _transport(_: RocketMQSettings, _attribute: attrs.Attribute[str], value: str) -> None:
     if value not in TRANSPORTS:
-        raise OutboundBotConfigError(f"RocketMQ transport {value!r} is unknown: use one of {', '.join(TRANSPORTS)}")
+        raise OutboundBotConfigError(f"RocketMQ transport {value!r} is not one of {', '.join(TRANSPORTS)}")
 
 
 def _name(_: RocketMQSettings, attribute: attrs.Attribute[str], value: str) -> None:
