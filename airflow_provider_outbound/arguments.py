@@ -76,7 +76,7 @@ def as_path(value: Any, field: str) -> PathLike:
         return ObjectStoragePath(value)
     if hasattr(value, "open") and hasattr(value, "name"):
         return value  # type: ignore[no-any-return]  # duck typing
-    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is not a path")
+    raise OutboundBotConfigError(f"{field}: {type(value).__name__} is not a path; give a text or an ObjectStoragePath")
 
 
 def text_list(value: Any, field: str) -> tuple[str, ...]:
@@ -133,11 +133,8 @@ def check_choice(value: Any, field: str, words: Sequence[str]) -> None:
 
     :raises OutboundBotConfigError: names the argument, its value and the words.
     """
-    if value in words:
-        return
-    if len(words) == 2:
-        raise OutboundBotConfigError(f"{field}: {value!r} is neither {words[0]!r} nor {words[1]!r}")
-    raise OutboundBotConfigError(f"{field}: {value!r} is unknown: use one of {', '.join(words)}")
+    if value not in words:
+        raise OutboundBotConfigError(f"{field}: {value!r} is not one of {', '.join(map(repr, words))}")
 
 
 def check_duration(value: Any, field: str) -> None:

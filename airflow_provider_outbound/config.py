@@ -137,7 +137,8 @@ def check_shared_ledger(ledger_url: str, executor: str) -> None:
         raise OutboundBotConfigError(
             f"[outbound] ledger_url is a SQLite file, which is on one machine, and [core] executor {name} runs"
             " tasks on others too, which could call people twice; set it to a shared database, e.g. "
-            "postgresql+psycopg://user:password@host/database"
+            "postgresql+psycopg://user:password@host/database. A new one does not know whom this ledger called, or who"
+            " refused: copy the rows of an existing ledger into it first"
         )
 
 
@@ -179,9 +180,11 @@ def check_ledger_url(value: str, name: str = "[outbound] ledger_url") -> str:
         )
     if not rest.startswith("/") or not file.startswith("/"):
         absolute = Path(os.path.expanduser(file)).absolute()  # noqa: PTH111 - leaves an unknown user as it is
+        fix = f"write an absolute path, with four slashes: {scheme}:///{absolute}"
+        if name == "AIRFLOW_HOME":
+            fix = f"set it to an absolute path, e.g. {absolute.parent}"
         raise OutboundBotConfigError(
-            f"{name} is a relative path: each working directory would have its own ledger, and call people again;"
-            f" write an absolute path, with four slashes: {scheme}:///{absolute}"
+            f"{name} is a relative path: each working directory would have its own ledger, and call people again; {fix}"
         )
     return value
 
@@ -215,12 +218,13 @@ def _ledger_keys() -> tuple[str, ...]:
     if not keys:
         raise OutboundBotConfigError(
             f"[outbound] ledger_key and [core] fernet_key are both empty, but the ledger must encrypt phone numbers; "
-            f"set ledger_key to the output of: {_MAKE_KEY}"
+            f"set ledger_key to the key of this ledger, or for a new one to the output of: {_MAKE_KEY}"
         )
     for number, key in enumerate(keys, start=1):
         if not _is_fernet_key(key):
             raise OutboundBotConfigError(
-                f"{source}: key {number} of {len(keys)} is not a Fernet key; generate one with: {_MAKE_KEY}"
+                f"{source}: key {number} of {len(keys)} is not a Fernet key; correct it, or for a new ledger generate"
+                f" one with: {_MAKE_KEY}"
             )
     return keys
 
@@ -239,7 +243,7 @@ def _is_fernet_key(key: str) -> bool:
 def _collector(value: str) -> str:
     value = value.lower() or "embedded"
     if value not in COLLECTORS:
-        raise OutboundBotConfigError(f"[outbound] collector is {value!r}; use one of {', '.join(COLLECTORS)}")
+        raise OutboundBotConfigError(f"[outbound] collector: {value!r} is not one of {', '.join(COLLECTORS)}")
     return value
 
 

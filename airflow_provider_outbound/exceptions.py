@@ -2,11 +2,11 @@
 The exceptions of this package::
 
     OutboundBotError
-      OutboundBotConfigError            a connection, an argument or a setting is wrong; nothing was sent
-        OutboundBotContactsError        the contacts cannot be used; nothing was sent
+      OutboundBotConfigError            a connection, an argument or a setting is wrong
+        OutboundBotContactsError        the contacts cannot be used
           ContactsNotFoundError         the given file, folder or pattern does not exist, or contains no data file
         ConnectionMissingError          Airflow does not find the connection; a secrets backend may be away
-        OutboundBotWrongTimeError       dialling now would break a time rule; nothing was sent
+        OutboundBotWrongTimeError       dialling now would break a time rule
       OutboundBotApiError               the API answered with an error; ``in_doubt`` says whether it may have acted
         OutboundBotThrottlingError      refused for now; a retry may succeed
         OutboundBotNotFoundError        the named instance, job group, script or job does not exist
@@ -25,9 +25,10 @@ The exceptions of this package::
         LeaseLostError                  another process has taken over this assignment
       RocketMQError                     the broker cannot be used
         RocketMQClientError             the RocketMQ client library is missing or unusable
-      AssignmentUnresolvedError         the status of some contacts is still unknown
+      StoppedError                      a person suspended or cancelled the group during an assignment
+      AssignmentUnresolvedError         some contacts are unresolved: they may or may not have been assigned
       JobGroupFailedError               a job group ended in a way that the author does not accept
-        JobGroupTimeoutError            a job group did not end in time
+        JobGroupTimeoutError            a job group did not end, or a command had no effect, in time
 
 Every message may be shown and logged: none contains a phone number, a contact's name or a key.
 """
@@ -58,7 +59,7 @@ class OutboundBotError(Exception):
 
 
 class OutboundBotConfigError(OutboundBotError, ValueError):
-    """A connection, an argument or a setting is wrong; nothing was sent."""
+    """A connection, an argument or a setting is wrong. The request that it was for was not sent."""
 
 
 class ConnectionMissingError(OutboundBotConfigError):
@@ -106,7 +107,7 @@ def before_changing() -> Iterator[None]:
 
 
 class OutboundBotContactsError(OutboundBotConfigError):
-    """The contacts cannot be used; nothing was sent."""
+    """The contacts cannot be used. If some were assigned before that was found, the message says how many."""
 
 
 class ContactsNotFoundError(OutboundBotContactsError):
@@ -114,7 +115,7 @@ class ContactsNotFoundError(OutboundBotContactsError):
 
 
 class OutboundBotWrongTimeError(OutboundBotConfigError):
-    """Dialling now would break a time rule; nothing was sent."""
+    """Dialling now would break a time rule. If contacts were assigned before, the message says how many."""
 
 
 class OutboundBotApiError(OutboundBotError):
@@ -252,8 +253,12 @@ class RocketMQClientError(RocketMQError):
     """The RocketMQ client library is missing or unusable."""
 
 
+class StoppedError(OutboundBotError):
+    """A person suspended or cancelled all jobs of the group during an assignment, which then assigns nobody else."""
+
+
 class AssignmentUnresolvedError(OutboundBotError):
-    """The status of some contacts is still unknown: they may or may not have been assigned."""
+    """Some contacts are unresolved: they may or may not have been assigned."""
 
 
 class JobGroupFailedError(OutboundBotError):
@@ -261,7 +266,7 @@ class JobGroupFailedError(OutboundBotError):
 
 
 class JobGroupTimeoutError(JobGroupFailedError):
-    """A job group did not end in time."""
+    """A job group did not end, or suspending, resuming or cancelling jobs had no effect, in time."""
 
 
 class LeaseHeldError(LedgerError):
@@ -310,8 +315,8 @@ class JobGroupPurgedError(LedgerError):
         self.purged_at = purged_at
         super().__init__(
             f"job group {job_group_id}: its rows were purged from the ledger at "
-            f"{purged_at.isoformat(timespec='seconds')}, so it calls nobody and its results are unknown; "
-            "start a new DAG run"
+            f"{purged_at.isoformat(timespec='seconds')}, so it cannot be used. Its results remain in earlier "
+            "exports and in the service's console. A new DAG run would call its whole list again"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

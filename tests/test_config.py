@@ -163,7 +163,10 @@ def test_a_relative_airflow_home_gives_no_default_ledger(option: pytest.MonkeyPa
     option.setenv("AIRFLOW_HOME", "airflow")
     option.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", "")
 
-    with pytest.raises(OutboundBotConfigError, match=r"AIRFLOW_HOME is a relative path"):
+    with pytest.raises(
+        OutboundBotConfigError,
+        match=r"AIRFLOW_HOME is a relative path: .*; set it to an absolute path, e\.g\. /.*/airflow$",
+    ):
         config.load()
 
 

@@ -45,7 +45,8 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     source.add_argument(
         "--endpoint",
         metavar="URL",
-        help="grpc://HOST:PORT of a proxy, or remoting://HOST:PORT of a name server; several as grpc://A:PORT;B:PORT",
+        help="grpc://HOST:PORT of a proxy, or remoting://HOST:PORT of a name server; several in quotes, as"
+        " 'grpc://A:PORT;B:PORT'",
     )
     parser.add_argument("--topic", help="topic of the events (with --endpoint)")
     parser.add_argument("--group", help="consumer group of this ledger only (with --endpoint)")
@@ -82,7 +83,7 @@ def _collect(args: argparse.Namespace) -> int:
     try:
         settings = _settings(args)
     except OutboundBotError as error:
-        print(error, file=sys.stderr)
+        print(f"outbound: {error}", file=sys.stderr)
         return 1
     _log_to_stderr(worker.logger)
     check = _Connection(args.rocketmq_conn_id, settings.rocketmq).is_edited if args.rocketmq_conn_id else lambda: False

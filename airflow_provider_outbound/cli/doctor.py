@@ -167,7 +167,8 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
 
     name = "ledger"
     if missing := missing_file(settings.ledger_url):
-        yield Finding(name, State.WARNING, f"{missing} does not exist yet; the first task that needs it creates it")
+        text = f"{missing} does not exist yet; the first task that needs it creates it. If there was one, restore it"
+        yield Finding(name, State.WARNING, f"{text} first: a new one does not know who was called")
         return
     try:
         with open_ledger(settings.ledger_url, settings.ledger_keys, require_keys=False) as ledger:

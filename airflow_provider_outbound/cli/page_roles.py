@@ -48,8 +48,8 @@ def check_roles() -> Iterator[Finding]:
         yield Finding(
             _NAME,
             State.WARNING,
-            f"users who have only these roles may not read plugins and see no page: {', '.join(blind)}; if they "
-            f"should, run: airflow roles add-perms {roles} -a can_read -r {_PLUGINS}",
+            f"users who have only these roles may not read plugins and see no page: {', '.join(blind)}; to show it to "
+            f"them, run: airflow roles add-perms {roles} -a can_read -r {_PLUGINS}",
         )
     else:
         yield Finding(_NAME, State.GOOD, "every role that may read DAGs may read plugins, so its users see the page")

@@ -24,7 +24,8 @@ shown, or read from standard input. It is never an argument, so no process list 
 
 With --forget, the person's number, name, extras, message bodies, details and recording links are erased from every
 table. What stays are keyed hashes, times and outcomes, so that nobody is called twice and call caps and refusals keep
-their effect. A person with a job that is not finished is refused: cancel its group and wait for it first."""
+their effect. The command refuses while the person has a job that has not ended: cancel its group and wait for it
+first."""
 _SERVICE = """\
 Not erased, because the ledger does not hold it: the service keeps its own jobs, call details, transcripts and
 recordings of this person, in the job groups {groups}; delete them in its console. The same goes for files and tables

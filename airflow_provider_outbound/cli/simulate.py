@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         from airflow_provider_outbound.simulator.server import Settings
     except ImportError as error:
         print(
-            f"The simulator needs {error.name}: pip install 'airflow-provider-outbound[simulator]'",
+            f"outbound: {error.name} is not installed; run: pip install 'airflow-provider-outbound[simulator]'",
             file=sys.stderr,
             flush=True,
         )
@@ -150,7 +150,7 @@ async def _serve(settings: Settings, *, exports: bool, until_stdin_closes: bool)
         server = Server(settings)
         await server.start()
     except (PortInUseError, PublishError, OSError) as error:
-        print(error, file=sys.stderr, flush=True)
+        print(f"outbound: {error}", file=sys.stderr, flush=True)
         return 1
     ready = server.ready()
     lines = (f"export {name}={shlex.quote(value)}" for name, value in ready["connections"].items())

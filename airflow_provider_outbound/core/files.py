@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import os
@@ -41,9 +42,10 @@ def atomic_write(path: Any, *, private: bool = False, field: str = "path") -> It
         with _local(path, private=private) if isinstance(path, Path) else _stored(path) as file:
             yield file
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        fix = "free some space" if is_full else "give a path that this process may write"
         raise OutboundBotConfigError(
-            f"{field} {str(path)!r} cannot be written: {error.strerror or type(error).__name__}; give a path that"
-            " this process may write"
+            f"{field}: {str(path)!r} cannot be written: {error.strerror or type(error).__name__}; {fix}"
         ) from None
 
 

@@ -161,20 +161,19 @@ class Capacity:
         )
 
 
-def check_capacity(capacity: Capacity | None, *, required: bool) -> None:
+def check_capacity(capacity: Capacity | str, *, required: bool) -> None:
     """
     Report whether the calls fit into the window.
 
-    :param capacity: ``None``: it cannot be determined.
+    :param capacity: A text: why it is unknown.
     :param required: Whether calls that do not fit are an error; otherwise they are a warning.
     :raises OutboundBotConfigError: ``required``, and they do not fit or that is unknown.
     """
-    if capacity is None:
+    if isinstance(capacity, str):
         if required:
             raise OutboundBotConfigError(
-                "require_capacity: the number of lines, of contacts or the time for dialling is unknown, so whether"
-                " all calls fit cannot be checked; give the group a window, or leave require_capacity out. Nobody was"
-                " called"
+                f"require_capacity: whether all calls fit is unknown, because {capacity}; change that, or leave"
+                " require_capacity out. Nobody was called"
             )
         return
     if capacity.fits:

@@ -43,6 +43,7 @@ _DAY = timedelta(days=1)
 _FORESEEN = timedelta(days=366)
 #: The clock of the browser that triggered a run may be fast.
 _CLOCKS_DIFFER = timedelta(minutes=15)
+_MODIFY = "give it one with OutboundBotModifyJobGroupOperator(strategy=…)"
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +75,7 @@ class CallingHours:
             )
         unknown = set(value) - {"timezone", "windows", "holidays"}
         if unknown:
-            raise OutboundBotConfigError(f"calling_hours: unknown field {min(unknown)!r}")
+            raise OutboundBotConfigError(f"calling_hours: {min(unknown)!r} is not one of timezone, windows, holidays")
         windows = parse_windows(value["windows"], "calling_hours: windows")
         return cls(
             windows=tuple(_to_end_of_day(window) for window in windows),
@@ -100,11 +101,11 @@ class CallingHours:
         if begin.date() in self.holidays:
             raise OutboundBotWrongTimeError(
                 f"nobody is called on {begin:%Y-%m-%d} ({self.timezone.key}), a holiday of the connection's "
-                "calling_hours"
+                "calling_hours; choose another day. Nobody was called"
             )
         raise OutboundBotWrongTimeError(
             f"dialling from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} ({self.timezone.key}) is outside the "
-            f"connection's calling_hours {', '.join(map(str, self.windows))}. Nobody was called"
+            f"connection's calling_hours {', '.join(map(str, self.windows))}; stay within them. Nobody was called"
         )
 
     def check_now(self, now: datetime) -> None:
@@ -213,7 +214,7 @@ class RunGuard:
             raise OutboundBotConfigError(
                 f"max_run_age: {self.max_run_age!r} is not a timedelta; give one such as timedelta(hours=12)"
             )
-        for moment, what in ((self.run_at, "this run was due"), (self.event_at, "its asset event was recorded")):
+        for moment, what in ((self.run_at, "this run was due"), (self.event_at, "the asset event was recorded")):
             refuse_late_run(
                 run_at=moment,
                 now=now,
@@ -260,20 +261,21 @@ class GroupGuard:
         self.rules.check(self.strategy or check_group_window(group, is_own=self.is_own))
 
 
-def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, now: datetime) -> None:
+def check_hours(
+    hours: CallingHours | None, strategy: ResolvedStrategy | None, now: datetime, *, fix: str = "pass strategy"
+) -> None:
     """
     Refuse to dial outside the connection's hours.
 
     :param strategy: When the group dials; ``None``: from now on, without an end.
+    :param fix: How to give the group a window, for the error.
     :raises OutboundBotWrongTimeError: as :meth:`CallingHours.check`.
     """
     if hours is None:
         return
     if strategy is None:
         hours.check_now(now)
-        schedule = _at_any_time(now, now + _FORESEEN)
-    else:
-        schedule = strategy.schedule
+    schedule = _at_any_time(now, now + _FORESEEN) if strategy is None else strategy.schedule
     # The part that is over does not matter.
     schedule = attrs.evolve(schedule, starts_at=max(schedule.starts_at, now.astimezone(UTC)))
     try:
@@ -282,7 +284,7 @@ def check_hours(hours: CallingHours | None, strategy: ResolvedStrategy | None, n
         if strategy is not None:
             raise
         raise OutboundBotWrongTimeError(
-            f"the job group has no window, so it would continue outside calling_hours; pass strategy: {error}"
+            f"the job group has no window, so it would continue outside calling_hours; {fix}: {error}"
         ) from None
 
 
@@ -296,7 +298,7 @@ def check_resume(hours: CallingHours | None, group: JobGroup, strategies: Iterab
     """
     if hours is None:
         return
-    check_hours(hours, window_of(group), now)
+    check_hours(hours, window_of(group, fix=_MODIFY), now, fix=_MODIFY)
     for text in strategies:
         strategy = json.loads(text)
         if strategy["endTime"] > to_milliseconds(now):
@@ -322,14 +324,13 @@ def refuse_late_run(
     """
     if is_backfill and not allow_backfill:
         raise OutboundBotWrongTimeError(
-            "this run is a backfill, or an asset event of one triggered it; pass allow_backfill=True. Nobody was called"
+            "this run is a backfill, or an asset event of one triggered it; pass allow_backfill=True only if every run"
+            " of the backfill shall call its people. Nobody was called"
         )
-    if run_at is None or is_backfill:
-        return
-    if now.astimezone(UTC) - run_at.astimezone(UTC) > max_run_age:
+    if run_at is not None and not is_backfill and now.astimezone(UTC) - run_at.astimezone(UTC) > max_run_age:
         raise OutboundBotWrongTimeError(
-            f"{what} at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}. "
-            "Nobody was called"
+            f"{what} at {run_at.isoformat(timespec='minutes')}, longer ago than max_run_age={max_run_age}; to call"
+            " people nevertheless, pass a longer max_run_age. Nobody was called"
         )
 
 
@@ -346,12 +347,12 @@ def refuse_early_run(run_at: datetime, now: datetime) -> None:
         )
 
 
-def window_of(group: JobGroup) -> ResolvedStrategy | None:
+def window_of(group: JobGroup, *, fix: str = "pass strategy") -> ResolvedStrategy | None:
     """
-    When a group dials, as the API reports it.
+    When a group dials, as the API reports it. If the API does not report the days, or they cannot be read, every day
+    counts.
 
-    If the API does not report the days, or they cannot be read, every day counts.
-
+    :param fix: How to give the group a window, for the error.
     :return: ``None`` if it dials at once.
     :raises OutboundBotWrongTimeError: its window cannot be read.
     """
@@ -366,7 +367,7 @@ def window_of(group: JobGroup) -> ResolvedStrategy | None:
         ]
     except (OutboundBotConfigError, AttributeError, TypeError) as error:
         raise OutboundBotWrongTimeError(
-            f"job group {group.job_group_id}: its window cannot be read ({error}); pass strategy. Nobody was called"
+            f"job group {group.job_group_id}: its window cannot be read ({error}); {fix}. Nobody was called"
         ) from None
     # The API answers in lower case.
     repeat_by = RepeatBy.parse(str(strategy.get("RepeatBy") or "").capitalize())
@@ -395,6 +396,5 @@ def check_group_window(group: JobGroup, *, is_own: bool) -> ResolvedStrategy | N
             "OutboundBotCreateJobGroupOperator(start_immediately=True). Nobody was called"
         )
     if window is not None:
-        whose = f"job group {group.job_group_id}: its"
-        refuse_past(window.ends_at, datetime.now(UTC), whose, "create a new group, or pass strategy")
+        refuse_past(window.ends_at, datetime.now(UTC), f"job group {group.job_group_id}: its", "pass strategy")
     return window

@@ -183,8 +183,8 @@ class OutboundBotHook(BaseHook):
         :param only: As for :meth:`iter_results`; ``None`` for all ended jobs. ``unanswered`` skips contacts that were
             not dialled, and contacts that the ledger knows from any group to be, or to have been, on a block list
             (``outbound ledger allow`` reverses that).
-        :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; raised by the call itself, before anything
-            is read.
+        :raises OutboundBotConfigError: ``name`` or ``only`` cannot be used; raised by the call itself.
+        :raises OutboundBotApiError: the tags that ``only`` names cannot be fetched; raised by the call itself.
         :raises LedgerError: the ledger does not know the group, or its rows were purged; raised by the call itself.
         """
         from airflow_provider_outbound.core.follow_up import follow_up

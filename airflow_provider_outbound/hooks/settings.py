@@ -55,7 +55,7 @@ class ConnectionSettings:
             except OutboundBotConfigError as error:
                 if may_call:
                     raise
-                log.warning("%s. The field is ignored, because nobody is called", error)
+                log.warning("%s. It is ignored here, because this task or command calls nobody", error)
                 return otherwise
 
         connection = fields.connection
@@ -103,7 +103,9 @@ def _allowed_phone_numbers(fields: Fields) -> frozenset[str] | None:
     if value is None:
         if fields.is_blank("allowed_phone_numbers"):
             raise fields.wrong(
-                "allowed_phone_numbers", "is an empty text", "give [] if nobody may be called, or leave it out"
+                "allowed_phone_numbers",
+                "is an empty text",
+                "give [] if nobody may be called; without the field everybody may be called",
             )
         # Airflow's form stores null for a field that was left empty.
         return None

@@ -108,7 +108,8 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         accepted then; or ``hold`` and report them: this task succeeds, and the sensor applies its
         ``on_unresolved_jobs``.
     :param require_capacity: Call nobody unless all calls fit: contacts × mean length of a call within the bot
-        instance's lines × the time left for dialling. Otherwise calls that do not fit are a warning with the figures.
+        instance's lines × the time left for dialling. Otherwise calls that do not fit are a warning with the figures,
+        if the contacts are counted in advance: ``on_invalid="fail"``, and a source that can be read twice.
     :param max_run_age: How long after the time that the DAG run stands for people may still be called; see
         :func:`~airflow_provider_outbound.operators.base.run_at`.
     :param allow_backfill: Whether a backfill may call people.
@@ -383,12 +384,11 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         check_choice(self.on_empty, "on_empty", ("skip", "fail"))
         if not source.is_empty():
             return
-        if self.contacts_path is not None:
-            where = f"contacts_path {self.contacts_path}"
-        elif self.contacts_from is not None:
-            where = "contacts_from"
-        else:
-            where = "contacts"
+        from airflow_provider_outbound.core.models.phone import redact
+
+        where = next(name for name in SOURCES if getattr(self, name) is not None)
+        if where == "contacts_path":
+            where += f" {redact(str(self.contacts_path))}"
         if self.on_empty == "fail":
             raise OutboundBotContactsError(f'{where}: there are no contacts; pass on_empty="skip" to accept that')
         if not has_assigned(self, self.job_group_id, context):

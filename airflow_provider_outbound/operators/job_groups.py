@@ -230,7 +230,8 @@ class OutboundBotCreateJobGroupOperator(OutboundBotOperator):
         if (self.strategy is None) != self.start_immediately:
             raise OutboundBotConfigError(
                 "strategy: give a window, for example Strategy(working_time=[('09:00', '12:00')]), "
-                "or start_immediately=True to dial at once at any time of day; one of the two. Nobody was called"
+                "or start_immediately=True to dial at once, within the connection's calling_hours; one of the two. "
+                "Nobody was called"
             )
         if self.strategy is None:
             return rules.at_once()

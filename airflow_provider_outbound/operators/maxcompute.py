@@ -79,7 +79,7 @@ def _open_again(tunnel: InstanceTunnel, instance_id: str, label: str, conn_id: s
     except ODPSError as error:
         raise OutboundBotContactsError(
             f"{label} on connection {conn_id!r}: the result of instance {instance_id}, which an earlier try read,"
-            f" cannot be read again: {_reason(error)}; try again later, or change the statement, for example by a"
+            f" cannot be read again: {_reason(error)}; clear this task later, or change the statement, for example by a"
             " comment, to run it anew"
         ) from None
     log.info("%s: the rows are those of instance %s, which an earlier try read", label, instance_id)
@@ -95,7 +95,9 @@ def rows_of_table(table: Any, partition: Any, conn_id: str | None) -> MaxCompute
     :raises OutboundBotConfigError: one of them is empty, or is not a text of this form.
     """
     if not isinstance(table, str) or not table.strip():
-        raise OutboundBotConfigError(f"contacts_table: {table!r} is not the name of a table. Nobody was called")
+        raise OutboundBotConfigError(
+            f"contacts_table: {table!r} is not the name of a table; give name or project.name. Nobody was called"
+        )
     if not conn_id:
         raise OutboundBotConfigError(
             "contacts_conn_id: missing; give the connection for contacts_table. Nobody was called"
@@ -105,7 +107,9 @@ def rows_of_table(table: Any, partition: Any, conn_id: str | None) -> MaxCompute
             f"partition: {partition!r} is not a partition; give one such as 'pt=20261126'. Nobody was called"
         )
     if partition is not None and re.search(r"=\s*None\s*([,/]|$)", partition):
-        raise OutboundBotConfigError(f"partition: {partition!r} has a value that was not set. Nobody was called")
+        raise OutboundBotConfigError(
+            f"partition: {partition!r} has a value that was not set; let its template give one. Nobody was called"
+        )
 
     def open_session(odps: ODPS) -> Any:
         from odps.tunnel import TableTunnel

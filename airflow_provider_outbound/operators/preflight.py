@@ -62,24 +62,28 @@ class BeforeAssigning:
         check_capacity(self._capacity(group, people), required=self.require_capacity)
         self.shared.store(self.hook.ledger)
 
-    def _capacity(self, group: JobGroup, people: int | None) -> Capacity | None:
-        """Whether the calls fit; ``None`` if that is unknown."""
+    def _capacity(self, group: JobGroup, people: int | None) -> Capacity | str:
+        """Whether the calls fit, or why that is unknown."""
         from airflow_provider_outbound.core.ledger import mean_call_seconds
         from airflow_provider_outbound.core.preflight import ASSUMED_CALL_SECONDS, Capacity, dialling_seconds
         from airflow_provider_outbound.core.rules import window_of
 
         if people is None:
-            return None
+            return (
+                "contacts are counted before the first call only with on_invalid='fail', and if they can be read twice"
+            )
         try:
             window = self.strategy or window_of(group)
             lines = self.hook.client.max_concurrent_calls(instance_id=self.instance_id)
             mean = mean_call_seconds(self.hook.ledger)
         except OutboundBotConfigError:
             raise
-        except OutboundBotError:
-            return None
-        if window is None or lines is None:
-            return None
+        except OutboundBotError as error:
+            return f"it could not be checked: {error}"
+        if window is None:
+            return "the group has no window"
+        if lines is None:
+            return "the API does not name the instance's number of lines"
         return Capacity(
             people=people,
             lines=lines,

@@ -91,8 +91,8 @@ def read_contacts(arguments: SourceArguments, context: Context) -> ContactSource
     named = [name for name, value in given.items() if value is not None or name in arguments.named]
     if len(named) != 1:
         raise OutboundBotContactsError(
-            f"contacts: give one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}, not {len(named)} of them."
-            " Nobody was called"
+            f"contacts: give one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}, not"
+            f" {' and '.join(named) or 'none'}. Nobody was called"
         )
     (label,) = named
     if why := why_nothing(given[label]):
@@ -174,7 +174,7 @@ def read_exclusions(arguments: SourceArguments, context: Context) -> frozenset[s
     """
     if arguments.on_missing_exclusions not in ("fail", "ignore"):
         raise OutboundBotConfigError(
-            f"on_missing_exclusions: {arguments.on_missing_exclusions!r} is neither 'fail' nor 'ignore'."
+            f"on_missing_exclusions: {arguments.on_missing_exclusions!r} is not one of 'fail', 'ignore'."
             " Nobody was called"
         )
     excluded: frozenset[str] = frozenset()
@@ -211,8 +211,8 @@ def _excluded_by(arguments: SourceArguments, label: str, context: Context) -> fr
             arguments.log.warning("%s: %s; it excludes nobody, because on_missing_exclusions='ignore'", label, why)
             return None
         raise OutboundBotContactsError(
-            f"{label}: {why}, so the people it excludes might be called; fix it, or pass on_missing_exclusions='ignore'"
-            " if the list may be missing. Nobody was called"
+            f"{label}: {why}, so the people it excludes might be called; fix it. Only if the list may be missing, pass"
+            " on_missing_exclusions='ignore'. Nobody was called"
         )
     _check_complete(arguments, label, value)
     return read_exclusion(arguments, label, context)
@@ -246,8 +246,8 @@ def _check_complete(arguments: SourceArguments, label: str, value: Any) -> None:
         return
     if arguments.on_missing_exclusions != "ignore":
         raise OutboundBotContactsError(
-            f"{label}: {why}, so the people they exclude might be called; let each return a list, which may be empty,"
-            " or pass on_missing_exclusions='ignore'. Nobody was called"
+            f"{label}: {why}, so the people they exclude might be called; let each return a list, which may be empty."
+            " on_missing_exclusions='ignore' would call the people on the missing lists. Nobody was called"
         )
     arguments.log.warning("%s: %s; they exclude nobody, because on_missing_exclusions='ignore'", label, why)
 
@@ -292,7 +292,7 @@ def _event_paths(asset: Asset, label: str, context: Context) -> list[Any]:
     if not events:
         raise OutboundBotContactsError(
             f"{label}: no event of {_shown(asset)} belongs to this run; schedule the DAG on it, "
-            "or pass contacts_path in manual runs"
+            f"or pass {label}_path in manual runs"
         )
     named: dict[str, Any] = {}
     for event in events:

@@ -61,13 +61,14 @@ def render_complete(
         # Templates in a cache of bytecode were compiled without this check.
         rendered = render(env.overlay(finalize=finalize, bytecode_cache=None))
     except UndefinedError as error:
-        raise _refusal(field, template, f"{error}, as ds is in a run without a logical date", ending) from None
+        raise _refusal(field, template, f"{error} (so is ds in a run without a logical date)", ending) from None
     if is_whole and _is_nothing(rendered):
         return rendered
     if not field.endswith("_sql") and _NONE.search(str(rendered)) and not _NONE.search(template):
         raise _refusal(field, template, "its template gives a text with None in it", ending)
     if field.endswith("path") and str(rendered).endswith("/") and not _ends_as_meant(template):
-        raise _refusal(field, template, "its template gives a folder, perhaps because a part of it is empty", ending)
+        problem = "its template gives a folder, perhaps because a part of it is empty (to mean a folder, end it with /)"
+        raise _refusal(field, template, problem, ending)
     return rendered
 
 

@@ -54,15 +54,16 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
     :param instance_id: The group's bot instance; ``None`` for the ledger's, or else the connection's. Templated.
     :param outboundbot_conn_id: Connection of type ``outboundbot``. Templated.
     :param rocketmq_conn_id: Connection of type ``rocketmq``; ``None`` to use only the API. Templated.
-    :param deferrable: Wait in the triggerer. Otherwise wait according to ``mode``, by default ``reschedule``.
-    :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the group's window.
-        Like any Airflow sensor, it is not retried after that, whatever its ``retries``.
+    :param deferrable: Wait in the triggerer. Otherwise by ``mode``, and without messages if triggers collect them.
+    :param timeout: Longest wait, timedelta or seconds; ``None``: until :data:`TIMEOUT_MARGIN` after the end of the
+        group's window, or after the start if that is later; without a window, ``[sensors] default_timeout``. Like any
+        Airflow sensor, it is not retried after that, whatever its ``retries``.
     :param on_timeout: ``fail``; ``partial``: succeed with the results so far; ``cancel``: also cancel the other jobs.
         A wait that fails before its time, for example because a key of the ledger is missing, cancels nothing.
     :param on_cancelled: ``fail`` or ``succeed`` if the group was cancelled as a whole. Single jobs may always be
         cancelled.
     :param on_unresolved_jobs: ``fail`` or ``accept`` if the group has unresolved contacts, for example because the
-        assigning task was asked to hold them.
+        task that assigns was asked to hold them.
     :param enrich: At the end, fetch the tags of answered jobs from the API for ``by_tag``: one request per 100 answered
         jobs. Without it ``by_tag`` counts only what the ledger already has.
     :param cancel_on_kill: Cancel the group's jobs when a person marks this waiting task as failed or successful, or its
@@ -342,8 +343,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         self.log.info("Job group %s: %s", self._group_id, describe(summary))
         count_results(summary, self.dag_id)
         if unresolved := summary["unresolved"]:
-            words = "Job group %s: the status of %s is unknown: they may or may not have been assigned"
-            self.log.warning(words, self._group_id, count_of(unresolved, "contact"))
+            words = "Job group %s: %s unresolved: they may or may not have been assigned"
+            self.log.warning(words, self._group_id, count_of(unresolved, "contact is", "contacts are"))
         if summary["mismatch"]:
             words = "Job group %s ended with other jobs than were assigned, or a task gave up assigning to it: %s"
             self.log.warning(words, self._group_id, summary["by_status"])
@@ -381,8 +382,8 @@ class OutboundBotJobCompleteSensor(BaseSensorOperator):
         if self.on_timeout == "fail":
             summary = completion.summary(timed_out=True)
             raise OutboundBotSensorTimeoutError(
-                f"job group {self._group_id}: timed out with {summary['completed']} of {summary['total']} jobs"
-                " complete; allow a longer timeout, or set on_timeout to 'partial' or 'cancel'"
+                f"job group {self._group_id}: timed out with {summary['completed']} of {summary['total']} jobs complete"
+                f"; clear this task to wait on, or stop calls: outbound cancel {self._group_id}; see also on_timeout"
             )
         if self.on_timeout == "cancel":
             cancel_and_wait(completion)

@@ -92,7 +92,7 @@ class OutboundBotCallEventTrigger(BaseEventTrigger):
         if type(batch_size) is not int or not 1 <= batch_size <= MAX_BATCH:
             raise OutboundBotConfigError(f"batch_size: {batch_size!r} is not a whole number from 1 to {MAX_BATCH}")
         if isinstance(max_wait, bool) or not isinstance(max_wait, int | float) or not 0 <= max_wait < math.inf:
-            raise OutboundBotConfigError(f"max_wait: {max_wait!r} is not a number of seconds")
+            raise OutboundBotConfigError(f"max_wait: {max_wait!r} is not a number of seconds; give 0 or more")
         if rocketmq_conn_id is not None:
             _check_name("rocketmq_conn_id", rocketmq_conn_id, 250)
         self.subscription = subscription

@@ -208,7 +208,7 @@ def test_a_connection_that_is_not_there(
     ("variable", "value", "name", "expected"),
     [
         pytest.param("AIRFLOW__OUTBOUND__LEDGER_KEY", "short", "configuration", "not a Fernet key", id="key"),
-        pytest.param("AIRFLOW__OUTBOUND__COLLECTOR", "none", "configuration", "collector is 'none'", id="collector"),
+        pytest.param("AIRFLOW__OUTBOUND__COLLECTOR", "none", "configuration", "collector: 'none'", id="collector"),
         pytest.param(
             "AIRFLOW__OUTBOUND__LEDGER_URL",
             "postgresql://outbound:hidden@127.0.0.1:1/ledger",

@@ -583,7 +583,7 @@ def test_a_group_that_dials_is_not_purged_by_name(ledger: Ledger, outbound: Call
     code, out = outbound("purge", "--group", "g1")
 
     assert code == 1
-    assert "job group g1 has jobs that are not finished and may still be dialled" in out
+    assert "job group g1 has jobs that have not ended and may still be dialled" in out
     assert ledger.results.summary("g1")["total"] == 2
 
 

@@ -228,6 +228,8 @@ def test_a_key_that_is_missing_and_not_needed_is_forgotten(
     use(OLD)
     with pytest.raises(LedgerKeyError, match=OTHER_ID):
         open_ledger(ledger_url, [OLD])
+    (error,) = json.loads(outbound("status", "--json")[1])["errors"]
+    assert f"key {OTHER_ID} may be needed and is not given, though the keys given open all " in error
 
     code, out, _ = outbound("rekey", "--json")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -41,6 +42,14 @@ def test_a_new_file_is_as_the_umask_has_it_and_a_private_one_its_owners_alone(tm
     write(tmp_path / "private", private=True)
 
     assert (mode(tmp_path / "plain"), mode(tmp_path / "private")) == (0o644, 0o600)
+
+
+def test_a_full_disk_is_told_from_a_path_that_may_not_be_written(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutboundBotConfigError, match="No space left on device; free some space"):  # noqa: SIM117
+        with atomic_write(tmp_path / "file"):
+            raise full
 
 
 @given(before=st.integers(min_value=0, max_value=0o777), private=st.booleans())

@@ -107,7 +107,7 @@ def test_a_trigger_looks_up_without_blocking(simulator: Simulator, monkeypatch: 
         pytest.param({"extra": {"consumer_group": None}}, "consumer_group is missing", id="no-group"),
         pytest.param({"extra": {"topic": "a b"}}, "topic 'a b'", id="topic"),
         pytest.param({"extra": {"transport": "http"}}, "transport 'http'", id="transport"),
-        pytest.param({"extra": {"transport": "remoting"}}, "set tls to false", id="remoting-with-tls"),
+        pytest.param({"extra": {"transport": "remoting"}}, "tls: false", id="remoting-with-tls"),
         pytest.param({"extra": {"tls": "perhaps"}}, "tls is 'perhaps'", id="tls"),
         pytest.param({"host": ""}, "endpoints are missing", id="no-host"),
         pytest.param({"host": "http://x/path"}, "'x/path:8081' is not HOST:PORT", id="url-with-a-path"),

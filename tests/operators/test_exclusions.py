@@ -263,7 +263,7 @@ def test_one_that_exists_and_cannot_be_read_is_never_ignored(
 
 
 def test_an_unknown_word_for_missing_exclusions_is_refused(simulator: Simulator, assign: Callable[..., Any]) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"on_missing_exclusions: 'skip' is neither 'fail' nor 'ignore'"):
+    with pytest.raises(OutboundBotConfigError, match=r"on_missing_exclusions: 'skip' is not one of 'fail', 'ignore'"):
         assign(exclude=[], on_missing_exclusions="skip")
 
     assert not called(simulator)
@@ -377,7 +377,9 @@ class TestColumns:
         pytest.param({"contacts": None, "contacts_sql": "{{ params.none }}"}, r"^contacts_sql: empty: ", id="sql"),
         pytest.param({"contacts": None, "contacts_from": "{{ params.none }}"}, r"^contacts_from: empty: ", id="from"),
         pytest.param(
-            {"contacts_path": "{{ params.none }}"}, r"give one of .* not 2 of them", id="two-of-which-one-is-none"
+            {"contacts_path": "{{ params.none }}"},
+            r"give one of .* not contacts and contacts_path",
+            id="two-of-which-one-is-none",
         ),
     ],
 )

@@ -72,7 +72,7 @@ def group(context: Callable[..., Any]) -> dict[str, Any]:
         pytest.param({"strategy": {"startTime": 1}}, r"workingTime is missing", id="dictionary-without-window"),
         pytest.param({"script_id": "nope"}, r"NotExist.Script", id="unknown-script"),
         pytest.param({"instance_id": "nope"}, r"NotExist.Instance", id="unknown-instance"),
-        pytest.param({"priority": "High"}, r"priority: 'High' is neither 'Urgent' nor 'Daily'", id="priority"),
+        pytest.param({"priority": "High"}, r"priority: 'High' is not one of 'Urgent', 'Daily'", id="priority"),
         pytest.param({"ringing_duration": 0}, r"ringing_duration: 0 is not a whole number", id="ringing"),
         pytest.param({"calling_numbers": "02100000000"}, r"calling_numbers: not a list", id="calling-numbers"),
         pytest.param({"max_run_age": 12}, r"max_run_age: 12 is not a timedelta", id="max-run-age"),

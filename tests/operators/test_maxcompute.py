@@ -112,7 +112,7 @@ def test_rows_that_do_not_come_are_not_overlooked(
         ({**BY_TABLE, "contacts_conn_id": None}, r"contacts_conn_id: missing; give the connection"),
         ({"contacts": ["13800000000"], "contacts_conn_id": "odps"}, r"contacts_conn_id: contacts needs no connection"),
         ({**BY_SQL, "partition": "pt=1"}, r"partition: there is no contacts_table that could have one"),
-        ({**BY_SQL, "contacts_table": "people"}, r"contacts: give one of .*contacts_table.* not 2"),
+        ({**BY_SQL, "contacts_table": "people"}, r"contacts: give one of .* not contacts_sql and contacts_table"),
     ],
 )
 def test_what_cannot_be_read_calls_nobody(

@@ -65,6 +65,17 @@ def test_an_error_before_the_first_call_says_so(
     assert simulator.state()["jobs_per_number"] == {}
 
 
+def test_a_query_without_rows_is_named(
+    simulator: Simulator, context: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PEOPLE_DB", json.dumps({"conn_type": "sqlite", "host": f"{tmp_path}/a.db"}))
+    group = OutboundBotCreateJobGroupOperator(task_id="create", strategy=ALL_DAY).execute(context("create"))
+    query: dict[str, Any] = {"contacts_sql": "SELECT 1 AS phone WHERE 0", "sql_conn_id": "people_db"}
+
+    with pytest.raises(AirflowSkipException, match=r"^contacts_sql: there are no contacts"):
+        OutboundBotAssignJobsOperator(task_id="assign", job_group_id=group, **query).execute(context())
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

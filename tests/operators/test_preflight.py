@@ -125,11 +125,22 @@ def test_required_capacity_that_is_unknown_calls_nobody(simulator: Simulator, co
     group = create(context)
     simulator.faults(concurrency_missing=True)
 
-    with pytest.raises(OutboundBotConfigError, match=r"require_capacity: .* is unknown"):
+    with pytest.raises(OutboundBotConfigError, match=r"require_capacity: .*number of lines"):
         assign(context, group, require_capacity=True)
 
     assert not placed(simulator)
     assert assign(context, group)["assigned"] == 1
+
+
+def test_capacity_cannot_be_required_if_contacts_are_not_counted_in_advance(
+    simulator: Simulator, context: Callable[..., Any]
+) -> None:
+    group = create(context)
+
+    with pytest.raises(OutboundBotConfigError, match=r"require_capacity: .* only with on_invalid='fail'"):
+        assign(context, group, require_capacity=True, on_invalid="skip")
+
+    assert not placed(simulator)
 
 
 def _ends_in(left: timedelta) -> Strategy:

@@ -160,7 +160,7 @@ def test_calls_and_what_was_said_are_exported_by_one_task(
     said = [json.loads(line) for line in Path(result["conversation_path"]).read_text().splitlines()]
     assert [row["reference_id"] for row in said] == ["c0", "c1", "c2"]
     assert not PHONE.search(path.read_text())
-    with pytest.raises(OutboundBotConfigError, match="level: 'jobs' is unknown"):
+    with pytest.raises(OutboundBotConfigError, match="level: 'jobs' is not one of"):
         export(group, path=str(path), level="jobs").execute(context())
 
 
@@ -187,7 +187,7 @@ def test_the_hook_gives_the_same(simulator: Simulator, group: str) -> None:
     assert [result.reference_id for result in hook.iter_results(group)] == ["c0", "c1", "c2", "c3", "c4"]
     assert [result.reference_id for result in hook.iter_results(group, "unanswered")] == ["c3"]
     assert [result.reference_id for result in hook.iter_results(group, "tag:intent=interested")] == ["c0"]
-    with pytest.raises(OutboundBotConfigError, match="is unknown: use one of"):
+    with pytest.raises(OutboundBotConfigError, match="is not one of"):
         hook.iter_results(group, "unansered")
     hook.ledger.close()
 

@@ -196,6 +196,13 @@ def test_an_asset_that_gives_no_contacts(
     assert not numbers_called(simulator)
 
 
+def test_without_an_event_the_error_names_the_argument_for_files_of_the_same_people(
+    context: Callable[..., Any], group: dict[str, Any], people: Callable[[int], list[dict[str, str]]]
+) -> None:
+    with pytest.raises(OutboundBotContactsError, match=r"^exclude: no event of .* or pass exclude_path in manual runs"):
+        assign(group, contacts=people(1), exclude=PEOPLE).execute(context() | {"triggering_asset_events": {}})
+
+
 def test_an_event_that_queued_for_too_long_calls_nobody_unless_all_are_assigned(
     simulator: Simulator,
     context: Callable[..., Any],
@@ -208,7 +215,7 @@ def test_an_event_that_queued_for_too_long_calls_nobody_unless_all_are_assigned(
     old = context() | {"triggering_asset_events": {PEOPLE: [event(path, age=timedelta(hours=13))]}}
 
     with pytest.raises(
-        OutboundBotWrongTimeError, match=r"its asset event was recorded at .* longer ago than"
+        OutboundBotWrongTimeError, match=r"the asset event was recorded at .* longer ago than"
     ) as caught:
         assign(group, contacts=PEOPLE).execute(old)
     assert "\n" not in str(caught.value)

@@ -16,12 +16,14 @@ from support.waiting import restored, stored
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
     OutboundBotCancelJobsOperator,
     OutboundBotCreateJobGroupOperator,
+    OutboundBotModifyJobGroupOperator,
     OutboundBotResumeJobsOperator,
     OutboundBotSuspendJobsOperator,
 )
@@ -137,6 +139,25 @@ def test_a_mistake_in_the_calling_hours_keeps_no_task_from_stopping_calls(
     assert "Scheduling" not in statuses(slow_simulator)
     with pytest.raises(OutboundBotConfigError, match="calling_hours"):
         OutboundBotResumeJobsOperator(task_id="resume", **arguments).execute(context("resume"))
+
+
+def test_a_group_without_a_window_is_resumed_in_calling_hours_once_it_was_given_one(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.loads(slow_simulator.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    holiday = f"{datetime.now(UTC) + timedelta(days=90):%Y-%m-%d}"
+    connection["extra"]["calling_hours"] = {"windows": [["00:00", "24:00"]], "holidays": [holiday]}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+    steer: dict[str, Any] = {"job_group_id": group, "all_jobs": True, "wait_for_completion": False}
+    OutboundBotSuspendJobsOperator(task_id="suspend", **steer).execute(context("suspend"))
+
+    with pytest.raises(OutboundBotConfigError, match=r"give it one with OutboundBotModifyJobGroupOperator\(strategy="):
+        OutboundBotResumeJobsOperator(task_id="resume", **steer).execute(context("resume"))
+    window = Strategy(working_time=[("00:00", "23:59:59")])
+    OutboundBotModifyJobGroupOperator(task_id="modify", job_group_id=group, strategy=window).execute(context("modify"))
+    OutboundBotResumeJobsOperator(task_id="resume", **steer).execute(context("resume"))
+
+    assert "Paused" not in statuses(slow_simulator)
 
 
 @pytest.mark.parametrize("named_by", ["job_ids", "reference_ids"])

@@ -113,7 +113,7 @@ def test_the_service_gives_the_group_up(campaign: WaitingCampaign, run_sensor: R
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        pytest.param("Failed", "has failed: the service stopped dialling with 3 of 3 jobs unfinished", id="failed"),
+        pytest.param("Failed", "has failed: the service stopped dialling before 3 of 3 jobs had ended", id="failed"),
         pytest.param("Cancelled", "was cancelled", id="cancelled"),
     ],
 )

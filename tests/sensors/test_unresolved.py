@@ -108,7 +108,7 @@ def test_the_sentence_adds_up(campaign: WaitingCampaign, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_misspelt_word_is_refused(campaign: WaitingCampaign, deferrable: bool) -> None:
-    with pytest.raises(OutboundBotConfigError, match="on_unresolved_jobs: 'ignore' is neither 'fail' nor 'accept'"):
+    with pytest.raises(OutboundBotConfigError, match="on_unresolved_jobs: 'ignore' is not one of 'fail', 'accept'"):
         campaign.sensor(deferrable=deferrable, on_unresolved_jobs="ignore").execute({})
 
 

@@ -119,7 +119,7 @@ def test_a_port_in_use_is_one_line(start: Start, taken: str, other: str) -> None
         output, errors = process.communicate(timeout=20)
 
     assert (process.returncode, output) == (1, "")
-    assert errors == f"port {port} on 127.0.0.1 is in use or not allowed; choose another {taken}, or 0\n"
+    assert errors == f"outbound: port {port} on 127.0.0.1 is in use or not allowed; choose another {taken}, or 0\n"
 
 
 def test_it_ends_with_whoever_started_it(start: Start) -> None:

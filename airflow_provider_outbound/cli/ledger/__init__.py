@@ -15,7 +15,10 @@ SUBCOMMANDS = ("status", "migrate", "rekey", "purge", "allow", "quarantine")
 
 def configure(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("ledger", help="inspect the ledger, migrate it, rotate its key, purge it")
+    parser = subparsers.add_parser(
+        "ledger",
+        help="inspect, migrate and purge the ledger, rotate its key, allow people, handle unreadable messages",
+    )
     names = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND", required=True)
     for name in SUBCOMMANDS:
         import_module(f"{__name__}.{name}").configure(names)

@@ -41,8 +41,8 @@ def open_named(args: argparse.Namespace, *, make: bool = False, require_keys: bo
     url, keys = ledger_location(args)
     if not make and (missing := missing_file(url)):
         raise LedgerUnavailableError(
-            f"ledger {missing}: there is no such file; give the right --ledger-url, or create a ledger with: "
-            "outbound ledger migrate"
+            f"ledger {missing}: there is no such file; give the right --ledger-url, restore a lost ledger, or create a"
+            " new one, which does not know who was called, with: outbound ledger migrate"
         )
     with quiet_logs():
         return open_ledger(url, keys, require_keys=require_keys)

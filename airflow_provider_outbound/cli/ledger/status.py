@@ -108,13 +108,15 @@ def errors_of(health: Health) -> list[str]:
     """Errors, each with its fix."""
     if not health.missing_keys and not health.undecryptable:
         return []
-    which = f"; key {', '.join(health.missing_keys)} may be needed" if health.missing_keys else ""
-    error = (
-        f"ledger_key: none of the keys given opens {health.undecryptable} of {health.tried} rows tried{which}; add the"
-        " key they were encrypted with after the others. If no row needs it, or it is lost for good, see: outbound"
-        " ledger rekey --help"
-    )
-    return [error]
+    which = f"key {', '.join(health.missing_keys)}"
+    if health.undecryptable:
+        may = f"; {which} may be needed" if health.missing_keys else ""
+        what = f"none of the keys given opens {health.undecryptable} of {health.tried} rows tried{may}; add the key"
+        what += " they were encrypted with after the others"
+    else:
+        what = f"{which} may be needed and is not given, though the keys given open all {health.tried} rows tried; add"
+        what += " it after the others"
+    return [f"ledger_key: {what}. If no row needs it, or it is lost for good, see: outbound ledger rekey --help"]
 
 
 def warnings_of(health: Health) -> list[str]:

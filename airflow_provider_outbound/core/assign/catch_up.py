@@ -39,8 +39,8 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
     if not is_ours and by_phone and ledger.journal.has_nameless_jobs(group_id):
         raise OutboundBotConfigError(
             f"job_group_id: job group {group_id} has jobs of another ledger whose numbers the service"
-            " masks, so they cannot be compared with these contacts; create another job group, or"
-            " use the ledger that assigned them. Nobody was called"
+            " masks, so they cannot be compared with these contacts; use the ledger that assigned"
+            " them. Another job group would call people of this one again. Nobody was called"
         )
     return group
 
@@ -66,7 +66,7 @@ def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> No
         "ListJobsByGroup",
         "IncompleteListing",
         f"the service does not list the complete job group {reader.job_group_id}, so it is unknown who was assigned"
-        " to it; try again later. Nobody was called",
+        " to it; clear this task later. Nobody was called",
     )
 
 

@@ -20,7 +20,12 @@ from airflow_provider_outbound.core.ledger import Candidate, Ledger, Outcomes
 from airflow_provider_outbound.core.ledger.assignments import Stop
 from airflow_provider_outbound.core.progress import ProgressLog
 from airflow_provider_outbound.core.reconcile import Lease
-from airflow_provider_outbound.exceptions import LeaseLostError, OutboundBotError, OutboundBotThrottlingError
+from airflow_provider_outbound.exceptions import (
+    LeaseLostError,
+    OutboundBotError,
+    OutboundBotThrottlingError,
+    StoppedError,
+)
 
 #: Consecutive requests in doubt, without an accepted one, after which the task stops sending.
 MAX_DOUBTS_IN_A_ROW = 40
@@ -32,10 +37,6 @@ MAX_URL_BYTES = 128_000
 STOP_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
-
-
-class StoppedError(OutboundBotError):
-    """A person stopped the group's calls."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +102,8 @@ class BatchDispatcher:
         Send all candidates. On return, and on failure too, nothing is in flight and every outcome is journalled.
 
         :raises StoppedError: a person stopped the group's calls.
-        :raises OutboundBotError: the first failure that a retry of the request would not fix.
+        :raises OutboundBotError: the first failure that a retry of the request would not fix, or the last of too many
+            requests in a row without a usable answer.
         """
         self._queue = WorkQueue()
         self.lost_races = self.capped = 0
@@ -173,8 +175,8 @@ class BatchDispatcher:
             repeat(job_group_id=request.job_group_id, all_jobs=True, instance_id=request.instance_id)
         except OutboundBotError as error:
             log.error(  # noqa: TRY400 - its own text is enough
-                "Job group %s: if its calls were stopped, repeat that: contacts that were assigned since may be called"
-                " (%s)",
+                "Job group %s: if somebody suspended or cancelled it, do so again: contacts sent meanwhile may be"
+                " called (%s)",
                 request.job_group_id,
                 error,
             )

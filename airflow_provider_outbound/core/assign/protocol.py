@@ -11,10 +11,10 @@ from functools import partial
 import attrs
 
 from airflow_provider_outbound.core.assign.catch_up import catch_up
-from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request, StoppedError
+from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
 from airflow_provider_outbound.core.assign.earlier import EarlierContacts
 from airflow_provider_outbound.core.assign.options import AssignOptions
-from airflow_provider_outbound.core.assign.reading import open_screening
+from airflow_provider_outbound.core.assign.reading import open_screening, warn_of_forgotten_calls
 from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
 from airflow_provider_outbound.core.client import OutboundBotClient
@@ -33,6 +33,7 @@ from airflow_provider_outbound.exceptions import (
     OutboundBotContactsError,
     OutboundBotError,
     OutboundBotWrongTimeError,
+    StoppedError,
     before_calling,
     end_with,
 )
@@ -98,13 +99,15 @@ def assign(
     :param before_sending: Called once before anything is sent, with the group and the number of contacts that are not
         in it yet, or ``None`` if the source is not read in advance; raises if nobody may be called.
     :raises OutboundBotContactsError: a row is not a contact and ``on_invalid`` is ``fail``.
-    :raises OutboundBotApiError: the API refused, and a retry would not help.
+    :raises OutboundBotWrongTimeError: the time to call was over before everybody was assigned.
+    :raises OutboundBotApiError: the API refused a request, or gave no usable answer too often in a row.
+    :raises OutboundBotTransportError: too many requests in a row had no answer.
     :raises AssignmentUnresolvedError: contacts that were sent again were not accepted; the next call will try again.
     :raises StoppedError: all jobs of the group were suspended or cancelled.
     :raises JobGroupPurgedError: the ledger's rows of the group were purged; nothing was sent.
     :raises LeaseLostError: another process took over.
     """
-    _tell_of_forgotten_calls(ledger, options)
+    warn_of_forgotten_calls(ledger, options)
     checked = _check_first(ledger, key, request.job_group_id, source, options)
     lease = _take_lease(client, ledger, key, request, options)
     with lease:
@@ -154,19 +157,6 @@ def _check_first(
     return None
 
 
-def _tell_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
-    """Warn if calls within the cap's period were purged from the ledger, so that the cap cannot count them."""
-    if options.cap is None:
-        return
-    forgotten = ledger.retention.forgotten_since(ledger.now() - options.cap.period)
-    if forgotten:
-        log.warning(
-            "max_calls_per_contact: the calls of %s within its period were purged from the ledger and are "
-            "not counted; keep rows for longer than the period ([outbound] retention_days)",
-            count_of(forgotten, "job group"),
-        )
-
-
 def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: float) -> None:
     """Give up a task's assignment, so that nothing waits for it. Does nothing while another process works on it."""
     try:
@@ -175,7 +165,11 @@ def abandon(ledger: Ledger, key: TaskKey, job_group_id: str, *, settle_seconds: 
         )
         ledger.assignments.abandon(assignment)
     except (JobGroupPurgedError, LeaseHeldError, LeaseLostError) as error:
-        log.warning("Job group %s: the assignment stays open: %s", job_group_id, error)
+        log.warning(
+            "Job group %s: the assignment stays open until 15 minutes after the end of its lease: %s",
+            job_group_id,
+            error,
+        )
 
 
 def _start(
@@ -230,6 +224,8 @@ class _Run:
         self._earlier = EarlierContacts(ledger, lease.assignment, options.dedupe_by)
         #: Whether contacts were taken over that this task has not searched for yet.
         self._has_adopted = False
+        #: Whether the service listed the complete group, so that who is not listed could be sent again.
+        self._was_listed = True
 
     def run(self, checked: Preflight | None) -> AssignResult:
         ledger, assignment = self._ledger, self._lease.assignment
@@ -275,9 +271,10 @@ class _Run:
                 found.read,
             )
             if found.rejected == found.read and not result.assigned:
+                reasons = "pass rejects_path to see" if result.rejects_path is None else "see rejects_path for"
                 raise OutboundBotContactsError(
-                    f"contacts: all {found.read} rows were rejected; check the columns, the encoding, and the reasons"
-                    " in rejects_path. Nobody was called"
+                    f"contacts: all {found.read} rows were rejected; check the columns and the encoding, and {reasons}"
+                    " the reasons. Nobody was called"
                 )
         if not result.unresolved:
             return
@@ -285,9 +282,13 @@ class _Run:
             raise AssignmentUnresolvedError(
                 f"job group {result.job_group_id}: {result}. The service gave no usable answer for the unresolved"
                 " contacts and does not list them; a retry of this task sends them again, on_unresolved='hold' does not"
+                if self._was_listed
+                else f"job group {result.job_group_id}: {result}. The service never listed the complete group, so"
+                " no unresolved contact was sent again; clear this task later"
             )
         log.error(
-            "Job group %s: %s unresolved: it is unknown whether they will be called",
+            "Job group %s: %s unresolved: it is unknown whether they will be called; the sensor's on_unresolved_jobs"
+            " decides whether the campaign may end so",
             result.job_group_id,
             count_of(result.unresolved, "contact is", "contacts are"),
         )
@@ -300,7 +301,7 @@ class _Run:
             names = ", ".join(map(str, died))
             raise AssignmentUnresolvedError(
                 f"job group {self._lease.assignment.job_group_id}: another task ended without finishing and left"
-                f" contacts unresolved, perhaps some of these; clear {names}, or run this task again"
+                f" contacts unresolved, perhaps some of these; clear {names}, or this task"
             )
         return self._settle(self._send(), may_resend=True)
 
@@ -363,6 +364,7 @@ class _Run:
         if self._has_adopted:
             # Another task settled those some time ago, perhaps from an incomplete listing.
             is_certain = self._reader.scan() and is_certain
+        self._was_listed = is_certain
         absent = ledger.journal.unresolved(assignment)
         if not absent or self._options.on_unresolved == "hold":
             return found

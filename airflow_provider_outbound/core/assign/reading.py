@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -12,7 +13,10 @@ from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import mask
+from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
+
+log = logging.getLogger(__name__)
 
 
 def open_screening(
@@ -73,8 +77,8 @@ def _refuse_others(ledger: Ledger, others: frozenset[str], fresh: Sequence[Candi
         raise OutboundBotContactsError(
             f"contacts: another instance of this mapped task has assigned {mask(moved[0].contact.phone.e164)} in this"
             " DAG run, and this instance, which had finished before, would call them once more. The task that returns"
-            " the lists may have returned them in another order: let it sort them (ORDER BY) and clear it again, or"
-            " start a new DAG run"
+            " the lists may have returned them in another order: let it sort them (ORDER BY) and clear it again. A new"
+            " DAG run would call the complete lists again, unless max_calls_per_contact leaves people out"
         )
 
 
@@ -96,3 +100,16 @@ def stored_candidates(ledger: Ledger, assignment: Assignment, references: Sequen
     """Yield contacts of the journal that are to be sent again."""
     for start in range(0, len(references), MAX_JOBS_PER_REQUEST):
         yield from ledger.journal.stored_candidates(assignment, references[start : start + MAX_JOBS_PER_REQUEST])
+
+
+def warn_of_forgotten_calls(ledger: Ledger, options: AssignOptions) -> None:
+    """Warn if calls within the cap's period were purged from the ledger, so that the cap cannot count them."""
+    if options.cap is None:
+        return
+    forgotten = ledger.retention.forgotten_since(ledger.now() - options.cap.period)
+    if forgotten:
+        log.warning(
+            "max_calls_per_contact: the calls of %s within its period were purged from the ledger and are "
+            "not counted; keep rows for longer than the period ([outbound] retention_days)",
+            count_of(forgotten, "job group"),
+        )

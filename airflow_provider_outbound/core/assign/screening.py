@@ -145,8 +145,8 @@ class ContactScreening:
             self._rejects.write(reject)
         if self._strict:
             raise OutboundBotContactsError(
-                f"{reject}. The source changed while it was read, or can be read only once, so this row was not checked"
-                ' before the first contact was sent. Fix it and clear this task, or pass on_invalid="skip"'
+                f'{reject}; fix it, or pass on_invalid="skip". The source changed while it was read, or can be read '
+                "only once"
             )
 
 
@@ -216,7 +216,7 @@ class RejectsFile:
         self._writer: Any = None
 
     def __enter__(self) -> Self:
-        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path:"))
+        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path"))
         self._file = TextIOWrapper(opened, encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(_REJECT_COLUMNS)

@@ -189,7 +189,8 @@ class Completion:
                 raise
             raise JobGroupFailedError(
                 f"job group {self.job_group_id} does not exist: it was deleted, or belongs to an instance other than"
-                f" {self._instance_id or self._client.settings.instance_id} ({error.code})"
+                f" {self._instance_id or self._client.settings.instance_id} ({error.code}); check job_group_id,"
+                " instance_id and outboundbot_conn_id"
             ) from None
 
     def cancel(self) -> bool:
@@ -258,8 +259,8 @@ class Completion:
             self._log.late_messages(ended_jobs(progress), counts.ended)
         if decision.action is Action.FAIL:
             raise JobGroupFailedError(
-                f"job group {self.job_group_id} has failed: the service stopped dialling with {progress.unfinished} of"
-                f" {progress.total} jobs unfinished; see its console for the reason"
+                f"job group {self.job_group_id} has failed: the service stopped dialling before {progress.unfinished}"
+                f" of {progress.total} jobs had ended; see the service's console for the reason"
             )
         if decision.action is not Action.FINISH:
             return None

@@ -79,7 +79,7 @@ def read_excluded(source: ContactSource, label: str) -> frozenset[str]:
     if rows:
         log.warning(
             "%s: %s with numbers in %s, which are not excluded: exclude_columns names the only column that counts. To"
-            " exclude them too, rename that column to phone, and omit exclude_columns",
+            " exclude them too, rename the column that exclude_columns names to phone, and omit exclude_columns",
             label,
             count_of(rows, "row"),
             ", ".join(redact(column) for column in unread),
@@ -131,7 +131,7 @@ def _listed(text: str, default_region: str) -> Iterator[str]:
 
 
 _BETWEEN_NUMBERS = re.compile("""[][/,;|、，；"']+""")
-_COPY_IT = "write it into the column for it, also if another one has it"
+_COPY_IT = "write the number into the phone column, even if another column has it"
 _ROUNDED = "a spreadsheet has rounded the number; format that column as text and export again"
 
 
@@ -139,7 +139,8 @@ def _unreadable(contact: Contact, column: str, problem: str) -> _UnreadableError
     place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
     return _UnreadableError(
         f"{contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} {problem}",
-        hint="; if only some columns count, name the one for the number with exclude_columns={'phone': …}",
+        hint="; if only some columns count, name the one for the number with exclude_columns={'phone': …}; numbers in"
+        " the others are then not excluded",
     )
 
 

@@ -53,7 +53,8 @@ def from_path(
     :param label: The argument's name, for errors.
     :param sheet: Name of the sheet in each workbook; default: the only visible one, or the only visible one that has a
         column for the phone number.
-    :raises OutboundBotContactsError: there is no such file, it has another suffix, or there is no such encoding.
+    :raises OutboundBotContactsError: the file has another suffix, or there is no such encoding. A file that does not
+        exist is refused when it is read.
     """
     return from_paths(
         [path], columns=columns, encoding=encoding, default_region=default_region, label=label, sheet=sheet
@@ -118,7 +119,10 @@ class _NoFiles:
         return iter(())
 
     def absence(self) -> OutboundBotContactsError:
-        return ContactsNotFoundError(f"{self.label}: {redact(str(self._path))} holds no data file, or matches none")
+        return ContactsNotFoundError(
+            f"{self.label}: {redact(str(self._path))} holds no data file, or matches none; if nobody is on the list,"
+            " give a file with only a header"
+        )
 
 
 class _LeftOut(_NoFiles):

@@ -62,9 +62,11 @@ def _refuse_index(items: Any, label: str, default_region: str) -> None:
         return
     for level in range(index.nlevels):
         if any(looks_like_number(str(value), default_region) for value in index.get_level_values(level).unique()):
+            # Without its index, a do-not-call list would exclude nobody.
+            drop = "" if label.startswith("exclude") else ", or drop it with .reset_index(drop=True)"
             raise OutboundBotContactsError(
                 f"{label}: the index holds phone numbers, and only columns are read; make it a column with"
-                " .reset_index(), or drop it with .reset_index(drop=True)"
+                f" .reset_index(){drop}"
             )
 
 
@@ -86,7 +88,7 @@ class _Items:
         if row != expected:
             raise OutboundBotContactsError(
                 f"{self.label}: {row} of {expected} items could be read, because the list changed meanwhile or Airflow"
-                " did not find the rest; run the task again"
+                " did not find the rest; clear this task"
             )
 
 

@@ -327,7 +327,7 @@ def _numbered(
 
 
 #: A column may have a known name instead.
-_ONLY_ITS_NUMBERS = ". Then numbers in the other columns do not count; if they shall, rename the right one to phone"
+_ONLY_ITS_NUMBERS = ". Then numbers in the other columns do not count; to exclude them too, rename that one to phone"
 #: Types of a list's item that is a plain number.
 _NUMBERS = (str, Real, Decimal, bytes, bytearray, memoryview)
 #: The plan for such an item.

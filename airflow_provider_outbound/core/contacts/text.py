@@ -150,8 +150,7 @@ def _other_encoding(head: bytes, encoding: str, argument: str) -> str | None:
         return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass {argument}={guess!r}"
     if guess is None and (other := other_encoding(head, name)):
         return (
-            f"is in encoding {other!r}, or could be, and not in {encoding!r}; pass {argument}={other!r}, or save it as"
-            " 'CSV UTF-8'"
+            f"seems to be in encoding {other!r}, not {encoding!r}; pass {argument}={other!r}, or save it as 'CSV UTF-8'"
         )
     if guess is None and is_wide:
         return f"is not in encoding {encoding!r}; {_for_utf8(argument)} if it is UTF-8"

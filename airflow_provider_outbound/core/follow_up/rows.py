@@ -63,8 +63,8 @@ def follow_up(
 
     if not name or len(name) > MAX_NAME_LENGTH or name.startswith(OWN_NAMES):
         raise OutboundBotConfigError(
-            f"name {name!r} of the follow-up: give a name of 1 to {MAX_NAME_LENGTH} characters that does not begin with"
-            f" {OWN_NAMES!r}"
+            f"name: {name!r} cannot be a follow-up's; give a name of 1 to {MAX_NAME_LENGTH} characters that does not"
+            f" begin with {OWN_NAMES!r}"
         )
     pages = _unhandled_pages(ledger, job_group_id, name, only)
     if list_jobs is not None:

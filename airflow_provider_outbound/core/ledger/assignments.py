@@ -235,7 +235,8 @@ class Assignments:
         now = self._database.time(connection)
         if row.owner != assignment.owner or row.state != OPEN or row.lease_until <= now:
             raise LeaseLostError(
-                f"job group {assignment.job_group_id}: the lease of this assignment expired or another process took it"
+                f"job group {assignment.job_group_id}: the lease of this assignment expired or another process took"
+                " it; a retry continues the assignment, and assigns nobody twice"
             )
         return now
 

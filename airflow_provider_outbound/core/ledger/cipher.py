@@ -66,11 +66,15 @@ class FieldCipher:
 
     def __init__(self, keys: Sequence[str]) -> None:
         if not keys:
-            raise LedgerKeyError(f"ledger_key: not set; generate one with: {_MAKE_ONE}")
+            raise LedgerKeyError(
+                f"ledger_key: not set; set the key of this ledger, or for a new one generate one with: {_MAKE_ONE}"
+            )
         try:
             self._keys = [_Key(key.strip()) for key in keys]
         except ValueError:
-            raise LedgerKeyError(f"ledger_key: not a Fernet key; generate one with: {_MAKE_ONE}") from None
+            raise LedgerKeyError(
+                f"ledger_key: not a Fernet key; correct it, or for a new ledger generate one with: {_MAKE_ONE}"
+            ) from None
 
     @property
     def key_ids(self) -> tuple[str, ...]:

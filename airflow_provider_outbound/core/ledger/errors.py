@@ -33,8 +33,8 @@ _ACCESS = {
         "this user lacks a privilege; grant SELECT, INSERT, UPDATE and DELETE on the ledger's tables. To create or"
         " migrate the ledger, run 'outbound ledger migrate' as the user who owns them"
     ),
-    "42P01": "a table of the ledger is missing; this is not a ledger of this package, or it is damaged",
-    "42703": "a column of the ledger is missing; this is not a ledger of this package, or it is damaged",
+    "42P01": "a table of the ledger is missing; correct ledger_url, or restore a backup",
+    "42703": "a column of the ledger is missing; correct ledger_url, or restore a backup",
 }
 #: Texts of servers and PgBouncer for refused connections, which have no SQLSTATE in the driver.
 _REFUSED_CONNECTIONS = {

@@ -302,13 +302,13 @@ class Journal:
         if token is None:
             raise LedgerKeyError(
                 f"ledger: the contact with the reference id {reference_id} was discarded with a lost key, so it cannot"
-                " be sent again; assign to a new job group"
+                " be sent again; pass on_unresolved='hold' and clear the task, which then goes on without it"
             )
         stored = self._database.cipher.decrypt_json(token)
         if not stored:
             raise LedgerError(
                 f"ledger: the contact with the reference id {reference_id} was forgotten on request, so it cannot be"
-                " sent again; assign the others to a new job group"
+                " sent again; pass on_unresolved='hold' and clear the task, which then goes on without it"
             )
         return _contact(stored)
 

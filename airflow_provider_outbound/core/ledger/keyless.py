@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
-_WHY = "ledger_key: this ledger was opened without its keys, which is enough to stop calls, but not for this"
+_WHY = (
+    "ledger_key: this ledger was opened without its keys, which is enough to stop calls, but not for this; set"
+    " [outbound] ledger_key"
+)
 
 
 class _NoCipher(FieldCipher):

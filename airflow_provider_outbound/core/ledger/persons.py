@@ -164,7 +164,7 @@ class Persons:
         groups = sorted({row.job_group_id for row in rows if self._is_open(row, now)})
         if groups:
             raise LedgerError(
-                f"person: has a job that is not finished in job group {', '.join(groups)}; wait until the group has"
+                f"person: has a job that has not ended in job group {', '.join(groups)}; wait until the group has"
                 " ended, or cancel it with: outbound cancel GROUP, and wait for it. Nothing was erased"
             )
 

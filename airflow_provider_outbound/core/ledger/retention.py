@@ -49,7 +49,7 @@ _OF_GROUP = (
 
 
 _STILL_DIALLED = (
-    "has jobs that are not finished and may still be dialled{until}: cancel them (outbound cancel) and wait for the"
+    "has jobs that have not ended and may still be dialled{until}: cancel them (outbound cancel) and wait for the"
     " group with a sensor; or purge it a day after its window ends or it is cancelled"
 )
 
@@ -262,7 +262,10 @@ class Retention:
         ).one_or_none()
         if cursor is not None:
             moved_at = _moment(cursor.moved_at)
-            reasons.append(f"has events that cursor {cursor.name} (last moved at {moved_at}) has not read")
+            reasons.append(
+                f"has events that cursor {cursor.name} (last moved at {moved_at}) has not read; if its trigger is gone"
+                f" for good: outbound ledger purge --cursor {cursor.name}"
+            )
         return reasons
 
     def _leave_tombstone(self, group: Row[Any], found: PurgedGroup) -> PurgedGroup | _Kept:

@@ -120,7 +120,7 @@ class Lease:
             if self._renewed_at.elapsed + self._request_seconds >= self._seconds:
                 raise LeaseLostError(
                     f"job group {self.assignment.job_group_id}: the ledger is too slow to renew the lease of "
-                    f"{self._seconds:g} s; no further request was sent"
+                    f"{self._seconds:g} s, so no further request was sent; a retry continues, and assigns nobody twice"
                 )
 
     def _keep(self) -> None:

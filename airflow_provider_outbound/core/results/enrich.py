@@ -281,7 +281,8 @@ class _Fetch:
             raise OutboundBotConfigError(
                 f"instance_id: bot instance {self.instance_id or self.client.settings.instance_id} does not have job"
                 f" group {self.job_group_id}, so the details of its jobs cannot be fetched; give the instance and the"
-                " connection of the group, or, if it was deleted there, leave out enrich. Nothing was written"
+                " connection of the group, or, if it was deleted there, leave out enrich and select by no tag. Nothing"
+                " was written"
             ) from None
 
     def report_gone(self) -> None:

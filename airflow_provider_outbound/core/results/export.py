@@ -201,7 +201,7 @@ def check_level(level: str) -> None:
     :raises OutboundBotConfigError: it is unknown.
     """
     if level not in LEVELS:
-        raise OutboundBotConfigError(f"level: {level!r} is unknown; use {' or '.join(map(repr, LEVELS))}")
+        raise OutboundBotConfigError(f"level: {level!r} is not one of {', '.join(map(repr, LEVELS))}")
 
 
 def _check_conversations(ledger: Ledger, job_group_id: str, only: str | None) -> None:

@@ -103,7 +103,7 @@ def result_filter(only: str | None) -> Callable[[JobResult], bool]:
     words: list[str] = [str(word) for kind in (JobStatus, FailureReason, CallStatus) for word in kind]
     if only not in words:
         known = [*sorted({*map(str, Outcome), "failed"}), "tag:NAME=VALUE", *sorted(set(words))]
-        raise OutboundBotConfigError(f"only {only!r} is unknown: use one of {', '.join(known)}")
+        raise OutboundBotConfigError(f"only: {only!r} is not one of {', '.join(known)}")
     return lambda result: only in (result.status, result.failure_reason, result.call_status)
 
 

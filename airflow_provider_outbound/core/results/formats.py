@@ -46,12 +46,14 @@ def format_of(name: str, file_format: str | None) -> str:
     suffix = stem.rpartition(".")[2]
     chosen = file_format or _ALIASES.get(suffix, suffix)
     if chosen not in FORMATS:
+        if file_format is not None:
+            raise OutboundBotConfigError(f"file_format: {file_format!r} is not one of {', '.join(FORMATS)}")
         raise OutboundBotConfigError(
-            f"file_format of {name!r} is unknown: end the path in .jsonl, .csv (each also with .gz), .parquet or"
-            f" .xlsx, or set file_format to {', '.join(FORMATS)}"
+            f"path: {name!r} has no known suffix; end it in .jsonl, .csv (each also with .gz), .parquet or .xlsx, or"
+            " pass file_format"
         )
     if chosen in _PACKED and stem != name.lower():
-        raise OutboundBotConfigError(f"path {name!r}: {_PACKED[chosen]} is already compressed; omit .gz")
+        raise OutboundBotConfigError(f"path: {_PACKED[chosen]} is already compressed; omit .gz from {name!r}")
     return chosen
 
 

@@ -102,7 +102,7 @@ class Available:
         if self.has_unfinished:
             log.warning(
                 "Job group %s: the time is up, and the group has not ended: recordings of its other calls are not among"
-                " these. Run this task again after the group has ended",
+                " these. Clear this task after the group has ended",
                 job_group_id,
             )
 
@@ -215,7 +215,7 @@ def _report_missing(job_group_id: str, missing: Collection[str], reasons: Mappin
         return
     why = Counter(reasons.get(stem, "not ready") for stem in missing)
     log.warning(
-        "Job group %s: %s missing: %s",
+        "Job group %s: %s missing: %s. To try again, clear this task",
         job_group_id,
         count_of(len(missing), "recording is", "recordings are"),
         "; ".join(f"{count} × {reason}" for reason, count in why.most_common(5)),

@@ -18,8 +18,8 @@ TRANSPORTS = {"grpc": "rocketmq-python-client", "remoting": "rocketmq-client-pyt
 
 #: How to install the native library of transport ``remoting``.
 WAYS_TO_LIBROCKETMQ = (
-    "give the path of librocketmq.so in the connection's extra 'librocketmq', or put it on the machine's library path;"
-    " or pip install rocketmq-client-python==0.5.0rc2, whose wheel contains one (Linux, x86-64)"
+    "give the path of librocketmq.so (--librocketmq, or the connection's extra 'librocketmq'), or put it on the"
+    " machine's library path; or pip install rocketmq-client-python==0.5.0rc2, whose wheel contains one (Linux, x86-64)"
 )
 
 #: How long a received message stays hidden from the group's other consumers (seconds). An unacknowledged message is
@@ -33,7 +33,7 @@ _ENDPOINT = re.compile(r"[a-zA-Z0-9._-]+:[0-9]{1,5}")
 
 def _transport(_: RocketMQSettings, _attribute: attrs.Attribute[str], value: str) -> None:
     if value not in TRANSPORTS:
-        raise OutboundBotConfigError(f"RocketMQ transport {value!r} is unknown: use one of {', '.join(TRANSPORTS)}")
+        raise OutboundBotConfigError(f"RocketMQ transport {value!r} is not one of {', '.join(TRANSPORTS)}")
 
 
 def _name(_: RocketMQSettings, attribute: attrs.Attribute[str], value: str) -> None:
@@ -102,7 +102,8 @@ class RocketMQSettings:
     def __attrs_post_init__(self) -> None:
         if self.transport == "remoting" and self.tls:
             raise OutboundBotConfigError(
-                "RocketMQ transport 'remoting' cannot encrypt: set tls to false to accept that, or use transport 'grpc'"
+                "RocketMQ transport 'remoting' cannot encrypt: accept that (--no-tls, or tls: false in the connection's"
+                " extra), or use transport 'grpc'"
             )
 
     @property

@@ -88,7 +88,10 @@ def _send(campaign: Campaign, action: Action) -> None:
     hook.may_call = action is Action.RESUME
     settings = read_settings(campaign, may_call=hook.may_call)
     if settings.dry_run:
-        raise OutboundBotConfigError(f"connection {campaign.conn_id!r} has dry_run set, so nothing is sent")
+        raise OutboundBotConfigError(
+            f"connection {campaign.conn_id!r} has dry_run set, so nothing is sent; use another connection: "
+            f"outbound {action.value} {campaign.job_group_id} --outboundbot-conn-id ID"
+        )
     patience = attrs.evolve(
         settings.client,
         connect_timeout=min(_CONNECT_TIMEOUT, settings.client.connect_timeout),

@@ -70,9 +70,10 @@ def test_a_group_that_is_never_listed_whole_sends_nobody_again_and_fails(campaig
     # As many jobs as the listing counts are never met.
     campaign.simulator.run(lambda cloud: _hide_last(cloud, campaign.job_group_id))
 
-    with pytest.raises(AssignmentUnresolvedError, match="5 contacts read: 0 assigned, 5 unresolved"):
+    with pytest.raises(AssignmentUnresolvedError, match="5 contacts read: 0 assigned, 5 unresolved") as caught:
         campaign.assign(contacts, settle_seconds=0.2)
 
+    assert "no unresolved contact was sent again; clear this task later" in str(caught.value)
     assert campaign.requests("AssignJobs") == requests
 
 

@@ -148,7 +148,7 @@ SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "
         pytest.param(
             [*_REMOTING, "--no-tls", "--librocketmq", "/nowhere.so"], "'/nowhere.so' is not a file", id="librocketmq"
         ),
-        pytest.param(_REMOTING, "set tls to false", id="remoting-with-tls"),
+        pytest.param(_REMOTING, "--no-tls", id="remoting-with-tls"),
         pytest.param(["--rocketmq-conn-id", "no_such_connection"], "no_such_connection", id="no-connection"),
         pytest.param([*SUBSCRIPTION, "--ledger-url", "sqlite://"], "ledger_url", id="ledger-in-memory"),
     ],

@@ -139,8 +139,10 @@ def test_numbers_in_the_index_of_a_frame_are_refused(make: Callable[..., Any], l
     """Only columns are read: of a do-not-call list, the people in the index would be called."""
     frame = pd.DataFrame({"phone": [NUMBER], "tel": ["13900000000"], "city": ["Hangzhou"]})
 
-    with pytest.raises(OutboundBotContactsError, match=rf"^{label}: the index holds phone numbers"):
+    with pytest.raises(OutboundBotContactsError, match=rf"^{label}: the index holds phone numbers") as caught:
         from_items(make(frame), label=label)
+    # A do-not-call list without its index would exclude nobody.
+    assert ("drop=True" in str(caught.value)) == (label == "contacts")
 
 
 def test_an_index_of_other_values_does_no_harm() -> None:

@@ -191,7 +191,7 @@ def test_a_cell_that_is_no_number_is_a_reject_and_no_do_not_call_list(
     assert isinstance(reject, Reject)
     assert reject.reason.startswith(reason)
     assert str(reject).startswith("a.xlsx line 2")
-    fix = "write it into the column for it, also if another one has it" if cell is None else "fix it"
+    fix = "write the number into the phone column, even if another column has it" if cell is None else "fix it"
     refuse(path, f"{fix}, or the person it stands for might be called", listed=True)
 
 

@@ -225,7 +225,7 @@ def test_a_person_with_an_open_job_is_not_forgotten(ledger: Ledger) -> None:
     done = Called(ledger=ledger).assign().finish()
     waiting = Called(ledger=ledger).assign()
 
-    with pytest.raises(LedgerError, match=f"not finished in job group {waiting.group}.*Nothing was erased"):
+    with pytest.raises(LedgerError, match=f"not ended in job group {waiting.group}.*Nothing was erased"):
         ledger.persons.forget(done.e164)
 
     assert set(traces(ledger, done.name)) >= {"jobs.contact", "quarantine.body"}

@@ -279,7 +279,7 @@ def test_all_that_keeps_a_group_is_said_at_once_and_until_when(ledger: Ledger) -
     window, over = (moment.isoformat(timespec="seconds") for moment in (ends_at, ends_at + timedelta(days=1)))
     assert kept.reason.startswith(f"is too recent: its window ends at {window}; it may have a waiting task until ")
     assert "; it has events that cursor crm" in kept.reason
-    assert f"; it has jobs that are not finished and may still be dialled until {over}: cancel them" in kept.reason
+    assert f"; it has jobs that have not ended and may still be dialled until {over}: cancel them" in kept.reason
 
 
 def test_a_complete_group_is_purged_by_name_though_its_window_is_open(ledger: Ledger) -> None:
@@ -536,7 +536,7 @@ def test_a_group_that_may_still_be_dialled_is_never_purged(ledger: Ledger, age: 
         ledger.retention.purge(timedelta(0), dry_run=True),
     ):
         assert purge.purged == ()
-        assert "has jobs that are not finished" in purge.passed_over[0].reason
+        assert "has jobs that have not ended" in purge.passed_over[0].reason
 
     assert rows(ledger, "g1")["jobs"] == 3
     assert [group.job_group_id for group in ledger.groups.list_all()] == ["g1"]
@@ -566,7 +566,7 @@ def test_what_is_assigned_after_that_may_be_dialled_again(
 
     purge = ledger.retention.purge(timedelta(0), job_group_id="g1")
 
-    assert "has jobs that are not finished" in purge.passed_over[0].reason
+    assert "has jobs that have not ended" in purge.passed_over[0].reason
 
 
 def test_an_interrupted_purge_that_is_run_again_says_what_it_did(

@@ -351,7 +351,7 @@ class TestCounts:
 def test_an_unknown_level_is_refused(ledger: Ledger, tell: Callable[..., None], tmp_path: Path) -> None:
     tell(1)
 
-    with pytest.raises(OutboundBotConfigError, match="level: 'calls' is unknown; use 'job' or 'call'"):
+    with pytest.raises(OutboundBotConfigError, match="level: 'calls' is not one of 'job', 'call'"):
         export(ledger, GROUP, tmp_path / "r.csv", level="calls")
 
     assert not (tmp_path / "r.csv").exists()

@@ -112,14 +112,14 @@ def test_a_job_that_goes_on_has_no_outcome_yet(ledger: Ledger, tell: Callable[..
 
 
 def test_an_unknown_word_is_refused_with_the_list(ledger: Ledger, tmp_path: Path) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"'unansered' is unknown: use one of answered.*unanswered"):
+    with pytest.raises(OutboundBotConfigError, match=r"'unansered' is not one of answered.*unanswered"):
         export(ledger, GROUP, tmp_path / "r.csv", only="unansered")
 
     assert not list(tmp_path.glob("*.csv"))
 
 
 def test_an_unknown_format_is_refused(ledger: Ledger, tmp_path: Path) -> None:
-    with pytest.raises(OutboundBotConfigError, match=r"'r.xls' is unknown: end the path in .jsonl, .csv"):
+    with pytest.raises(OutboundBotConfigError, match=r"'r.xls' has no known suffix; end it in .jsonl, .csv"):
         export(ledger, GROUP, tmp_path / "r.xls")
 
 

@@ -39,7 +39,7 @@ def test_the_password_is_not_shown() -> None:
         pytest.param({"endpoints": ("a:8081", "grpc://b:8081")}, "'grpc://b:8081'", id="second-with-scheme"),
         pytest.param({"topic": ""}, "topic ''", id="no-topic"),
         pytest.param({"consumer_group": "my group"}, "consumer_group 'my group'", id="bad-group"),
-        pytest.param({"transport": "remoting"}, "set tls to false", id="remoting-with-tls"),
+        pytest.param({"transport": "remoting"}, "--no-tls", id="remoting-with-tls"),
     ],
 )
 def test_a_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
