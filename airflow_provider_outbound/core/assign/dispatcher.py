@@ -58,8 +58,8 @@ class BatchDispatcher:
     its outcome must be in the journal. Besides, a throttled batch goes back to the queue, and the limit changes while
     batches are sent.
 
-    :param guard: Called before batches are journalled, and by the sending thread before each batch; raises if calling
-        is not allowed now.
+    :param guard: Called before batches are journalled, and by the sending thread right before each request; raises if
+        calling is not allowed now.
     :param since: Until when earlier processes may have sent, by the ledger's clock.
     """
 
@@ -122,9 +122,12 @@ class BatchDispatcher:
                     raise
         finally:
             self._put_down()
-            self._repeat_stop(begun_at)
+            stop = self._repeat_stop(begun_at)
         if self._failure is not None:
             raise self._failure
+        if stop is not None:
+            # Whoever was assigned is not called, so this is no success.
+            raise self._stopped(stop)
 
     def _journal(self, candidates: Iterator[Candidate]) -> None:
         """
@@ -148,29 +151,40 @@ class BatchDispatcher:
             return
         self._check_stop_at = time.monotonic() + STOP_SECONDS
         stop = self._find_stop()
-        if stop is None:
-            return
+        if stop is not None:
+            raise self._stopped(stop)
+
+    def _stopped(self, stop: Stop) -> StoppedError:
         group = self._request.job_group_id
+        again = (
+            "this holds after the task was cleared, too. A new DAG run calls its whole list again;"
+            " max_calls_per_contact leaves out who was called in this one"
+        )
         what, advice = (
-            ("cancelled", "this holds after the task was cleared, too: start a new DAG run to call the others")
+            ("cancelled", again)
             if stop.is_final
             else ("suspended", f"to call the others, run 'outbound resume {group}', then clear this task")
         )
         when = stop.at.isoformat(timespec="seconds")
-        raise StoppedError(
+        return StoppedError(
             f"job group {group}: all its jobs were {what} at {when}, so this task assigns nobody else; {advice}"
         )
 
     def _find_stop(self) -> Stop | None:
         return self._ledger.assignments.find_stop(self._lease.assignment, self._options.run_started_at)
 
-    def _repeat_stop(self, since: datetime) -> None:
-        """Repeat a command that stopped the group's calls meanwhile: the last requests may have come after it."""
+    def _repeat_stop(self, since: datetime) -> Stop | None:
+        """
+        Repeat a command that stopped the group's calls meanwhile: the last requests may have come after it.
+
+        :return: The command, if there was one.
+        """
         request = self._request
+        stop = None
         try:
             stop = self._find_stop()
             if stop is None or stop.at < since:
-                return
+                return None
             repeat = self._client.cancel_jobs if stop.is_final else self._client.suspend_jobs
             repeat(job_group_id=request.job_group_id, all_jobs=True, instance_id=request.instance_id)
         except OutboundBotError as error:
@@ -180,6 +194,7 @@ class BatchDispatcher:
                 request.job_group_id,
                 error,
             )
+        return stop
 
     def _begin(self, ahead: Sequence[Candidate]) -> None:
         outcomes = self._take_outcomes()
@@ -230,10 +245,8 @@ class BatchDispatcher:
         if entered is None:
             self._queue.give_back(batch)
             return
-        is_unsent = True
+        is_unsent = False
         try:
-            self._guard()
-            is_unsent = False
             is_unsent = self._attempt(batch, entered)
         finally:
             self._limiter.leave()
@@ -241,6 +254,12 @@ class BatchDispatcher:
                 self._queue.give_back(batch)
             else:
                 self._queue.done()
+
+    def _check_request(self) -> None:
+        """Check whether a request may still be sent, which may have waited long for its turn. The lease comes last."""
+        self._check_stop()
+        self._guard()
+        self._lease.check()
 
     def _attempt(self, batch: Batch, entered: float) -> bool:
         """
@@ -257,7 +276,7 @@ class BatchDispatcher:
                 strategy_json=request.strategy_json,
                 calling_numbers=request.calling_numbers,
                 instance_id=request.instance_id,
-                before_request=self._lease.check,
+                before_request=self._check_request,
             )
         except LeaseLostError:
             # Nothing was sent, but only the new holder of the lease may free or settle these rows.

@@ -263,7 +263,7 @@ def test_a_window_that_ends_before_contacts_are_sent_again_says_who_was_called(c
 
 
 def test_a_refusal_part_way_says_who_was_called(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
-    refused = OutboundBotApiError("AssignJobs", "InvalidParameter")
+    refused = OutboundBotApiError("AssignJobs", "InvalidParameter", in_doubt=False)
     asked = []
 
     def guard(_group: JobGroup) -> None:

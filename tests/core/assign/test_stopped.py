@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
 import attrs
 import pytest
 from support.campaigns import Campaign, numbers
+from support.processes import until
+from support.simulated import client_of
 
 from airflow_provider_outbound.core.assign import dispatcher
 from airflow_provider_outbound.core.control import Action, JobCommand
@@ -76,6 +79,25 @@ def test_after_the_group_was_resumed_a_retry_assigns_the_others(campaign: Campai
     assert waiting(campaign) > 0
 
 
+def test_requests_that_wait_for_their_turn_are_not_sent_after_a_stop(campaign: Campaign) -> None:
+    """All were journalled, and two requests a second are allowed: most threads hold one when the group is stopped."""
+    campaign = attrs.evolve(campaign, client=client_of(campaign.simulator.ready, max_requests_per_second=2))
+
+    def stop() -> None:
+        until(lambda: bool(campaign.jobs()), "the first jobs")
+        send(campaign, Action.CANCEL)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+
+    with pytest.raises(OutboundBotError, match=r"were cancelled at .* contacts are assigned already"):
+        campaign.assign(numbers(100), batch_size=5, max_parallel_requests=8)
+
+    stopper.join()
+    # The first request, and those that were under way when the command came.
+    assert len(campaign.jobs()) <= 20
+
+
 def test_a_stop_during_the_last_requests_is_repeated(campaign: Campaign) -> None:
     calls: list[None] = []
 
@@ -85,7 +107,8 @@ def test_a_stop_during_the_last_requests_is_repeated(campaign: Campaign) -> None
             # The only commit was before, and its requests are sent now.
             send(campaign, Action.CANCEL)
 
-    assert campaign.assign(numbers(5), guard=guard).assigned == 5
+    with pytest.raises(OutboundBotError, match=r"were cancelled at .* 5 contacts are assigned already"):
+        campaign.assign(numbers(5), guard=guard)
 
     assert waiting(campaign) == 0
     assert campaign.simulator.state()["requests"]["CancelJobs"] == 2
@@ -111,7 +134,8 @@ def created_by(campaign: Campaign, run_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "advice"), [(Action.SUSPEND, "run 'outbound resume"), (Action.CANCEL, "start a new DAG run")]
+    ("action", "advice"),
+    [(Action.SUSPEND, "run 'outbound resume"), (Action.CANCEL, "A new DAG run calls its whole list again")],
 )
 def test_a_task_that_begins_after_its_group_was_stopped_calls_nobody(
     campaign: Campaign, action: Action, advice: str
