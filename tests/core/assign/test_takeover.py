@@ -143,7 +143,7 @@ def test_a_task_that_dies_while_another_works_is_taken_over_too(campaign: Campai
         return campaign.assign(source, key=NEXT, guard=guard, on_invalid="skip")
 
     if not is_repeatable:
-        with pytest.raises(AssignmentUnresolvedError, match="clear task died of run run of DAG dag, or run"):
+        with pytest.raises(AssignmentUnresolvedError, match="clear task died of run run of DAG dag, or this task"):
             assign()
     result = assign()
 
