@@ -90,7 +90,7 @@ def test_no_days_of_retention_keep_all(option: pytest.MonkeyPatch) -> None:
         pytest.param("LEDGER_URL", "sqlite:///:memory:", "in memory", id="memory-by-name"),
         pytest.param("LEDGER_KEY", "s3cret", "key 1 of 1 is not a Fernet key", id="no-key"),
         pytest.param("LEDGER_KEY", f"{KEY},s3cret", "key 2 of 2 is not a Fernet key", id="second-is-no-key"),
-        pytest.param("COLLECTOR", "both", "collector is 'both'; use one of embedded, external", id="collector"),
+        pytest.param("COLLECTOR", "both", "collector: 'both' is not one of embedded, external", id="collector"),
         pytest.param("RECONCILE_INTERVAL", "soon", "reconcile_interval is 'soon'", id="interval-in-words"),
         pytest.param("RECONCILE_INTERVAL", "0", "reconcile_interval is '0'", id="no-interval"),
         pytest.param("RECONCILE_INTERVAL", "nan", "reconcile_interval is 'nan'", id="interval-nan"),
