@@ -235,6 +235,7 @@ def _row(connections: _Connections, record: JobGroupRecord) -> dict[str, Any]:
         "run_id": key.run_id if key else None,
         "task_id": key.task_id if key else None,
         "map_index": key.map_index if key else None,
+        "created_at": record.created_at.isoformat() if record.created_at else None,
         "status": None,
         "ledger": {name: counted[name] for name in ("total", "completed", "answered", "unanswered", "not_dialled")},
         "api": None,
@@ -255,7 +256,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("job group", "name", "DAG", "run", "status", box=None, header_style="bold")
+    table = Table("job group", "name", "DAG", "run", "created (UTC)", "status", box=None, header_style="bold")
     for title in ("jobs", "complete", "answered", "waiting", "on the line", "paused"):
         table.add_column(title, justify="right")
     for row in rows:
@@ -263,7 +264,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         total = max(counted["total"], api.get("total", 0))
         numbers = (total, counted["completed"], counted["answered"])
         numbers += tuple(api.get(name, "") for name in ("scheduling", "executing", "paused"))
-        words = (row["job_group_id"], row["name"], row["dag_id"], row["run_id"], row["status"] or "?")
+        created = (row["created_at"] or "")[:16].replace("T", " ")
+        words = (row["job_group_id"], row["name"], row["dag_id"], row["run_id"], created, row["status"] or "?")
         table.add_row(*(word or "" for word in words), *map(str, numbers))
     # Without a terminal there is no width to which ids should be cut.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240)

@@ -344,6 +344,7 @@ def _group(row: Row[Any]) -> JobGroupRecord:
         name=row.name,
         starts_at=row.starts_at,
         ends_at=row.ends_at,
+        created_at=row.created_at,
         purged_at=row.purged_at,
         conn_id=row.conn_id,
     )

@@ -165,7 +165,8 @@ class Persons:
         if groups:
             raise LedgerError(
                 f"person: has a job that has not ended in job group {', '.join(groups)}; wait until the group has"
-                " ended, or cancel it with: outbound cancel GROUP, and wait for it. Nothing was erased"
+                " ended, or cancel this job with OutboundBotCancelJobsOperator(reference_ids=…) and wait until its end"
+                " is known. Nothing was erased"
             )
 
     def _is_open(self, row: Row[Any], now: datetime) -> bool:

@@ -59,6 +59,8 @@ class JobGroupRecord:
     purged_at: datetime | None = None
     #: The Airflow connection that controls it.
     conn_id: str | None = None
+    #: When it came into the ledger; ``None``: it is not from there.
+    created_at: datetime | None = attrs.field(default=None, eq=False)
 
 
 #: States of an assignment.
