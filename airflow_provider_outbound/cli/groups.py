@@ -276,9 +276,7 @@ def _steer(arguments: argparse.Namespace) -> int:
     with undisturbed(), _Connections(arguments) as connections:
         records = {record.job_group_id: record for record in _chosen(connections, arguments)}
         if not records:
-            print("no job group is under way")
-            _tell_of_waited_for(connections, arguments)
-            return 0
+            return _nothing_under_way(connections, arguments)
         if arguments.all and not arguments.yes and not _agrees(arguments.action, len(records)):
             print("nothing was done")
             return 1
@@ -292,6 +290,25 @@ def _steer(arguments: argparse.Namespace) -> int:
         code = sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
         _tell_of_waited_for(connections, arguments)
         return code
+
+
+def _nothing_under_way(connections: _Connections, arguments: argparse.Namespace) -> int:
+    """Return the exit code of ``--all`` where nothing is under way."""
+    from airflow_provider_outbound.core.ledger import shown_url
+
+    ledger = connections.ledger
+    shown = shown_url(ledger.engine.url)
+    if not ledger.groups.newest():
+        # Whoever stops calls in a hurry may be on a machine or in a terminal with another AIRFLOW_HOME.
+        print(
+            f"outbound: ledger {shown} has never had a job group, so nothing was done. If this is not the ledger of"
+            " Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"no job group of ledger {shown} is under way")
+    _tell_of_waited_for(connections, arguments)
+    return 0
 
 
 def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:

@@ -128,8 +128,20 @@ def test_without_a_connection_the_ledgers_groups_are_listed_and_what_was_not_ask
 def test_a_ledger_without_groups_lists_none(cloud: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["groups", "--json"]) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_ledger_that_never_had_a_group_is_hardly_the_one_to_stop_calls_of(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Such as the one that a command creates with another AIRFLOW_HOME."""
+    assert main(["cancel", "--all"]) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert f"ledger sqlite:///{tmp_path}/ledger.db has never had a job group, so nothing was done" in error
+
+    end(cloud, campaign("spring"))
     assert main(["cancel", "--all"]) == 0
-    assert capsys.readouterr().out == "no job group is under way\n"
+    assert capsys.readouterr().out == f"no job group of ledger sqlite:///{tmp_path}/ledger.db is under way\n"
 
 
 @pytest.mark.parametrize(
