@@ -67,13 +67,13 @@ class FieldCipher:
     def __init__(self, keys: Sequence[str]) -> None:
         if not keys:
             raise LedgerKeyError(
-                f"ledger_key: not set; set the key of this ledger, or for a new one generate one with: {_MAKE_ONE}"
+                f"ledger_key: not set; give the key of this ledger, or generate one for a new ledger with: {_MAKE_ONE}"
             )
         try:
             self._keys = [_Key(key.strip()) for key in keys]
         except ValueError:
             raise LedgerKeyError(
-                f"ledger_key: not a Fernet key; correct it, or for a new ledger generate one with: {_MAKE_ONE}"
+                f"ledger_key: not a Fernet key; correct it, or generate one for a new ledger with: {_MAKE_ONE}"
             ) from None
 
     @property
