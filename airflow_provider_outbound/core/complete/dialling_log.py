@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 class DiallingLog:
     """
-    Logs that a group is suspended, or outside its window: when it is first seen, and again at the pace of progress.
+    Logs that a group is suspended, outside its window, or stands still: when it is first seen, and again at the pace of
+    progress.
 
     :param job_group_id: The group.
     """
@@ -33,6 +34,8 @@ class DiallingLog:
         self._is_first = True
         self._suspended_at: datetime | None = None
         self._is_cancelled = False
+        #: The unfinished jobs at the last comparison, if no call was on the line then.
+        self._idle: int | None = None
         self._logged = ""
         self._logged_at = 0.0
 
@@ -69,7 +72,19 @@ class DiallingLog:
         elif (until := outside_window_until(group, strategies)) is not None:
             self._log(f"outside its window until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
         else:
-            self._log("")
+            self._log(self._standing_still(group.progress))
+            return
+        self._idle = None
+
+    def _standing_still(self, found: Progress) -> str:
+        """Return why nobody is called although the group may dial, if that was so at the last comparison too."""
+        before, self._idle = self._idle, found.unfinished if found.scheduling and not found.executing else None
+        if before is None or before != self._idle:
+            return ""
+        return (
+            f"no call is on the line, and {found.scheduling} jobs wait: other groups may use all lines of the bot"
+            " instance, or these contacts wait for their next attempt; see: outbound groups"
+        )
 
     @property
     def _suspended(self) -> str:

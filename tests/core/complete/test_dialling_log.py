@@ -31,7 +31,7 @@ def reasons(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log says about the group, progress and requests left out."""
     start = f"Job group {campaign.job_group_id}: "
     lines = [message.removeprefix(start) for message in caplog.messages if message.startswith(start)]
-    return [line for line in lines if line.startswith(("suspended", "outside"))]
+    return [line for line in lines if line.startswith(("suspended", "outside", "no call"))]
 
 
 def progress_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -105,6 +105,22 @@ def test_a_cancellation_is_logged_once_while_the_last_calls_are_on_the_line(
 
     (line,) = (line for line in caplog.messages if "cancelled" in line)
     assert line.startswith(f"Job group {campaign.job_group_id}: cancelled; nobody else is called. The wait ends once")
+
+
+def test_a_group_whose_lines_are_used_by_another_says_so(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    """At the second comparison that finds the same: between two calls nobody is on the line for a moment."""
+    campaign.freeze()
+    # More than the service has lines.
+    campaign.assign(60)
+    second = campaign.another("second")
+    second.assign(3, first=1000)
+    completion = second.completion(reconcile_interval=0.1)
+
+    compare(completion, 1)
+    assert reasons(second, caplog) == []
+    compare(completion, 3)
+    (line,) = reasons(second, caplog)
+    assert line.startswith("no call is on the line, and 3 jobs wait: other groups may use all lines")
 
 
 def test_a_suspension_is_seen_while_the_last_calls_are_on_the_line(
