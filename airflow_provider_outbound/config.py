@@ -138,7 +138,7 @@ def check_shared_ledger(ledger_url: str, executor: str) -> None:
             f"[outbound] ledger_url is a SQLite file, which is on one machine, and [core] executor {name} runs"
             " tasks on others too, which could call people twice; set it to a shared database, e.g. "
             "postgresql+psycopg://user:password@host/database. A new one does not know whom this ledger called, or who"
-            " refused: copy the rows of an existing ledger into it first"
+            " refused: outbound ledger copy takes the rows of an existing ledger along"
         )
 
 
