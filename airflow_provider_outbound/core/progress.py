@@ -129,6 +129,10 @@ class ProgressLog:
             done, total, answered, is_suspended = self._logged
             self.log(done, total, answered=answered, ends_at=self._ends_at, is_suspended=is_suspended)
 
+    def forget_rate(self) -> None:
+        """Measure the rate anew: what is done now was done over some unknown time."""
+        self._rate = Rate(from_zero=False, clock=self._clock)
+
     def postpone(self) -> None:
         """Begin the next interval without a line: the counts are the same, or cannot be read."""
         self._counted_at = self._clock()

@@ -120,6 +120,21 @@ def test_the_rate_is_that_of_the_last_minutes(caplog: pytest.LogCaptureFixture) 
     assert float(rates[-1][1]) == 2.0
 
 
+def test_what_was_read_at_once_is_no_pace(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    progress = ProgressLog("Job group g", "jobs complete", clock=lambda: now)
+    with caplog.at_level("INFO"):
+        for minute in range(6):
+            now = 60.0 * minute
+            if minute == 3:
+                # Five hundred results came from the API.
+                progress.forget_rate()
+            progress.offer(10 * minute + 500 * (minute >= 3), 1000)
+
+    rates = [message.partition(", ")[2].partition(",")[0] for message in caplog.messages]
+    assert rates == ["", "10.0 per minute", "10.0 per minute", "", "10.0 per minute", "10.0 per minute"]
+
+
 def test_no_end_is_expected_of_what_is_suspended(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     progress = ProgressLog("Job group g", "jobs complete", clock=clock)

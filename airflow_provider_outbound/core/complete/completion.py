@@ -250,6 +250,7 @@ class Completion:
             reading = Reading(is_whole=is_whole, has_news=counts != lacking)
             decision = self._evaluate(known, counts, group, reading)
             if self._messages:
+                self.progress.caught_up()
                 self._log.silence(counted, self._cause(counted))
         self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
         by_us = state.suspended_at is not None

@@ -67,6 +67,10 @@ class WaitProgress:
             is_suspended=state.suspended_at is not None and counts.ended < total,
         )
 
+    def caught_up(self) -> None:
+        """Note that results which no message brought were read at once: they say nothing about the pace."""
+        self._log.forget_rate()
+
     def compared(
         self, group: JobGroup, counts: LedgerCounts, counted: Mapping[str, Any], *, suspended_by_us: bool
     ) -> int:
