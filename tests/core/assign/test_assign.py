@@ -317,7 +317,7 @@ def test_contacts_without_the_reference_id_that_was_mapped_are_counted_once(
     campaign.assign(source, on_invalid=on_invalid, excluded=frozenset({"+8613800000000"}))
 
     # The first is on a do-not-call list, so nobody misses its id.
-    (line,) = [message for message in caplog.messages if "reference id" in message]
+    (line,) = [message for message in caplog.messages if "no reference id" in message]
     assert line == "2 contacts have no reference id in column '客户编号': theirs are derived from their numbers"
 
 
