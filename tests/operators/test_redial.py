@@ -89,7 +89,7 @@ def test_nobody_to_call_again_skips_the_task(context: Callable[..., Any], called
     ("arguments", "error", "words"),
     [
         pytest.param({"contacts": ["13800000000"]}, OutboundBotContactsError, "give one of", id="two-sources"),
-        pytest.param({"only": "unaswered"}, OutboundBotConfigError, "only 'unaswered'", id="only"),
+        pytest.param({"only": "unaswered"}, OutboundBotConfigError, "only: 'unaswered'", id="only"),
         pytest.param({"contacts_from": ""}, OutboundBotConfigError, "job_group_id", id="no-group"),
     ],
 )
