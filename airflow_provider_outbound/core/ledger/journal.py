@@ -69,7 +69,7 @@ class Journal:
             found = [known.status(assignment, candidate, dedupe_by) for candidate in candidates]
             if cap is None:
                 return [status for status, _ in found]
-            left = CallsLeft.of(connection, cap, candidates, self._database.time(connection))
+            left = CallsLeft.of(connection, cap, assignment.job_group_id, candidates, self._database.time(connection))
         return [
             CandidateStatus.CAPPED if status in _NEW and not left.has(candidate, row) else status
             for candidate, (status, row) in zip(candidates, found, strict=True)
@@ -160,7 +160,7 @@ class Journal:
         capped = 0
         known = find_known(connection, self._takeovers, assignment, candidates)
         # Counted under the writers' lock, so that two groups cannot both take a person's last call.
-        left = None if cap is None else CallsLeft.of(connection, cap, candidates, now)
+        left = None if cap is None else CallsLeft.of(connection, cap, assignment.job_group_id, candidates, now)
         fresh: dict[str, Candidate] = {}
         phones: set[str] = set()
         for candidate in candidates:

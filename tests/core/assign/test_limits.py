@@ -14,10 +14,11 @@ import attrs
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from sqlalchemy import update
 from support.campaigns import Campaign, MakeSimulator, numbers
 
 from airflow_provider_outbound.core.contacts import PathLike, from_items, from_path
-from airflow_provider_outbound.core.ledger import CallCap, TaskKey
+from airflow_provider_outbound.core.ledger import CallCap, JobGroupRecord, TaskKey, schema
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
@@ -111,6 +112,32 @@ def test_calls_before_the_period_do_not_count(campaign: Campaign) -> None:
     later = other_group(campaign, "later")
 
     assert later.assign(numbers(3), cap=CallCap(most=1, period=timedelta(microseconds=1))).assigned == 3
+
+
+def test_who_is_yet_to_be_called_counts_however_long_ago_the_contact_was_sent(campaign: Campaign) -> None:
+    """Assigned at night, for a window in the afternoon: a run in the morning would call everybody once more."""
+    cap = CallCap(most=1, period=timedelta(hours=7))
+    campaign.simulator.set_clock(speed=0)
+    now = datetime.now(UTC)
+    ends = {"tonight": now + timedelta(hours=8), "over": now - timedelta(hours=8)}
+    results = {}
+    for name, ends_at in ends.items():
+        group = other_group(campaign, name)
+        group.ledger.groups.record(JobGroupRecord(job_group_id=group.job_group_id, ends_at=ends_at))
+        people = [f"13{len(name):02}{index:07}" for index in range(3)]
+        group.assign(people)
+        with group.ledger.write() as connection:
+            ours = schema.jobs.c.job_group_id == group.job_group_id
+            connection.execute(update(schema.jobs).where(ours).values(sent_at=now - timedelta(hours=10)))
+
+        results[name] = other_group(campaign, f"after {name}").assign(people, cap=cap)
+        # Nobody counts against the group that has the contact already.
+        assert group.assign(people, cap=cap).assigned == 3
+
+    assert {name: (result.assigned, result.capped) for name, result in results.items()} == {
+        "tonight": (0, 3),
+        "over": (3, 0),
+    }
 
 
 def test_long_contacts_go_in_smaller_requests(campaign: Campaign) -> None:
