@@ -18,10 +18,6 @@ from airflow_provider_outbound.exceptions import OutboundBotError, OutboundBotTh
 
 #: Maximum length of the author's part of a group's name.
 MAX_NAME = 80
-#: Length of the task's identity in the name: the API searches names, not descriptions.
-_SHORT_KEY = 12
-#: Digits in a row could be taken for a phone number, and masked.
-_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 _MAX_CREATIONS = 3
 _MAX_REFUSALS = 8
 _MARK = re.compile(r"airflow run ([0-9a-f]{32}) ledger ([0-9a-f]{32})")
@@ -99,7 +95,7 @@ def create_group(
 def _find(client: OutboundBotClient, key: TaskKey, instance_id: str) -> JobGroup | None:
     """The oldest group with the task's identity."""
     own: list[JobGroup] = []
-    for group in client.iter_job_groups(search_text=_short(key), instance_id=instance_id):
+    for group in client.iter_job_groups(search_text=key.short_key, instance_id=instance_id):
         # The search matches parts of names, and a listing may truncate descriptions.
         description = group.description
         if not _MARK.search(description):
@@ -110,10 +106,6 @@ def _find(client: OutboundBotClient, key: TaskKey, instance_id: str) -> JobGroup
         if mark and mark.group(1) == key.run_key:
             own.append(group)
     return min(own, key=_age, default=None)
-
-
-def _short(key: TaskKey) -> str:
-    return key.run_key[:_SHORT_KEY].translate(_LETTERS)
 
 
 def _age(group: JobGroup) -> tuple[float, str]:
@@ -127,7 +119,7 @@ def _create(
     while True:
         try:
             created = client.create_job_group(
-                job_group_name=f"{spec.name[:MAX_NAME].strip()} {_short(key)}",
+                job_group_name=f"{spec.name[:MAX_NAME].strip()} {key.short_key}",
                 description=f"{spec.description}\n".lstrip() + f"airflow run {key.run_key} ledger {ledger.ledger_id}",
                 script_id=spec.script_id,
                 strategy_json=spec.strategy_json,

@@ -75,6 +75,7 @@ class ContactSource:
         self._columns_argument = "columns"
         self._is_exclusion = False
         self.default_region = _checked_region(default_region)
+        self._implied_reference: str | None = None
         #: Which columns the log has named.
         self._told: set[str] = set()
         #: The iterator that :meth:`is_empty` started on a source that can be read only once.
@@ -105,8 +106,8 @@ class ContactSource:
 
     @property
     def reference_column(self) -> str | None:
-        """The column that the author named for the reference id, if any."""
-        return self._columns.get("reference_id")
+        """The column for the reference id: the one that the author named, or that was recognised so far, if any."""
+        return self._columns.get("reference_id") or self._implied_reference
 
     @property
     def is_repeatable(self) -> bool:
@@ -165,6 +166,7 @@ class ContactSource:
                 fields, types = self._fields(raw.names), raw.types
                 self._check_header(where, raw, fields)
                 plans[raw.names] = self._plan(raw.names, fields, types)
+                self._tell(where, plans[raw.names])
             elif isinstance(raw, Reject):
                 yield attrs.evolve(raw, row=row, line=line, file=part.name)
             elif isinstance(raw, Contact):
@@ -204,6 +206,8 @@ class ContactSource:
 
     def _tell(self, label: str, plan: RowPlan) -> None:
         """Log which columns were recognised, because one that was not would be noticed late, in the results."""
+        if plan.is_reference_implied and plan.reference_id is not None:
+            self._implied_reference = plan.columns[plan.reference_id]
         text = f"{label}: {plan.describe()}"
         if not self._is_exclusion and text not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(text)

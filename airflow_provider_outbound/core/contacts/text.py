@@ -85,7 +85,8 @@ def open_text(raw: IO[bytes], *, encoding: str, is_gzip: bool, argument: str) ->
 def advice(encoding: str, argument: str) -> str:
     """Return the fix for text that is not in ``encoding``, which ``argument`` gives."""
     if codecs.lookup(encoding).name in _UTF8:
-        return f"pass the right one: {argument}='gb18030' if Excel wrote it in China, or save it as 'CSV UTF-8'"
+        both = _for_both(argument, "gb18030")
+        return f"pass the right one: {argument}='gb18030'{both} if Excel wrote it in China, or save it as 'CSV UTF-8'"
     return f"save it as 'CSV UTF-8' and {_for_utf8(argument)}, or ask its author for the encoding"
 
 
@@ -128,6 +129,10 @@ def _for_utf8(argument: str) -> str:
     return "omit encoding" if argument == "encoding" else f"pass {argument}='utf-8'"
 
 
+def _for_both(argument: str, encoding: str) -> str:
+    return "" if argument == "encoding" else f" (encoding={encoding!r} if the contacts are in it too)"
+
+
 def _is_chinese_utf8(head: bytes) -> bool:
     """Whether bytes are certainly UTF-8 with Chinese characters; the last one may be incomplete."""
     try:
@@ -150,7 +155,8 @@ def _other_encoding(head: bytes, encoding: str, argument: str) -> str | None:
         return f"is UTF-{guess[4:6]} text, not {encoding!r}; pass {argument}={guess!r}"
     if guess is None and (other := other_encoding(head, name)):
         return (
-            f"seems to be in encoding {other!r}, not {encoding!r}; pass {argument}={other!r}, or save it as 'CSV UTF-8'"
+            f"seems to be in encoding {other!r}, not {encoding!r}; pass {argument}={other!r}"
+            f"{_for_both(argument, other)}, or save it as 'CSV UTF-8'"
         )
     if guess is None and is_wide:
         return f"is not in encoding {encoding!r}; {_for_utf8(argument)} if it is UTF-8"

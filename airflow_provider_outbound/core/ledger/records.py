@@ -31,6 +31,11 @@ class TaskKey:
         return f"task {self.task_id}{index} of run {self.run_id} of DAG {self.dag_id}"
 
     @property
+    def short_key(self) -> str:
+        """The end of the name of the group that this task creates, because the API searches names, not descriptions."""
+        return self.run_key[:12]
+
+    @property
     def run_key(self) -> str:
         """Identity of what this task creates: 32 hexadecimal digits, the same for every try and in every ledger."""
         return _short_hash([self.dag_id, self.run_id, self.task_id, self.map_index])

@@ -16,8 +16,8 @@ from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger, TaskKe
 from airflow_provider_outbound.exceptions import OutboundBotError, OutboundBotNotFoundError
 
 KEY = TaskKey("nightly", "run-1", "create")
-#: The task's identity in the group's name: letters only, because digits in a row are masked like numbers.
-SHORT = KEY.run_key[:12].translate(str.maketrans("0123456789", "ghijklmnop"))
+#: The task's identity in the group's name. Later versions must find groups by it, and earlier ones after a restore.
+SHORT = KEY.run_key[:12]
 
 Create = Callable[..., JobGroupRecord]
 

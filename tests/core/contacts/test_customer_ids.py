@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.rows import as_contact
 
-from airflow_provider_outbound.core.contacts import Reject, from_items, read_excluded
+from airflow_provider_outbound.core.contacts import Reject, from_items, from_path, read_excluded
 from airflow_provider_outbound.core.contacts.columns import CUSTOMER_IDS
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
@@ -124,3 +125,18 @@ def test_the_log_says_once_which_columns_were_recognised(caplog: pytest.LogCaptu
         " the numbers; 2 columns for the script's variables"
     )
     assert named.endswith("name in '客户姓名', reference id in '客户号码'; 1 column for the script's variables")
+
+
+def test_the_columns_of_a_file_are_named_once_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "a.csv").write_text(f"手机号码,会员编号\n{PHONE},\n", encoding="utf-8")
+    source = from_path(tmp_path / "a.csv")
+
+    assert len(list(source)) == len(list(source)) == 1
+
+    (line,) = caplog.messages
+    assert line.startswith(
+        "contacts_path: a.csv: phone number in '手机号码', name in no column, reference id in '会员编号';"
+    )
+    # So whoever has no id there is counted.
+    assert source.reference_column == "会员编号"
