@@ -266,11 +266,10 @@ class ContactSource:
         if missing:
             field, wanted = missing[0][0], f"has no column {missing[0][1]!r}"
         title = "; if the first line is a title, remove it" if len(names) == 1 else ""
-        raise OutboundBotContactsError(
-            f"{label}: {wanted} among {', '.join(map(redact, names))}; "
-            f"name the right one: {self._columns_argument}={{'{field}': 'NAME OF THE COLUMN'}}{title}"
-            f"{_ONLY_ITS_NUMBERS if self._is_exclusion and field == 'phone' else ''}"
-        )
+        fix = f"name the right one: {self._columns_argument}={{'{field}': 'NAME OF THE COLUMN'}}"
+        if self._is_exclusion and not missing:
+            fix = f"rename the right one to phone, or {fix}. Then numbers in the other columns do not count"
+        raise OutboundBotContactsError(f"{label}: {wanted} among {', '.join(map(redact, names))}; {fix}{title}")
 
     def _contact(self, file: str, row: int, line: int | None, values: Sequence[Any], plan: RowPlan) -> Contact | Reject:
         number = None if plan.phone is None else values[plan.phone]
@@ -330,8 +329,6 @@ def _numbered(
         raise absence()
 
 
-#: A column may have a known name instead.
-_ONLY_ITS_NUMBERS = ". Then numbers in the other columns do not count; to exclude them too, rename that one to phone"
 #: Types of a list's item that is a plain number.
 _NUMBERS = (str, Real, Decimal, bytes, bytearray, memoryview)
 #: The plan for such an item.
