@@ -101,12 +101,13 @@ def dry_run(
 
     :param job_group_id: The operator's argument.
     """
-    from airflow_provider_outbound.core.assign import preflight, warn_of_missing_references
+    from airflow_provider_outbound.core.assign import log_left_out, preflight, warn_of_missing_references
 
     # If a dry run created the group, it does not exist; the checks do not need it.
     found = None if is_dry_run(job_group_id) else named_group(job_group_id)
     with operator.hook as hook:
         checked = preflight(hook.ledger, task_key(context), found or "dry-run", source, options)
+    log_left_out(checked)
     warn_of_missing_references(checked, source)
     operator.log.warning("Dry run: %s; nothing was sent", checked)
     return {

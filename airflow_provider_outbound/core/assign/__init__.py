@@ -12,7 +12,12 @@ from airflow_provider_outbound.core.assign.dispatcher import Request
 from airflow_provider_outbound.core.assign.groups import GroupSpec, create_group
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.protocol import abandon, assign, preflight
-from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
+from airflow_provider_outbound.core.assign.results import (
+    AssignResult,
+    Preflight,
+    log_left_out,
+    warn_of_missing_references,
+)
 
 __all__ = [
     "AssignOptions",
@@ -23,6 +28,7 @@ __all__ = [
     "abandon",
     "assign",
     "create_group",
+    "log_left_out",
     "preflight",
     "warn_of_missing_references",
 ]

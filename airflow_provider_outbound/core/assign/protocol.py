@@ -15,7 +15,12 @@ from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Re
 from airflow_provider_outbound.core.assign.earlier import EarlierContacts
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening, warn_of_forgotten_calls
-from airflow_provider_outbound.core.assign.results import AssignResult, Preflight, warn_of_missing_references
+from airflow_provider_outbound.core.assign.results import (
+    AssignResult,
+    Preflight,
+    log_left_out,
+    warn_of_missing_references,
+)
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
 from airflow_provider_outbound.core.client import OutboundBotClient
 from airflow_provider_outbound.core.contacts import ContactSource
@@ -262,6 +267,7 @@ class _Run:
                 "%s left out: they are not among the connection's allowed_phone_numbers",
                 count_of(found.not_allowed, "contact was", "contacts were"),
             )
+        log_left_out(found)
         warn_of_missing_references(found, self._source)
         if found.rejected:
             log.warning(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from airflow_provider_outbound.core.assign.screening import ContactScreening
+from airflow_provider_outbound.core.assign.screening import MOST_NAMED, ContactScreening
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.core.models.words import count_of
@@ -73,6 +74,8 @@ class Preflight:
     rejected: int
     #: Contacts without a reference id in the column that the author named for it.
     without_reference: int = 0
+    #: The first contacts that were left out; see :attr:`.ContactScreening.left_out`.
+    left_out: Mapping[str, Sequence[str]] = attrs.field(factory=dict, eq=False)
 
     def __str__(self) -> str:
         return _sum(self.read, {"can be assigned": self.valid}, self)
@@ -90,6 +93,7 @@ class Preflight:
             capped=screening.capped,
             rejected=screening.rejected,
             without_reference=screening.without_reference,
+            left_out=screening.left_out,
         )
 
 
@@ -104,6 +108,13 @@ def _sum(read: int, first: dict[str, int], counts: AssignResult | Preflight, *, 
     }
     parts = [f"{count} {word}" for word, count in (first | {word: n for word, n in left_out.items() if n}).items()]
     return f"{count_of(read, 'contact')} read: {', '.join(parts)}"
+
+
+def log_left_out(found: Preflight) -> None:
+    """Log who was left out, by reference id or place in the source: no export has a row of them."""
+    for reason, names in found.left_out.items():
+        more = ", …" if len(names) > MOST_NAMED else ""
+        log.info("Left out, %s: %s%s", reason, ", ".join(names[:MOST_NAMED]), more)
 
 
 def warn_of_missing_references(found: Preflight, source: ContactSource) -> None:

@@ -29,6 +29,8 @@ CHUNK = 400
 _NEW = (CandidateStatus.FRESH, CandidateStatus.LEFT)
 #: Rejects repeated in an error message.
 _SHOWN = 3
+#: Contacts that the log names for each reason to leave them out.
+MOST_NAMED = 20
 
 
 class ContactScreening:
@@ -75,6 +77,8 @@ class ContactScreening:
         #: Contacts that are not excluded and lack a reference id, although the author named its column.
         self.without_reference = 0
         self.first_rejects: list[Reject] = []
+        #: The first contacts that were left out and are no rejects, by reason: their reference ids, or their places.
+        self.left_out: dict[str, list[str]] = {}
 
     def __iter__(self) -> Generator[tuple[Candidate, CandidateStatus]]:
         """Yield once, with its status, each contact that is new, already of this task, or left by another one."""
@@ -88,8 +92,10 @@ class ContactScreening:
                         self._conflict(candidate)
                     elif status is CandidateStatus.DUPLICATE:
                         self.duplicates += 1
+                        self._note("duplicates", candidate.contact)
                     elif status is CandidateStatus.CAPPED or (status in _NEW and self.fresh == self._most):
                         self.capped += 1
+                        self._note("over a limit", candidate.contact)
                     else:
                         self.fresh += status in _NEW
                         yield candidate, status
@@ -106,9 +112,11 @@ class ContactScreening:
                 self._reject(item)
             elif item.phone.e164 in self._excluded:
                 self.excluded += 1
+                self._note("excluded", item)
             elif self._allowed is not None and item.phone.e164 not in self._allowed:
                 self.excluded += 1
                 self.not_allowed += 1
+                self._note("not among allowed_phone_numbers", item)
             else:
                 self.without_reference += item.reference_id is None and self._source.reference_column is not None
                 yield item
@@ -119,7 +127,14 @@ class ContactScreening:
             self._conflict(candidate)
         elif status is CandidateStatus.DUPLICATE:
             self.duplicates += 1
+            self._note("duplicates", candidate.contact)
         return status is CandidateStatus.FRESH
+
+    def _note(self, reason: str, contact: Contact) -> None:
+        names = self.left_out.setdefault(reason, [])
+        if len(names) <= MOST_NAMED:
+            place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
+            names.append(redact(contact.reference_id or f"{contact.file} {place}".strip()))
 
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact

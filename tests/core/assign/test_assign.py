@@ -321,6 +321,23 @@ def test_contacts_without_the_reference_id_that_was_mapped_are_counted_once(
     assert line == "2 contacts have no reference id in column '客户编号': theirs are derived from their numbers"
 
 
+def test_the_log_names_who_was_left_out_and_why(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    """By reference id, or by place; never by number, and not without end."""
+    caplog.set_level("INFO")
+    people: list[dict[str, str]] = [{"phone": number, "reference_id": f"c-{n}"} for n, number in enumerate(numbers(3))]
+    people += [{**people[1], "reference_id": "c-9"}, {"phone": numbers(1)[0]}]
+    people += [{"phone": number, "reference_id": f"late-{n}"} for n, number in enumerate(numbers(60)[30:])]
+
+    campaign.assign(from_items(people), excluded=frozenset({"+8613800000000"}), max_jobs=2)
+
+    lines = [message for message in caplog.messages if message.startswith("Left out")]
+    assert lines == [
+        "Left out, excluded: c-0, row 5",
+        "Left out, duplicates: c-9",
+        f"Left out, over a limit: {', '.join(f'late-{n}' for n in range(20))}, …",
+    ]
+
+
 def test_nobody_misses_a_reference_id_that_was_not_mapped(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     campaign.assign(numbers(2))
 
