@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, not_, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.statements import insert
@@ -174,8 +174,8 @@ class Collectors:
         """
         Keep a collector's row up to date.
 
-        A collector's first report replaces the rows of ended collectors with the same subscription on the same host. So
-        one that keeps failing leaves one row.
+        It replaces the rows of ended collectors with the same subscription on the same host. So one that keeps failing
+        leaves one row, and one that was restarted leaves none.
 
         :raises LedgerUnavailableError: the database cannot be reached or written now.
         """
@@ -193,11 +193,11 @@ class Collectors:
                 "last_trouble_at": at(report.trouble_ago),
             }
             here = _table.collector_id == report.collector_id
-            if connection.execute(update(schema.collectors).where(here).values(changed)).rowcount:
-                return
             same = {name: getattr(report, name) for name in ("endpoints", "topic", "consumer_group", "host")}
             ended = [_table.seen_at < now - RUNNING_FOR, *(_table[name] == value for name, value in same.items())]
-            connection.execute(delete(schema.collectors).where(*ended))
+            connection.execute(delete(schema.collectors).where(not_(here), *ended))
+            if connection.execute(update(schema.collectors).where(here).values(changed)).rowcount:
+                return
             connection.execute(delete(schema.collectors).where(_table.seen_at < now - KEPT_FOR))
             values = {
                 **same,

@@ -70,6 +70,20 @@ def test_two_collectors_of_one_host_have_a_row_each(ledger: Ledger) -> None:
     assert len(ledger.collectors.read().running()) == 2
 
 
+def test_a_collector_that_was_restarted_at_once_is_forgotten_a_minute_later(ledger: Ledger) -> None:
+    """Its row would look like a collector that hangs, for a week."""
+    ledger.collectors.report(REPORT)
+    restarted = attrs.evolve(REPORT, collector_id="2" * 32, pid=8)
+    ledger.collectors.report(restarted)
+    assert len(ledger.collectors.read().collectors) == 2
+
+    let_pass(ledger, timedelta(seconds=61))
+    ledger.collectors.report(restarted)
+
+    (left,) = ledger.collectors.read().collectors
+    assert left.pid == 8
+
+
 def test_a_collector_that_ended_days_ago_is_forgotten_when_another_starts(ledger: Ledger) -> None:
     ledger.collectors.report(REPORT)
     let_pass(ledger, timedelta(days=6))

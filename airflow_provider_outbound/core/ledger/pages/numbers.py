@@ -22,7 +22,7 @@ _NUMBERS = (
     select(
         *_KIND,
         func.count().label("jobs"),
-        func.sum(_jobs.attempts).label("calls"),
+        func.sum(case((NEVER_DIALLED, 0), else_=_jobs.attempts)).label("calls"),
         func.count(case((NEVER_DIALLED, None), else_=_jobs.started_at)).label("dialled"),
         func.min(_jobs.started_at).label("first"),
         func.max(_jobs.ended_at).label("last"),
@@ -43,7 +43,7 @@ class Kind:
     call_status: CallStatus | None
     answered: bool
     jobs: int
-    #: Known calls of these jobs.
+    #: Dialled calls of these jobs, as far as they are known.
     calls: int
     #: Those of these jobs with a call that was dialled.
     dialled: int
@@ -121,7 +121,7 @@ class Numbers:
 
     @property
     def calls(self) -> int:
-        """Known calls."""
+        """Dialled calls, as far as they are known."""
         return sum(kind.calls for kind in self._accepted)
 
     @property
