@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 from support.examples import examples
 from support.seeding import (
     ANSWERED,
@@ -24,7 +25,7 @@ from support.seeding import (
     task,
 )
 
-from airflow_provider_outbound.core.ledger import Ledger
+from airflow_provider_outbound.core.ledger import Ledger, schema
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
 
@@ -76,6 +77,21 @@ def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(
     found = [one["job"]["reference_id"] for one in answers[-2].json()["campaigns"]]
     assert found == references[:1]
     assert [job["reference_id"] for job in answers[-1].json()["jobs"]] == references[:1]
+
+
+def test_each_status_that_the_filter_offers_finds_its_jobs(ask: Callable[..., Any], ledger: Ledger) -> None:
+    seed(ledger, "group", [ANSWERED, UNANSWERED, ON_THE_LINE, WAITING, WAITING, SILENT], task=task())
+    with ledger.write() as connection:
+        silent = (schema.jobs.c.job_group_id == "group", schema.jobs.c.status.is_(None))
+        connection.execute(update(schema.jobs).where(*silent).values(state="unresolved"))
+
+    offered = {one["key"]: one["count"] for one in ask("user", "campaigns/group").json()["statuses"]}
+
+    assert offered == {"Scheduling": 2, "Succeeded": 1, "Failed": 1, "Executing": 1, "unresolved": 1}
+    for status, count in offered.items():
+        found = ask("user", f"campaigns/group/jobs?status={status}").json()
+        assert [job["status"] for job in found["jobs"]] == [status] * count
+        assert found["total_matching"] == count
 
 
 def test_who_was_not_dialled_is_not_counted_as_dialled(ask: Callable[..., Any], ledger: Ledger) -> None:

@@ -146,6 +146,7 @@ def read_campaign(request: Request, user: ReaderDep, campaign_id: str) -> Respon
             "window": {"begin": iso(campaign.starts_at), "end": iso(window_end)} if has_window else None,
             **_hours(hours),
             "outcomes": [{"key": outcome.value, "count": counted.count(outcome)} for outcome in Outcome],
+            "statuses": _counted(counted.statuses()),
             "reasons": _counted(counted.reasons()),
             "tags": _counted(
                 Counter({redact(tag): len(references) for tag, references in views.tags(campaign).items()}), _TAGS

@@ -23,7 +23,6 @@ import {
 } from "./ui.js";
 
 const FILTERS = ["outcome", "status", "reason", "tag", "attempts"];
-const STATUSES = ["Scheduling", "Executing", "Succeeded", "Failed", "Cancelled", "Paused", "sending", "in_doubt", "unresolved"];
 
 export const Tags = ({ tags, t }) =>
   tags.length
@@ -76,7 +75,7 @@ function JobFilters({ answer, values, change, t }) {
       choice(
         "status",
         t("statusLabel"),
-        STATUSES.map((key) => [key, t.of("jobStatus", key)]),
+        answer.statuses.map(({ key }) => [key, t.of("jobStatus", key)]),
       ),
       choice(
         "reason",

@@ -51,6 +51,12 @@ class Kind:
     last: datetime | None
 
     @property
+    def shown_status(self) -> str | None:
+        """The status as the page shows it: of a job that may not be in the group, the state of its row."""
+        status = self.status if self.state is JobState.ACCEPTED else self.state
+        return None if status is None else str(status)
+
+    @property
     def outcome(self) -> Outcome | None:
         """What these jobs mean to the campaign; ``None`` while they are open."""
         if self.state is not JobState.ACCEPTED or not self.is_terminal:
@@ -134,6 +140,14 @@ class Numbers:
         """When the last call ended."""
         return max((kind.last for kind in self._accepted if kind.last), default=None)
 
+    def statuses(self) -> Counter[str]:
+        """Jobs by the status that is shown of them; jobs of which no message came yet have none."""
+        found: Counter[str] = Counter()
+        for kind in self.kinds:
+            if kind.shown_status is not None:
+                found[kind.shown_status] += kind.jobs
+        return found
+
     def reasons(self) -> Counter[str]:
         """Ended jobs by failure reason, or by the status of the last call if they have no reason."""
         found: Counter[str] = Counter()
@@ -148,7 +162,7 @@ class Numbers:
         The kinds with these properties.
 
         :param outcome: An :class:`.Outcome`, or ``open``.
-        :param status: Status of the job, or of the last call.
+        :param status: Status of the job as it is shown, or of the last call.
         :param reason: As :meth:`reasons` names it.
         """
         return Numbers(
@@ -156,7 +170,7 @@ class Numbers:
                 kind
                 for kind in self.kinds
                 if (outcome is None or (kind.outcome or "open") == outcome)
-                and (status is None or status in (kind.status, kind.call_status))
+                and (status is None or status in (kind.shown_status, kind.call_status))
                 and (reason is None or (kind.failure_reason or kind.call_status) == reason)
             ]
         )
