@@ -59,7 +59,7 @@ export const en = {
   people: "People",
   doneLabel: "Done",
   answerRate: "Answer rate",
-  answerRateNote: "{answered} answered of {dialled} who were dialled and are done",
+  answerRateNote: "{answered} of {dialled} dialled and done",
   windowEnds: "window ends {time}",
   windowMissed: "too late: window ends {time}",
   tooLate: "after its window",

@@ -57,7 +57,7 @@ export const zh = {
   people: "人数",
   doneLabel: "已完成",
   answerRate: "接通率",
-  answerRateNote: "已完成并拨打过 {dialled} 人，接通 {answered} 人",
+  answerRateNote: "已拨打完 {dialled} 人，接通 {answered} 人",
   windowEnds: "外呼时段 {time} 结束",
   windowMissed: "来不及：外呼时段 {time} 结束",
   tooLate: "晚于外呼时段",
