@@ -104,7 +104,7 @@ def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]
     task = campaign.tasks[0] if campaign.tasks else None
     return {
         "id": campaign.job_group_id,
-        "name": _shown_name(campaign) or campaign.job_group_id,
+        "name": shown_name(campaign) or campaign.job_group_id,
         "dag_id": task.dag_id if task else None,
         "run_id": task.run_id if task else None,
         "task_id": task.task_id if task else None,
@@ -154,7 +154,7 @@ def state_of(campaign: Campaign) -> str:
     return "completed" if campaign.may_have_dialled else "failed"
 
 
-def _shown_name(campaign: Campaign) -> str:
+def shown_name(campaign: Campaign) -> str:
     """The name of a campaign without numbers; the digits of its task's identity at the end are none."""
     name = campaign.name or ""
     tail = campaign.creator.short_key if campaign.creator is not None else ""

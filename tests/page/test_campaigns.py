@@ -25,7 +25,7 @@ from support.seeding import (
     task,
 )
 
-from airflow_provider_outbound.core.ledger import Ledger, schema
+from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger, schema
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
 
@@ -77,6 +77,24 @@ def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(
     found = [one["job"]["reference_id"] for one in answers[-2].json()["campaigns"]]
     assert found == references[:1]
     assert [job["reference_id"] for job in answers[-1].json()["jobs"]] == references[:1]
+
+
+def test_the_identity_in_a_name_is_shown_and_a_number_is_not(ask: Callable[..., Any], ledger: Ledger) -> None:
+    """Twelve hexadecimal digits may look like a phone number."""
+    for number in range(40):
+        key = task(run_id=f"run {number}")
+        seed(ledger, f"g{number}", [WAITING], task=key, first_number=13500000000 + number)
+        name = f"call 13800138000 {key.short_key}"
+        ledger.groups.record(JobGroupRecord(job_group_id=f"g{number}", run_key=key.run_key, task_key=key, name=name))
+
+    shown = {one["id"]: one["name"] for one in ask("user", "campaigns?limit=100").json()["campaigns"]}
+
+    for number in range(40):
+        assert shown[f"g{number}"].endswith(f" {task(run_id=f'run {number}').short_key}")
+        assert "13800138000" not in shown[f"g{number}"]
+    siblings = ask("user", "campaigns/g0").json()["siblings"]
+    assert [one["name"] for one in siblings] == [shown[one["id"]] for one in siblings]
+    assert len(siblings) > 1
 
 
 def test_each_status_that_the_filter_offers_finds_its_jobs(ask: Callable[..., Any], ledger: Ledger) -> None:

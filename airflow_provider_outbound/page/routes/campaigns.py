@@ -209,7 +209,7 @@ def _siblings(user: Reader, campaign: Campaign) -> list[dict[str, Any]]:
         found.append(
             {
                 "id": one.job_group_id,
-                "name": redact(one.name or "") or one.job_group_id,
+                "name": views.shown_name(one) or one.job_group_id,
                 "run_id": one.tasks[0].run_id if one.tasks else None,
                 "started": iso(counted.started_at),
                 "ended": None if one.is_active else iso(counted.ended_at),
