@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from sqlalchemy import update
-from support.campaigns import Campaign, MakeSimulator, numbers
+from support.campaigns import KEY, Campaign, MakeSimulator, numbers
 
 from airflow_provider_outbound.core.contacts import PathLike, from_items, from_path
-from airflow_provider_outbound.core.ledger import CallCap, JobGroupRecord, TaskKey, schema
+from airflow_provider_outbound.core.ledger import CallCap, JobGroupRecord, TaskKey, open_ledger, schema
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import (
     OutboundBotApiError,
@@ -138,6 +138,21 @@ def test_who_is_yet_to_be_called_counts_however_long_ago_the_contact_was_sent(ca
         "tonight": (0, 3),
         "over": (3, 0),
     }
+
+
+def test_who_was_read_back_from_the_service_counts(campaign: Campaign, tmp_path: Path) -> None:
+    """As after a restore of the ledger: when these people were assigned is not known any more."""
+    campaign.simulator.set_clock(speed=0)
+    people = numbers(3)
+    campaign.assign(people)
+    with open_ledger(f"sqlite:///{tmp_path}/restored.db", [KEY]) as restored:
+        again = attrs.evolve(campaign, ledger=restored)
+        assert again.assign(people).newly_assigned == 0
+
+        result = other_group(again, "later").assign(people, cap=CallCap(most=1, period=WEEK))
+
+    assert (result.assigned, result.capped) == (0, 3)
+    assert campaign.each_once(people)
 
 
 def test_long_contacts_go_in_smaller_requests(campaign: Campaign) -> None:
