@@ -18,7 +18,7 @@ _jobs, _groups = schema.jobs.c, schema.job_groups.c
 #: Jobs that have ended without a call.
 NEVER_RANG = and_(_jobs.terminal, _jobs.attempts == 0, _jobs.call_status.is_(None), _jobs.started_at.is_(None))
 #: When a job was last called, or sent. One that was read back from the service has no such time before its first call.
-_LAST_AT = func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at, _groups.created_at)
+_last_at = func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at, _groups.created_at)
 _CALLS = case((NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
 
 
@@ -40,7 +40,7 @@ def count_calls(connection: Connection, phone_keys: Sequence[str], since: dateti
                     index,
                     _jobs.phone_key.in_(part),
                     _jobs.state != JobState.REFUSED,
-                    or_(since <= _LAST_AT, may_be_dialled),
+                    or_(_last_at >= since, may_be_dialled),
                 )
                 .group_by(_jobs.phone_key)
             )
