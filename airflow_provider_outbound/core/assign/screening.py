@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Reject
+from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Reject, place_of
 from airflow_provider_outbound.core.files import atomic_write
 from airflow_provider_outbound.core.ledger import Candidate, CandidateStatus
 from airflow_provider_outbound.core.models.contact import Contact
@@ -133,8 +133,7 @@ class ContactScreening:
     def _note(self, reason: str, contact: Contact) -> None:
         names = self.left_out.setdefault(reason, [])
         if len(names) <= MOST_NAMED:
-            place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
-            names.append(redact(contact.reference_id or f"{contact.file} {place}".strip()))
+            names.append(redact(contact.reference_id or place_of(contact)))
 
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact

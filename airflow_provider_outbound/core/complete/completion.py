@@ -213,8 +213,7 @@ class Completion:
             raise JobGroupPurgedError(self.job_group_id, state.purged_at)
         if state.confirmed is not None and not state.is_assigning:
             return self.summary(mismatch=state.confirmed.mismatch)
-        is_cancelled = state.reconcile_state.cancelled_at is not None
-        self._dialling.checked(None if is_cancelled else state.suspended_at, is_cancelled=is_cancelled)
+        self._dialling.checked(state.suspended_since, is_cancelled=state.is_cancelled)
         # Both are evaluated each time: a comparison to confirm is also this interval's comparison.
         question = self._times.may_confirm(state)
         is_claimed = self._times.claim()
@@ -254,7 +253,7 @@ class Completion:
                 self.progress.caught_up()
                 self._log.silence(counted, self._cause(counted))
         self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
-        by_us = state.suspended_at is not None and state.reconcile_state.cancelled_at is None
+        by_us = state.suspended_since is not None
         total = self.progress.compared(group, counts, counted, suspended_by_us=by_us)
         self._dialling.compared(group, lambda: self._ledger.assignments.strategies(self.job_group_id))
         if decision.state.gap is not None and not was_read:

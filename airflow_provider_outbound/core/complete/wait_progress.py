@@ -64,7 +64,7 @@ class WaitProgress:
             total,
             answered=counted["answered"],
             ends_at=known.ends_at,
-            is_suspended=state.suspended_at is not None and known.cancelled_at is None and counts.ended < total,
+            is_suspended=state.suspended_since is not None and counts.ended < total,
         )
 
     def caught_up(self) -> None:

@@ -15,7 +15,7 @@ from airflow_provider_outbound.core.contacts.exclusions import read_excluded
 from airflow_provider_outbound.core.contacts.files import from_path, from_paths
 from airflow_provider_outbound.core.contacts.items import from_items
 from airflow_provider_outbound.core.contacts.locations import PathLike, find_files
-from airflow_provider_outbound.core.contacts.rows import Header, Reject, Rows
+from airflow_provider_outbound.core.contacts.rows import Header, Reject, Rows, place_of
 from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.contacts.spool import Spool
 
@@ -32,6 +32,7 @@ __all__ = [
     "from_path",
     "from_paths",
     "narrow_columns",
+    "place_of",
     "read_excluded",
     "read_number",
 ]

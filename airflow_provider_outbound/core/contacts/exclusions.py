@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from airflow_provider_outbound.core.contacts.cells import NO_NUMBER, read_number, unmarked
 from airflow_provider_outbound.core.contacts.columns import is_for_phones
-from airflow_provider_outbound.core.contacts.rows import Reject
+from airflow_provider_outbound.core.contacts.rows import Reject, place_of
 from airflow_provider_outbound.core.contacts.source import ContactSource
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import (
@@ -136,9 +136,8 @@ _ROUNDED = "a spreadsheet has rounded the number; format that column as text and
 
 
 def _unreadable(contact: Contact, column: str, problem: str) -> _UnreadableError:
-    place = f"row {contact.row}" if contact.line is None else f"line {contact.line}"
     return _UnreadableError(
-        f"{contact.file}{' ' if contact.file else ''}{place}: column {redact(column)!r} {problem}",
+        f"{place_of(contact)}: column {redact(column)!r} {problem}",
         hint="; if only some columns count, name the one for the number with exclude_columns={'phone': …}; numbers in"
         " the others are then not excluded",
     )

@@ -10,6 +10,21 @@ import attrs
 from airflow_provider_outbound.core.contacts.reading import Reading
 
 
+class _Placed(Protocol):
+    @property
+    def file(self) -> str: ...
+    @property
+    def row(self) -> int: ...
+    @property
+    def line(self) -> int | None: ...
+
+
+def place_of(item: _Placed) -> str:
+    """Where a contact or a reject is in its source: file, and line or row."""
+    place = f"row {item.row}" if item.line is None else f"line {item.line}"
+    return f"{item.file} {place}" if item.file else place
+
+
 @attrs.frozen(kw_only=True)
 class Reject:
     """
@@ -29,9 +44,7 @@ class Reject:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = f"row {self.row}" if self.line is None else f"line {self.line}"
-        where = f"{self.file} {place}" if self.file else place
-        return f"{where}{f' ({self.number})' if self.number else ''}: {self.reason}"
+        return f"{place_of(self)}{f' ({self.number})' if self.number else ''}: {self.reason}"
 
 
 @attrs.frozen

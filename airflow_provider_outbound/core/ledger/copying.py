@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from sqlalchemy import Connection, Row, Table, delete, func, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.collectors import Collectors
+from airflow_provider_outbound.core.ledger.errors import shown_url
 from airflow_provider_outbound.core.ledger.records import OPEN
+from airflow_provider_outbound.core.ledger.rekey import Progress
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerError
 
@@ -28,16 +29,7 @@ _BATCH = 500
 _FIRST = (schema.ledger, schema.ledger_keys)
 
 
-@attrs.frozen(kw_only=True)
-class Copied:
-    """The progress of a copy within a table."""
-
-    table: str
-    done: int
-    total: int
-
-
-def copy_ledger(source: Database, target: Database, report: Callable[[Copied], None] = lambda _: None) -> int:
+def copy_ledger(source: Database, target: Database, report: Callable[[Progress], None] = lambda _: None) -> int:
     """
     Copy every row, in one transaction of the target.
 
@@ -61,7 +53,7 @@ def copy_ledger(source: Database, target: Database, report: Callable[[Copied], N
             for part in rows.partitions():
                 _insert(new, table, part)
                 done += len(part)
-                report(Copied(table=table.name, done=done, total=total))
+                report(Progress(table=table.name, done=done, total=total))
             found = _count(new, table)
             if found != total:
                 raise LedgerError(f"ledger: {found} of {total} rows of {table.name} were copied, so nothing was kept")
@@ -92,10 +84,9 @@ def _refuse_filled(connection: Connection, target: Database) -> None:
         table.name for table in schema.metadata.sorted_tables if table not in _FIRST and _count(connection, table)
     ]
     if filled:
-        shown = target.engine.url.render_as_string(hide_password=True)
         raise LedgerError(
-            f"ledger {shown} is in use: it has rows in {', '.join(filled)}, so nothing was copied. Give an empty"
-            " database, before Airflow's services use it"
+            f"ledger {shown_url(target.engine.url)} is in use: it has rows in {', '.join(filled)}, so nothing was"
+            " copied. Give an empty database, before Airflow's services use it"
         )
 
 

@@ -222,9 +222,8 @@ class Listed:
 
 @attrs.frozen(kw_only=True)
 class GroupState:
-    """What a waiting task needs at every poll; cheap to read."""
+    """What a waiting task needs at every poll; cheap to read. ``known``: whether the group is in the ledger."""
 
-    #: Whether the group is in the ledger.
     known: bool
     changed: int
     open_assignments: tuple[OpenAssignment, ...]
@@ -240,8 +239,17 @@ class GroupState:
     purged_at: datetime | None
     #: When this package suspended all its jobs; ``None``: it did not, or resumed them.
     suspended_at: datetime | None = None
-    #: What remains of a purged group.
     tombstone: Tombstone | None = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this package cancelled the group."""
+        return self.reconcile_state.cancelled_at is not None
+
+    @property
+    def suspended_since(self) -> datetime | None:
+        """When this package suspended all jobs, unless it cancelled them."""
+        return None if self.is_cancelled else self.suspended_at
 
     @property
     def is_assigning(self) -> bool:

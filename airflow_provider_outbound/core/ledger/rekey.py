@@ -41,7 +41,7 @@ _keys = schema.ledger_keys.c
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """The progress of a rekey within a table."""
+    """The progress of a rekey, or of a copy, within a table."""
 
     table: str
     done: int
