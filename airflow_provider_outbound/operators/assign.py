@@ -91,7 +91,8 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         empty.
     :param on_invalid: ``fail``: call nobody if a row is not a contact; ``skip``: leave such rows out.
     :param on_empty: ``skip`` this task if there are no rows at all, or ``fail``.
-    :param rejects_path: Where to write the rows that are not contacts, as CSV with masked numbers.
+    :param rejects_path: Where to write who is left out, and why, as CSV with masked numbers: rows that are not
+        contacts, exclusions, duplicates, and those over a limit.
     :param max_jobs: The maximum number of contacts that this task adds to the group, in order.
     :param max_calls_per_contact: How often a person may be called within ``period``, by all DAGs of this ledger.
     :param period: How far back calls count.

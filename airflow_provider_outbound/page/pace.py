@@ -89,6 +89,7 @@ def buckets(minutes: Sequence[Minute], most: int) -> tuple[int, list[Minute]]:
         found[place] = Minute(
             at=minutes[0].at + place * timedelta(minutes=length),
             calls=minute.calls + (before.calls if before else 0),
+            ended=minute.ended + (before.ended if before else 0),
             answered=minute.answered + (before.answered if before else 0),
         )
     return 60 * length, list(found.values())

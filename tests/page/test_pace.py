@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def _calls(*minutes_ago: float) -> list[Minute]:
-    return [Minute(at=NOW - ago * MINUTE, calls=1, answered=0) for ago in minutes_ago]
+    return [Minute(at=NOW - ago * MINUTE, calls=1, ended=1, answered=0) for ago in minutes_ago]
 
 
 def _hours(begin: str, end: str, holidays: tuple[str, ...] = ()) -> CallingHours:
@@ -62,7 +62,7 @@ def test_ten_minutes_without_a_call_count_only_while_people_may_be_called(
 def test_nobody_is_warned_of_a_pause_in_calling_hours(last: Any, begin: Any, length: Any, now: Any) -> None:
     moment = NOW.replace(hour=0) + now * MINUTE
     hours = _hours(f"{begin:02d}:00", f"{min(24, begin + length):02d}:00")
-    calls = [Minute(at=moment - last * MINUTE, calls=1, answered=0)]
+    calls = [Minute(at=moment - last * MINUTE, calls=1, ended=1, answered=0)]
 
     stalled = has_stalled(
         calls, moment, created_at=moment - timedelta(days=1), starts_at=None, ends_at=None, hours=hours

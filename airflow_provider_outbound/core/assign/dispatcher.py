@@ -12,6 +12,7 @@ from itertools import islice
 
 import attrs
 
+from airflow_provider_outbound.core.assign.left_out import IN_GROUP, OVER_CAP, LeaveOut
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.rate_limiter import AdaptiveRateLimiter
 from airflow_provider_outbound.core.assign.work_queue import Batch, WorkQueue
@@ -92,21 +93,17 @@ class BatchDispatcher:
         self._progress = ProgressLog(f"Job group {request.job_group_id}", "contacts assigned", from_zero=True)
         #: When the last request in doubt ended, by the ledger's clock.
         self.doubt_since = since
-        #: The number of candidates of the last :meth:`send` that belong to another assignment.
-        self.lost_races = 0
-        #: The number of candidates of the last :meth:`send` that have reached the call cap.
-        self.capped = 0
 
-    def send(self, candidates: Iterable[Candidate]) -> None:
+    def send(self, candidates: Iterable[Candidate], leave_out: LeaveOut) -> None:
         """
         Send all candidates. On return, and on failure too, nothing is in flight and every outcome is journalled.
 
+        :param leave_out: Called with candidates that belong to another assignment, or have reached the call cap.
         :raises StoppedError: a person stopped the group's calls.
         :raises OutboundBotError: the first failure that a retry of the request would not fix, or the last of too many
             requests in a row without a usable answer.
         """
         self._queue = WorkQueue()
-        self.lost_races = self.capped = 0
         begun_at = self._ledger.now()
         try:
             # Leaving the pool waits for the requests in flight.
@@ -115,7 +112,7 @@ class BatchDispatcher:
                 try:
                     for _ in range(threads):
                         pool.submit(self._send_from_queue)
-                    self._journal(iter(candidates))
+                    self._journal(iter(candidates), leave_out)
                     self._queue.finish()
                 except BaseException:
                     self._stop()
@@ -129,7 +126,7 @@ class BatchDispatcher:
             # Whoever was assigned is not called, so this is no success.
             raise self._stopped(stop)
 
-    def _journal(self, candidates: Iterator[Candidate]) -> None:
+    def _journal(self, candidates: Iterator[Candidate], leave_out: LeaveOut) -> None:
         """
         Journal batches ahead of the sending threads, so that these do not wait for a commit.
 
@@ -143,7 +140,7 @@ class BatchDispatcher:
                 break
             self._check_stop()
             self._guard()
-            self._begin(ahead)
+            self._begin(ahead, leave_out)
 
     def _check_stop(self) -> None:
         """Make sure that no command has stopped the group's calls; asks the ledger at most once per second."""
@@ -196,7 +193,7 @@ class BatchDispatcher:
             )
         return stop
 
-    def _begin(self, ahead: Sequence[Candidate]) -> None:
+    def _begin(self, ahead: Sequence[Candidate], leave_out: LeaveOut) -> None:
         outcomes = self._take_outcomes()
         try:
             begun = self._ledger.journal.begin(
@@ -209,8 +206,9 @@ class BatchDispatcher:
         except BaseException:
             self._note(outcomes)
             raise
-        self.capped += begun.capped
-        self.lost_races += len(ahead) - len(begun.candidates) - begun.capped
+        for candidates, reason in ((begun.capped, OVER_CAP), (begun.lost, IN_GROUP)):
+            for candidate in candidates:
+                leave_out(reason, candidate.contact)
         self._queue.add(_batched(begun.candidates, self._options.batch_size))
 
     def _note(self, outcomes: Outcomes) -> None:

@@ -52,7 +52,7 @@ class AssignOptions:
     :param allowed: If not ``None``, the only numbers that may be called, E.164.
     :param max_jobs: Maximum number of contacts that this assignment adds to the group; ``None`` for no limit.
     :param cap: How often one person may be called.
-    :param rejects_path: Where to write the rows that are not contacts, with masked numbers.
+    :param rejects_path: Where to write who is left out, and why, with masked numbers.
     :param lease_seconds: How long the assignment stays taken after its process died.
     :param run_started_at: When the DAG run started, aware: a command that cancelled the group since then holds for this
         assignment too. ``None`` if that is not known.

@@ -13,6 +13,7 @@ import attrs
 from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
 from airflow_provider_outbound.core.assign.earlier import EarlierContacts
+from airflow_provider_outbound.core.assign.left_out import OVER_CAP, LeaveOut, LeftOut
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening, warn_of_forgotten_calls
 from airflow_provider_outbound.core.assign.results import (
@@ -70,9 +71,10 @@ def preflight(
         screening = open_screening(ledger, assignment, source, options, stack, strict=False)
         with before_calling():
             statuses = Counter(status for _, status in screening)
-    if screening.rejected and options.on_invalid == "fail":
+    rejected = screening.left_out.counts["rejected"]
+    if rejected and options.on_invalid == "fail":
         raise OutboundBotContactsError(
-            f"{screening.rejected} of {screening.read} contacts cannot be used: {screening.summary_of_rejects()}; "
+            f"{rejected} of {screening.read} contacts cannot be used: {screening.left_out.summary_of_rejects()}; "
             'fix them, or pass on_invalid="skip". Nobody was called'
         )
     pending = statuses[CandidateStatus.FRESH] + statuses[CandidateStatus.DOUBT] + statuses[CandidateStatus.LEFT]
@@ -314,26 +316,22 @@ class _Run:
     def _send(self) -> Preflight:
         """Read the source, send new contacts, and take over those that other tasks left."""
         strict = self._options.on_invalid == "fail"
-        left = LeftContacts(self._ledger, self._lease.assignment, self._options)
         with ExitStack() as stack:
             screening = open_screening(
                 self._ledger, self._lease.assignment, self._source, self._options, stack, strict=strict
             )
+            leave_out = screening.left_out.add
+            left = LeftContacts(self._ledger, self._lease.assignment, self._options, leave_out)
             # If sending fails, reading must end here: its temporary file belongs to this thread.
             contacts = stack.enter_context(closing(iter(screening)))
-            self._dispatch(left.without(self._earlier.note(contacts)))
+            self._dispatch(left.without(self._earlier.note(contacts)), leave_out)
         self._has_adopted = left.adopted > 0
-        found = Preflight.of(screening, valid=screening.fresh, pending=0)
-        return attrs.evolve(
-            found,
-            duplicates=found.duplicates + self._dispatcher.lost_races + left.lost,
-            capped=found.capped + self._dispatcher.capped,
-        )
+        return Preflight.of(screening, valid=screening.fresh, pending=0)
 
-    def _dispatch(self, candidates: Iterable[Candidate]) -> None:
+    def _dispatch(self, candidates: Iterable[Candidate], leave_out: LeaveOut) -> None:
         """Send contacts. If that fails part-way, say how many were assigned before."""
         try:
-            self._dispatcher.send(candidates)
+            self._dispatcher.send(candidates, leave_out)
         except OutboundBotContactsError as error:
             advice = ". Once cleared, this task continues, and assigns nobody twice"
             raise OutboundBotContactsError(end_with(str(error), self._what_was_sent(advice))) from None
@@ -382,9 +380,10 @@ class _Run:
             return found
         again = count_of(len(absent), "contact")
         log.info("Job group %s: sending %s again that never arrived", assignment.job_group_id, again)
-        self._dispatch(self._earlier.candidates(absent))
+        late = LeftOut()
+        self._dispatch(self._earlier.candidates(absent), late.add)
         self._settle_once()
-        return attrs.evolve(found, capped=found.capped + self._dispatcher.capped)
+        return attrs.evolve(found, capped=found.capped + late.counts[OVER_CAP.counted_as])
 
     def _settle_once(self) -> bool:
         settled = settle(

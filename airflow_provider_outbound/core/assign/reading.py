@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
+from airflow_provider_outbound.core.assign.left_out import LeftOut, RejectsFile
 from airflow_provider_outbound.core.assign.options import AssignOptions
-from airflow_provider_outbound.core.assign.screening import ContactScreening, Identify, RejectsFile
+from airflow_provider_outbound.core.assign.screening import ContactScreening, Identify
 from airflow_provider_outbound.core.client import MAX_JOBS_PER_REQUEST
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.ledger import Assignment, Candidate, CandidateStatus, Ledger
@@ -31,7 +32,7 @@ def open_screening(
     """
     Return the screening of a source for an assignment.
 
-    :param stack: Closes the file of the rejects.
+    :param stack: Closes the file of those who are left out.
     :param strict: Whether the first reject is an error.
     """
     held = 0 if options.max_jobs is None else ledger.journal.count_held(assignment)
@@ -46,7 +47,7 @@ def open_screening(
             _refuse_others(ledger, others, fresh, options)
         return statuses
 
-    rejects = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
+    file = None if options.rejects_path is None else stack.enter_context(RejectsFile(options.rejects_path))
     return ContactScreening(
         source,
         identify=_identify(ledger),
@@ -54,7 +55,7 @@ def open_screening(
         dedupe_by=options.dedupe_by,
         excluded=options.excluded,
         allowed=options.allowed,
-        rejects=rejects,
+        left_out=LeftOut(file),
         most=None if options.max_jobs is None else max(0, options.max_jobs - held),
         strict=strict,
     )

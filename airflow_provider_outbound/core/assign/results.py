@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from airflow_provider_outbound.core.assign.screening import MOST_NAMED, ContactScreening
+from airflow_provider_outbound.core.assign.left_out import MOST_NAMED
+from airflow_provider_outbound.core.assign.screening import ContactScreening
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.core.models.words import count_of
@@ -74,7 +75,7 @@ class Preflight:
     rejected: int
     #: Contacts without a reference id in the column that the author named for it.
     without_reference: int = 0
-    #: The first contacts that were left out; see :attr:`.ContactScreening.left_out`.
+    #: The first contacts that were left out; see :attr:`.LeftOut.names`.
     left_out: Mapping[str, Sequence[str]] = attrs.field(factory=dict, eq=False)
 
     def __str__(self) -> str:
@@ -83,17 +84,18 @@ class Preflight:
     @classmethod
     def of(cls, screening: ContactScreening, *, valid: int, pending: int) -> Preflight:
         """Copy the counts of a screening."""
+        left_out = screening.left_out
         return cls(
             read=screening.read,
             valid=valid,
             pending=pending,
-            duplicates=screening.duplicates,
-            excluded=screening.excluded,
-            not_allowed=screening.not_allowed,
-            capped=screening.capped,
-            rejected=screening.rejected,
+            duplicates=left_out.counts["duplicates"],
+            excluded=left_out.counts["excluded"],
+            not_allowed=left_out.not_allowed,
+            capped=left_out.counts["capped"],
+            rejected=left_out.counts["rejected"],
             without_reference=screening.without_reference,
-            left_out=screening.left_out,
+            left_out=left_out.names,
         )
 
 

@@ -1,23 +1,27 @@
-"""Turn a source into candidates in constant memory, and count the contacts that are left out, by reason."""
+"""Turn a source into candidates in constant memory, and leave out those who are not to be assigned."""
 
 from __future__ import annotations
 
-import codecs
-import csv
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
-from io import TextIOWrapper
+from contextlib import closing
 from itertools import islice
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal
 
-from airflow_provider_outbound.core.contacts import ContactSource, PathLike, Reject, place_of
-from airflow_provider_outbound.core.files import atomic_write
+from airflow_provider_outbound.core.assign.left_out import (
+    EXCLUDED,
+    IN_GROUP,
+    NOT_ALLOWED,
+    OVER_CAP,
+    OVER_MAX_JOBS,
+    REPEATED,
+    LeftOut,
+)
+from airflow_provider_outbound.core.contacts import ContactSource, Reject
 from airflow_provider_outbound.core.ledger import Candidate, CandidateStatus
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import mask, redact
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotContactsError
+from airflow_provider_outbound.core.models.phone import mask
+from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 DedupeBy = Literal["phone", "reference_id"]
 Classify = Callable[[Sequence[Candidate]], list[CandidateStatus]]
@@ -27,10 +31,6 @@ Identify = Callable[[Contact], Candidate]
 CHUNK = 400
 #: Statuses of contacts that this assignment adds to the group.
 _NEW = (CandidateStatus.FRESH, CandidateStatus.LEFT)
-#: Rejects repeated in an error message.
-_SHOWN = 3
-#: Contacts that the log names for each reason to leave them out.
-MOST_NAMED = 20
 
 
 class ContactScreening:
@@ -42,6 +42,7 @@ class ContactScreening:
     :param excluded: Numbers that must not be called, E.164.
     :param allowed: If not ``None``, all other numbers are excluded.
     :param most: Maximum number of contacts that are new to the group; ``None`` for no limit.
+    :param left_out: Takes those who are not to be assigned.
     :param strict: Raise at the first row that is not a contact.
     """
 
@@ -54,7 +55,7 @@ class ContactScreening:
         dedupe_by: DedupeBy,
         excluded: frozenset[str] = frozenset(),
         allowed: frozenset[str] | None = None,
-        rejects: RejectsFile | None = None,
+        left_out: LeftOut | None = None,
         most: int | None = None,
         strict: bool = False,
     ) -> None:
@@ -64,21 +65,13 @@ class ContactScreening:
         self._dedupe_by = dedupe_by
         self._excluded = excluded
         self._allowed = allowed
-        self._rejects = rejects
         self._most = most
         self._strict = strict
+        self.left_out = LeftOut() if left_out is None else left_out
         self.read = 0
-        self.rejected = 0
-        self.excluded = 0
-        self.not_allowed = 0
-        self.duplicates = 0
-        self.capped = 0
         self.fresh = 0
         #: Contacts that are not excluded and lack a reference id, although the author named its column.
         self.without_reference = 0
-        self.first_rejects: list[Reject] = []
-        #: The first contacts that were left out and are no rejects, by reason: their reference ids, or their places.
-        self.left_out: dict[str, list[str]] = {}
 
     def __iter__(self) -> Generator[tuple[Candidate, CandidateStatus]]:
         """Yield once, with its status, each contact that is new, already of this task, or left by another one."""
@@ -91,19 +84,14 @@ class ContactScreening:
                     if status is CandidateStatus.CONFLICT:
                         self._conflict(candidate)
                     elif status is CandidateStatus.DUPLICATE:
-                        self.duplicates += 1
-                        self._note("duplicates", candidate.contact)
-                    elif status is CandidateStatus.CAPPED or (status in _NEW and self.fresh == self._most):
-                        self.capped += 1
-                        self._note("over a limit", candidate.contact)
+                        self.left_out.add(IN_GROUP, candidate.contact)
+                    elif status is CandidateStatus.CAPPED:
+                        self.left_out.add(OVER_CAP, candidate.contact)
+                    elif status in _NEW and self.fresh == self._most:
+                        self.left_out.add(OVER_MAX_JOBS, candidate.contact)
                     else:
                         self.fresh += status in _NEW
                         yield candidate, status
-
-    def summary_of_rejects(self) -> str:
-        """Describe the first rejects."""
-        more = self.rejected - len(self.first_rejects)
-        return "; ".join(map(str, self.first_rejects)) + (f"; and {more} more" if more else "")
 
     def _wanted(self) -> Iterator[Contact]:
         for item in self._source:
@@ -111,12 +99,9 @@ class ContactScreening:
             if isinstance(item, Reject):
                 self._reject(item)
             elif item.phone.e164 in self._excluded:
-                self.excluded += 1
-                self._note("excluded", item)
+                self.left_out.add(EXCLUDED, item)
             elif self._allowed is not None and item.phone.e164 not in self._allowed:
-                self.excluded += 1
-                self.not_allowed += 1
-                self._note("not among allowed_phone_numbers", item)
+                self.left_out.add(NOT_ALLOWED, item)
             else:
                 self.without_reference += item.reference_id is None and self._source.reference_column is not None
                 yield item
@@ -126,14 +111,8 @@ class ContactScreening:
         if status is CandidateStatus.CONFLICT:
             self._conflict(candidate)
         elif status is CandidateStatus.DUPLICATE:
-            self.duplicates += 1
-            self._note("duplicates", candidate.contact)
+            self.left_out.add(REPEATED, candidate.contact)
         return status is CandidateStatus.FRESH
-
-    def _note(self, reason: str, contact: Contact) -> None:
-        names = self.left_out.setdefault(reason, [])
-        if len(names) <= MOST_NAMED:
-            names.append(redact(contact.reference_id or place_of(contact)))
 
     def _conflict(self, candidate: Candidate) -> None:
         contact = candidate.contact
@@ -148,15 +127,12 @@ class ContactScreening:
                 reason=reason,
                 file=contact.file,
                 line=contact.line,
+                reference_id=contact.reference_id,
             )
         )
 
     def _reject(self, reject: Reject) -> None:
-        self.rejected += 1
-        if len(self.first_rejects) < _SHOWN:
-            self.first_rejects.append(reject)
-        if self._rejects is not None:
-            self._rejects.write(reject)
+        self.left_out.reject(reject)
         if self._strict:
             raise OutboundBotContactsError(
                 f'{reject}; fix it, or pass on_invalid="skip". The source changed while it was read, or can be read '
@@ -185,65 +161,3 @@ class Seen:
     def close(self) -> None:
         """Delete them."""
         self._db.close()
-
-
-_REJECT_COLUMNS = ("row", "phone_number", "reason", "file", "line")
-
-
-def _refuse_other_file(path: PathLike) -> None:
-    """Refuse to replace a file that no earlier try wrote: if it is a do-not-call list, its numbers would be lost."""
-    beginning = ",".join(_REJECT_COLUMNS[:4]).encode()
-    try:
-        with path.open("rb") as file:
-            found: bytes = file.read(len(codecs.BOM_UTF8) + len(beginning))
-    except PermissionError as error:
-        # An object store may let a key write what it may not read.
-        raise OutboundBotConfigError(
-            f"rejects_path: {redact(str(path))} cannot be read, so it may be another file: {error.strerror}; give a"
-            " path that this process may read too. Nobody was called"
-        ) from None
-    except OSError:
-        # There is no such file, or the error of writing it explains the problem.
-        return
-    # Earlier versions wrote no byte order mark.
-    if found and not found.removeprefix(codecs.BOM_UTF8).startswith(beginning):
-        raise OutboundBotConfigError(
-            f"rejects_path: {redact(str(path))} exists and is not a file of rejects; give another path."
-            " Nobody was called"
-        )
-
-
-class RejectsFile:
-    """
-    A CSV file of rejected rows with masked numbers, readable only by its owner; each try writes it anew.
-
-    It begins with a byte order mark, as exports do: without one, Excel misreads Chinese.
-
-    :raises OutboundBotConfigError: the path is another file, perhaps a list of contacts.
-    """
-
-    def __init__(self, path: PathLike) -> None:
-        _refuse_other_file(path)
-        self._path = path
-        self._opened = ExitStack()
-        self._file: Any = None
-        self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path"))
-        self._file = TextIOWrapper(opened, encoding="utf-8-sig", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(_REJECT_COLUMNS)
-        return self
-
-    def write(self, reject: Reject) -> None:
-        """Add a row."""
-        self._writer.writerow((reject.row, reject.number, reject.reason, reject.file, reject.line))
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        # Keep the file even if the task fails: it is needed most then.
-        with self._opened.pop_all():
-            self._file.flush()
-            self._file.detach()

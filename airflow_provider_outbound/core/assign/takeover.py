@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 
+from airflow_provider_outbound.core.assign.left_out import IN_GROUP, LeaveOut
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.screening import CHUNK
 from airflow_provider_outbound.core.ledger import (
@@ -69,16 +70,19 @@ def settle_others(reader: GroupReader, lease: Lease) -> list[TaskKey]:
 
 
 class LeftContacts:
-    """Takes over the contacts of a source that other tasks left."""
+    """
+    Takes over the contacts of a source that other tasks left.
 
-    def __init__(self, ledger: Ledger, assignment: Assignment, options: AssignOptions) -> None:
+    :param leave_out: Called with contacts that were gone when this task tried to take them over.
+    """
+
+    def __init__(self, ledger: Ledger, assignment: Assignment, options: AssignOptions, leave_out: LeaveOut) -> None:
         self._ledger = ledger
         self._assignment = assignment
         self._options = options
+        self._leave_out = leave_out
         self._left: list[Candidate] = []
         self.adopted = 0
-        #: The number of contacts that were gone when this task tried to take them over.
-        self.lost = 0
 
     def without(self, contacts: Iterator[tuple[Candidate, CandidateStatus]]) -> Iterator[Candidate]:
         """Yield the contacts to send; take over, in chunks, those that other tasks left."""
@@ -93,9 +97,11 @@ class LeftContacts:
 
     def _adopt(self) -> None:
         if self._left:
-            adopted = self._ledger.journal.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
+            lost = self._ledger.journal.adopt(self._assignment, self._left, dedupe_by=self._options.dedupe_by)
+            adopted = len(self._left) - len(lost)
             self.adopted += adopted
-            self.lost += len(self._left) - adopted
+            for candidate in lost:
+                self._leave_out(IN_GROUP, candidate.contact)
             log.info(
                 "Job group %s: took over %s that another task left",
                 self._assignment.job_group_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from airflow_provider_outbound.core.client.answers import parsed
@@ -41,9 +41,15 @@ class AnyAction(ClientActions):
         build = partial(build_request, action, parameters)
         # What cannot be sent whole is refused before the API is asked for the window of a group.
         build()
-        self._guard.check_time(action, parameters, partial(self._described, parameters), datetime.now(UTC))
+        described = cache(partial(self._described, parameters))
+
+        def check_time() -> None:
+            self._guard.check_time(action, parameters, described, datetime.now(UTC))
+
+        check_time()
         private = frozenset(_private(parameters))
-        return self._sender.send_built(action, build, private, repeat=reads(action))
+        # Checked again right before sending, because the request may have waited long for its turn.
+        return self._sender.send_built(action, build, private, check_time, repeat=reads(action))
 
     def _described(self, parameters: Mapping[str, Any], job_group_id: str) -> JobGroup:
         instance_id = self._instance(parameters.get("InstanceId"))

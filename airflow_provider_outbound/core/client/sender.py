@@ -83,17 +83,24 @@ class RequestSender:
         return self._send(action, build, partial(self._private, parameters), before_request, urgent=urgent)
 
     def send_built(
-        self, action: str, build: Callable[[], Any], private: Iterable[str], *, repeat: bool
+        self,
+        action: str,
+        build: Callable[[], Any],
+        private: Iterable[str],
+        before_request: Callable[[], None] | None = None,
+        *,
+        repeat: bool,
     ) -> dict[str, Any]:
         """
         Send a request of the SDK.
 
         :param build: Builds the request object; called for each attempt.
         :param private: Texts of the request that must not be shown.
+        :param before_request: Called right before sending; if it raises, nothing is sent.
         :param repeat: Whether it is safe to repeat, and to be retried after a temporary failure.
         :return: The answer, if it reports success.
         """
-        send = partial(self._send, action, build, lambda: [*self._private({}), *private])
+        send = partial(self._send, action, build, lambda: [*self._private({}), *private], before_request)
         return self._retried(send) if repeat else send()
 
     def _send(

@@ -35,6 +35,7 @@ class Reject:
     :param reason: Why, without any digit of the number.
     :param file: Name of its file.
     :param line: The line of its text file where it begins.
+    :param reference_id: Its reference id, if it has one that can be read.
     """
 
     row: int
@@ -42,6 +43,7 @@ class Reject:
     reason: str
     file: str = ""
     line: int | None = None
+    reference_id: str | None = None
 
     def __str__(self) -> str:
         return f"{place_of(self)}{f' ({self.number})' if self.number else ''}: {self.reason}"

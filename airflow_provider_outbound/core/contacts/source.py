@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 from itertools import chain
 from numbers import Real
@@ -295,7 +295,15 @@ class ContactSource:
                 file=file,
             )
         except ValueError as error:
-            return Reject(row=row, number=shown(number), reason=str(error), file=file, line=line)
+            reference = self._reference_if_any(values, plan)
+            return Reject(
+                row=row, number=shown(number), reason=str(error), file=file, line=line, reference_id=reference
+            )
+
+    def _reference_if_any(self, values: Sequence[Any], plan: RowPlan) -> str | None:
+        with suppress(ValueError):
+            return self._reference(values, plan)
+        return None
 
     def _reference(self, values: Sequence[Any], plan: RowPlan) -> str | None:
         if (place := plan.reference_id) is None:

@@ -90,8 +90,7 @@ class Journal:
         :param candidates: Fresh candidates, or unresolved ones that are to be sent again. The rows of those whose
             persons have had enough calls meanwhile are freed.
         :param outcomes: Outcomes of earlier requests, written in the same commit.
-        :return: The candidates that this process must send, each with the reference to send it with. The others lost
-            a race against another assignment.
+        :return: The candidates that this process must send, each with the reference to send it with, and the others.
         :raises LeaseLostError: the lease expired; nothing was written.
         """
         with self._database.write() as connection:
@@ -102,9 +101,10 @@ class Journal:
                 return self._begin_known(connection, assignment, candidates, now, dedupe_by, cap)
             # Usually none of them has a row, and then no look-up is needed.
             mine, others = self._insert(connection, assignment, candidates, now, dedupe_by)
-            if others:
-                mine += self._begin_known(connection, assignment, others, now, dedupe_by, cap).candidates
-            return Begun(candidates=mine, capped=0)
+            if not others:
+                return Begun(candidates=mine, capped=[], lost=[])
+            known = self._begin_known(connection, assignment, others, now, dedupe_by, cap)
+            return attrs.evolve(known, candidates=mine + known.candidates)
 
     def _insert(
         self,
@@ -157,7 +157,8 @@ class Journal:
         cap: CallCap | None,
     ) -> Begun:
         mine: dict[str, Candidate] = {}
-        capped = 0
+        capped: list[Candidate] = []
+        lost: list[Candidate] = []
         known = find_known(connection, self._takeovers, assignment, candidates)
         # Counted under the writers' lock, so that two groups cannot both take a person's last call.
         left = None if cap is None else CallsLeft.of(connection, cap, assignment.job_group_id, candidates, now)
@@ -166,7 +167,7 @@ class Journal:
         for candidate in candidates:
             status, row = known.status(assignment, candidate, dedupe_by)
             if left is not None and status in _TO_SEND and not left.take(candidate, row):
-                capped += 1
+                capped.append(candidate)
                 if row is not None:
                     self._move(connection, assignment, [row.reference_id], JobState.REFUSED, (JobState.UNRESOLVED,))
                 continue
@@ -174,16 +175,21 @@ class Journal:
                 if candidate.reference_id not in fresh and (dedupe_by != "phone" or candidate.phone_key not in phones):
                     fresh[candidate.reference_id] = candidate
                     phones.add(candidate.phone_key)
+                else:
+                    lost.append(candidate)
             elif (
                 row is not None
                 and status in _TO_SEND
                 and self._resume_row(connection, assignment, candidate, row.reference_id, now)
             ):
                 mine[row.reference_id] = attrs.evolve(candidate, reference_id=row.reference_id)
+            else:
+                lost.append(candidate)
         if fresh:
-            written, _ = self._insert(connection, assignment, [*fresh.values()], now, dedupe_by)
+            written, faster = self._insert(connection, assignment, [*fresh.values()], now, dedupe_by)
             mine |= {candidate.reference_id: candidate for candidate in written}
-        return Begun(candidates=list(mine.values()), capped=capped)
+            lost += faster
+        return Begun(candidates=list(mine.values()), capped=capped, lost=lost)
 
     def _resume_row(
         self, connection: Connection, assignment: Assignment, candidate: Candidate, reference_id: str, now: datetime
@@ -205,23 +211,24 @@ class Journal:
         )
         return bool(taken.rowcount)
 
-    def adopt(self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy) -> int:
+    def adopt(self, assignment: Assignment, candidates: Sequence[Candidate], *, dedupe_by: DedupeBy) -> list[Candidate]:
         """
         Take over contacts that other tasks left unresolved. They become unresolved contacts of this assignment.
 
         :param candidates: Contacts whose status was ``LEFT``.
-        :return: The number of contacts taken over; others may have been taken meanwhile.
+        :return: Contacts that could not be taken over, because another task was faster.
         :raises LeaseLostError: the lease expired; nothing was written.
         """
-        adopted = 0
+        lost: list[Candidate] = []
         with self._database.write() as connection:
             self._assignments.check_lease(connection, assignment)
             known = find_known(connection, self._takeovers, assignment, candidates, for_update=True)
             for candidate in candidates:
                 status, row = known.status(assignment, candidate, dedupe_by)
                 if row is None or status is not CandidateStatus.LEFT:
+                    lost.append(candidate)
                     continue
-                adopted += connection.execute(
+                taken = connection.execute(
                     update(schema.jobs)
                     .where(
                         _jobs.job_group_id == assignment.job_group_id,
@@ -230,8 +237,10 @@ class Journal:
                         _jobs.state == JobState.UNRESOLVED,
                     )
                     .values(assignment_id=assignment.assignment_id, contact=self._encrypt_contact(candidate))
-                ).rowcount
-        return adopted
+                )
+                if not taken.rowcount:
+                    lost.append(candidate)
+        return lost
 
     def record_outcomes(self, assignment: Assignment, outcomes: Outcomes) -> None:
         """

@@ -157,8 +157,10 @@ class Begun:
 
     #: To be sent by this process.
     candidates: list[Candidate]
-    #: The number of candidates that must not be sent, because their persons have had enough calls.
-    capped: int
+    #: Not to be sent, because their persons have had enough calls.
+    capped: list[Candidate]
+    #: Not to be sent, because another assignment was faster.
+    lost: list[Candidate]
 
 
 @attrs.frozen(kw_only=True)

@@ -223,13 +223,14 @@ def _siblings(user: Reader, campaign: Campaign) -> list[dict[str, Any]]:
 
 def _by_hour(minutes: list[Minute], hours: CallingHours | None) -> list[dict[str, int]]:
     zone = hours.timezone if hours else SERVICE_ZONE
+    # A call on the line would count as one that nobody answered.
     calls: Counter[int] = Counter()
     answered: Counter[int] = Counter()
     for minute in minutes:
         hour = minute.at.astimezone(zone).hour
-        calls[hour] += minute.calls
+        calls[hour] += minute.ended
         answered[hour] += minute.answered
-    return [{"hour": hour, "calls": calls[hour], "answered": answered[hour]} for hour in sorted(calls)]
+    return [{"hour": hour, "calls": calls[hour], "answered": answered[hour]} for hour in sorted(+calls)]
 
 
 def _hours(hours: CallingHours | None) -> dict[str, Any]:

@@ -70,15 +70,23 @@ def test_a_person_is_not_called_more_often_than_the_cap_by_all_dags_together(cam
     assert other_group(campaign, "fourth").assign(numbers(10)).assigned == 10
 
 
-def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign: Campaign) -> None:
+def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign: Campaign, tmp_path: Path) -> None:
     groups = [other_group(campaign, f"group {index}") for index in range(3)]
 
+    def assign(group: Campaign) -> Any:
+        path = tmp_path / f"{group.job_group_id}.csv"
+        return group.assign(numbers(60), cap=CallCap(most=1, period=WEEK), rejects_path=path)
+
     with ThreadPoolExecutor(3) as pool:
-        results = list(pool.map(lambda group: group.assign(numbers(60), cap=CallCap(most=1, period=WEEK)), groups))
+        results = list(pool.map(assign, groups))
 
     assert campaign.each_once(numbers(60))
     assert sum(result.assigned for result in results) == 60
     assert [result.assigned + result.capped for result in results] == [60] * 3
+    # Whoever lost the race is in the file, too.
+    assert [Path(result.rejects_path).read_text().count(",capped\n") for result in results] == [
+        result.capped for result in results
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +15,11 @@ from hypothesis import strategies as st
 from support.campaigns import Campaign, numbers
 from support.examples import examples
 
-from airflow_provider_outbound.core.ledger import TaskKey
+from airflow_provider_outbound.core.ledger import CallCap, TaskKey
 from airflow_provider_outbound.exceptions import AssignmentUnresolvedError
 
-COUNTS = ("assigned", "duplicates", "excluded", "capped", "rejected", "unresolved")
+LEFT_OUT = ("duplicates", "excluded", "capped", "rejected")
+COUNTS = ("assigned", *LEFT_OUT, "unresolved")
 
 
 def adds_up(result: Any) -> bool:
@@ -22,6 +27,12 @@ def adds_up(result: Any) -> bool:
     read, *parts = map(int, re.findall(r"\d+", str(result).partition(";")[0]))
     counted = sum(getattr(result, name) for name in COUNTS)
     return bool(counted == sum(parts) == read == result.read)
+
+
+def left_out(path: Path) -> list[dict[str, str]]:
+    """The rows of a file of those who were left out."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(
@@ -103,8 +114,8 @@ def test_what_the_author_asked_to_hold_is_a_success(campaign: Campaign) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_every_sum_adds_up(campaign: Campaign, data: st.DataObject) -> None:
-    """Over lists with duplicates, exclusions, rejects, limits and lost answers, in several tries."""
+def test_every_sum_adds_up(campaign: Campaign, tmp_path: Path, data: st.DataObject) -> None:
+    """Over lists with duplicates, exclusions, rejects, limits and lost answers, in several tries with their files."""
     draw = data.draw
     people = [f"139{index:08d}" for index in range(30)]
     tries = [
@@ -122,6 +133,7 @@ def test_every_sum_adds_up(campaign: Campaign, data: st.DataObject) -> None:
         "settle_seconds": 0.05,
         "excluded": frozenset(f"+86{number}" for number in draw(st.lists(st.sampled_from(people), max_size=5))),
         "max_jobs": draw(st.none() | st.integers(1, 20)),
+        "rejects_path": tmp_path / "rejects.csv",
     }
 
     for index, contacts in enumerate(tries):
@@ -133,7 +145,59 @@ def test_every_sum_adds_up(campaign: Campaign, data: st.DataObject) -> None:
         result = campaign.assign(contacts, key=TaskKey("dag", "run", f"t{index}"), **options)
         assert adds_up(result), result
         assert result.read == len(contacts)
+        rows = left_out(tmp_path / "rejects.csv")
+        assert Counter(row["counted_as"] for row in rows) == +Counter(
+            {name: getattr(result, name) for name in LEFT_OUT}
+        )
+        # Each row of the list is left out once at most, and all the others were assigned.
+        assert len({row["row"] for row in rows}) == len(rows)
     campaign.simulator.faults()
+
+
+def test_everybody_who_is_left_out_is_in_the_file_with_the_reason(campaign: Campaign, tmp_path: Path) -> None:
+    one, two, three, four, five, six, seven, eight = numbers(8)
+    cap = CallCap(most=1, period=timedelta(days=7))
+    campaign.assign([one], key=TaskKey("dag", "run", "before"))
+    campaign.another("elsewhere").assign([two])
+    contacts = [
+        {"phone": number, "reference_id": f"c-{index}"}
+        for index, number in enumerate([one, two, three, three, four, five, six, seven, eight], 1)
+    ]
+    contacts.insert(5, {"phone": "12", "reference_id": "c-bad"})
+    contacts.append({"phone": numbers(9)[8], "reference_id": seven})
+
+    result = campaign.assign(
+        contacts,
+        cap=cap,
+        excluded=frozenset({f"+86{four}"}),
+        allowed=frozenset(f"+86{number}" for number in numbers(9) if number != five),
+        max_jobs=3,
+        on_invalid="skip",
+        rejects_path=tmp_path / "rejects.csv",
+    )
+
+    assert result.assigned == 3
+    path = Path(result.rejects_path or "")
+    rows = left_out(path)
+    reasons = {row["row"]: row["reason"] for row in rows}
+    assert {row["row"]: (row["reference_id"], row["counted_as"]) for row in rows} == {
+        "1": ("c-1", "duplicates"),
+        "2": ("c-2", "capped"),
+        "4": ("c-4", "duplicates"),
+        "5": ("c-5", "excluded"),
+        "6": ("c-bad", "rejected"),
+        "7": ("c-6", "excluded"),
+        "10": ("c-9", "capped"),
+        "11": ("", "rejected"),
+    }
+    assert reasons["1"] == "it is in the job group already"
+    assert reasons["2"] == "it has had max_calls_per_contact calls"
+    assert reasons["4"] == "it is in the list more than once"
+    assert reasons["5"] == "it is among the exclusions"
+    assert "allowed_phone_numbers" in reasons["7"]
+    assert reasons["10"] == "max_jobs is reached"
+    text = path.read_text(encoding="utf-8-sig")
+    assert not [number for number in numbers(9) if number in text]
 
 
 def test_contacts_of_an_earlier_try_that_are_not_read_any_more_are_named(campaign: Campaign) -> None:

@@ -36,6 +36,7 @@ def test_counts_calls_and_jobs_are_those_of_the_ledger(ledger: Ledger, page: Rea
     assert (numbers.total, numbers.done) == (summary["total"], summary["completed"])
     minutes = page.pages.minutes("group")
     assert sum(minute.calls for minute in minutes) == 6
+    assert sum(minute.ended for minute in minutes) == 5
     assert sum(minute.answered for minute in minutes) == 2
     assert minutes[0].at == moment.replace(second=0)
     jobs = page.pages.jobs("group", JobFilter(condition=numbers.matching(outcome="answered").condition()))

@@ -206,8 +206,9 @@ def test_forgetting_calls_nobody_twice(ledger: Ledger) -> None:
     assignment = elsewhere.open()
     statuses = ledger.journal.classify(assignment, [elsewhere.candidate()], dedupe_by="phone", cap=ONCE)
     assert statuses == [CandidateStatus.CAPPED]
-    begun = ledger.journal.begin(assignment, [elsewhere.candidate()], dedupe_by="phone", cap=ONCE)
-    assert (begun.candidates, begun.capped) == ([], 1)
+    candidate = elsewhere.candidate()
+    begun = ledger.journal.begin(assignment, [candidate], dedupe_by="phone", cap=ONCE)
+    assert (begun.candidates, begun.capped) == ([], [candidate])
 
 
 def test_a_refusal_outlives_forgetting(ledger: Ledger) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from airflow_provider_outbound.core.client import ActionGuard, OutboundBotClient
 from airflow_provider_outbound.core.client.guard import may_dial
 from airflow_provider_outbound.core.client.requests import action_names
 from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.models.windows import Span
 from airflow_provider_outbound.core.rules import CallingHours
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotWrongTimeError
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -133,3 +136,25 @@ def test_the_client_asks_for_the_window_of_a_group_and_sends_nothing_outside_the
     requests = simulator.state()["requests"]
     assert "AssignJobs" not in requests
     assert requests.get("DescribeJobGroup") == 1
+
+
+def test_an_action_that_waited_for_its_turn_until_the_hours_were_over_is_not_sent(simulator: Simulator) -> None:
+    turns: list[float] = []
+
+    class UntilTheFirstTurn(CallingHours):
+        def spans(self, since: datetime, until: datetime) -> Iterator[Span]:
+            return iter(()) if turns else super().spans(since, until)
+
+    def wait_long(_count: int, _per_second: float) -> float:
+        turns.append(0.0)
+        return 0.0
+
+    settings = attrs.evolve(client_of(simulator.ready).settings, max_requests_per_second=100.0)
+    guard = ActionGuard(hours=UntilTheFirstTurn.parse({"windows": [["00:00", "24:00"]]}))
+    client = OutboundBotClient(settings, wait_long, guard=guard)
+
+    with pytest.raises(OutboundBotWrongTimeError, match=r"Nothing was changed$"):
+        client.call("StartJob", allow_dialling=True, JobJson="{}")
+
+    assert turns
+    assert simulator.state()["requests"] == {}

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, bindparam, case, cast, e
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
-from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES
+from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES, CallStatus
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.cipher import FieldCipher
@@ -25,6 +25,9 @@ _IS_COUNTED = or_(
 )
 #: The service also reports calls that it did not dial, because of a block list for example.
 _WAS_DIALLED = func.coalesce(_calls.status, "").not_in(sorted(NOT_DIALLED_CALL_STATUSES))
+_HAS_ENDED = or_(
+    _calls.ended_at.is_not(None), func.coalesce(_calls.status, CallStatus.EXECUTING) != CallStatus.EXECUTING
+)
 _TAGS = (
     select(_details.reference_id, _details.body)
     .where(_details.job_group_id == bindparam("group"))
@@ -39,6 +42,9 @@ class Minute:
 
     at: datetime
     calls: int
+    #: Of these, those that are over: whether one that is not will be answered is unknown.
+    ended: int
+    #: Of these, those that were answered.
     answered: int
 
 
@@ -49,6 +55,7 @@ def read_minutes(connection: Connection, job_group_id: str) -> list[Minute]:
         select(
             minute,
             func.count().label("calls"),
+            func.sum(case((_HAS_ENDED, 1), else_=0)).label("ended"),
             func.sum(case((_calls.status.startswith("Succeeded"), 1), else_=0)).label("answered"),
         )
         .where(_calls.job_group_id == job_group_id, _calls.started_at.is_not(None), _IS_COUNTED, _WAS_DIALLED)
@@ -56,7 +63,12 @@ def read_minutes(connection: Connection, job_group_id: str) -> list[Minute]:
         .order_by(minute)
     )
     return [
-        Minute(at=datetime.fromtimestamp(row.minute * _MINUTE, UTC), calls=row.calls, answered=int(row.answered))
+        Minute(
+            at=datetime.fromtimestamp(row.minute * _MINUTE, UTC),
+            calls=row.calls,
+            ended=int(row.ended),
+            answered=int(row.answered),
+        )
         for row in rows
     ]
 
