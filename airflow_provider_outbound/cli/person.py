@@ -1,4 +1,4 @@
-"""``outbound person``: what the ledger knows about one person, and erasing it."""
+"""``outbound person``: what the ledger knows about one person, stopping their calls, and erasing it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from airflow_provider_outbound.cli.cancel_person import cancel_jobs, open_jobs
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
+from airflow_provider_outbound.cli.options import DEFAULT_CONNECTION
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger import Forgotten, PersonJob
+    from airflow_provider_outbound.core.ledger import Forgotten, Ledger, PersonJob
     from airflow_provider_outbound.core.models.phone import PhoneNumber
 
 _DESCRIPTION = """\
 Shows one person's contacts, calls and results in all job groups of the ledger. The number is asked for without being
 shown, or read from standard input. It is never an argument, so no process list or shell history contains it.
 
+With --cancel, all jobs of this person that have not ended are cancelled for good, in every job group, through the
+connection that its task used. A call on the line is not cut off. Exit code 0 means that no job group of this ledger
+dials this person any more. While tasks are assigning, they may add the person again: the command then names their job
+groups, and ends with 1. Later DAG runs call the person unless a do-not-call list has the number.
+
 With --forget, the person's number, name, extras, message bodies, details and recording links are erased from every
 table. What stays are keyed hashes, times and outcomes, so that nobody is called twice and call caps and refusals keep
-their effect. The command refuses while the person has a job that has not ended: cancel its group and wait for it
-first."""
+their effect. The command refuses while the person has a job that has not ended: cancel it first."""
 _SERVICE = """\
 Not erased, because the ledger does not hold it: the service keeps its own jobs, call details, transcripts and
 recordings of this person, in the job groups {groups}; delete them in its console. The same goes for files and tables
@@ -37,9 +43,17 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = add_parser(
         subparsers, "person", brief="show or erase what the ledger knows about one person", description=_DESCRIPTION
     )
-    parser.add_argument("--forget", action="store_true", help="erase the person's data")
-    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation of --forget")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--cancel", action="store_true", help="cancel the person's jobs that have not ended")
+    action.add_argument("--forget", action="store_true", help="erase the person's data")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation of --cancel and --forget")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; has no effect on --cancel")
+    parser.add_argument(
+        "--outboundbot-conn-id",
+        metavar="ID",
+        help=f"Airflow connection for --cancel (default: the one that each job group was created with, or"
+        f" {DEFAULT_CONNECTION})",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -48,8 +62,11 @@ def _run(args: argparse.Namespace) -> int:
 
     number = _read()
     with open_named(args) as ledger:
+        if args.cancel:
+            return _cancel(args, ledger, number)
         if args.forget:
-            if sys.stdin.isatty() and not args.yes and not _agrees():
+            question = "Erase everything about this person? It cannot be undone."
+            if not _agrees(args, question):
                 print("nothing was erased")
                 return 1
             return _print_forgotten(ledger.persons.forget(number.e164), as_json=args.json)
@@ -85,9 +102,23 @@ def _read() -> PhoneNumber:
         ) from None
 
 
-def _agrees() -> bool:
+def _cancel(args: argparse.Namespace, ledger: Ledger, number: PhoneNumber) -> int:
+    from airflow_provider_outbound.core.models.phone import mask
+
+    jobs = open_jobs(ledger, number.e164)
+    count = sum(map(len, jobs.values()))
+    if count and not _agrees(args, f"Cancel {count_of(count, 'job')} of {mask(number.e164)}? It cannot be undone."):
+        print("nothing was cancelled")
+        return 1
+    return cancel_jobs(ledger, jobs, args.outboundbot_conn_id)
+
+
+def _agrees(args: argparse.Namespace, question: str) -> bool:
+    """Whether a person at the terminal confirms; without a terminal, nobody is asked."""
+    if args.yes or not sys.stdin.isatty():
+        return True
     try:
-        return input("Erase everything about this person? It cannot be undone. [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except (EOFError, OSError):
         print()
         return False

@@ -17,6 +17,8 @@ from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import Candidate, Ledger, Outcomes, TaskKey, open_ledger, schema
 from airflow_provider_outbound.core.models.contact import Contact
 from airflow_provider_outbound.core.models.phone import normalise
+from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+from airflow_provider_outbound.simulator.testing import Simulator
 
 NUMBER = "13812345678"
 HOUR = datetime(2026, 5, 4, 9, tzinfo=UTC)
@@ -143,3 +145,116 @@ def test_an_open_job_is_named(ledger: Ledger, run: Run) -> None:
 
     assert code == 1
     assert f"job group {group}; wait" in err
+
+
+def cancel(monkeypatch: pytest.MonkeyPatch, number: str, *arguments: str) -> int:
+    """The exit code of a cancellation of one person."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(number))
+    return main(["person", "--cancel", *arguments])
+
+
+def statuses(cloud: Simulator, group: str) -> dict[str, str]:
+    """The status of each job of a group by number."""
+    jobs = cloud.state()["groups"][group]["jobs"]
+    return {job["phone_number"]: job["status"] for job in jobs}
+
+
+def test_one_person_is_cancelled_in_all_groups_and_nobody_else(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"]
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", other)
+    groups = campaign("spring", 5), campaign("summer", 5, conn_id="other")
+
+    assert cancel(monkeypatch, "138 0000 0003") == 0
+
+    shown = capsys.readouterr()
+    for group in groups:
+        found = statuses(cloud, group)
+        assert found.pop("13800000003") == "Cancelled"
+        assert set(found.values()) <= {"Scheduling", "Executing"}
+        assert f"{group}: cancel: cancelled 1, on the line 0, ended before 0" in shown.out
+    assert "do-not-call list" in shown.out
+    assert "13800000003" not in shown.out + shown.err
+    # Once more is no error, and nothing has to be waited for before the person is forgotten.
+    assert cancel(monkeypatch, "13800000003") == 0
+    assert "no job of this person is under way" in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO("13800000003"))
+    assert main(["person", "--forget"]) == 0
+
+
+def test_who_is_in_no_group_is_no_error_unless_a_task_is_assigning(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = campaign("spring", 2)
+
+    assert cancel(monkeypatch, "13900000000") == 0
+    assert "no job of this person is under way" in capsys.readouterr().out
+    hook = OutboundBotHook()
+    with hook.ledger as ledger:
+        key = TaskKey("spring", "run-2", "assign")
+        ledger.assignments.open(key, group, owner="me", lease_seconds=60, settle_seconds=0)
+
+        assert cancel(monkeypatch, "13900000000") == 1
+    assert f"tasks are assigning to {group} and may add this person" in capsys.readouterr().err
+
+
+def test_a_person_who_cannot_be_cancelled_is_an_error(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = campaign("spring", 2)
+    cloud.faults(status_500={"actions": ["CancelJobs"]})
+
+    assert cancel(monkeypatch, "13800000001") == 1
+    assert group in capsys.readouterr().err
+    cloud.faults()
+    connection = json.loads(cloud.connections["AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT"])
+    connection["extra"] = {**connection["extra"], "dry_run": True}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", json.dumps(connection))
+    assert cancel(monkeypatch, "13800000001") == 1
+    assert "dry_run" in capsys.readouterr().err
+    assert "Cancelled" not in statuses(cloud, group).values()
+
+
+def test_a_person_of_whom_it_is_unknown_whether_they_were_assigned_is_an_error(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = campaign("spring", 2)
+    hook = OutboundBotHook()
+    with hook.ledger as ledger:
+        e164 = "+8613900000000"
+        candidate = Candidate(
+            reference_id=ledger.identity.reference_id(e164),
+            phone_key=ledger.identity.phone_key(e164),
+            contact=Contact(phone=normalise(e164)),
+        )
+        key = TaskKey("spring", "run-2", "assign")
+        assignment = ledger.assignments.open(key, group, owner="me", lease_seconds=60, settle_seconds=0)
+        ledger.journal.begin(assignment, [candidate], dedupe_by="phone")
+        ledger.journal.record_outcomes(assignment, Outcomes(in_doubt=[candidate.reference_id]))
+        ledger.assignments.close(assignment, 0)
+
+    assert cancel(monkeypatch, "13900000000") == 1
+    assert "it is not known yet whether this person is in the job group" in capsys.readouterr().err
+
+
+def test_a_person_at_the_terminal_is_asked_first(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = campaign("spring", 2)
+    questions: list[str] = []
+
+    def refuse(question: str) -> str:
+        questions.append(question)
+        return "n"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: "13800000001")
+    monkeypatch.setattr("builtins.input", refuse)
+
+    assert main(["person", "--cancel"]) == 1
+
+    assert questions == ["Cancel 1 job of +86138******01? It cannot be undone. [y/N] "]
+    assert "nothing was cancelled" in capsys.readouterr().out
+    assert "Cancelled" not in statuses(cloud, group).values()
+    assert main(["person", "--cancel", "--yes"]) == 0

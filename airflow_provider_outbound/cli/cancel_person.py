@@ -1,0 +1,139 @@
+"""``outbound person --cancel``: cancel the jobs of one person, in all job groups."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from airflow_provider_outbound.cli.options import connection_of, quiet_logs, read_airflow_connections
+from airflow_provider_outbound.cli.sweep import Sweep, undisturbed
+from airflow_provider_outbound.core.models.words import count_of
+from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.client import OutboundBotClient
+    from airflow_provider_outbound.core.control import JobCommand
+    from airflow_provider_outbound.core.ledger import Ledger, PersonJob
+    from airflow_provider_outbound.core.models.job import Job
+
+#: How often the service is asked whether a cancellation has taken effect, and the time between (seconds).
+_TRIES, _PAUSE = 5, 1.0
+_NEXT = (
+    "Later DAG runs call this person unless a do-not-call list has the number (exclude, exclude_path), or the service's"
+    " block list"
+)
+
+
+def open_jobs(ledger: Ledger, e164: str) -> dict[str, list[PersonJob]]:
+    """
+    The jobs of a person that may still be dialled, by job group.
+
+    :param e164: The person's number.
+    """
+    from airflow_provider_outbound.core.control import is_over
+    from airflow_provider_outbound.core.ledger import JobState
+
+    found: dict[str, list[PersonJob]] = defaultdict(list)
+    for job in ledger.persons.jobs(e164):
+        group = job.result.job_group_id
+        # A job whose status is unknown may still be dialled.
+        has_ended = job.result.status is not None and job.result.status.is_terminal
+        if job.state is not JobState.REFUSED and not has_ended and not is_over(ledger.groups.state(group)):
+            found[group].append(job)
+    return found
+
+
+def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | None) -> int:
+    """
+    Cancel jobs through the connections of their groups, and print what happened.
+
+    :param jobs: By job group.
+    :param named: The connection for all groups; ``None``: the one of each.
+    :return: The exit code: 0 only if none of them is dialled any more, and no task may add the person again.
+    """
+    code = 0
+    if jobs:
+        read_airflow_connections()
+        with undisturbed(), quiet_logs():
+            sweep = Sweep(action="cancel", group_ids=sorted(jobs))
+            code = sweep.run(lambda group: _cancel(ledger, group, jobs[group], named))
+    else:
+        print("no job of this person is under way")
+    print(_NEXT)
+    if assigning := _assigning(ledger):
+        print(
+            f"outbound: tasks are assigning to {', '.join(assigning)} and may add this person: run this command again"
+            " once they have ended",
+            file=sys.stderr,
+        )
+    return 1 if assigning else code
+
+
+def _assigning(ledger: Ledger) -> list[str]:
+    """The job groups to which tasks may still add somebody."""
+    states = ((record.job_group_id, ledger.groups.state(record.job_group_id)) for record in ledger.groups.list_all())
+    return [group for group, state in states if state.open_assignments and not state.is_cancelled]
+
+
+def _cancel(ledger: Ledger, group: str, jobs: Sequence[PersonJob], named: str | None) -> dict[str, int]:
+    from airflow_provider_outbound.core.control import Action, JobCommand
+    from airflow_provider_outbound.core.ledger import JobState
+    from airflow_provider_outbound.core.models.enums import JobStatus
+    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+    record = ledger.groups.get(group)
+    conn_id = connection_of(named, record.conn_id if record else None)
+    hook = OutboundBotHook(conn_id)
+    hook.may_call = False
+    with hook:
+        if hook.dry_run:
+            raise OutboundBotConfigError(
+                f"connection {conn_id!r} has dry_run set, so nothing is sent; name another one with"
+                " --outboundbot-conn-id"
+            )
+        known = tuple(job.result.job_id for job in jobs if job.result.job_id)
+        command = JobCommand(
+            action=Action.CANCEL,
+            job_group_id=group,
+            instance_id=record.instance_id if record else None,
+            job_ids=known,
+            reference_ids=tuple(job.result.reference_id for job in jobs if not job.result.job_id),
+        )
+        command.send(hook.client, lambda: ledger)
+        try:
+            command = command.by_job_id(hook.client, lambda: ledger)
+        except OutboundBotError as error:
+            if error.is_transient or all(job.state is JobState.ACCEPTED for job in jobs):
+                raise
+            raise OutboundBotError(
+                "it is not known yet whether this person is in the job group, and a task may still add them: run this"
+                " command again in a few minutes"
+            ) from error
+        listed = _wait(hook.client, command)
+    # Known at once, so that the person can be erased without waiting for a sensor.
+    ledger.results.record_listing(group, listed)
+    statuses = [job.status for job in listed]
+    cancelled, on_the_line = statuses.count(JobStatus.CANCELLED), statuses.count(JobStatus.EXECUTING)
+    return {"cancelled": cancelled, "on the line": on_the_line, "ended before": len(statuses) - cancelled - on_the_line}
+
+
+def _wait(client: OutboundBotClient, command: JobCommand) -> Sequence[Job]:
+    """
+    Return the jobs of a command once the service lists none of them as waiting.
+
+    :raises OutboundBotError: it does not within some seconds.
+    """
+    from airflow_provider_outbound.core.models.enums import JobStatus
+
+    for left in reversed(range(_TRIES)):
+        listed = client.list_jobs(job_ids=command.job_ids, instance_id=command.instance_id)
+        ended = [job for job in listed if job.status not in (JobStatus.SCHEDULING, JobStatus.PAUSED)]
+        if len(ended) >= len(command.job_ids):
+            return listed
+        if left:
+            time.sleep(_PAUSE)
+    waiting = count_of(len(command.job_ids) - len(ended), "job is", "jobs are")
+    raise OutboundBotError(f"{waiting} not listed as cancelled yet; run this command again")
