@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 from sqlalchemy import Connection, exists, func, select, update
@@ -24,7 +24,6 @@ from airflow_provider_outbound.core.ledger.records import (
 )
 from airflow_provider_outbound.core.ledger.statements import chunks, insert
 from airflow_provider_outbound.core.models.contact import Contact
-from airflow_provider_outbound.core.models.phone import PhoneNumber
 from airflow_provider_outbound.exceptions import LeaseLostError, LedgerError, LedgerKeyError
 
 if TYPE_CHECKING:
@@ -319,7 +318,7 @@ class Journal:
                 f"ledger: the contact with the reference id {reference_id} was forgotten on request, so it cannot be"
                 " sent again; pass on_unresolved='hold' and clear the task, which then goes on without it"
             )
-        return _contact(stored)
+        return Contact.from_dict(stored)
 
     def unresolved(self, assignment: Assignment) -> list[str]:
         """References of this assignment's rows whose status stays unknown."""
@@ -366,8 +365,7 @@ class Journal:
         return counts.get(JobState.ACCEPTED, 0), counts.get(JobState.UNRESOLVED, 0)
 
     def _encrypt_contact(self, candidate: Candidate) -> bytes:
-        contact = candidate.contact
-        return self._database.cipher.encrypt_json({**contact.to_dict(), "e164": contact.phone.e164})
+        return self._database.cipher.encrypt_json(candidate.contact.to_dict())
 
     def _write_outcomes(self, connection: Connection, assignment: Assignment, outcomes: Outcomes) -> None:
         self._move(connection, assignment, outcomes.accepted, JobState.ACCEPTED, _UNKNOWN)
@@ -394,13 +392,3 @@ class Journal:
                 )
                 .values(state=state)
             )
-
-
-def _contact(stored: Mapping[str, Any]) -> Contact:
-    return Contact(
-        phone=PhoneNumber(stored["e164"], stored["phone_number"]),
-        name=stored["name"],
-        honorific=stored["honorific"],
-        role=stored["role"],
-        extras=stored["extras"],
-    )

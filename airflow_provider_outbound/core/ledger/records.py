@@ -153,13 +153,10 @@ class Outcomes:
 
 @attrs.frozen(kw_only=True)
 class Begun:
-    """Candidates that were recorded as ``sending``."""
+    """Candidates to be sent by this process; those whose persons have had enough calls; and those of faster tasks."""
 
-    #: To be sent by this process.
     candidates: list[Candidate]
-    #: Not to be sent, because their persons have had enough calls.
     capped: list[Candidate]
-    #: Not to be sent, because another assignment was faster.
     lost: list[Candidate]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -51,9 +51,21 @@ class Contact:
     def to_dict(self) -> dict[str, Any]:
         """Return the form that the ledger stores encrypted."""
         return {
+            "e164": self.phone.e164,
             "phone_number": self.phone.wire,
             "name": self.name,
             "honorific": self.honorific,
             "role": self.role,
             "extras": dict(self.extras),
         }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the contact that :meth:`to_dict` stored."""
+        return cls(
+            phone=PhoneNumber(stored["e164"], stored["phone_number"]),
+            name=stored["name"],
+            honorific=stored["honorific"],
+            role=stored["role"],
+            extras=stored["extras"],
+        )
