@@ -11,15 +11,18 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from airflow_provider_outbound.core.models.phone import mask, normalise_or_digits
+from airflow_provider_outbound.core.models.windows import SERVICE_ZONE
 from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
+    from airflow_provider_outbound.core.ledger import CallCap
     from airflow_provider_outbound.core.models.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ PUBLISHED = frozenset({"PUBLISHED", "PUBLISHED_AND_EXAMINE_IN_PROGRESS"})
 NOT_PUBLISHED = frozenset(
     {"DRAFTED", "INITIALIZE_IN_PROGRESS", "EXAMINE_IN_PROGRESS", "IMPORT_IN_PROGRESS", "IMPORT_FAILED"}
 )
+#: More windows than these are not counted.
+_MOST_DAYS = 100
 #: Mean length of a call if the ledger knows of no call (seconds).
 ASSUMED_CALL_SECONDS = 60.0
 
@@ -183,6 +188,42 @@ def check_capacity(capacity: Capacity | str, *, required: bool) -> None:
     if required:
         raise OutboundBotConfigError(f"require_capacity: {capacity}; {advice}. Nobody was called")
     log.warning("Preflight: %s; the rest will not be called; %s", capacity, advice)
+
+
+def warn_of_attempts(cap: CallCap | None, strategy: Mapping[str, Any], schedule: Schedule | None) -> None:
+    """
+    Warn if the service may dial a contact more than once after the call cap was checked.
+
+    :param cap: The call cap; ``None`` for none.
+    :param strategy: StrategyJson, or the strategy as the API reports it; empty for none.
+    :param schedule: When the strategy dials; ``None``: at once.
+    """
+    if cap is None:
+        return
+    # The API answers in names that begin with a capital.
+    attempts = strategy.get("maxAttemptsPerDay") or strategy.get("MaxAttemptsPerDay")
+    days = 1 if schedule is None else _days(schedule)
+    if str(attempts) == "1" and days == 1:
+        return
+    often = f"up to {attempts} times a day" if attempts else "as often a day as the bot instance allows"
+    log.warning(
+        "max_calls_per_contact=%d is checked before contacts are assigned. Then the service may dial each of them %s%s:"
+        " for a hard limit, set the strategy's max_attempts_per_day=1 and let its window end on the same day",
+        cap.most,
+        often,
+        f", on {days if days < _MOST_DAYS else 'many'} days" if days > 1 else "",
+    )
+
+
+def _days(schedule: Schedule) -> int:
+    """The number of the service's days on which a schedule dials; at most :data:`_MOST_DAYS`."""
+    days: set[int] = set()
+    for begin, end in islice(schedule.spans(), _MOST_DAYS):
+        first, last = (
+            moment.astimezone(SERVICE_ZONE).toordinal() for moment in (begin, end - timedelta(microseconds=1))
+        )
+        days.update(range(first, min(last, first + _MOST_DAYS) + 1))
+    return min(len(days), _MOST_DAYS)
 
 
 def dialling_seconds(schedule: Schedule, now: datetime) -> float:

@@ -174,7 +174,8 @@ def describe_progress(
         parts.append(f"expected end {expected_at:%Y-%m-%d %H:%M} UTC{late}")
     if ends_at is not None and (total is None or done < total):
         left = (ends_at - now).total_seconds()
-        parts.append(f"{_duration(left)} left in its window" if left > 0 else "its window has ended")
+        # Not all of it is time for dialling: a window may not have begun, or have hours of each day.
+        parts.append(f"its window ends in {_duration(left)}" if left > 0 else "its window has ended")
     return ", ".join(parts)
 
 

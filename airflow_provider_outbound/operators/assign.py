@@ -39,7 +39,7 @@ from airflow_provider_outbound.operators.literals import NOT_GIVEN, SOURCES, cam
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_outbound.core.assign import AssignOptions
+    from airflow_provider_outbound.core.assign import AssignOptions, Request
     from airflow_provider_outbound.core.contacts import ContactSource
     from airflow_provider_outbound.core.ledger import Ledger
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy, Strategy
@@ -94,7 +94,8 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
     :param rejects_path: Where to write who is left out, and why, as CSV with masked numbers: rows that are not
         contacts, exclusions, duplicates, and those over a limit.
     :param max_jobs: The maximum number of contacts that this task adds to the group, in order.
-    :param max_calls_per_contact: How often a person may be called within ``period``, by all DAGs of this ledger.
+    :param max_calls_per_contact: How often a person may be called within ``period``, by all DAGs of this ledger. It is
+        checked before contacts are assigned; then the service may dial each as often as its strategy allows.
     :param period: How far back calls count.
     :param batch_size: Contacts per request, up to 99; fewer if they are long.
     :param max_parallel_requests: The maximum number of concurrent requests; fewer while the service throttles.
@@ -326,7 +327,7 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
                 request=request,
                 options=options,
                 guard=self._unless_killed(GroupGuard(rules=rules, strategy=strategy, is_own=is_own).check),
-                before_sending=self._checks(instance_id, strategy, numbers, shared).check,
+                before_sending=self._checks(request, strategy, options, shared).check,
             )
         except BaseException as error:
             # Airflow's error that execution_timeout is over is not an Exception. It is raised between transactions.
@@ -338,16 +339,17 @@ class OutboundBotAssignJobsOperator(EndsWhenKilled):
         return result.to_dict()
 
     def _checks(
-        self, instance_id: str | None, strategy: ResolvedStrategy | None, numbers: Sequence[str], shared: SharedResult
+        self, request: Request, strategy: ResolvedStrategy | None, options: AssignOptions, shared: SharedResult
     ) -> BeforeAssigning:
         from airflow_provider_outbound.operators.preflight import BeforeAssigning
 
         return BeforeAssigning(
             hook=self.hook,
-            instance_id=instance_id,
+            instance_id=request.instance_id,
             strategy=strategy,
-            calling_numbers=numbers,
+            calling_numbers=request.calling_numbers,
             require_capacity=self.require_capacity,
+            cap=options.cap,
             shared=shared,
         )
 

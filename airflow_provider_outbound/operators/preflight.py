@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_outbound.core.assign import AssignOptions
     from airflow_provider_outbound.core.contacts import ContactSource
+    from airflow_provider_outbound.core.ledger import CallCap
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.core.models.strategy import ResolvedStrategy
     from airflow_provider_outbound.core.preflight import Capacity
@@ -34,6 +35,7 @@ class BeforeAssigning:
     :param strategy: When these contacts are dialled; ``None``: as the group says.
     :param calling_numbers: Numbers to call these contacts from.
     :param require_capacity: Whether calls that do not fit into the window are an error.
+    :param cap: The limit of calls to one person; ``None`` for none.
     :param shared: Where the rows come from that later tries must read too.
     """
 
@@ -42,6 +44,7 @@ class BeforeAssigning:
     strategy: ResolvedStrategy | None
     calling_numbers: Sequence[str]
     require_capacity: bool
+    cap: CallCap | None
     shared: SharedResult
 
     def check(self, group: JobGroup, people: int | None) -> None:
@@ -60,7 +63,18 @@ class BeforeAssigning:
         checks = Checks(client=self.hook.client, instance_id=self.instance_id)
         checks.check_before_calls(script_id=group.script_id, calling_numbers=self.calling_numbers)
         check_capacity(self._capacity(group, people), required=self.require_capacity)
+        self._warn_of_attempts(group)
         self.shared.store(self.hook.ledger)
+
+    def _warn_of_attempts(self, group: JobGroup) -> None:
+        from airflow_provider_outbound.core.preflight import warn_of_attempts
+        from airflow_provider_outbound.core.rules import window_of
+
+        if self.strategy is not None:
+            warn_of_attempts(self.cap, self.strategy.wire, self.strategy.schedule)
+            return
+        window = window_of(group)
+        warn_of_attempts(self.cap, group.raw.get("Strategy") or {}, None if window is None else window.schedule)
 
     def _capacity(self, group: JobGroup, people: int | None) -> Capacity | str:
         """Whether the calls fit, or why that is unknown."""

@@ -95,7 +95,7 @@ def calling_hours(campaign: Campaign) -> CallingHours | None:
 def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]:
     """One campaign, in the form of the page's contract."""
     counted = numbers(campaign)
-    state = state_of(campaign)
+    state = state_of(campaign, now)
     is_running = state in ("assigning", "running")
     rate = calls_per_minute(minutes(campaign), now) if is_running else None
     end = expected_end(counted, rate, now, calling_hours(campaign)) if is_running else None
@@ -119,6 +119,7 @@ def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]
         "unresolved": counted.unresolved,
         "calls_per_minute": rate,
         "expected_end": iso(end.replace(second=0, microsecond=0)) if end else None,
+        "window_begin": iso(campaign.starts_at),
         "window_end": iso(window_end),
         "fits": fits,
         "started": iso(counted.started_at),
@@ -139,7 +140,7 @@ def window_end_of(campaign: Campaign) -> datetime | None:
     return campaign.ends_at or campaign.reconcile_state.ends_at
 
 
-def state_of(campaign: Campaign) -> str:
+def state_of(campaign: Campaign, now: datetime) -> str:
     """The state of a campaign in one word, from what the ledger knows. Only a running one is counted for it."""
     if campaign.reconcile_state.cancelled:
         return "cancelled"
@@ -148,7 +149,7 @@ def state_of(campaign: Campaign) -> str:
     if campaign.is_assigning or campaign.has_doubt:
         return "assigning"
     if campaign.has_unfinished:
-        return "running"
+        return "waiting" if campaign.starts_at is not None and now < campaign.starts_at else "running"
     if not campaign.has_jobs:
         return "draft" if campaign.creator is not None else "unknown"
     return "completed" if campaign.may_have_dialled else "failed"

@@ -59,11 +59,11 @@ def test_a_line_says_how_far_it_is_and_whether_it_will_fit() -> None:
 
     assert line == (
         "50 of 200 jobs complete, 20 answered, 5.0 per minute, expected end 2026-05-04 12:30 UTC,"
-        " 1 h 30 min left in its window"
+        " its window ends in 1 h 30 min"
     )
     assert late == (
         "50 of 200 jobs complete, 1.0 per minute, expected end 2026-05-04 14:30 UTC, after its window,"
-        " 1 h 30 min left in its window"
+        " its window ends in 1 h 30 min"
     )
 
 

@@ -111,6 +111,42 @@ def test_too_little_time_is_a_warning_with_figures(
     assert "100 contacts × 60 s per call (assumed) on 50 lines take 2 min" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("strategy", "warning"),
+    [
+        pytest.param({"max_attempts_per_day": 1}, "", id="once"),
+        pytest.param({"max_attempts_per_day": 3}, "up to 3 times a day:", id="attempts"),
+        pytest.param({}, "as often a day as the bot instance allows:", id="the-service's-own"),
+        pytest.param(
+            {"max_attempts_per_day": 1, "end": datetime.now(UTC) + timedelta(days=2)},
+            "up to 1 times a day, on",
+            id="several-days",
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_own", [False, True])
+def test_a_call_cap_that_the_strategy_may_exceed_is_a_warning(
+    context: Callable[..., Any], caplog: pytest.LogCaptureFixture, strategy: Any, warning: str, is_own: Any
+) -> None:
+    """The cap is checked before contacts are assigned, and the service dials each as often as the strategy says."""
+    when = Strategy(working_time=[("00:00", "24:00")], **strategy)
+    group = create(context, strategy=ALL_DAY if is_own else when)
+    own = {"strategy": when} if is_own else {}
+
+    with caplog.at_level(logging.WARNING, "airflow_provider_outbound"):
+        assign(context, group, max_calls_per_contact=2, period=timedelta(days=7), **own)
+
+    if not strategy and not is_own:
+        # The simulator reports its own number of attempts for such a group.
+        warning = ""
+    (told,) = [text for text in caplog.messages if "max_calls_per_contact=2" in text] or [""]
+    assert bool(told) == bool(warning)
+    assert warning in told
+    caplog.clear()
+    assign(context, group, 2, **own)
+    assert "max_calls_per_contact" not in caplog.text
+
+
 def test_required_capacity_calls_nobody_if_not_all_calls_fit(simulator: Simulator, context: Callable[..., Any]) -> None:
     group = create(context, strategy=_ends_in(timedelta(seconds=90)))
 

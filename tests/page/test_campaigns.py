@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -187,6 +188,24 @@ def test_what_needs_attention_stands_first(ask: Callable[..., Any], ledger: Ledg
         ("running", "running", None),
         ("done", "completed", None),
     ]
+
+
+def test_a_campaign_is_not_running_before_its_window(ask: Callable[..., Any], ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    for name, begin in (("before", now + timedelta(hours=5)), ("within", now - timedelta(hours=1))):
+        seed(ledger, name, [WAITING], task=task(run_id=name), first_number=13400000000 + len(name) * 10)
+        window = {"starts_at": begin, "ends_at": begin + timedelta(hours=3)}
+        with ledger.write() as connection:
+            connection.execute(
+                update(schema.job_groups).where(schema.job_groups.c.job_group_id == name).values(**window)
+            )
+
+    found = {one["id"]: one for one in ask("user", "campaigns").json()["campaigns"]}
+
+    assert {name: one["state"] for name, one in found.items()} == {"before": "waiting", "within": "running"}
+    assert found["before"]["window_begin"].startswith(f"{now + timedelta(hours=5):%Y-%m-%dT%H:%M}")
+    assert [one["id"] for one in ask("user", "campaigns?state=waiting").json()["campaigns"]] == ["before"]
+    assert ask("admin", "campaigns/before").json()["actions"] == ["suspend", "cancel"]
 
 
 def test_filters_choose_campaigns(ask: Callable[..., Any], campaigns: Any) -> None:

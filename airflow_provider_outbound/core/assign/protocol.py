@@ -269,7 +269,7 @@ class _Run:
                 "%s left out: they are not among the connection's allowed_phone_numbers",
                 count_of(found.not_allowed, "contact was", "contacts were"),
             )
-        log_left_out(found)
+        log_left_out(found, result)
         warn_of_missing_references(found, self._source)
         if found.rejected:
             log.warning(

@@ -112,11 +112,21 @@ def _sum(read: int, first: dict[str, int], counts: AssignResult | Preflight, *, 
     return f"{count_of(read, 'contact')} read: {', '.join(parts)}"
 
 
-def log_left_out(found: Preflight) -> None:
-    """Log who was left out, by reference id or place in the source: no export has a row of them."""
+def log_left_out(found: Preflight, result: AssignResult | None = None) -> None:
+    """
+    Log who was left out, by reference id or place in the source: no export has a row of them.
+
+    :param result: The result of the assignment; ``None`` if nothing was to be sent.
+    """
     for reason, names in found.left_out.items():
         more = ", …" if len(names) > MOST_NAMED else ""
         log.info("Left out, %s: %s%s", reason, ", ".join(names[:MOST_NAMED]), more)
+    if result is not None and found.read and not result.assigned and not result.unresolved:
+        log.warning(
+            "Job group %s: this task calls nobody, because all %s were left out",
+            result.job_group_id,
+            count_of(found.read, "contact"),
+        )
 
 
 def warn_of_missing_references(found: Preflight, source: ContactSource) -> None:

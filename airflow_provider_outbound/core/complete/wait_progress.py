@@ -58,6 +58,9 @@ class WaitProgress:
             return
         self._logged_changes = changes
         known = state.reconcile_state
+        if state.is_cancelled:
+            # Cancelled jobs end all at once.
+            self._log.forget_rate()
         total = max(counts.total, counts.expected, known.listed or 0)
         self._log.offer(
             counts.ended,
@@ -85,6 +88,8 @@ class WaitProgress:
         """
         found = group.progress or Progress()
         total = max(counts.total, counts.expected, found.total)
+        if found.cancelled and not found.scheduling:
+            self._log.forget_rate()
         suspended = found.unfinished > 0 and is_suspended(group.status, found, by_us=suspended_by_us)
         self._log.offer(
             counts.ended, total, answered=counted["answered"], ends_at=group.ends_at, is_suspended=suspended

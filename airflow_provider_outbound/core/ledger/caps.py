@@ -10,16 +10,20 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row, and_, case, func, not_, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.call_counts import NEVER_DIALLED
 from airflow_provider_outbound.core.ledger.records import CallCap, Candidate, JobState
 from airflow_provider_outbound.core.ledger.statements import chunks
 
 _jobs, _groups = schema.jobs.c, schema.job_groups.c
 
-#: Jobs that have ended without a call.
-NEVER_RANG = and_(_jobs.terminal, _jobs.attempts == 0, _jobs.call_status.is_(None), _jobs.started_at.is_(None))
+#: Jobs that have ended without a dialled call.
+_NEVER_RANG = and_(
+    _jobs.terminal,
+    or_(NEVER_DIALLED, and_(_jobs.attempts == 0, _jobs.call_status.is_(None), _jobs.started_at.is_(None))),
+)
 #: When a job was last called, or sent. One that was read back from the service has no such time before its first call.
 _last_at = func.coalesce(_jobs.ended_at, _jobs.started_at, _jobs.sent_at, _groups.created_at)
-_CALLS = case((NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
+_CALLS = case((_NEVER_RANG, 0), (_jobs.attempts > 1, _jobs.attempts), else_=1)
 
 
 def count_calls(connection: Connection, phone_keys: Sequence[str], since: datetime) -> Counter[str]:

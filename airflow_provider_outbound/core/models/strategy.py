@@ -205,7 +205,7 @@ class Strategy:
         if starts_at >= ends_at:
             begin, end = (moment.astimezone(self.timezone).isoformat() for moment in (starts_at, ends_at))
             raise OutboundBotConfigError(f"end: {end} is not after the start {begin}")
-        refuse_past(ends_at.astimezone(self.timezone), now, "end: the strategy's", LATER_END)
+        refuse_past(ends_at.astimezone(self.timezone), now, "the strategy's", LATER_END)
         schedule = Schedule(
             windows=self.working_time,
             zone=self.timezone,
@@ -298,7 +298,7 @@ def resolve_strategy(strategy: Strategy | Mapping[str, Any], *, run_at: datetime
     starts_at, ends_at = (_api_moment(strategy, key) for key in ("startTime", "endTime"))
     if starts_at >= ends_at:
         raise OutboundBotConfigError("strategy: endTime is not after startTime")
-    refuse_past(ends_at, now, "end: the strategy's", LATER_END)
+    refuse_past(ends_at, now, "the strategy's", LATER_END)
     repeat_by, repeat_days = _api_repeats(strategy)
     schedule = Schedule(
         windows=windows,

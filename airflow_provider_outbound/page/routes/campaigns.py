@@ -115,7 +115,7 @@ def list_campaigns(
     )
     following = (pair for pair in placed if begin is None or pair[0] > begin)
     if wanted.state:
-        following = (pair for pair in following if views.state_of(pair[1]) == wanted.state)
+        following = (pair for pair in following if views.state_of(pair[1], now) == wanted.state)
     page = list(islice(following, limit + 1))
     return answer(
         request,
@@ -185,7 +185,7 @@ def actions_of(shown: dict[str, Any]) -> list[str]:
         return []
     if shown["state"] == "suspended":
         return ["resume", "cancel"]
-    return ["suspend", "cancel"] if shown["state"] in ("assigning", "running") else []
+    return ["suspend", "cancel"] if shown["state"] in ("assigning", "waiting", "running") else []
 
 
 def _place(campaign: Campaign, now: datetime) -> tuple[int, float, str]:
@@ -194,7 +194,7 @@ def _place(campaign: Campaign, now: datetime) -> tuple[int, float, str]:
         needs_attention = views.view(campaign, now, can_edit=False)["attention"] is not None
     else:
         # Counting the jobs of all ended campaigns would take too long for a list.
-        is_bad = campaign.has_unresolved or views.state_of(campaign) == "failed"
+        is_bad = campaign.has_unresolved or views.state_of(campaign, now) == "failed"
         needs_attention = is_bad and views.is_recent(campaign, now)
     rank = 0 if needs_attention else 1 if campaign.is_active else 2
     return rank, -campaign.created_at.timestamp(), campaign.job_group_id

@@ -25,7 +25,7 @@ import {
   useState,
 } from "./ui.js";
 
-const STATES = ["assigning", "running", "suspended", "completed", "failed", "cancelled", "draft", "unknown"];
+const STATES = ["assigning", "waiting", "running", "suspended", "completed", "failed", "cancelled", "draft", "unknown"];
 const FILTERS = ["state", "dag_id", "run_id", "task_id", "map_index", "from", "to", "text"];
 
 export const isLive = (campaign) => campaign.state === "running" || campaign.state === "assigning";

@@ -83,7 +83,7 @@ function When({ answer, t }) {
   const { campaign, window, now } = answer;
   return h(
     Section,
-    { aside: answer.time_zone, title: t("when") },
+    { aside: t("timesIn", { zone: t.zone }), title: t("when") },
     window?.begin && window?.end
       ? h(Timeline, { campaign, hours: answer.calling_hours, now, t, window, zone: answer.time_zone })
       : h(Nothing, null, t("noWindow")),

@@ -52,6 +52,9 @@ export function Progress({ campaign, t }) {
 export function ExpectedEnd({ campaign, t }) {
   const late = campaign.fits === false;
   if (campaign.ended || (!campaign.expected_end && !campaign.window_end)) return t("none");
+  if (campaign.state === "waiting") {
+    return t("windowFromTo", { begin: t.time(campaign.window_begin), end: t.time(campaign.window_end) });
+  }
   return h(
     C.Stack,
     { gap: "0" },

@@ -61,6 +61,7 @@ export const en = {
   answerRate: "Answer rate",
   answerRateNote: "{answered} of {dialled} dialled and done",
   windowEnds: "window ends {time}",
+  windowFromTo: "window from {begin} to {end}",
   windowMissed: "too late: window ends {time}",
   tooLate: "after its window",
   inTime: "within its window",
@@ -97,6 +98,7 @@ export const en = {
 
   state: {
     assigning: "Assigning",
+    waiting: "Before its window",
     running: "Running",
     suspended: "Suspended",
     completed: "Completed",
@@ -193,8 +195,8 @@ export const en = {
   noReasons: "No job failed.",
   noTags: "No tags yet. They arrive with the results of conversations.",
   noCalls: "No calls yet.",
-  noHours: "No calling hours are recorded for this campaign.",
-  noWindow: "No window is recorded for this campaign.",
+  noHours: "The connection has no calling hours, or cannot be read.",
+  noWindow: "This campaign dials at once, or its window is not recorded.",
   notAnswered: "Not answered",
   time: "Time",
   hour: "Hour",

@@ -23,6 +23,7 @@ export const outcomeColor = (key) => OUTCOME_COLORS[key] ?? "blue.solid";
 
 const STATE_PALETTES = {
   assigning: "blue",
+  waiting: "blue",
   running: "green",
   suspended: "orange",
   completed: "gray",

@@ -92,9 +92,11 @@ def test_two_groups_that_meet_do_not_both_take_the_last_call(campaign: Campaign,
 @pytest.mark.parametrize(
     ("status", "calls", "counted"),
     [
-        pytest.param("Succeeded", 3, 3, id="each-call-counts"),
-        pytest.param("Cancelled", 0, 0, id="cancelled-before-it-rang"),
-        pytest.param("Scheduling", 0, 1, id="yet-to-ring"),
+        pytest.param("Succeeded", ["SucceededFinish"] * 3, 3, id="each-call-counts"),
+        pytest.param("Cancelled", [], 0, id="cancelled-before-it-rang"),
+        pytest.param("Failed", ["ContactBlockList"], 0, id="reported-and-not-dialled"),
+        pytest.param("Failed", ["Busy", "ContactBlockList"], 2, id="dialled-before-that"),
+        pytest.param("Scheduling", [], 1, id="yet-to-ring"),
     ],
 )
 def test_what_counts_as_a_call(campaign: Campaign, status: str, calls: Any, counted: Any) -> None:
@@ -102,7 +104,7 @@ def test_what_counts_as_a_call(campaign: Campaign, status: str, calls: Any, coun
     campaign.assign([number])
     (listed,) = campaign.client.list_jobs_by_group(job_group_id=campaign.job_group_id, page_number=1).items
     began = datetime.now(UTC) - timedelta(days=1)
-    made = [{"TaskId": f"t{index}", "Status": "SucceededFinish", "ActualTime": _ms(began)} for index in range(calls)]
+    made = [{"TaskId": f"t{index}", "Status": one, "ActualTime": _ms(began)} for index, one in enumerate(calls)]
     raw = {**listed.raw, "Status": status, "Tasks": made}
     campaign.ledger.results.record_listing(campaign.job_group_id, [Job.from_api(raw)])
 

@@ -211,3 +211,13 @@ def test_contacts_of_an_earlier_try_that_are_not_read_any_more_are_named(campaig
         " read now; this try assigned 5"
     )
     assert str(campaign.assign(numbers(10))).endswith("; this try assigned 0")
+
+
+def test_a_task_that_calls_nobody_of_its_list_warns(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    result = campaign.assign(numbers(3), excluded=frozenset(f"+86{number}" for number in numbers(3)))
+
+    assert (result.assigned, result.excluded) == (0, 3)
+    assert "this task calls nobody, because all 3 contacts were left out" in caplog.text
+    caplog.clear()
+    campaign.assign(numbers(3), excluded=frozenset({f"+86{numbers(1)[0]}"}))
+    assert "this task calls nobody" not in caplog.text

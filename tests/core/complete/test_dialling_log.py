@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -158,6 +159,29 @@ def test_the_progress_of_a_suspended_group_expects_no_end(
     send(campaign, Action.RESUME)
     compare(completion, 2)
     assert progress_lines(caplog)[-1].endswith("0 of 60 jobs complete, 0 answered")
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+def test_cancelled_jobs_are_no_pace(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, by_us: bool
+) -> None:
+    monkeypatch.setattr(progress, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "MIN_RATE_SECONDS", 0.0)
+    campaign.freeze()
+    campaign.assign(60)
+    completion = campaign.completion(reconcile_interval=0.1, messages=False)
+    compare(completion, 2)
+
+    if by_us:
+        send(campaign, Action.CANCEL)
+    else:
+        campaign.client.cancel_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    caplog.clear()
+    compare(completion, 3)
+
+    # Those on the line are not cancelled, and the wait goes on.
+    assert re.search(r"10 of 60 jobs complete, 0 answered(, 0\.0 per minute)?$", progress_lines(caplog)[-1])
+    assert "expected end" not in caplog.text
 
 
 def closed_now() -> tuple[dict[str, Any], datetime]:
