@@ -131,7 +131,7 @@ def test_a_call_cap_that_the_strategy_may_exceed_is_a_warning(
     """The cap is checked before contacts are assigned, and the service dials each as often as the strategy says."""
     when = Strategy(working_time=[("00:00", "24:00")], **strategy)
     group = create(context, strategy=ALL_DAY if is_own else when)
-    own = {"strategy": when} if is_own else {}
+    own: dict[str, Any] = {"strategy": when} if is_own else {}
 
     with caplog.at_level(logging.WARNING, "airflow_provider_outbound"):
         assign(context, group, max_calls_per_contact=2, period=timedelta(days=7), **own)

@@ -6,7 +6,7 @@ import logging
 import time
 
 from airflow_provider_outbound.core.assign.groups import ledger_of
-from airflow_provider_outbound.core.models.job import JobGroup
+from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.reconcile import GroupReader, Lease
 from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
 
@@ -29,12 +29,15 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
     """
     ledger, group_id = reader.ledger, reader.job_group_id
     group = reader.describe()
-    is_ours = ledger_of(group.description) in (None, reader.ledger.ledger_id)
+    creator = ledger_of(group.description)
+    is_ours = creator in (None, reader.ledger.ledger_id)
     if not is_ours:
         _wait_for_listing(group_id, lease, settle_seconds)
     elif group.progress is not None and group.progress.total <= ledger.results.counts(group_id).total:
         return group
     log.info("Job group %s may have jobs that are not in the ledger; reading them", group_id)
+    if creator is not None:
+        _note_stop(reader, group.progress or Progress())
     _scan_whole(reader, group if is_ours else None, lease)
     if not is_ours and by_phone and ledger.journal.has_nameless_jobs(group_id):
         raise OutboundBotConfigError(
@@ -43,6 +46,33 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
             " them. Another job group would call people of this one again. Nobody was called"
         )
     return group
+
+
+def _note_stop(reader: GroupReader, found: Progress) -> None:
+    """
+    Record that the jobs which the ledger lacks are stopped: it was restored, and so it does not know who stopped them.
+
+    Only for a group that a task of this package created, because others may cancel some jobs of a group and add more.
+    """
+    ledger, group_id = reader.ledger, reader.job_group_id
+    known = ledger.results.counts(group_id)
+    is_lacking = found.total > known.total + known.in_doubt + known.unresolved
+    if not is_lacking or found.scheduling or not (found.cancelled or found.paused):
+        return
+    what = "suspended" if found.paused else "cancelled"
+    log.warning(
+        "Job group %s: the service has %d of its %d jobs as %s and none that waits, and the ledger does not know these"
+        " jobs, as after a restore. This counts as if the group had been %s",
+        group_id,
+        found.paused or found.cancelled,
+        found.total,
+        what,
+        what,
+    )
+    if found.paused:
+        ledger.groups.note_suspended(group_id, suspended=True)
+    else:
+        ledger.groups.note_cancelled(group_id)
 
 
 def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> None:

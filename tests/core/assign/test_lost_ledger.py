@@ -15,8 +15,9 @@ from cryptography.fernet import Fernet
 from support.campaigns import Campaign, numbers
 
 from airflow_provider_outbound.core.assign import AssignResult, GroupSpec, create_group
+from airflow_provider_outbound.core.control import Action, JobCommand
 from airflow_provider_outbound.core.ledger import TaskKey, open_ledger
-from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
+from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError, StoppedError
 
 KEY = Fernet.generate_key().decode()
 
@@ -141,6 +142,30 @@ def marked(campaign: Campaign, tmp_path: Path) -> Campaign:
             settle_seconds=1.0,
         )
     return attrs.evolve(campaign, job_group_id=group.job_group_id)
+
+
+@pytest.mark.parametrize("action", [Action.CANCEL, Action.SUSPEND])
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_restored_ledger_adds_nobody_to_a_group_that_was_stopped(
+    campaign: Campaign, assign_with: AssignWith, tmp_path: Path, action: Any, is_restored: bool
+) -> None:
+    """The command is younger than the backup, or the ledger is a new one: that the group was stopped is not known."""
+    campaign = marked(campaign, tmp_path)
+    campaign.simulator.set_clock(speed=0)
+    with closing(sqlite3.connect(tmp_path / "mine.db")) as now, closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        now.backup(old)
+    # More than the service has lines.
+    assign_with(numbers(60), campaign=campaign)
+    command = JobCommand(action=action, job_group_id=campaign.job_group_id, all_jobs=True)
+    with open_ledger(f"sqlite:///{tmp_path}/mine.db", (KEY,)) as ledger:
+        command.send(campaign.client, lambda: ledger)
+
+    path = tmp_path / ("old.db" if is_restored else "new.db")
+    for _ in range(2):
+        with pytest.raises(StoppedError, match=f"all its jobs were {action}"):
+            assign_with(numbers(80), campaign=campaign, path=path, settle_seconds=0)
+
+    assert campaign.each_once(numbers(60))
 
 
 def test_two_ledgers_that_take_turns_on_one_group(campaign: Campaign, assign_with: AssignWith, tmp_path: Path) -> None:
