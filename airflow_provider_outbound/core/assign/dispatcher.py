@@ -34,8 +34,8 @@ MAX_DOUBTS_IN_A_ROW = 40
 #: The gateway's limit is not documented.
 MAX_URL_BYTES = 128_000
 
-#: Shortest time between two questions whether the group's calls were stopped (seconds).
-STOP_SECONDS = 1.0
+#: Shortest time between two questions whether the group's calls were stopped (seconds). Requests may be sent in it.
+STOP_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class BatchDispatcher:
         self._options = options
         self._guard = guard
         self._check_stop_at = 0.0
+        self._stop_found: Stop | None = None
         self._limiter = AdaptiveRateLimiter(options.max_parallel_requests)
         self._lock = threading.Lock()
         self._queue = WorkQueue()
@@ -143,13 +144,13 @@ class BatchDispatcher:
             self._begin(ahead, leave_out)
 
     def _check_stop(self) -> None:
-        """Make sure that no command has stopped the group's calls; asks the ledger at most once per second."""
-        if time.monotonic() < self._check_stop_at:
-            return
-        self._check_stop_at = time.monotonic() + STOP_SECONDS
-        stop = self._find_stop()
-        if stop is not None:
-            raise self._stopped(stop)
+        """Make sure that no command has stopped the group's calls; asks the ledger once per :data:`STOP_SECONDS`."""
+        if time.monotonic() >= self._check_stop_at:
+            self._check_stop_at = time.monotonic() + STOP_SECONDS
+            self._stop_found = self._find_stop()
+        # Kept, because other threads have their turn before the ledger is asked again.
+        if self._stop_found is not None:
+            raise self._stopped(self._stop_found)
 
     def _stopped(self, stop: Stop) -> StoppedError:
         group = self._request.job_group_id
