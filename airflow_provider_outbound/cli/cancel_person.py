@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.options import connection_of, quiet_logs, read_airflow_connections
+from airflow_provider_outbound.cli.connections import Connections
+from airflow_provider_outbound.cli.options import quiet_logs
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -56,10 +57,9 @@ def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | N
     """
     code = 0
     if jobs:
-        read_airflow_connections()
-        with undisturbed(), quiet_logs():
+        with undisturbed(), quiet_logs(), Connections(named, "person") as connections:
             sweep = Sweep(action="cancel", group_ids=sorted(jobs))
-            code = sweep.run(lambda group: _cancel(ledger, group, jobs[group], named))
+            code = sweep.run(lambda group: _cancel(connections, ledger, group, jobs[group]))
     else:
         print("no job of this person is under way")
     print(_NEXT)
@@ -78,41 +78,31 @@ def _assigning(ledger: Ledger) -> list[str]:
     return [group for group, state in states if state.open_assignments and not state.is_cancelled]
 
 
-def _cancel(ledger: Ledger, group: str, jobs: Sequence[PersonJob], named: str | None) -> dict[str, int]:
+def _cancel(connections: Connections, ledger: Ledger, group: str, jobs: Sequence[PersonJob]) -> dict[str, int]:
     from airflow_provider_outbound.core.control import Action, JobCommand
-    from airflow_provider_outbound.core.ledger import JobState
+    from airflow_provider_outbound.core.ledger import JobGroupRecord, JobState
     from airflow_provider_outbound.core.models.enums import JobStatus
-    from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
-    record = ledger.groups.get(group)
-    conn_id = connection_of(named, record.conn_id if record else None)
-    hook = OutboundBotHook(conn_id)
-    hook.may_call = False
-    with hook:
-        if hook.dry_run:
-            raise OutboundBotConfigError(
-                f"connection {conn_id!r} has dry_run set, so nothing is sent; name another one with"
-                " --outboundbot-conn-id"
-            )
-        known = tuple(job.result.job_id for job in jobs if job.result.job_id)
-        command = JobCommand(
-            action=Action.CANCEL,
-            job_group_id=group,
-            instance_id=record.instance_id if record else None,
-            job_ids=known,
-            reference_ids=tuple(job.result.reference_id for job in jobs if not job.result.job_id),
-        )
-        command.send(hook.client, lambda: ledger)
-        try:
-            command = command.by_job_id(hook.client, lambda: ledger)
-        except OutboundBotError as error:
-            if error.is_transient or all(job.state is JobState.ACCEPTED for job in jobs):
-                raise
-            raise OutboundBotError(
-                "it is not known yet whether this person is in the job group, and a task may still add them: run this"
-                " command again in a few minutes"
-            ) from error
-        listed = _wait(hook.client, command)
+    record = ledger.groups.get(group) or JobGroupRecord(job_group_id=group)
+    client = connections.of(record).client
+    command = JobCommand(
+        action=Action.CANCEL,
+        job_group_id=group,
+        instance_id=record.instance_id,
+        job_ids=tuple(job.result.job_id for job in jobs if job.result.job_id),
+        reference_ids=tuple(job.result.reference_id for job in jobs if not job.result.job_id),
+    )
+    command.send(client, lambda: ledger)
+    try:
+        command = command.by_job_id(client, lambda: ledger)
+    except OutboundBotError as error:
+        if error.is_transient or all(job.state is JobState.ACCEPTED for job in jobs):
+            raise
+        raise OutboundBotError(
+            "it is not known yet whether this person is in the job group, and a task may still add them: run this"
+            " command again in a few minutes"
+        ) from error
+    listed = _wait(client, command)
     # Known at once, so that the person can be erased without waiting for a sensor.
     ledger.results.record_listing(group, listed)
     statuses = [job.status for job in listed]

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound import config
+from airflow_provider_outbound.cli.connections import Connections, add_connection
 from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
-from airflow_provider_outbound.cli.options import (
-    DEFAULT_CONNECTION,
-    connection_of,
-    quiet_logs,
-    read_airflow_connections,
-)
-from airflow_provider_outbound.cli.output import print_json
+from airflow_provider_outbound.cli.groups_at_service import list_at_service
+from airflow_provider_outbound.cli.options import quiet_logs
+from airflow_provider_outbound.cli.output import in_minutes, print_json, print_table
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError, OutboundBotError
@@ -57,11 +51,13 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
         "groups",
         help="list job groups and their progress",
         description="Lists the job groups that tasks of this ledger created or assigned contacts to, newest first. The"
-        " API is asked about those that have not ended.",
+        " API is asked about those that have not ended. With --at-service, lists those that the service has in the bot"
+        " instance of one connection, whoever created them: after the ledger was lost, for example.",
     )
+    parser.add_argument("--at-service", action="store_true", help="list what the service has, not what the ledger has")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.add_argument("--limit", type=_count, default=50, help="maximum number of job groups (default: %(default)s)")
-    _add_connection(parser)
+    add_connection(parser)
     parser.set_defaults(run=_list)
     for action, (_, what) in _ACTIONS.items():
         parser = subparsers.add_parser(
@@ -74,16 +70,8 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
         chosen.add_argument("groups", nargs="*", default=[], metavar="GROUP", help="ids of job groups")
         chosen.add_argument("--all", action="store_true", help="every job group of this ledger that has not ended")
         parser.add_argument("--yes", action="store_true", help="do not ask for confirmation of --all")
-        _add_connection(parser)
+        add_connection(parser)
         parser.set_defaults(run=_steer, action=action)
-
-
-def _add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--outboundbot-conn-id",
-        metavar="ID",
-        help=f"Airflow connection (default: the one that each job group was created with, or {DEFAULT_CONNECTION})",
-    )
 
 
 def _count(value: str) -> int:
@@ -93,7 +81,9 @@ def _count(value: str) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    with quiet_logs(), _Connections(arguments) as connections:
+    if arguments.at_service:
+        return list_at_service(arguments)
+    with quiet_logs(), Connections(arguments.outboundbot_conn_id, arguments.command) as connections:
         ledger = connections.ledger
         records = ledger.groups.list_all()
         rows = [_row(connections, record) for record in records[: arguments.limit]]
@@ -126,102 +116,7 @@ def _is_collector_external() -> bool:
         return False
 
 
-class _Connections:
-    """
-    The connections of job groups, which may belong to several accounts. Owns their hooks, which end with the block.
-
-    :param arguments: The command's.
-    """
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        read_airflow_connections()
-        self._named: str | None = arguments.outboundbot_conn_id
-        self._command: str = arguments.command
-        self._hooks: dict[str, OutboundBotHook] = {}
-        self._open = ExitStack()
-        self._why_no_ledger: OutboundBotError | None = None
-        #: Why connections cannot be used, and for how many job groups.
-        self.unusable: Counter[str] = Counter()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._open.close()
-
-    @property
-    def ledger(self) -> Ledger:
-        """
-        The ledger, which can be read without a usable connection.
-
-        :raises OutboundBotError: it cannot be opened; tried once, because each try may take long.
-        """
-        if self._why_no_ledger is not None:
-            raise self._why_no_ledger
-        try:
-            return self._hook(connection_of(self._named, None)).ledger
-        except OutboundBotError as error:
-            self._why_no_ledger = error
-            raise
-
-    def record_of(self, job_group_id: str) -> JobGroupRecord:
-        """Return what the ledger knows of a job group. Stopping its calls must work without."""
-        from airflow_provider_outbound.core.ledger import JobGroupRecord
-
-        try:
-            record = self.ledger.groups.get(job_group_id)
-        except (LedgerError, OutboundBotConfigError) as error:
-            if self._command == "resume":
-                raise
-            conn_id = connection_of(self._named, None)
-            print(
-                f"outbound: {job_group_id}: {words_of(error)}; {self._command} is sent without the ledger, through"
-                f" connection {conn_id!r}",
-                file=sys.stderr,
-            )
-            record = None
-        return record or JobGroupRecord(job_group_id=job_group_id)
-
-    def of(self, record: JobGroupRecord) -> OutboundBotHook:
-        """
-        Return the hook of a job group's connection.
-
-        :raises OutboundBotConfigError: the connection cannot be used for this command.
-        """
-        conn_id = connection_of(self._named, record.conn_id)
-        hook = self._hook(conn_id)
-        try:
-            dry_run = hook.dry_run
-        except OutboundBotConfigError as error:
-            self.unusable[str(error)] += 1
-            raise
-        if dry_run and self._command != "groups":
-            raise OutboundBotConfigError(
-                f"connection {conn_id!r} has dry_run set, so nothing is sent; name another one with"
-                " --outboundbot-conn-id"
-            )
-        return hook
-
-    def is_own(self, record: JobGroupRecord) -> bool:
-        """
-        Whether the command uses a job group's own connection, as far as the ledger knows it.
-
-        Only then does a job group that the API does not know no longer exist: another account does not know it either.
-        """
-        return self._named in (None, record.conn_id)
-
-    def _hook(self, conn_id: str) -> OutboundBotHook:
-        from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
-
-        if conn_id not in self._hooks:
-            hook = self._hooks[conn_id] = self._open.enter_context(OutboundBotHook(conn_id))
-            hook.may_call = self._command == "resume"
-        return self._hooks[conn_id]
-
-
-def _row(connections: _Connections, record: JobGroupRecord) -> dict[str, Any]:
+def _row(connections: Connections, record: JobGroupRecord) -> dict[str, Any]:
     """One job group; ``api`` is ``None`` if the API was not asked, or did not answer."""
     from airflow_provider_outbound.core.control import is_over
 
@@ -253,27 +148,24 @@ def _row(connections: _Connections, record: JobGroupRecord) -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("job group", "name", "DAG", "run", "created (UTC)", "status", box=None, header_style="bold")
-    for title in ("jobs", "complete", "answered", "waiting", "on the line", "paused"):
-        table.add_column(title, justify="right")
+    lines = []
     for row in rows:
         counted, api = row["ledger"], row["api"] or {}
         total = max(counted["total"], api.get("total", 0))
         numbers = (total, counted["completed"], counted["answered"])
         numbers += tuple(api.get(name, "") for name in ("scheduling", "executing", "paused"))
-        created = (row["created_at"] or "")[:16].replace("T", " ")
+        created = in_minutes(row["created_at"])
         words = (row["job_group_id"], row["name"], row["dag_id"], row["run_id"], created, row["status"] or "?")
-        table.add_row(*(word or "" for word in words), *map(str, numbers))
-    # Without a terminal there is no width to which ids should be cut.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240)
-    console.print(table)
+        lines.append((*words, *numbers))
+    print_table(
+        ("job group", "name", "DAG", "run", "created (UTC)", "status"),
+        ("jobs", "complete", "answered", "waiting", "on the line", "paused"),
+        lines,
+    )
 
 
 def _steer(arguments: argparse.Namespace) -> int:
-    with undisturbed(), _Connections(arguments) as connections:
+    with undisturbed(), Connections(arguments.outboundbot_conn_id, arguments.command) as connections:
         records = {record.job_group_id: record for record in _chosen(connections, arguments)}
         if not records:
             return _nothing_under_way(connections, arguments)
@@ -292,7 +184,7 @@ def _steer(arguments: argparse.Namespace) -> int:
         return code
 
 
-def _nothing_under_way(connections: _Connections, arguments: argparse.Namespace) -> int:
+def _nothing_under_way(connections: Connections, arguments: argparse.Namespace) -> int:
     """Return the exit code of ``--all`` where nothing is under way."""
     from airflow_provider_outbound.core.ledger import shown_url
 
@@ -311,7 +203,7 @@ def _nothing_under_way(connections: _Connections, arguments: argparse.Namespace)
     return 0
 
 
-def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
+def _chosen(connections: Connections, arguments: argparse.Namespace) -> Iterator[JobGroupRecord]:
     if not arguments.all:
         yield from map(connections.record_of, arguments.groups)
         return
@@ -330,7 +222,7 @@ def _chosen(connections: _Connections, arguments: argparse.Namespace) -> Iterato
             yield record
 
 
-def _tell_of_waited_for(connections: _Connections, arguments: argparse.Namespace) -> None:
+def _tell_of_waited_for(connections: Connections, arguments: argparse.Namespace) -> None:
     """Name groups that may call and that ``--all`` leaves alone: others may have created them."""
     if not arguments.all:
         return
@@ -366,7 +258,7 @@ def _agrees(action: str, count: int) -> bool:
         return False
 
 
-def _act(connections: _Connections, action: str, record: JobGroupRecord) -> dict[str, int]:
+def _act(connections: Connections, action: str, record: JobGroupRecord) -> dict[str, int]:
     from airflow_provider_outbound.core.control import Action, JobCommand
 
     hook = connections.of(record)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,6 +113,31 @@ def print_json(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=encoding != "utf8")
     # No encoding has lone surrogates, but JSON has escapes for them.
     print(text.encode("utf-8", "backslashreplace").decode())
+
+
+def print_table(texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """
+    Print a table.
+
+    :param texts: Titles of the first columns.
+    :param numbers: Titles of the others, which hold numbers.
+    :param rows: A cell for each column; ``None`` for an empty one.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*texts, box=None, header_style="bold")
+    for title in numbers:
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    # Without a terminal there is no width to which ids should be cut.
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def in_minutes(moment: str | None) -> str:
+    """A time in ISO 8601 as a table shows it, without seconds."""
+    return (moment or "")[:16].replace("T", " ")
 
 
 def _escape(stream: Any) -> str | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from airflow_provider_outbound.cli.cancel_person import cancel_jobs, open_jobs
+from airflow_provider_outbound.cli.connections import add_connection
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
-from airflow_provider_outbound.cli.options import DEFAULT_CONNECTION
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
@@ -48,12 +48,7 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
     action.add_argument("--forget", action="store_true", help="erase the person's data")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation of --cancel and --forget")
     parser.add_argument("--json", action="store_true", help="print one JSON object; has no effect on --cancel")
-    parser.add_argument(
-        "--outboundbot-conn-id",
-        metavar="ID",
-        help=f"Airflow connection for --cancel (default: the one that each job group was created with, or"
-        f" {DEFAULT_CONNECTION})",
-    )
+    add_connection(parser, "Airflow connection for --cancel")
     parser.set_defaults(run=_run)
 
 

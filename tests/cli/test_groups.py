@@ -558,3 +558,34 @@ def test_airflows_command_line_ends_as_ours_does(
     assert done[0] == 0
     (row,) = json.loads(listed[1].splitlines()[-1])
     assert row["api"]["cancelled"] >= 1
+
+
+def test_what_the_service_has_is_listed_whether_or_not_the_ledger_knows_it(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    known = campaign("spring", 4)
+    hook = OutboundBotHook()
+    with hook.ledger:
+        others = hook.client.create_job_group(job_group_name="by 13800000000", script_id=cloud.script_id).job_group_id
+
+    assert main(["groups", "--at-service", "--json"]) == 0
+    rows = {row["job_group_id"]: row for row in json.loads(capsys.readouterr().out)}
+
+    assert {group: row["in_ledger"] for group, row in rows.items()} == {known: True, others: False}
+    assert (rows[known]["total"], rows[known]["scheduling"], rows[known]["executing"]) == (4, 3, 1)
+    assert "13800000000" not in rows[others]["name"]
+    assert main(["groups", "--at-service", "--limit", "1"]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert "the service has more job groups; see --limit" in shown.err
+    # Whoever lost the ledger needs the ids to stop calls.
+    monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_URL", f"sqlite:///{tmp_path}/no/such/folder/ledger.db")
+    assert main(["groups", "--at-service"]) == 0
+    shown = capsys.readouterr()
+    assert known in shown.out
+    assert others in shown.out
+    assert "which job groups the ledger knows is unknown" in shown.err

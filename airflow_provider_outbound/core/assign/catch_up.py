@@ -6,6 +6,7 @@ import logging
 import time
 
 from airflow_provider_outbound.core.assign.groups import ledger_of
+from airflow_provider_outbound.core.models.enums import JobGroupStatus
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.reconcile import GroupReader, Lease
 from airflow_provider_outbound.exceptions import OutboundBotAnswerError, OutboundBotConfigError
@@ -31,13 +32,13 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
     group = reader.describe()
     creator = ledger_of(group.description)
     is_ours = creator in (None, reader.ledger.ledger_id)
+    if creator is not None:
+        _note_stop(reader, group)
     if not is_ours:
         _wait_for_listing(group_id, lease, settle_seconds)
     elif group.progress is not None and group.progress.total <= ledger.results.counts(group_id).total:
         return group
     log.info("Job group %s may have jobs that are not in the ledger; reading them", group_id)
-    if creator is not None:
-        _note_stop(reader, group.progress or Progress())
     _scan_whole(reader, group if is_ours else None, lease)
     if not is_ours and by_phone and ledger.journal.has_nameless_jobs(group_id):
         raise OutboundBotConfigError(
@@ -48,21 +49,25 @@ def catch_up(reader: GroupReader, lease: Lease, *, settle_seconds: float, by_pho
     return group
 
 
-def _note_stop(reader: GroupReader, found: Progress) -> None:
+def _note_stop(reader: GroupReader, group: JobGroup) -> None:
     """
-    Record that the jobs which the ledger lacks are stopped: it was restored, and so it does not know who stopped them.
+    Record that a group was stopped, if the ledger does not know: it was restored since, or somebody used the console.
 
-    Only for a group that a task of this package created, because others may cancel some jobs of a group and add more.
+    A group that the service shows as cancelled was. Otherwise its jobs tell, if the ledger lacks some of them: it was
+    restored, or is a new one. Only for a group that a task of this package created, because others may cancel some
+    jobs of a group and add more.
     """
     ledger, group_id = reader.ledger, reader.job_group_id
+    state, found = ledger.groups.state(group_id), group.progress or Progress()
     known = ledger.results.counts(group_id)
     is_lacking = found.total > known.total + known.in_doubt + known.unresolved
-    if not is_lacking or found.scheduling or not (found.cancelled or found.paused):
+    is_stopped = is_lacking and not found.scheduling and bool(found.cancelled or found.paused)
+    if state.is_cancelled or not (is_stopped or group.status == JobGroupStatus.CANCELLED):
         return
     what = "suspended" if found.paused else "cancelled"
     log.warning(
-        "Job group %s: the service has %d of its %d jobs as %s and none that waits, and the ledger does not know these"
-        " jobs, as after a restore. This counts as if the group had been %s",
+        "Job group %s: %d of its %d jobs are %s, none waits, and the ledger does not know who stopped them. So the"
+        " group counts as %s",
         group_id,
         found.paused or found.cancelled,
         found.total,

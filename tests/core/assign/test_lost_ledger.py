@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable
@@ -130,14 +131,14 @@ def test_a_lost_ledger_whose_jobs_show_masked_calls_nobody(
     assert campaign.each_once(numbers(10))
 
 
-def marked(campaign: Campaign, tmp_path: Path) -> Campaign:
+def marked(campaign: Campaign, tmp_path: Path, **fields: Any) -> Campaign:
     """The campaign in a group that carries the mark of the first ledger."""
     with open_ledger(f"sqlite:///{tmp_path}/mine.db", (KEY,)) as ledger:
         group = create_group(
             campaign.client,
             ledger,
             TaskKey("dag", "run", "create"),
-            lambda: GroupSpec(name="marked", script_id=campaign.simulator.script_id),
+            lambda: GroupSpec(name="marked", script_id=campaign.simulator.script_id, **fields),
             instance_id=campaign.simulator.instance_id,
             settle_seconds=1.0,
         )
@@ -166,6 +167,22 @@ def test_a_restored_ledger_adds_nobody_to_a_group_that_was_stopped(
             assign_with(numbers(80), campaign=campaign, path=path, settle_seconds=0)
 
     assert campaign.each_once(numbers(60))
+
+
+def test_nobody_is_added_to_a_group_that_was_cancelled_in_the_console(
+    campaign: Campaign, assign_with: AssignWith, tmp_path: Path
+) -> None:
+    """The task has assigned everybody whom it had, and is cleared with a longer list."""
+    tomorrow = round((time.time() + 86_400) * 1000)
+    strategy = {"repeatBy": "Once", "startTime": tomorrow, "endTime": tomorrow + 3_600_000}
+    campaign = marked(campaign, tmp_path, strategy_json=json.dumps(strategy))
+    assign_with(numbers(3), campaign=campaign)
+    campaign.client.cancel_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+
+    with pytest.raises(StoppedError, match="all its jobs were cancelled"):
+        assign_with(numbers(5), campaign=campaign)
+
+    assert campaign.each_once(numbers(3))
 
 
 def test_two_ledgers_that_take_turns_on_one_group(campaign: Campaign, assign_with: AssignWith, tmp_path: Path) -> None:
