@@ -24,6 +24,19 @@ def calls_per_minute(minutes: Sequence[Minute], now: datetime) -> float | None:
     return round(sum(minute.calls for minute in recent) / length, 1)
 
 
+def sustained_rate(minutes: Sequence[Minute], now: datetime) -> float | None:
+    """
+    The calls a minute that a campaign may keep up; ``None``: it is too early to tell.
+
+    At its beginning all lines are free, so many calls begin at once. In its first ten minutes only calls that have
+    ended count: each gives its line to the next one.
+    """
+    if not minutes or minutes[0].at <= now - RECENT:
+        return calls_per_minute(minutes, now)
+    length = max(1.0, (now - minutes[0].at) / timedelta(minutes=1))
+    return sum(minute.ended for minute in minutes) / length or None
+
+
 def expected_end(numbers: Numbers, rate: float | None, now: datetime, hours: CallingHours | None) -> datetime | None:
     """
     When the last open job ends if the campaign continues at this rate, and needs as many calls a job as before.

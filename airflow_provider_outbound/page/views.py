@@ -14,7 +14,13 @@ from airflow_provider_outbound.core.rules import CallingHours
 from airflow_provider_outbound.page.answers import iso
 from airflow_provider_outbound.page.connections import read_settings
 from airflow_provider_outbound.page.ledger import shared
-from airflow_provider_outbound.page.pace import RECENT, calls_per_minute, expected_end, has_stalled
+from airflow_provider_outbound.page.pace import (
+    RECENT,
+    calls_per_minute,
+    expected_end,
+    has_stalled,
+    sustained_rate,
+)
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +103,9 @@ def view(campaign: Campaign, now: datetime, *, can_edit: bool) -> dict[str, Any]
     counted = numbers(campaign)
     state = state_of(campaign, now)
     is_running = state in ("assigning", "running")
-    rate = calls_per_minute(minutes(campaign), now) if is_running else None
-    end = expected_end(counted, rate, now, calling_hours(campaign)) if is_running else None
+    recent = minutes(campaign) if is_running else []
+    rate = calls_per_minute(recent, now)
+    end = expected_end(counted, sustained_rate(recent, now), now, calling_hours(campaign)) if recent else None
     window_end = window_end_of(campaign)
     fits = None if end is None or window_end is None else end <= window_end
     task = campaign.tasks[0] if campaign.tasks else None

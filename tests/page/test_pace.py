@@ -16,7 +16,7 @@ from support.seeding import ANSWERED, WAITING, seed, task
 from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
 from airflow_provider_outbound.core.ledger.pages import Minute
 from airflow_provider_outbound.core.rules import CallingHours
-from airflow_provider_outbound.page.pace import RECENT, has_stalled
+from airflow_provider_outbound.page.pace import RECENT, has_stalled, sustained_rate
 
 pytestmark = [pytest.mark.xdist_group("page"), pytest.mark.filterwarnings("ignore")]
 
@@ -55,6 +55,19 @@ def test_ten_minutes_without_a_call_count_only_while_people_may_be_called(
 ) -> None:
     known = {"created_at": NOW - 60 * MINUTE, "starts_at": None, "ends_at": None, "hours": None}
     assert has_stalled(calls, NOW, **{**known, **more}) is stalled
+
+
+@pytest.mark.parametrize(
+    ("minutes", "rate"),
+    [
+        pytest.param([], None, id="no-call"),
+        pytest.param([Minute(at=NOW - MINUTE, calls=50, ended=0, answered=0)], None, id="all-lines-busy-at-once"),
+        pytest.param([Minute(at=NOW - 5 * MINUTE, calls=50, ended=20, answered=9)], 4.0, id="as-fast-as-calls-end"),
+        pytest.param(_calls(40, 8, 4), 0.2, id="later-as-fast-as-calls-begin"),
+    ],
+)
+def test_the_pace_at_the_beginning_is_that_of_ended_calls(minutes: Any, rate: Any) -> None:
+    assert sustained_rate(minutes, NOW) == rate
 
 
 @settings(max_examples=examples(100), deadline=None)
