@@ -58,11 +58,13 @@ def _note_stop(reader: GroupReader, group: JobGroup) -> None:
     jobs of a group and add more.
     """
     ledger, group_id = reader.ledger, reader.job_group_id
-    state, found = ledger.groups.state(group_id), group.progress or Progress()
+    found = group.progress or Progress()
+    is_cancelled = group.status == JobGroupStatus.CANCELLED
+    if not is_cancelled and (found.scheduling or not (found.cancelled or found.paused)):
+        return
     known = ledger.results.counts(group_id)
     is_lacking = found.total > known.total + known.in_doubt + known.unresolved
-    is_stopped = is_lacking and not found.scheduling and bool(found.cancelled or found.paused)
-    if state.is_cancelled or not (is_stopped or group.status == JobGroupStatus.CANCELLED):
+    if ledger.groups.state(group_id).is_cancelled or not (is_cancelled or is_lacking):
         return
     what = "suspended" if found.paused else "cancelled"
     log.warning(
