@@ -174,11 +174,12 @@ def shown_name(campaign: Campaign) -> str:
 def _is_suspended(campaign: Campaign) -> bool:
     if numbers(campaign).is_paused:
         return True
-    if campaign.suspended_at is None:
+    since = campaign.suspended_at or campaign.reconcile_state.paused_at
+    if since is None:
         return False
-    # The ledger has no word of what others do in the console, but their calls show it.
+    # Between two comparisons with the API, calls show that others have resumed the campaign in the console.
     calls = minutes(campaign)
-    return not calls or calls[-1].at <= campaign.suspended_at + _SETTLES
+    return not calls or calls[-1].at <= since + _SETTLES
 
 
 def _attention(campaign: Campaign, counted: Numbers, state: str, *, fits: bool | None, now: datetime) -> str | None:

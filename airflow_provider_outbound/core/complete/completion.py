@@ -20,7 +20,7 @@ from airflow_provider_outbound.core import control
 from airflow_provider_outbound.core.complete.abandoned import ABANDONED_AFTER, settle_dead_assignments
 from airflow_provider_outbound.core.complete.comparison_times import ComparisonTimes
 from airflow_provider_outbound.core.complete.counts import Summary, read_counts, summarise
-from airflow_provider_outbound.core.complete.dialling_log import DiallingLog
+from airflow_provider_outbound.core.complete.dialling_log import DiallingLog, is_suspended
 from airflow_provider_outbound.core.complete.evaluate import (
     Action,
     Decision,
@@ -241,8 +241,12 @@ class Completion:
             known = attrs.evolve(known, question=question)
         if self._messages:
             known = attrs.evolve(known, expects_messages=True)
-        decision = self._evaluate(known, counts, group)
         progress = group.progress or Progress()
+        is_paused = progress.unfinished > 0 and is_suspended(
+            group.status, progress, by_us=state.suspended_since is not None
+        )
+        known = attrs.evolve(known, paused_at=(known.paused_at or self._ledger.now()) if is_paused else None)
+        decision = self._evaluate(known, counts, group)
         was_read = decision.action is Action.READ
         if was_read:
             lacking, is_whole = counts, self._fill(counts, progress)
@@ -253,8 +257,7 @@ class Completion:
                 self.progress.caught_up()
                 self._log.silence(counted, self._cause(counted))
         self._ledger.groups.save_reconcile_state(self.job_group_id, decision.state)
-        by_us = state.suspended_since is not None
-        total = self.progress.compared(group, counts, counted, suspended_by_us=by_us)
+        total = self.progress.compared(group, counts, counted, is_suspended=is_paused)
         self._dialling.compared(group, lambda: self._ledger.assignments.strategies(self.job_group_id))
         if decision.state.gap is not None and not was_read:
             self._log.late_messages(ended_jobs(progress), counts.ended)

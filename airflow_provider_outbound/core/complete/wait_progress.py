@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_outbound.core.complete.counts import ReadCounts
-from airflow_provider_outbound.core.complete.dialling_log import is_suspended
 from airflow_provider_outbound.core.complete.evaluate import LedgerCounts
 from airflow_provider_outbound.core.models.job import JobGroup, Progress
 from airflow_provider_outbound.core.progress import ProgressLog
@@ -74,24 +73,21 @@ class WaitProgress:
         """Note that results which no message brought were read at once: they say nothing about the pace."""
         self._log.forget_rate()
 
-    def compared(
-        self, group: JobGroup, counts: LedgerCounts, counted: Mapping[str, Any], *, suspended_by_us: bool
-    ) -> int:
+    def compared(self, group: JobGroup, counts: LedgerCounts, counted: Mapping[str, Any], *, is_suspended: bool) -> int:
         """
         Log the result of a comparison with the API, if a line is due; the first is.
 
         :param group: The group as the API reports it.
         :param counts: The ledger's counts.
         :param counted: The ledger's summary.
-        :param suspended_by_us: Whether the ledger has it that this package suspended the group.
+        :param is_suspended: Whether the group's jobs are suspended.
         :return: The number of jobs that the group has.
         """
         found = group.progress or Progress()
         total = max(counts.total, counts.expected, found.total)
         if found.cancelled and not found.scheduling:
             self._log.forget_rate()
-        suspended = found.unfinished > 0 and is_suspended(group.status, found, by_us=suspended_by_us)
         self._log.offer(
-            counts.ended, total, answered=counted["answered"], ends_at=group.ends_at, is_suspended=suspended
+            counts.ended, total, answered=counted["answered"], ends_at=group.ends_at, is_suspended=is_suspended
         )
         return total

@@ -296,6 +296,8 @@ class Groups:
             connection.execute(
                 update(table).where(table.c.job_group_id == job_group_id).values(suspended_at=moment, changed=sequence)
             )
+        if not suspended:
+            self._change_state(job_group_id, lambda before: attrs.evolve(before, paused_at=None))
 
     def _change_state(
         self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState], **columns: Any

@@ -69,6 +69,7 @@ class ReconcileState:
     :param expects_messages: Whether a wait expected messages about the group.
     :param cancelled: Whether the group was cancelled, by this package or according to the API.
     :param cancelled_at: When this package cancelled it, by the ledger's clock.
+    :param paused_at: Since when the API has reported it as suspended, by the ledger's clock.
     """
 
     listed: int | None = None
@@ -82,6 +83,7 @@ class ReconcileState:
     expects_messages: bool = False
     cancelled: bool = False
     cancelled_at: datetime | None = None
+    paused_at: datetime | None = None
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any] | None) -> ReconcileState:
@@ -108,6 +110,7 @@ class ReconcileState:
             expects_messages=bool(row.get("messages")),
             cancelled=bool(row.get("cancelled")),
             cancelled_at=_moment(row.get("cancelled_at")),
+            paused_at=_moment(row.get("paused_at")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +127,7 @@ class ReconcileState:
             "messages": self.expects_messages or None,
             "cancelled": self.cancelled or None,
             "cancelled_at": self.cancelled_at and self.cancelled_at.isoformat(),
+            "paused_at": self.paused_at and self.paused_at.isoformat(),
         }
         kept = {name: value for name, value in row.items() if value is not None}
         return kept | ({"ends_at": self.ends_at and self.ends_at.isoformat()} if self.knows_end else {})

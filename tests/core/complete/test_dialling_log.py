@@ -161,6 +161,32 @@ def test_the_progress_of_a_suspended_group_expects_no_end(
     assert progress_lines(caplog)[-1].endswith("0 of 60 jobs complete, 0 answered")
 
 
+def test_a_suspension_in_the_console_is_kept_until_it_is_over(campaign: Campaign) -> None:
+    def paused_at() -> datetime | None:
+        return campaign.ledger.groups.state(campaign.job_group_id).reconcile_state.paused_at
+
+    campaign.assign_tomorrow(3)
+    completion = campaign.completion(reconcile_interval=0.1)
+    compare(completion, 1)
+    assert paused_at() is None
+
+    campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    compare(completion, 2)
+    first = paused_at()
+    assert first is not None
+    compare(completion, 2)
+    assert paused_at() == first
+
+    campaign.client.resume_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    compare(completion, 2)
+    assert paused_at() is None
+    campaign.client.suspend_jobs(job_group_id=campaign.job_group_id, all_jobs=True)
+    compare(completion, 2)
+    # A resumption by this package is known before the next comparison.
+    send(campaign, Action.RESUME)
+    assert paused_at() is None
+
+
 @pytest.mark.parametrize("by_us", [True, False])
 def test_cancelled_jobs_are_no_pace(
     campaign: Campaign, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, by_us: bool
