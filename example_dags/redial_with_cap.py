@@ -30,6 +30,9 @@ FOLDER = os.environ.get("OUTBOUND_EXAMPLE_FOLDER") or str(Path(tempfile.gettempd
 TIMEZONE = os.environ.get("OUTBOUND_EXAMPLE_TIMEZONE") or "Asia/Shanghai"
 FIRST = os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "09:00-12:00"
 SECOND = os.environ.get("OUTBOUND_EXAMPLE_SECOND_WINDOW") or os.environ.get("OUTBOUND_EXAMPLE_WINDOW") or "16:00-18:00"
+# In both rounds: somebody may have said between them that they want no more calls.
+DO_NOT_CALL = os.environ.get("OUTBOUND_EXAMPLE_DO_NOT_CALL")
+EXCLUSIONS: dict[str, Any] = {"exclude_path": DO_NOT_CALL} if DO_NOT_CALL else {}
 
 
 def strategy(window: str) -> Strategy:
@@ -80,6 +83,7 @@ def redial_with_cap() -> None:
         contacts_path=contacts_path,
         max_calls_per_contact=3,
         period=timedelta(days=7),
+        **EXCLUSIONS,
     )
     wait = OutboundBotJobCompleteSensor(task_id="wait", job_group_id=first.output, deferrable=True)
 
@@ -92,6 +96,7 @@ def redial_with_cap() -> None:
         only="unanswered",
         max_calls_per_contact=3,
         period=timedelta(days=7),
+        **EXCLUSIONS,
     )
     wait_again = OutboundBotJobCompleteSensor(task_id="wait_again", job_group_id=second.output, deferrable=True)
     export = OutboundBotExportResultsOperator(

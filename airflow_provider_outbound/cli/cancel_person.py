@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: How often the service is asked whether a cancellation has taken effect, and the time between (seconds).
 _TRIES, _PAUSE = 5, 1.0
 _NEXT = (
-    "Later DAG runs call this person unless a do-not-call list has the number (exclude, exclude_path), or the service's"
-    " block list"
+    "Later tasks, a second round among them, call this person unless their do-not-call list has the number (exclude,"
+    " exclude_path), or the service's block list has"
 )
 
 

@@ -306,7 +306,9 @@ class JobCommand:
 
 def is_over(state: GroupState) -> bool:
     """Whether the ledger shows that a group has ended, so that no request to the API is needed."""
-    return state.reconcile_state.confirmed is not None and not state.has_unfinished and not state.is_assigning
+    # Nobody may be in a cancelled group, and then no sensor confirms its end.
+    has_ended = state.reconcile_state.confirmed is not None or state.is_cancelled
+    return has_ended and not state.has_unfinished and not state.is_assigning
 
 
 @contextmanager

@@ -589,3 +589,19 @@ def test_what_the_service_has_is_listed_whether_or_not_the_ledger_knows_it(
     assert known in shown.out
     assert others in shown.out
     assert "which job groups the ledger knows is unknown" in shown.err
+
+
+def test_a_cancelled_group_without_jobs_is_over(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No sensor confirms its end, and a restarted simulator does not know it."""
+    group = campaign("spring", 0)
+    assert main(["cancel", "--all", "--yes"]) == 0
+    asked = cloud.state()["requests"]["DescribeJobGroup"]
+    capsys.readouterr()
+
+    assert main(["groups", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+
+    assert (row["job_group_id"], row["status"], row["error"]) == (group, "Cancelled", None)
+    assert cloud.state()["requests"]["DescribeJobGroup"] == asked

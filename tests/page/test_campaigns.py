@@ -64,6 +64,7 @@ def test_numbers_are_those_of_the_ledger_and_no_answer_has_a_phone_number(
     assert sum(point["calls"] for point in shown["per_minute"]) == calls
     # Whether a call on the line will be answered is unknown.
     ended = sum(status != "Executing" for standing in standings for status in standing[2])
+    assert sum(point["ended"] for point in shown["per_minute"]) == ended
     assert sum(hour["calls"] for hour in shown["by_hour"]) == ended
     assert sum(hour["answered"] for hour in shown["by_hour"]) <= ended
     for outcome, number in (("answered", expected["answered"]), ("open", None)):

@@ -252,7 +252,7 @@ def _counted(counter: Counter[str], most: int | None = None) -> list[dict[str, A
 
 
 def _point(minute: Minute) -> dict[str, Any]:
-    return {"at": iso(minute.at), "calls": minute.calls, "answered": minute.answered}
+    return {"at": iso(minute.at), "calls": minute.calls, "ended": minute.ended, "answered": minute.answered}
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -7,6 +7,7 @@ import { C, PageLink, Rows, Section, campaignUrl, h, outcomeColor } from "./ui.j
 const callSeries = (t) => [
   { key: "answered", label: t.of("outcome", "answered"), token: outcomeColor("answered") },
   { key: "unanswered", label: t("notAnswered"), token: outcomeColor("unanswered") },
+  { key: "open", label: t.of("call", "Executing"), token: outcomeColor("open") },
 ];
 
 /* People who are done may not have been dialled, and people who were dialled may not be done. */
@@ -19,13 +20,13 @@ function Nothing({ children }) {
 function OverTime({ answer, t }) {
   const points = answer.per_minute;
   const days = points.length ? new Date(points.at(-1).at) - new Date(points[0].at) > 86_400_000 : false;
-  const sentence = ({ values: [answered, rest] }) =>
-    t("hourRow", { answered: t.number(answered), calls: t.number(answered + rest) });
-  const items = points.map(({ at, calls, answered }) => ({
+  const sum = (values) => values.reduce((all, one) => all + one, 0);
+  const sentence = ({ values }) => t("hourRow", { answered: t.number(values[0]), calls: t.number(sum(values)) });
+  const items = points.map(({ at, calls, ended, answered }) => ({
     key: at,
     label: days ? t.time(at) : t.clock(at),
     title: t.time(at),
-    values: [answered, calls - answered],
+    values: [answered, ended - answered, calls - ended],
   }));
   return h(
     Section,
@@ -44,7 +45,7 @@ function OverTime({ answer, t }) {
           series: callSeries(t),
           table: {
             head: [t("time"), t("callsLabel"), t.of("outcome", "answered")],
-            row: ({ title, values: [answered, rest] }) => [title, t.number(answered + rest), t.number(answered)],
+            row: ({ title, values }) => [title, t.number(sum(values)), t.number(values[0])],
           },
           title: t("overTime"),
         })
