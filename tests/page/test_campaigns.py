@@ -101,6 +101,7 @@ def test_the_identity_in_a_name_is_shown_and_a_number_is_not(ask: Callable[..., 
     siblings = ask("user", "campaigns/g0").json()["siblings"]
     assert [one["name"] for one in siblings] == [shown[one["id"]] for one in siblings]
     assert len(siblings) > 1
+    assert all(one["dialled"] == 0 for one in siblings)
 
 
 def test_each_status_that_the_filter_offers_finds_its_jobs(ask: Callable[..., Any], ledger: Ledger) -> None:

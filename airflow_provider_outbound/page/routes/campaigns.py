@@ -215,6 +215,8 @@ def _siblings(user: Reader, campaign: Campaign) -> list[dict[str, Any]]:
                 "ended": None if one.is_active else iso(counted.ended_at),
                 "total": counted.total,
                 "answered": counted.count(Outcome.ANSWERED),
+                # As the list of campaigns counts them.
+                "dialled": counted.done - counted.count(Outcome.NOT_DIALLED),
                 "calls": counted.calls,
             }
         )

@@ -119,7 +119,7 @@ function Siblings({ answer, t }) {
     { cell: (row) => t.duration(seconds(row)), key: "duration", label: t("duration") },
     { cell: (row) => t.number(row.total), end: true, key: "people", label: t("people") },
     {
-      cell: (row) => `${t.number(row.answered)} · ${t.percent(row.total ? row.answered / row.total : null)}`,
+      cell: (row) => `${t.number(row.answered)} · ${t.percent(row.dialled ? row.answered / row.dialled : null)}`,
       end: true,
       key: "answered",
       label: t.of("outcome", "answered"),
