@@ -194,7 +194,8 @@ def _nothing_under_way(connections: Connections, arguments: argparse.Namespace) 
         # Whoever stops calls in a hurry may be on a machine or in a terminal with another AIRFLOW_HOME.
         print(
             f"outbound: ledger {shown} has never had a job group, so nothing was done. If this is not the ledger of"
-            " Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it",
+            " Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it is lost: outbound"
+            " groups --at-service",
             file=sys.stderr,
         )
         return 1
@@ -275,6 +276,13 @@ def _act(connections: Connections, action: str, record: JobGroupRecord) -> dict[
             command.check_allowed(hook.client, hook.allowed_phone_numbers)
 
     command.send(hook.client, lambda: connections.ledger, check)
+    if record.created_at is None and command.action is not Action.RESUME:
+        error = LedgerError(
+            f"the service accepted {action}, but the ledger does not know this job group: tasks with another ledger, or"
+            " with one that was lost, go on assigning to it. Stop them, then repeat the command"
+        )
+        error.is_sent = True
+        raise error
     try:
         return _counts(command.describe(hook.client, urgent=action != "resume"))
     except Exception as error:

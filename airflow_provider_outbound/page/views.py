@@ -172,8 +172,6 @@ def shown_name(campaign: Campaign) -> str:
 
 
 def _is_suspended(campaign: Campaign) -> bool:
-    if numbers(campaign).is_paused:
-        return True
     since = campaign.suspended_at or campaign.reconcile_state.paused_at
     if since is None:
         return False

@@ -605,3 +605,19 @@ def test_a_cancelled_group_without_jobs_is_over(
 
     assert (row["job_group_id"], row["status"], row["error"]) == (group, "Cancelled", None)
     assert cloud.state()["requests"]["DescribeJobGroup"] == asked
+
+
+@pytest.mark.parametrize("action", ["suspend", "cancel"])
+def test_a_group_that_the_ledger_does_not_know_is_stopped_and_the_command_warns(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path, action: str
+) -> None:
+    """A task that is assigning to it with the lost ledger does not learn of it."""
+    group = campaign("spring", 4)
+    (tmp_path / "ledger.db").rename(tmp_path / "lost.db")
+
+    assert main([action, group]) == 1
+
+    shown = capsys.readouterr()
+    assert f"the service accepted {action}, but the ledger does not know this job group" in shown.err
+    assert "sent but not recorded for 1" in shown.out
+    assert "Scheduling" not in statuses(cloud, group)

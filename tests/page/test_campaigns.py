@@ -214,6 +214,9 @@ def test_a_campaign_is_not_running_before_its_window(ask: Callable[..., Any], le
 def test_a_campaign_that_others_suspended_is_shown_so(ask: Callable[..., Any], ledger: Ledger) -> None:
     """As a comparison with the API has found it: this ledger has no command, because it was restored since."""
     seed(ledger, "group", [WAITING, WAITING], task=task())
+    with ledger.write() as connection:
+        # Read from the service during a suspension; a resumption leaves the rows as they are until the next reading.
+        connection.execute(update(schema.jobs).values(status="Paused"))
     for paused_at, state in ((datetime.now(UTC), "suspended"), (None, "running")):
         known = ledger.groups.state("group").reconcile_state
         ledger.groups.save_reconcile_state("group", attrs.evolve(known, paused_at=paused_at))

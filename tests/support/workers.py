@@ -77,8 +77,8 @@ class Worker:
         command = [sys.executable, "-m", COLLECTOR]
         if busy_timeout is not None:
             program = (
-                "from airflow_provider_outbound.core.ledger import database\n"
-                f"database.BUSY_TIMEOUT = {busy_timeout}\n"
+                "from airflow_provider_outbound.core.ledger import sqlite\n"
+                f"sqlite.BUSY_TIMEOUT = {busy_timeout}\n"
                 "from airflow_provider_outbound.core.collect import worker\n"
                 "worker.leave(worker.main())"
             )

@@ -350,10 +350,13 @@ class _Run:
         journal, assignment = self._ledger.journal, self._lease.assignment
         assigned, unresolved = journal.count_settled(assignment)
         uncertain = unresolved + len(journal.in_doubt(assignment))
-        if not assigned and not uncertain:
+        # Read back from the service: a restored ledger does not know which task assigned them.
+        read_back = self._ledger.results.counts(assignment.job_group_id).foreign
+        if not assigned and not uncertain and not read_back:
             return NOBODY_WAS_CALLED
         before = ", earlier tries included" if self._before else ""
         doubt = f", and {uncertain} more may be" if uncertain else ""
+        doubt += f", and {count_of(read_back, 'job')} in the group may be of this list too" if read_back else ""
         told = count_of(assigned, "contact is", "contacts are")
         return f"{told} assigned already{before}{doubt}; the others are not{advice}"
 

@@ -1,18 +1,13 @@
 """
 The ledger's database: one engine per process, opened, migrated and closed here.
 
-SQLite runs in WAL mode with ``synchronous=FULL`` and takes its write lock when a writing transaction begins, so that
-two writers wait for each other instead of failing half way. PostgreSQL is accessed with psycopg 3.
+:mod:`.sqlite` and :mod:`.postgresql` say how to connect to each database.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import secrets
-import sqlite3
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -31,16 +26,14 @@ from airflow_provider_outbound.core.ledger.cipher import FieldCipher, Identity
 from airflow_provider_outbound.core.ledger.deferred_signals import DeferredSignals
 from airflow_provider_outbound.core.ledger.errors import ledger_error, shown_url
 from airflow_provider_outbound.core.ledger.postgresql import postgresql_engine
+from airflow_provider_outbound.core.ledger.sqlite import sqlite_engine
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
-    LedgerUnavailableError,
     LedgerVersionError,
     OutboundBotConfigError,
     OutboundBotError,
 )
 
-#: How long a writer waits for another one, seconds.
-BUSY_TIMEOUT = 30
 _VERSION_TABLE = "outbound_version"
 #: Key of PostgreSQL's advisory lock around a migration: an arbitrary number of our own.
 _MIGRATION_LOCK = 0x6F7574626F756E64
@@ -53,8 +46,6 @@ _TAKE_SEQUENCE = (
 _LOCK = select(schema.ledger.c.id).with_for_update()
 #: Alembic keeps its state in globals, so a process migrates one ledger at a time.
 _alembic = threading.Lock()
-#: From the creation of a file until the creating handle is closed, no thread of this process may connect to it.
-_claiming = threading.Lock()
 
 
 class Database:
@@ -191,7 +182,7 @@ class Database:
             key_notes.note(connection, self.cipher.key_ids[:1], self.time(connection))
 
     def _create_engine(self, url: URL) -> Engine:
-        return _engine(url)
+        return postgresql_engine(url) if url.get_backend_name() == "postgresql" else sqlite_engine(url)
 
     def _note_first_keys(self) -> set[str]:
         """
@@ -315,72 +306,3 @@ def _checked_url(url: str) -> URL:
     if not parsed.database or parsed.database == ":memory:":
         raise OutboundBotConfigError("ledger_url: a ledger in memory would forget who was called; set a file")
     return parsed
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() == "postgresql":
-        return postgresql_engine(url)
-    path = Path(str(url.database))
-    _claim_file(path)
-    engine = create_engine(
-        url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _claim_file(path: Path) -> None:
-    """Create the file as private before anything is written to it: it will hold what people said on the phone."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _claiming:
-            try:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            except FileExistsError:
-                # This process may already have it open. Opening and closing it here would release the locks of all its
-                # connections, and another process would delete the write-ahead log that they still write to.
-                if not os.access(path, os.R_OK | os.W_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
-    except OSError as error:
-        raise LedgerUnavailableError(
-            f"ledger {path}: {error.strerror}; allow this user to write there, or set [outbound] ledger_url"
-        ) from None
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver begins its implicit transactions too late; _begin_sqlite begins them instead.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000}")
-        _use_wal(cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
-        # Keys are random, so each contact's index entries lie on different pages. A cache that holds the pages of one
-        # transaction, and a checkpoint only every few transactions, reduce the writes of a large ledger to a third.
-        cursor.execute("PRAGMA cache_size=-16000")
-        cursor.execute("PRAGMA wal_autocheckpoint=4000")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        # Otherwise the file keeps deleted and replaced data until something else overwrites it.
-        cursor.execute("PRAGMA secure_delete=ON")
-    finally:
-        cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            # While another process is switching the same new file, SQLite fails at once, whatever its busy timeout.
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("outbound_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -17,10 +17,13 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.forgotten import forgotten_token
+from airflow_provider_outbound.core.ledger.job_facts import distinct_calls
 from airflow_provider_outbound.core.ledger.mentions import Mentions
 from airflow_provider_outbound.core.ledger.records import JobResult, JobState
 from airflow_provider_outbound.core.ledger.retention import ON_THE_LINE
 from airflow_provider_outbound.core.ledger.statements import chunks
+from airflow_provider_outbound.core.models.enums import CallStatus
+from airflow_provider_outbound.core.models.job import Call
 from airflow_provider_outbound.core.models.phone import holds_number
 from airflow_provider_outbound.exceptions import LedgerError
 
@@ -165,8 +168,7 @@ class Persons:
         if groups:
             raise LedgerError(
                 f"person: has a job that has not ended in job group {', '.join(groups)}; wait until the group has"
-                " ended, or cancel this job with OutboundBotCancelJobsOperator(reference_ids=…) and wait until its end"
-                " is known. Nothing was erased"
+                " ended, or run: outbound person --cancel. Nothing was erased"
             )
 
     def _is_open(self, row: Row[Any], now: datetime) -> bool:
@@ -238,8 +240,9 @@ def _calls_of(connection: Connection, job_id: str | None) -> Iterator[PersonCall
         return
     names = [attribute.name for attribute in attrs.fields(PersonCall)]
     statement = select(*(_calls[name] for name in names)).where(_calls.job_id == job_id).order_by(_calls.started_at)
-    for row in connection.execute(statement).mappings():
-        yield PersonCall(**row)
+    rows = connection.execute(statement).mappings()
+    for call in distinct_calls(Call(**{**row, "status": CallStatus.parse(row["status"])}) for row in rows):
+        yield PersonCall(**{name: getattr(call, name) for name in names})
 
 
 def _sequences(connection: Connection, rows: Sequence[Row[Any]], *, after: int) -> list[int]:

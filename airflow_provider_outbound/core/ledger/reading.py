@@ -10,9 +10,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
@@ -25,6 +25,7 @@ from airflow_provider_outbound.core.ledger.pages import Pages
 from airflow_provider_outbound.core.ledger.postgresql import postgresql_engine
 from airflow_provider_outbound.core.ledger.quarantine import Quarantine
 from airflow_provider_outbound.core.ledger.results import Results
+from airflow_provider_outbound.core.ledger.sqlite import SameFile, connect_to
 from airflow_provider_outbound.exceptions import LedgerMissingError, LedgerVersionError
 
 if TYPE_CHECKING:
@@ -70,15 +71,10 @@ class ReadOnlyLedger(Database):
         if not path.is_file():
             raise LedgerMissingError(f"ledger {path}: there is no such file; the first task creates it")
 
-        def connect() -> sqlite3.Connection:
-            # Not by the URL, because connecting must not create a file that was deleted.
-            return sqlite3.connect(
-                f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_CONNECT_TIMEOUT, check_same_thread=False
-            )
-
-        engine = create_engine(url, creator=connect, hide_parameters=True, **_POOL)
+        creator = partial(connect_to, path, _CONNECT_TIMEOUT)
+        engine = create_engine(url, creator=creator, hide_parameters=True, **_POOL)
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", partial(_begin_sqlite, SameFile(path)))
         return engine
 
     def _migrate(self) -> str | None:
@@ -129,6 +125,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     connection.set_progress_handler(lambda: time.monotonic() > info.get("deadline", float("inf")), _STEPS)
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(file: SameFile, connection: Connection) -> None:
+    file.check()
     connection.info["deadline"] = time.monotonic() + STATEMENT_TIMEOUT
     connection.exec_driver_sql("BEGIN")

@@ -163,7 +163,9 @@ def test_a_restored_ledger_adds_nobody_to_a_group_that_was_stopped(
 
     path = tmp_path / ("old.db" if is_restored else "new.db")
     for _ in range(2):
-        with pytest.raises(StoppedError, match=f"all its jobs were {action}"):
+        with pytest.raises(
+            StoppedError, match=f"all its jobs were {action}.* 60 jobs in the group may be of this list"
+        ):
             assign_with(numbers(80), campaign=campaign, path=path, settle_seconds=0)
 
     assert campaign.each_once(numbers(60))

@@ -14,7 +14,7 @@ from support.processes import until
 from airflow_provider_outbound.core.collect import worker
 from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.collect.worker import Collector
-from airflow_provider_outbound.core.ledger import Ledger, database
+from airflow_provider_outbound.core.ledger import Ledger, sqlite
 from airflow_provider_outbound.core.rocketmq.base import Consumer, Message
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_taken_while_the_ledger_is_away(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.2)
     stop = threading.Event()
     collecting = threading.Thread(target=Collector(settings, stop=stop).run)
     with caplog.at_level(logging.INFO, "airflow_provider_outbound.collect"):

@@ -15,7 +15,7 @@ from support.processes import until
 from airflow_provider_outbound.core.collect import report
 from airflow_provider_outbound.core.collect.settings import WorkerSettings
 from airflow_provider_outbound.core.collect.worker import Collector
-from airflow_provider_outbound.core.ledger import CollectorRecord, Ledger, database
+from airflow_provider_outbound.core.ledger import CollectorRecord, Ledger, sqlite
 from airflow_provider_outbound.exceptions import RocketMQClientError
 from airflow_provider_outbound.simulator.testing import Simulator
 
@@ -140,7 +140,7 @@ def test_a_report_that_cannot_be_written_disturbs_no_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The table is gone, as for a role without a privilege; then the file is locked for a while, and comes back."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.2)
     with sqlite3.connect(settings.ledger_url.removeprefix("sqlite:///"), isolation_level=None) as other:
         other.execute("ALTER TABLE collectors RENAME TO hidden")
         collect(settings)

@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import text
 
-from airflow_provider_outbound.core.ledger import Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger, open_ledger
 from airflow_provider_outbound.exceptions import (
     LedgerKeyError,
     LedgerUnavailableError,
@@ -144,7 +144,7 @@ def test_opening_waits_for_another_process_that_creates_the_same_file(tmp_path: 
 def test_a_file_that_another_process_never_releases_is_an_error(
     tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_outbound.core.ledger.database.BUSY_TIMEOUT", 0.2)
+    monkeypatch.setattr("airflow_provider_outbound.core.ledger.sqlite.BUSY_TIMEOUT", 0.2)
     path = tmp_path / "ledger.db"
     with another_that_creates(path), pytest.raises(LedgerUnavailableError, match="database is locked"):
         open_ledger(f"sqlite:///{path}", [key])
@@ -158,3 +158,26 @@ def test_an_error_shows_no_option_of_the_url(key: str, option: str) -> None:
         open_ledger(url, [key])
 
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("takes_its_place", [False, True])
+def test_a_file_that_was_moved_is_not_written_any_more(tmp_path: Path, key: str, takes_its_place: bool) -> None:
+    """Whoever stops calls uses the file at the path, and would not reach a task that goes on in the other one."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(f"sqlite:///{path}", [key]) as ledger:
+        ledger.groups.record(JobGroupRecord(job_group_id="before"))
+        path.rename(tmp_path / "moved.db")
+        if takes_its_place:
+            with open_ledger(f"sqlite:///{path}", [key]):
+                pass
+
+        with pytest.raises(LedgerUnavailableError, match="the file that this process has opened"):
+            ledger.groups.record(JobGroupRecord(job_group_id="after"))
+        with pytest.raises(LedgerUnavailableError, match="put it back, or restart"):
+            ledger.groups.get("before")
+
+        assert path.exists() == takes_its_place
+        if not takes_its_place:
+            (tmp_path / "moved.db").rename(path)
+            assert ledger.groups.get("before") is not None
+            assert ledger.groups.get("after") is None

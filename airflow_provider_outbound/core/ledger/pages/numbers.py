@@ -110,12 +110,6 @@ class Numbers:
         return sum(kind.jobs for kind in self.kinds if kind.state is JobState.UNRESOLVED)
 
     @property
-    def is_paused(self) -> bool:
-        """Whether the service reports every open job as paused."""
-        waiting = [kind for kind in self._accepted if not kind.is_terminal]
-        return bool(waiting) and all(kind.status is JobStatus.PAUSED for kind in waiting)
-
-    @property
     def dialled(self) -> int:
         """Jobs with a call that was dialled."""
         return sum(kind.dialled for kind in self._accepted)
