@@ -181,7 +181,9 @@ def test_a_wrong_place_in_the_list_is_refused(after: str, ask: Callable[..., Any
 
 def test_what_needs_attention_stands_first(ask: Callable[..., Any], ledger: Ledger) -> None:
     seed(ledger, "unresolved", [ANSWERED], task=task(run_id="1"), unresolved=1)
-    seed(ledger, "nobody-dialled", [BLOCKED], task=task(run_id="2"), first_number=13400000000)
+    # The service reports a call of somebody on a block list, and does not dial it.
+    reported = ("Failed", "ContactBlockList", ("ContactBlockList",))
+    seed(ledger, "nobody-dialled", [BLOCKED, reported], task=task(run_id="2"), first_number=13400000000)
     seed(ledger, "running", [WAITING], task=task(run_id="3"), first_number=13400000010)
     seed(ledger, "done", [ANSWERED], task=task(run_id="4"), first_number=13400000020)
     found = ask("user", "campaigns").json()["campaigns"]

@@ -6,9 +6,10 @@ from collections import defaultdict
 from datetime import datetime
 
 import attrs
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, exists, not_, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.call_counts import NEVER_DIALLED
 from airflow_provider_outbound.core.ledger.reconcile_state import ReconcileState
 from airflow_provider_outbound.core.ledger.records import OPEN, JobState, TaskKey
 
@@ -42,9 +43,10 @@ _CAMPAIGNS = select(
     exists().where(_HERE, schema.UNFINISHED).label("has_unfinished"),
     exists().where(_HERE, schema.UNRESOLVED).label("has_unresolved"),
     # The first condition ends the search in a campaign that has just begun.
-    or_(exists().where(_HERE, schema.UNFINISHED), exists().where(_HERE, _jobs.started_at.is_not(None))).label(
-        "may_have_dialled"
-    ),
+    or_(
+        exists().where(_HERE, schema.UNFINISHED),
+        exists().where(_HERE, _jobs.started_at.is_not(None), not_(NEVER_DIALLED)),
+    ).label("may_have_dialled"),
 ).where(_groups.purged_at.is_(None), or_(_groups.run_key.is_not(None), _ASSIGNED, exists().where(_HERE)))
 _TASKS = select(
     _assignments.job_group_id,
