@@ -64,7 +64,7 @@ class ProgressLog:
         self._clock = clock
         self._logged_at = self._counted_at = clock()
         self._rate = Rate(from_zero=from_zero, clock=clock)
-        self._logged: tuple[int, int | None, int | None, bool] | None = None
+        self._logged: tuple[int, int | None, int | None, int, bool] | None = None
         self._ends_at: datetime | None = None
 
     def due_in(self) -> float:
@@ -83,6 +83,7 @@ class ProgressLog:
         total: int | None = None,
         *,
         answered: int | None = None,
+        not_dialled: int = 0,
         ends_at: datetime | None = None,
         is_suspended: bool = False,
     ) -> None:
@@ -91,10 +92,12 @@ class ProgressLog:
 
         Call it as often as you like: it takes no longer than a comparison unless it logs.
         """
-        self._rate.mark(done)
+        self._rate.mark(done - not_dialled)
         is_first = self._logged is None and not self._from_zero
-        if is_first or self.is_due(has_changed=(done, total, answered, is_suspended) != self._logged):
-            self.log(done, total, answered=answered, ends_at=ends_at, is_suspended=is_suspended)
+        if is_first or self.is_due(has_changed=(done, total, answered, not_dialled, is_suspended) != self._logged):
+            self.log(
+                done, total, answered=answered, not_dialled=not_dialled, ends_at=ends_at, is_suspended=is_suspended
+            )
 
     def log(
         self,
@@ -102,6 +105,7 @@ class ProgressLog:
         total: int | None = None,
         *,
         answered: int | None = None,
+        not_dialled: int = 0,
         ends_at: datetime | None = None,
         is_suspended: bool = False,
     ) -> None:
@@ -111,13 +115,14 @@ class ProgressLog:
         :param done: How many are done.
         :param total: Of how many; ``None`` if unknown.
         :param answered: How many of them were answered; ``None`` if that does not apply.
+        :param not_dialled: How many of those done took no call, so that they say nothing about the pace.
         :param ends_at: When the window ends, aware; ``None`` if it has no end or does not apply.
         :param is_suspended: Whether nothing goes on until somebody resumes it, so that no end can be expected.
         """
-        self._rate.mark(done)
-        self._logged, self._ends_at = (done, total, answered, is_suspended), ends_at
+        self._rate.mark(done - not_dialled)
+        self._logged, self._ends_at = (done, total, answered, not_dialled, is_suspended), ends_at
         self._logged_at = self._clock()
-        rate = None if is_suspended else self._rate.per_minute(done)
+        rate = None if is_suspended else self._rate.per_minute(done - not_dialled)
         line = describe_progress(
             done, total, self._unit, answered=answered, per_minute=rate, ends_at=ends_at, is_suspended=is_suspended
         )
@@ -126,8 +131,15 @@ class ProgressLog:
     def repeat(self) -> None:
         """Log the last counts again, with the time that is left by now."""
         if self._logged is not None:
-            done, total, answered, is_suspended = self._logged
-            self.log(done, total, answered=answered, ends_at=self._ends_at, is_suspended=is_suspended)
+            done, total, answered, not_dialled, is_suspended = self._logged
+            self.log(
+                done,
+                total,
+                answered=answered,
+                not_dialled=not_dialled,
+                ends_at=self._ends_at,
+                is_suspended=is_suspended,
+            )
 
     def forget_rate(self) -> None:
         """Measure the rate anew: what is done now was done over some unknown time."""

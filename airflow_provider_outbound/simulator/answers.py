@@ -106,7 +106,8 @@ def _strategy(group: Group) -> dict[str, Any]:
         "StrategyName": raw.get("name"),
         "StartTime": raw.get("startTime"),
         "EndTime": raw.get("endTime"),
-        "MaxAttemptsPerDay": strategy.max_attempts_per_day,
+        # The default is a setting of the bot instance, and whether the service reports it here is not documented.
+        "MaxAttemptsPerDay": strategy.max_attempts_per_day if "maxAttemptsPerDay" in raw else None,
         "MinAttemptInterval": round(strategy.min_attempt_interval / 60),
         "RepeatBy": strategy.repeat_by,
         "RepeatDays": [str(day) for day in sorted(strategy.repeat_days)],

@@ -57,14 +57,12 @@ class WaitProgress:
             return
         self._logged_changes = changes
         known = state.reconcile_state
-        if state.is_cancelled:
-            # Cancelled jobs end all at once.
-            self._log.forget_rate()
         total = max(counts.total, counts.expected, known.listed or 0)
         self._log.offer(
             counts.ended,
             total,
             answered=counted["answered"],
+            not_dialled=counted["not_dialled"],
             ends_at=known.ends_at,
             is_suspended=state.suspended_since is not None and counts.ended < total,
         )
@@ -85,9 +83,12 @@ class WaitProgress:
         """
         found = group.progress or Progress()
         total = max(counts.total, counts.expected, found.total)
-        if found.cancelled and not found.scheduling:
-            self._log.forget_rate()
         self._log.offer(
-            counts.ended, total, answered=counted["answered"], ends_at=group.ends_at, is_suspended=is_suspended
+            counts.ended,
+            total,
+            answered=counted["answered"],
+            not_dialled=counted["not_dialled"],
+            ends_at=group.ends_at,
+            is_suspended=is_suspended,
         )
         return total
