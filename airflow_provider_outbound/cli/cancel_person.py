@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.connections import Connections
+from airflow_provider_outbound.cli.connections import Connections, is_unused, waited_for
 from airflow_provider_outbound.cli.options import quiet_logs
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed
 from airflow_provider_outbound.core.models.words import count_of
@@ -56,6 +56,8 @@ def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | N
     :return: The exit code: 0 only if none of them is dialled any more, and no task may add the person again.
     """
     code = 0
+    if not jobs and is_unused(ledger):
+        return 1
     if jobs:
         with undisturbed(), quiet_logs(), Connections(named, "person") as connections:
             sweep = Sweep(action="cancel", group_ids=sorted(jobs))
@@ -69,7 +71,13 @@ def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | N
             " once they have ended",
             file=sys.stderr,
         )
-    return 1 if assigning else code
+    if others := waited_for(ledger):
+        print(
+            f"outbound: whether this person is in {', '.join(others)} is not known: others created these job groups, or"
+            " the ledger was restored since",
+            file=sys.stderr,
+        )
+    return 1 if assigning or others else code
 
 
 def _assigning(ledger: Ledger) -> list[str]:

@@ -121,3 +121,35 @@ class Connections:
             hook = self._hooks[conn_id] = self._open.enter_context(OutboundBotHook(conn_id))
             hook.may_call = self._command == "resume"
         return self._hooks[conn_id]
+
+
+def is_unused(ledger: Ledger) -> bool:
+    """Whether a ledger has never had a job group; says so, because it is perhaps not the one of Airflow's services."""
+    from airflow_provider_outbound.core.ledger import shown_url
+
+    if ledger.groups.newest():
+        return False
+    # Whoever stops calls in a hurry may be on a machine or in a terminal with another AIRFLOW_HOME.
+    print(
+        f"outbound: ledger {shown_url(ledger.engine.url)} has never had a job group, so nothing was done. If this is"
+        " not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it is"
+        " lost: outbound groups --at-service",
+        file=sys.stderr,
+    )
+    return True
+
+
+def is_under_way(ledger: Ledger, record: JobGroupRecord) -> bool:
+    """Whether people of a job group may still be called, as far as the ledger knows."""
+    from airflow_provider_outbound.core.control import is_over
+
+    try:
+        return not is_over(ledger.groups.state(record.job_group_id))
+    except Exception as error:  # noqa: BLE001 - a group that the ledger cannot read must not be skipped
+        print(f"outbound: {record.job_group_id}: {words_of(error)}; treated as under way", file=sys.stderr)
+        return True
+
+
+def waited_for(ledger: Ledger) -> list[str]:
+    """The job groups under way that tasks only wait for: others created them, or the ledger was restored since."""
+    return [one.job_group_id for one in ledger.groups.list_waited_for() if is_under_way(ledger, one)]

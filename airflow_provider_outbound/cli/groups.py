@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.cli.connections import Connections, add_connection
+from airflow_provider_outbound.cli.connections import (
+    Connections,
+    add_connection,
+    is_under_way,
+    is_unused,
+    waited_for,
+)
 from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
 from airflow_provider_outbound.cli.groups_at_service import list_at_service
 from airflow_provider_outbound.cli.options import quiet_logs
@@ -19,7 +25,7 @@ from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
-    from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
+    from airflow_provider_outbound.core.ledger import JobGroupRecord
     from airflow_provider_outbound.core.models.job import JobGroup
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
@@ -189,17 +195,9 @@ def _nothing_under_way(connections: Connections, arguments: argparse.Namespace) 
     from airflow_provider_outbound.core.ledger import shown_url
 
     ledger = connections.ledger
-    shown = shown_url(ledger.engine.url)
-    if not ledger.groups.newest():
-        # Whoever stops calls in a hurry may be on a machine or in a terminal with another AIRFLOW_HOME.
-        print(
-            f"outbound: ledger {shown} has never had a job group, so nothing was done. If this is not the ledger of"
-            " Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it is lost: outbound"
-            " groups --at-service",
-            file=sys.stderr,
-        )
+    if is_unused(ledger):
         return 1
-    print(f"no job group of ledger {shown} is under way")
+    print(f"no job group of ledger {shown_url(ledger.engine.url)} is under way")
     _tell_of_waited_for(connections, arguments)
     return 0
 
@@ -219,7 +217,7 @@ def _chosen(connections: Connections, arguments: argparse.Namespace) -> Iterator
             " service's console"
         ) from error
     for record in records:
-        if not _is_over(connections.ledger, record):
+        if is_under_way(connections.ledger, record):
             yield record
 
 
@@ -227,25 +225,13 @@ def _tell_of_waited_for(connections: Connections, arguments: argparse.Namespace)
     """Name groups that may call and that ``--all`` leaves alone: others may have created them."""
     if not arguments.all:
         return
-    ledger = connections.ledger
-    records = (record for record in ledger.groups.list_waited_for() if not _is_over(ledger, record))
-    if others := [record.job_group_id for record in records]:
+    if others := waited_for(connections.ledger):
         print(
             f"outbound: {count_of(len(others), 'job group')} not included, because tasks only wait for them: others"
             f" created them, or the ledger was restored since. If they shall be, too: outbound {arguments.action}"
             f" {' '.join(others)}",
             file=sys.stderr,
         )
-
-
-def _is_over(ledger: Ledger, record: JobGroupRecord) -> bool:
-    from airflow_provider_outbound.core.control import is_over
-
-    try:
-        return is_over(ledger.groups.state(record.job_group_id))
-    except Exception as error:  # noqa: BLE001 - a group that the ledger cannot read must not be skipped
-        print(f"outbound: {record.job_group_id}: {words_of(error)}; treated as under way", file=sys.stderr)
-        return False
 
 
 def _agrees(action: str, count: int) -> bool:

@@ -258,3 +258,20 @@ def test_a_person_at_the_terminal_is_asked_first(
     assert "nothing was cancelled" in capsys.readouterr().out
     assert "Cancelled" not in statuses(cloud, group).values()
     assert main(["person", "--cancel", "--yes"]) == 0
+
+
+def test_a_ledger_that_may_not_know_the_person_is_an_error(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is another one than that of the tasks, or it was restored to a time before the campaign."""
+    hook = OutboundBotHook()
+    with hook.ledger:
+        assert cancel(monkeypatch, "13800000001") == 1
+    assert "has never had a job group, so nothing was done" in capsys.readouterr().err
+
+    campaign("spring", 2)
+    others = hook.client.create_job_group(job_group_name="others", script_id=cloud.script_id).job_group_id
+    with hook.ledger as ledger:
+        ledger.groups.claim_reconcile(others, 60.0)
+    assert cancel(monkeypatch, "13800000001") == 1
+    assert f"whether this person is in {others} is not known" in capsys.readouterr().err
