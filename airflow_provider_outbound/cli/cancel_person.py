@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_outbound.cli.connections import Connections, is_unused, waited_for
+from airflow_provider_outbound.cli.connections import Connections, is_under_way, is_unused, waited_for
+from airflow_provider_outbound.cli.gone import does_not_exist
 from airflow_provider_outbound.cli.options import quiet_logs
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed
 from airflow_provider_outbound.core.models.words import count_of
@@ -58,12 +59,13 @@ def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | N
     code = 0
     if not jobs and is_unused(ledger):
         return 1
-    if jobs:
-        with undisturbed(), quiet_logs(), Connections(named, "person") as connections:
+    with undisturbed(), quiet_logs(), Connections(named, "person") as connections:
+        if jobs:
             sweep = Sweep(action="cancel", group_ids=sorted(jobs))
             code = sweep.run(lambda group: _cancel(connections, ledger, group, jobs[group]))
-    else:
-        print("no job of this person is under way")
+        else:
+            print("no job of this person is under way")
+        others = waited_for(ledger) + _incomplete(connections, ledger)
     print(_NEXT)
     if assigning := _assigning(ledger):
         print(
@@ -71,10 +73,10 @@ def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | N
             " once they have ended",
             file=sys.stderr,
         )
-    if others := waited_for(ledger):
+    if others:
         print(
-            f"outbound: whether this person is in {', '.join(others)} is not known: others created these job groups, or"
-            " the ledger was restored since",
+            f"outbound: whether this person is in {', '.join(others)} is not known: others assigned to these job"
+            " groups, the ledger was restored since, or the service does not answer",
             file=sys.stderr,
         )
     return 1 if assigning or others else code
@@ -84,6 +86,27 @@ def _assigning(ledger: Ledger) -> list[str]:
     """The job groups to which tasks may still add somebody."""
     states = ((record.job_group_id, ledger.groups.state(record.job_group_id)) for record in ledger.groups.list_all())
     return [group for group, state in states if state.open_assignments and not state.is_cancelled]
+
+
+def _incomplete(connections: Connections, ledger: Ledger) -> list[str]:
+    """The job groups under way of which the service has more jobs than the ledger, or does not say."""
+    found = []
+    for record in ledger.groups.list_all():
+        if not is_under_way(ledger, record):
+            continue
+        try:
+            group = connections.of(record).client.describe_job_group(
+                job_group_id=record.job_group_id, instance_id=record.instance_id, urgent=True
+            )
+            known = ledger.results.counts(record.job_group_id)
+            total = known.total + known.in_doubt + known.unresolved
+            is_complete = group.progress is not None and group.progress.total <= total
+        except OutboundBotError as error:
+            # One that was deleted calls nobody.
+            is_complete = does_not_exist(error) and connections.is_own(record)
+        if not is_complete:
+            found.append(record.job_group_id)
+    return found
 
 
 def _cancel(connections: Connections, ledger: Ledger, group: str, jobs: Sequence[PersonJob]) -> dict[str, int]:

@@ -123,7 +123,7 @@ class Connections:
         return self._hooks[conn_id]
 
 
-def is_unused(ledger: Ledger) -> bool:
+def is_unused(ledger: Ledger, consequence: str = ", so nothing was done") -> bool:
     """Whether a ledger has never had a job group; says so, because it is perhaps not the one of Airflow's services."""
     from airflow_provider_outbound.core.ledger import shown_url
 
@@ -131,7 +131,7 @@ def is_unused(ledger: Ledger) -> bool:
         return False
     # Whoever stops calls in a hurry may be on a machine or in a terminal with another AIRFLOW_HOME.
     print(
-        f"outbound: ledger {shown_url(ledger.engine.url)} has never had a job group, so nothing was done. If this is"
+        f"outbound: ledger {shown_url(ledger.engine.url)} has never had a job group{consequence}. If this is"
         " not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it is"
         " lost: outbound groups --at-service",
         file=sys.stderr,

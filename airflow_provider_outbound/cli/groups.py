@@ -98,6 +98,8 @@ def _list(arguments: argparse.Namespace) -> int:
         print_json(rows)
     else:
         _print_table(rows)
+    if not records:
+        is_unused(ledger, consequence="")
     if len(rows) < len(records):
         print(f"outbound: {len(records) - len(rows)} older job groups are not listed; see --limit", file=sys.stderr)
     if no_messages and any(row["api"] or row["error"] for row in rows):

@@ -52,26 +52,28 @@ def list_at_service(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _known(connections: Connections) -> set[str] | None:
-    """The job groups of the ledger; ``None`` if it cannot be read."""
+def _known(connections: Connections) -> dict[str, str | None] | None:
+    """The names of the ledger's job groups by id; ``None`` if it cannot be read."""
     try:
         if missing := missing_file(config.load().ledger_url):
             # Not created: it would look like one that never had a job group.
             raise LedgerUnavailableError(f"ledger {missing}: there is no such file")
         ledger = connections.ledger
-        return {record.job_group_id for record in (*ledger.groups.list_all(), *ledger.groups.list_waited_for())}
+        records = (*ledger.groups.list_all(), *ledger.groups.list_waited_for())
+        return {record.job_group_id: record.name for record in records}
     except OutboundBotError as error:
         print(f"outbound: {words_of(error)}; so which job groups the ledger knows is unknown", file=sys.stderr)
         return None
 
 
-def _row(group: JobGroup, known: set[str] | None) -> dict[str, Any]:
+def _row(group: JobGroup, known: dict[str, str | None] | None) -> dict[str, Any]:
     from airflow_provider_outbound.core.models.phone import redact
 
     counts = group.progress
     return {
         "job_group_id": group.job_group_id,
-        "name": redact(group.name),
+        # Others may write a number into a name.
+        "name": (known or {}).get(group.job_group_id) or redact(group.name),
         "created_at": group.created_at.isoformat() if group.created_at else None,
         "status": str(group.status) if group.status else None,
         "in_ledger": None if known is None else group.job_group_id in known,

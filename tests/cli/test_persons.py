@@ -269,9 +269,13 @@ def test_a_ledger_that_may_not_know_the_person_is_an_error(
         assert cancel(monkeypatch, "13800000001") == 1
     assert "has never had a job group, so nothing was done" in capsys.readouterr().err
 
-    campaign("spring", 2)
+    group = campaign("spring", 2)
+    more = {"contacts": [{"phoneNumber": "13800000009", "referenceId": "r"}], "extras": []}
+    hook.client.assign_jobs(job_group_id=group, jobs=[json.dumps(more)])
+    assert cancel(monkeypatch, "13800000009") == 1
+    assert f"whether this person is in {group} is not known" in capsys.readouterr().err
     others = hook.client.create_job_group(job_group_name="others", script_id=cloud.script_id).job_group_id
     with hook.ledger as ledger:
         ledger.groups.claim_reconcile(others, 60.0)
     assert cancel(monkeypatch, "13800000001") == 1
-    assert f"whether this person is in {others} is not known" in capsys.readouterr().err
+    assert f"whether this person is in {others}, {group} is not known" in capsys.readouterr().err
