@@ -306,8 +306,9 @@ class JobCommand:
 
 def is_over(state: GroupState) -> bool:
     """Whether the ledger shows that a group has ended, so that no request to the API is needed."""
-    # Nobody may be in a cancelled group, and then no sensor confirms its end.
-    has_ended = state.reconcile_state.confirmed is not None or state.is_cancelled
+    # No sensor confirms the end of a group to which nobody was assigned.
+    is_empty = state.closed_assignments > 0 and not (state.closed or state.abandoned_assignments)
+    has_ended = state.reconcile_state.confirmed is not None or (state.is_cancelled and is_empty)
     return has_ended and not state.has_unfinished and not state.is_assigning
 
 

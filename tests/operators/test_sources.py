@@ -280,7 +280,7 @@ def test_rejects_of_several_files_name_theirs(
         assign(group, contacts_path=f"{tmp_path}/*.csv").execute(context())
     assign(group, contacts_path=f"{tmp_path}/*.csv", on_invalid="skip", rejects_path=str(rejects)).execute(context())
 
-    assert rejects.read_text().splitlines()[1:] == ["2,********,not a phone number,b.csv,3"]
+    assert rejects.read_text().splitlines()[1:] == ["2,********,not a phone number,b.csv,3,,rejected"]
 
 
 @pytest.mark.parametrize(
