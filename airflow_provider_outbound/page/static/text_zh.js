@@ -77,7 +77,7 @@ export const zh = {
   attention_failed_do: "请查看下方的失败原因以及对应任务的日志。",
   attention_too_little_time: "此任务组无法在外呼时段内完成。",
   attention_too_little_time_do:
-    "按当前速度将于 {end} 结束，而外呼时段于 {window} 结束。届时尚未拨打的人将不会被呼叫。可以推迟外呼时段的结束时间，或增加并发。",
+    "按当前速度将于 {end} 结束，而外呼时段于 {window} 结束。届时还没打的人就不会再打。可以推迟外呼时段的结束时间，或增加并发。",
   attention_unresolved: "有 {count} 人无法确认是否已被平台接收。",
   attention_unresolved_do: "这些人不计入总数。请在 Airflow 中清除下发名单的任务：它会先查找这些人，只有平台没有接收时才重新下发。",
   attention_suspended: "此任务组已暂停。恢复之前不会呼叫任何人。",
