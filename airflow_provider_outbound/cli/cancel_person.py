@@ -98,9 +98,8 @@ def _incomplete(connections: Connections, ledger: Ledger) -> list[str]:
             group = connections.of(record).client.describe_job_group(
                 job_group_id=record.job_group_id, instance_id=record.instance_id, urgent=True
             )
-            known = ledger.results.counts(record.job_group_id)
-            total = known.total + known.in_doubt + known.unresolved
-            is_complete = group.progress is not None and group.progress.total <= total
+            progress = group.progress
+            is_complete = progress is not None and not ledger.results.lacks_jobs(record.job_group_id, progress.total)
         except OutboundBotError as error:
             # One that was deleted calls nobody.
             is_complete = does_not_exist(error) and connections.is_own(record)

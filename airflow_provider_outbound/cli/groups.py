@@ -18,7 +18,7 @@ from airflow_provider_outbound.cli.connections import (
 )
 from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
 from airflow_provider_outbound.cli.groups_at_service import list_at_service
-from airflow_provider_outbound.cli.options import quiet_logs
+from airflow_provider_outbound.cli.options import confirmed, quiet_logs
 from airflow_provider_outbound.cli.output import in_minutes, print_json, print_table
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed, words_of
 from airflow_provider_outbound.core.models.words import count_of
@@ -238,13 +238,7 @@ def _tell_of_waited_for(connections: Connections, arguments: argparse.Namespace)
 
 def _agrees(action: str, count: int) -> bool:
     words, _ = _ACTIONS[action]
-    question = f"{words[0].upper()}{words[1:]} all jobs of {count_of(count, 'job group')}? [y/N] "
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except (EOFError, OSError):
-        # There is no input, or the terminal is gone.
-        print()
-        return False
+    return confirmed(f"{words[0].upper()}{words[1:]} all jobs of {count_of(count, 'job group')}?")
 
 
 def _act(connections: Connections, action: str, record: JobGroupRecord) -> dict[str, int]:

@@ -46,6 +46,16 @@ def read_airflow_connections() -> None:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
+def confirmed(question: str) -> bool:
+    """Whether a person answers a question with yes."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, OSError):
+        # There is no input, or the terminal is gone.
+        print()
+        return False
+
+
 @contextmanager
 def quiet_logs() -> Iterator[None]:
     """Silence logs up to warnings: Airflow writes them to standard output, which is for the command."""

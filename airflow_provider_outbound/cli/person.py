@@ -12,6 +12,7 @@ import attrs
 from airflow_provider_outbound.cli.cancel_person import cancel_jobs, open_jobs
 from airflow_provider_outbound.cli.connections import add_connection
 from airflow_provider_outbound.cli.ledger.opening import add_parser, open_named
+from airflow_provider_outbound.cli.options import confirmed
 from airflow_provider_outbound.cli.output import print_json
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import OutboundBotContactsError
@@ -111,13 +112,7 @@ def _cancel(args: argparse.Namespace, ledger: Ledger, number: PhoneNumber) -> in
 
 def _agrees(args: argparse.Namespace, question: str) -> bool:
     """Whether a person at the terminal confirms; without a terminal, nobody is asked."""
-    if args.yes or not sys.stdin.isatty():
-        return True
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except (EOFError, OSError):
-        print()
-        return False
+    return args.yes or not sys.stdin.isatty() or confirmed(question)
 
 
 def _row(job: PersonJob) -> dict[str, Any]:

@@ -190,16 +190,14 @@ def check_capacity(capacity: Capacity | str, *, required: bool) -> None:
     log.warning("Preflight: %s; the rest will not be called; %s", capacity, advice)
 
 
-def warn_of_attempts(cap: CallCap | None, strategy: Mapping[str, Any], schedule: Schedule | None) -> None:
+def warn_of_attempts(cap: CallCap, strategy: Mapping[str, Any], schedule: Schedule | None) -> None:
     """
     Warn if the service may dial a contact more than once after the call cap was checked.
 
-    :param cap: The call cap; ``None`` for none.
+    :param cap: The call cap.
     :param strategy: StrategyJson, or the strategy as the API reports it; empty for none.
     :param schedule: When the strategy dials; ``None``: at once.
     """
-    if cap is None:
-        return
     # The API answers in names that begin with a capital.
     attempts = strategy.get("maxAttemptsPerDay") or strategy.get("MaxAttemptsPerDay")
     days = 1 if schedule is None else _days(schedule)

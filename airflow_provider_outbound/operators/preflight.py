@@ -63,18 +63,19 @@ class BeforeAssigning:
         checks = Checks(client=self.hook.client, instance_id=self.instance_id)
         checks.check_before_calls(script_id=group.script_id, calling_numbers=self.calling_numbers)
         check_capacity(self._capacity(group, people), required=self.require_capacity)
-        self._warn_of_attempts(group)
+        if self.cap is not None:
+            self._warn_of_attempts(self.cap, group)
         self.shared.store(self.hook.ledger)
 
-    def _warn_of_attempts(self, group: JobGroup) -> None:
+    def _warn_of_attempts(self, cap: CallCap, group: JobGroup) -> None:
         from airflow_provider_outbound.core.preflight import warn_of_attempts
         from airflow_provider_outbound.core.rules import window_of
 
         if self.strategy is not None:
-            warn_of_attempts(self.cap, self.strategy.wire, self.strategy.schedule)
+            warn_of_attempts(cap, self.strategy.wire, self.strategy.schedule)
             return
         window = window_of(group)
-        warn_of_attempts(self.cap, group.raw.get("Strategy") or {}, None if window is None else window.schedule)
+        warn_of_attempts(cap, group.raw.get("Strategy") or {}, None if window is None else window.schedule)
 
     def _capacity(self, group: JobGroup, people: int | None) -> Capacity | str:
         """Whether the calls fit, or why that is unknown."""

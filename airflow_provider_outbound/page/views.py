@@ -148,7 +148,7 @@ def window_end_of(campaign: Campaign) -> datetime | None:
 
 
 def state_of(campaign: Campaign, now: datetime) -> str:
-    """The state of a campaign in one word, from what the ledger knows. Only a running one is counted for it."""
+    """The state of a campaign in one word, from what the ledger knows. No jobs are counted for it."""
     if campaign.reconcile_state.cancelled:
         return "cancelled"
     if campaign.is_active and _is_suspended(campaign):

@@ -62,9 +62,9 @@ def _note_stop(reader: GroupReader, group: JobGroup) -> None:
     is_cancelled = group.status == JobGroupStatus.CANCELLED
     if not is_cancelled and (found.scheduling or not (found.cancelled or found.paused)):
         return
-    known = ledger.results.counts(group_id)
-    is_lacking = found.total > known.total + known.in_doubt + known.unresolved
-    if ledger.groups.state(group_id).is_cancelled or not (is_cancelled or is_lacking):
+    if ledger.groups.state(group_id).is_cancelled:
+        return
+    if not is_cancelled and not ledger.results.lacks_jobs(group_id, found.total):
         return
     what = "suspended" if found.paused else "cancelled"
     log.warning(
@@ -95,10 +95,10 @@ def _scan_whole(reader: GroupReader, group: JobGroup | None, lease: Lease) -> No
             time.sleep(_RESCAN_PAUSE)
         if reader.scan():
             return
-        if group is not None and group.progress is not None:
-            known = reader.ledger.results.counts(reader.job_group_id)
-            if group.progress.total <= known.total + known.in_doubt + known.unresolved:
-                return
+        if group is None or group.progress is None:
+            continue
+        if not reader.ledger.results.lacks_jobs(reader.job_group_id, group.progress.total):
+            return
     raise OutboundBotAnswerError(
         "ListJobsByGroup",
         "IncompleteListing",

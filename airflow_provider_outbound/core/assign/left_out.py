@@ -77,7 +77,7 @@ class LeftOut:
         if len(names) <= MOST_NAMED:
             names.append(redact(contact.reference_id or place_of(contact)))
         if self._file is not None:
-            place = Reject(
+            row = Reject(
                 row=contact.row,
                 number=mask(contact.phone.e164),
                 reason=reason.text,
@@ -85,7 +85,7 @@ class LeftOut:
                 line=contact.line,
                 reference_id=contact.reference_id,
             )
-            self._file.write(place, reason.counted_as)
+            self._file.write(row, reason.counted_as)
 
     def reject(self, reject: Reject) -> None:
         """Leave out a row that is not a contact."""

@@ -106,6 +106,15 @@ class Results:
             )
         return Counts(**row)
 
+    def lacks_jobs(self, job_group_id: str, total: int) -> bool:
+        """
+        Whether a group has more jobs than the ledger has rows that may be among them. Reads them all.
+
+        :param total: The number of jobs that the service has.
+        """
+        known = self.counts(job_group_id)
+        return total > known.total + known.in_doubt + known.unresolved
+
     def unfinished(self, job_group_id: str, limit: int) -> list[Unfinished]:
         """Up to ``limit`` jobs in the group that have no final status."""
         with self._database.read() as connection:
