@@ -265,6 +265,10 @@ class JobGroupFailedError(OutboundBotError):
     """A job group ended in a way that the author does not accept."""
 
 
+class JobGroupCancelledError(JobGroupFailedError):
+    """The jobs to be resumed were cancelled: the service cannot resume them."""
+
+
 class JobGroupTimeoutError(JobGroupFailedError):
     """A job group did not end, or suspending, resuming or cancelling jobs had no effect, in time."""
 

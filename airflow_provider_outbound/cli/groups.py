@@ -186,6 +186,7 @@ def _steer(arguments: argparse.Namespace) -> int:
             action=arguments.action,
             group_ids=list(records),
             may_be_gone=lambda group_id: may_be_gone and connections.is_own(records[group_id]),
+            may_be_cancelled=arguments.all,
         )
         code = sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
         _tell_of_waited_for(connections, arguments)

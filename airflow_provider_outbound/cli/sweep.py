@@ -13,7 +13,7 @@ import attrs
 
 from airflow_provider_outbound.cli.gone import describe_gone, does_not_exist
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import LedgerError, OutboundBotError
+from airflow_provider_outbound.exceptions import JobGroupCancelledError, LedgerError, OutboundBotError
 
 #: Exit code of a command stopped by Ctrl-C.
 _STOPPED = 130
@@ -27,13 +27,16 @@ class Sweep:
     :param action: Name of the action.
     :param group_ids: The job groups, in this order.
     :param may_be_gone: Whether it is no failure if a job group, given by its id, does not exist at the service.
+    :param may_be_cancelled: Whether it is no failure if a job group that was to be resumed is cancelled.
     """
 
     action: str
     group_ids: Sequence[str]
     may_be_gone: Callable[[str], bool] = lambda _: False
+    may_be_cancelled: bool = False
     done: list[str] = attrs.field(factory=list)
     gone: list[str] = attrs.field(factory=list)
+    cancelled: list[str] = attrs.field(factory=list)
     unrecorded: list[str] = attrs.field(factory=list)
     failed: list[str] = attrs.field(factory=list)
 
@@ -53,6 +56,10 @@ class Sweep:
             return _STOPPED
         if self.gone:
             print(f"outbound: {describe_gone(self.gone)}", file=sys.stderr, flush=True)
+        if self.cancelled:
+            what = "1 job group was" if len(self.cancelled) == 1 else f"{len(self.cancelled)} job groups were"
+            told = f"{what} cancelled, and cannot be resumed: {', '.join(self.cancelled)}"
+            print(f"outbound: {told}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         if getattr(sys.stdout, "was_cut", False):
             print(f"outbound: {self._summary()}", file=sys.stderr)
@@ -62,7 +69,7 @@ class Sweep:
 
     @property
     def _tried(self) -> set[str]:
-        return {*self.done, *self.gone, *self.unrecorded, *self.failed}
+        return {*self.done, *self.gone, *self.cancelled, *self.unrecorded, *self.failed}
 
     def _try(self, group_id: str, act: Callable[[str], Mapping[str, int]]) -> None:
         try:
@@ -71,6 +78,9 @@ class Sweep:
             is_gone = does_not_exist(error)
             if is_gone and self.may_be_gone(group_id):
                 self.gone.append(group_id)
+                return
+            if isinstance(error, JobGroupCancelledError) and self.may_be_cancelled:
+                self.cancelled.append(group_id)
                 return
             is_sent = isinstance(error, LedgerError) and error.is_sent
             (self.unrecorded if is_sent else self.failed).append(group_id)
@@ -85,6 +95,7 @@ class Sweep:
         failed = f", failed for {len(self.failed)}" if self.failed else ""
         unrecorded = f", sent but not recorded for {len(self.unrecorded)}" if self.unrecorded else ""
         gone = f", {len(self.gone)} no longer exist" if self.gone else ""
+        gone += f", {len(self.cancelled)} were cancelled" if self.cancelled else ""
         done = f"done for {len(self.done)} of {count_of(len(self.group_ids), 'job group')}"
         return f"{self.action}: {done}{unrecorded}{gone}{failed}"
 

@@ -17,9 +17,10 @@ import attrs
 
 from airflow_provider_outbound.core.allowed import check_allowed
 from airflow_provider_outbound.core.client.base import MAX_JOBS_PER_REQUEST
-from airflow_provider_outbound.core.models.enums import JobStatus
+from airflow_provider_outbound.core.models.enums import JobGroupStatus, JobStatus
 from airflow_provider_outbound.core.models.job import Job, JobGroup
 from airflow_provider_outbound.exceptions import (
+    JobGroupCancelledError,
     LedgerError,
     LedgerUnavailableError,
     OutboundBotApiError,
@@ -116,6 +117,7 @@ class JobCommand:
 
         :param check: Raises if the command must not be sent now; not called for a group that has ended.
         :raises OutboundBotNotFoundError: there is no such group.
+        :raises JobGroupCancelledError: the group was to be resumed, but was cancelled.
         :raises LedgerError: the command was sent, but the ledger could not record it.
         """
         has_ended = self._has_ended(client, open_ledger, check)
@@ -205,6 +207,8 @@ class JobCommand:
                 "Job group %s: sending %s although its state is unknown: %s", self.job_group_id, self.action, why
             )
             return False
+        if self.action is Action.RESUME and self.all_jobs:
+            self._refuse_cancelled(group, open_ledger)
         progress = group.progress
         if progress is not None and progress.total > 0 and progress.unfinished == 0:
             with _without_ledger(self.job_group_id, self.action):
@@ -215,6 +219,41 @@ class JobCommand:
                     return True
         check(group)
         return False
+
+    def _refuse_cancelled(self, group: JobGroup, open_ledger: OpenLedger) -> None:
+        """Raise if the group was cancelled, and no job has been assigned since that could be resumed."""
+        progress = group.progress
+        if progress is None or progress.paused or progress.scheduling:
+            return
+        if group.status == JobGroupStatus.CANCELLED or open_ledger().groups.state(group.job_group_id).is_cancelled:
+            raise JobGroupCancelledError(
+                f"job group {group.job_group_id} was cancelled, and cancelled jobs cannot be resumed: nothing was sent."
+                " A new DAG run calls its whole list; to call nobody again, leave out those who were called, or pass"
+                " max_calls_per_contact"
+            )
+        if progress.cancelled:
+            # Perhaps only some were cancelled, and the others ended: the service does not say.
+            log.warning(
+                "Job group %s: no job is suspended; %d were cancelled, and cannot be resumed",
+                self.job_group_id,
+                progress.cancelled,
+            )
+
+    def check_not_cancelled(self, client: OutboundBotClient) -> None:
+        """
+        Make sure that none of the jobs that were resumed by id was cancelled before: the service ignores those.
+
+        :raises JobGroupCancelledError: some were.
+        """
+        if self.action is not Action.RESUME:
+            return
+        cancelled = [job.job_id for job in self._list_jobs(client, self.job_ids) if job.status == JobStatus.CANCELLED]
+        if cancelled:
+            raise JobGroupCancelledError(
+                f"job group {self.job_group_id}: {len(cancelled)} of {len(set(self.job_ids))} jobs were cancelled, and"
+                f" cancelled jobs cannot be resumed ({_shown(cancelled)}); resume was sent for the others. Leave them"
+                " out; to call these people, assign them again"
+            )
 
     def by_job_id(self, client: OutboundBotClient, open_ledger: OpenLedger) -> JobCommand:
         """
@@ -289,11 +328,10 @@ class JobCommand:
         """
         found = {job.job_id for job in self._list_jobs(client, job_ids)}
         if missing := [job_id for job_id in dict.fromkeys(job_ids) if job_id not in found]:
-            shown = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
             raise OutboundBotError(
-                f"job_ids: {len(missing)} of {len(set(job_ids))} are not in job group {self.job_group_id} ({shown}), so"
-                f" {self.action} did nothing about them; it was sent for the others. Correct job_ids; jobs that were"
-                " assigned a moment ago are found by a retry"
+                f"job_ids: {len(missing)} of {len(set(job_ids))} are not in job group {self.job_group_id}"
+                f" ({_shown(missing)}), so {self.action} did nothing about them; it was sent for the others. Correct"
+                " job_ids; jobs that were assigned a moment ago are found by a retry"
             )
 
     def _list_jobs(self, client: OutboundBotClient, job_ids: Sequence[str]) -> Iterator[Job]:
@@ -302,6 +340,10 @@ class JobCommand:
             for job in client.list_jobs(job_ids=part, instance_id=self.instance_id):
                 if job.job_group_id in (None, self.job_group_id):
                     yield job
+
+
+def _shown(job_ids: Sequence[str]) -> str:
+    return ", ".join(job_ids[:_SHOWN]) + (", …" if len(job_ids) > _SHOWN else "")
 
 
 def is_over(state: GroupState) -> bool:

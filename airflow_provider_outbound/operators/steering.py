@@ -121,6 +121,7 @@ class JobControlOperator(OutboundBotOperator):
 
                 command.send(hook.client, lambda: hook.ledger, check)
                 command = command.by_job_id(hook.client, lambda: hook.ledger)
+                command.check_not_cancelled(hook.client)
         # Opened again on use: a wait needs the ledger only if the connection limits requests.
         with self.hook:
             if self.wait_for_completion and not command.is_empty:

@@ -303,6 +303,25 @@ def test_named_groups_alone_are_suspended_and_resumed(cloud: Simulator, campaign
     assert "Paused" not in suspended[1] | statuses(cloud, one)
 
 
+def test_a_cancelled_group_is_an_error_if_it_is_named_and_is_left_out_of_all(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cancelled, suspended = campaign("one"), campaign("other")
+    assert main(["cancel", cancelled]) == 0
+    assert main(["suspend", suspended]) == 0
+    capsys.readouterr()
+
+    assert main(["resume", cancelled]) == 1
+    named = capsys.readouterr()
+    assert main(["resume", "--all", "--yes"]) == 0
+    everything = capsys.readouterr()
+
+    assert named.err.startswith(f"outbound: {cancelled}: job group {cancelled} was cancelled, and cancelled jobs")
+    assert everything.err == f"outbound: 1 job group was cancelled, and cannot be resumed: {cancelled}\n"
+    assert everything.out.startswith(f"{suspended}: resume: ")
+    assert "Paused" not in statuses(cloud, suspended)
+
+
 @pytest.mark.parametrize("answer", ["n\n", "\n", ""])
 def test_all_is_asked_for_first(
     cloud: Simulator,

@@ -17,7 +17,12 @@ from support.waiting import restored, stored
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.core.models.strategy import Strategy
-from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import (
+    JobGroupCancelledError,
+    JobGroupTimeoutError,
+    OutboundBotConfigError,
+    OutboundBotError,
+)
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,
@@ -27,7 +32,9 @@ from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotResumeJobsOperator,
     OutboundBotSuspendJobsOperator,
 )
+from airflow_provider_outbound.operators.steering import JobControlOperator
 from airflow_provider_outbound.simulator import answers
+from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
 from airflow_provider_outbound.triggers.steering import OutboundBotJobsSteeredTrigger
 
@@ -377,6 +384,72 @@ def test_a_reference_id_that_cannot_be_resumed_fails_the_task_after_the_others(
         resume.execute(context())
 
     assert statuses(slow_simulator).count("Paused") == 3
+
+
+@pytest.mark.parametrize("in_console", [False, True])
+def test_a_cancelled_group_is_not_resumed(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, *, in_console: bool
+) -> None:
+    steer: dict[str, Any] = {"job_group_id": group, "all_jobs": True, "wait_for_completion": False}
+    if in_console:
+
+        def cancel_all(cloud: Cloud) -> None:
+            for job in cloud.group(group).jobs:
+                cloud.dialler.end(job, "Cancelled")
+
+        slow_simulator.run(cancel_all)
+    else:
+        OutboundBotCancelJobsOperator(task_id="cancel", **steer).execute(context("cancel"))
+
+    with pytest.raises(JobGroupCancelledError, match="was cancelled, and cancelled jobs cannot be resumed"):
+        OutboundBotResumeJobsOperator(task_id="resume", **steer).execute(context("resume"))
+
+
+def test_cancelled_jobs_of_a_group_that_is_done_are_named_in_a_warning(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Were they cancelled one by one, or all, when others had ended? The service does not say."""
+    with OutboundBotHook() as hook:
+        hook.client.cancel_jobs(job_group_id=group, all_jobs=True)
+    slow_simulator.set_clock(speed=1000)
+    until(lambda: "Executing" not in statuses(slow_simulator), "the calls on the line end")
+
+    OutboundBotResumeJobsOperator(task_id="resume", job_group_id=group, all_jobs=True).execute(context())
+
+    assert f"Job group {group}: no job is suspended; 4 were cancelled, and cannot be resumed" in caplog.messages
+
+
+@pytest.mark.parametrize("named_by", ["job_ids", "reference_ids"])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_cancelled_jobs_that_are_named_fail_the_resumption_after_the_others(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str, named_by: str, *, deferrable: bool
+) -> None:
+    waiting = [job for job in jobs_of(slow_simulator, group) if job["status"] == "Scheduling"][:2]
+    names = [job["job_id" if named_by == "job_ids" else "reference_id"] for job in waiting]
+
+    def steer(operator: type[JobControlOperator], names: list[str]) -> None:
+        arguments: dict[str, Any] = {"job_group_id": group, named_by: names, "deferrable": deferrable}
+        operator(task_id="steer", **arguments).execute(context("steer"))
+
+    steer(OutboundBotCancelJobsOperator, names[:1])
+    steer(OutboundBotSuspendJobsOperator, names[1:])
+
+    with pytest.raises(JobGroupCancelledError, match=rf"1 of 2 jobs were cancelled.*\({waiting[0]['job_id']}\)"):
+        steer(OutboundBotResumeJobsOperator, names)
+
+    assert "Paused" not in statuses(slow_simulator)
+
+
+def test_a_group_that_is_done_is_resumed_without_an_error(
+    slow_simulator: Simulator, context: Callable[..., Any], group: str
+) -> None:
+    """A DAG that suspends at noon and resumes at two finds nothing to do if everybody was called in the morning."""
+    slow_simulator.set_clock(speed=1000)
+    until(lambda: set(statuses(slow_simulator)) <= {"Succeeded", "Failed"}, "all calls")
+
+    result = OutboundBotResumeJobsOperator(task_id="resume", job_group_id=group, all_jobs=True).execute(context())
+
+    assert (result["paused"], result["scheduling"]) == (0, 0)
 
 
 def test_what_is_suspended_while_a_task_resumes_it_is_not_resumed_by_a_retry(
