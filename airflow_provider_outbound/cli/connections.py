@@ -9,13 +9,27 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from airflow_provider_outbound import config
+from airflow_provider_outbound.cli.ledger.opening import missing_file
 from airflow_provider_outbound.cli.options import DEFAULT_CONNECTION, connection_of, read_airflow_connections
 from airflow_provider_outbound.cli.sweep import words_of
-from airflow_provider_outbound.exceptions import LedgerError, OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import (
+    LedgerError,
+    LedgerMissingError,
+    OutboundBotConfigError,
+    OutboundBotError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
+
+
+#: What to do if a command does not find the ledger of the tasks: its terminal may have another AIRFLOW_HOME.
+_HINT = (
+    "If this is not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it"
+    " is lost: outbound groups --at-service"
+)
 
 
 def add_connection(parser: argparse.ArgumentParser, what: str = "Airflow connection") -> None:
@@ -58,11 +72,15 @@ class Connections:
         """
         The ledger, which can be read without a usable connection.
 
+        :raises LedgerMissingError: its file does not exist. A command does not create it: the empty ledger would look
+            like that of the tasks.
         :raises OutboundBotError: it cannot be opened; tried once, because each try may take long.
         """
         if self._why_no_ledger is not None:
             raise self._why_no_ledger
         try:
+            if missing := missing_file(config.load_ledger_url()):
+                raise LedgerMissingError(f"ledger {missing}: there is no such file; the first task creates it. {_HINT}")
             return self._hook(connection_of(self._named, None)).ledger
         except OutboundBotError as error:
             self._why_no_ledger = error
@@ -129,11 +147,8 @@ def is_unused(ledger: Ledger, consequence: str = ", so nothing was done") -> boo
 
     if ledger.groups.newest():
         return False
-    # Whoever stops calls in a hurry may be on a machine or in a terminal with another AIRFLOW_HOME.
     print(
-        f"outbound: ledger {shown_url(ledger.engine.url)} has never had a job group{consequence}. If this is"
-        " not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it is"
-        " lost: outbound groups --at-service",
+        f"outbound: ledger {shown_url(ledger.engine.url)} has never had a job group{consequence}. {_HINT}",
         file=sys.stderr,
     )
     return True

@@ -184,6 +184,9 @@ def _ledger(settings: Settings, rocketmq_conn_id: str | None) -> Iterator[Findin
     told = "no message yet" if last is None else f"last message at {last:%Y-%m-%d %H:%M:%S} UTC"
     rows = health.rows
     yield Finding(name, State.GOOD, f"{shown}: {rows['job_groups']} job groups, {rows['jobs']} jobs; {told}")
+    if not rows["job_groups"]:
+        text = "it has never had a job group. If tasks have called people, this is another ledger than theirs, or a new"
+        yield Finding(name, State.WARNING, f"{text} one in place of a lost one, and it does not know who was called")
     for text in errors_of(health):
         yield Finding(name, State.WRONG, text)
     for warning in warnings_of(health):

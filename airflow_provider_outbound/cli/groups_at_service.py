@@ -7,13 +7,11 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound import config
 from airflow_provider_outbound.cli.connections import Connections
-from airflow_provider_outbound.cli.ledger.opening import missing_file
 from airflow_provider_outbound.cli.options import quiet_logs
 from airflow_provider_outbound.cli.output import in_minutes, print_json, print_table
 from airflow_provider_outbound.cli.sweep import words_of
-from airflow_provider_outbound.exceptions import LedgerUnavailableError, OutboundBotError
+from airflow_provider_outbound.exceptions import OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.models.job import JobGroup
@@ -55,9 +53,6 @@ def list_at_service(arguments: argparse.Namespace) -> int:
 def _known(connections: Connections) -> dict[str, str | None] | None:
     """The names of the ledger's job groups by id; ``None`` if it cannot be read."""
     try:
-        if missing := missing_file(config.load().ledger_url):
-            # Not created: it would look like one that never had a job group.
-            raise LedgerUnavailableError(f"ledger {missing}: there is no such file")
         ledger = connections.ledger
         records = (*ledger.groups.list_all(), *ledger.groups.list_waited_for())
         return {record.job_group_id: record.name for record in records}

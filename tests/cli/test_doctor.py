@@ -19,7 +19,7 @@ from support.ledgers import REPORT, go_back_to_0005
 
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.cli.place import look_around
-from airflow_provider_outbound.core.ledger import Incoming, Ledger, open_ledger
+from airflow_provider_outbound.core.ledger import Incoming, JobGroupRecord, Ledger, open_ledger
 from airflow_provider_outbound.simulator.testing import Simulator
 
 OUTBOUNDBOT, ROCKETMQ = "AIRFLOW_CONN_OUTBOUNDBOT_DEFAULT", "AIRFLOW_CONN_ROCKETMQ_DEFAULT"
@@ -95,7 +95,8 @@ def test_everything_is_there(
     cloud: Simulator, ledger_url: str, triggerer: None, change: Callable[..., None], doctor: Doctor
 ) -> None:
     change(OUTBOUNDBOT, {"calling_hours": {"windows": [["00:00", "23:59"]]}})
-    open_ledger(ledger_url, [KEY]).close()
+    with open_ledger(ledger_url, [KEY]) as ledger:
+        ledger.groups.record(JobGroupRecord(job_group_id="group-1"))
 
     code, found = doctor()
 
@@ -116,11 +117,22 @@ def test_everything_is_there(
         "executor LocalExecutor",
         "ledger key ",
         "collector embedded",
-        "0 job groups",
+        "1 job groups",
         "'simulator-instance'",
         "00:00-23:59",
     ):
         assert expected in texts
+
+
+def test_a_ledger_that_knows_of_no_campaign_is_perhaps_another_one(
+    cloud: Simulator, ledger_url: str, triggerer: None, doctor: Doctor
+) -> None:
+    open_ledger(ledger_url, [KEY]).close()
+
+    code, found = doctor()
+
+    assert code == 0
+    assert "it has never had a job group" in texts_of(found, "ledger", "warning")
 
 
 def test_a_program_finds_nothing_but_json(cloud: Simulator, ledger_url: str, triggerer: None) -> None:

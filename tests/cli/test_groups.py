@@ -126,14 +126,44 @@ def test_without_a_connection_the_ledgers_groups_are_listed_and_what_was_not_ask
 
 
 def test_a_ledger_without_groups_lists_none(cloud: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    with OutboundBotHook() as hook:
+        assert hook.ledger.groups.list_all() == []
     assert main(["groups", "--json"]) == 0
     assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["groups"],
+        ["suspend", "--all", "--yes"],
+        ["cancel", "--all", "--yes"],
+        ["resume", "--all", "--yes"],
+        ["resume", "group-1"],
+        ["person", "--cancel"],
+    ],
+)
+def test_no_command_creates_a_ledger(
+    cloud: Simulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: list[str],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("13800000001\n"))
+
+    assert main(command) == 1
+
+    assert f"ledger {tmp_path}/ledger.db: there is no such file" in capsys.readouterr().err
+    assert not (tmp_path / "ledger.db").exists()
 
 
 def test_a_ledger_that_never_had_a_group_is_hardly_the_one_to_stop_calls_of(
     cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Such as the one that a command creates with another AIRFLOW_HOME."""
+    """Such as the one of another AIRFLOW_HOME, where somebody has opened the page or tried something."""
+    with OutboundBotHook() as hook:
+        assert hook.ledger.groups.list_all() == []
     assert main(["cancel", "--all"]) == 1
     out, error = capsys.readouterr()
     assert out == ""
@@ -627,16 +657,28 @@ def test_a_cancelled_group_without_jobs_is_over(
 
 
 @pytest.mark.parametrize("action", ["suspend", "cancel"])
+@pytest.mark.parametrize("is_new", [False, True])
 def test_a_group_that_the_ledger_does_not_know_is_stopped_and_the_command_warns(
-    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path, action: str
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    action: str,
+    *,
+    is_new: bool,
 ) -> None:
     """A task that is assigning to it with the lost ledger does not learn of it."""
     group = campaign("spring", 4)
     (tmp_path / "ledger.db").rename(tmp_path / "lost.db")
+    if is_new:
+        with OutboundBotHook() as hook:
+            assert hook.ledger.groups.get(group) is None
 
     assert main([action, group]) == 1
 
     shown = capsys.readouterr()
-    assert f"the service accepted {action}, but the ledger does not know this job group" in shown.err
+    why = "the ledger does not know this job group" if is_new else "the ledger could not record it"
+    assert f"the service accepted {action}, but {why}" in shown.err
+    assert (tmp_path / "ledger.db").exists() is is_new
     assert "sent but not recorded for 1" in shown.out
     assert "Scheduling" not in statuses(cloud, group)

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.core.ledger.keyless import KeylessLedger
-from airflow_provider_outbound.exceptions import LedgerKeyError, LedgerMissingError
+from airflow_provider_outbound.exceptions import LedgerKeyError, LedgerMissingError, OutboundBotConfigError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.simulator.cloud import Cloud
 from airflow_provider_outbound.simulator.testing import Simulator
@@ -178,7 +178,7 @@ def test_every_group_is_stopped_without_a_key_of_the_ledger_and_tasks_learn_of_i
     assert _keys(tmp_path) == before
     with OutboundBotHook() as hook:
         for group_id in group_ids:
-            assert main(["resume", group_id]) == 0
+            assert main(["resume", group_id]) == (1 if action == "cancel" else 0)
             if action == "cancel":
                 assert hook.ledger.groups.state(group_id).reconcile_state.cancelled
 
@@ -188,14 +188,11 @@ def _keys(folder: Path) -> list[tuple[str, ...]]:
         return connection.execute("SELECT key_id FROM ledger_keys ORDER BY key_id").fetchall()
 
 
-def test_no_ledger_is_created_without_a_key(
-    cloud: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_ledger_is_created_without_a_key(cloud: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW__OUTBOUND__LEDGER_KEY", "no-key")
 
-    assert main(["cancel", "--all", "--yes"]) == 1
-
-    assert "key 1 of 1 is not a Fernet key" in capsys.readouterr().err
+    with pytest.raises(OutboundBotConfigError, match="key 1 of 1 is not a Fernet key"):
+        OutboundBotHook().ledger  # noqa: B018 - opening it is what fails
     assert not (tmp_path / "ledger.db").exists()
     with pytest.raises(LedgerMissingError):
         KeylessLedger(f"sqlite:///{tmp_path}/ledger.db")
