@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 #: How often the service is asked whether a cancellation has taken effect, and the time between (seconds).
 _TRIES, _PAUSE = 5, 1.0
 _NEXT = (
-    "Later tasks, a second round among them, call this person unless their do-not-call list has the number (exclude,"
-    " exclude_path), or the service's block list has"
+    "The ledger remembers the refusal: second rounds and follow-ups (contacts_from, follow_up) leave this person out"
+    " until: outbound ledger allow. Tasks that read a list call this person unless their do-not-call list has the"
+    " number (exclude, exclude_path), or the service's block list has"
 )
 
 
@@ -48,10 +49,11 @@ def open_jobs(ledger: Ledger, e164: str) -> dict[str, list[PersonJob]]:
     return found
 
 
-def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | None) -> int:
+def cancel_jobs(ledger: Ledger, e164: str, jobs: dict[str, list[PersonJob]], named: str | None) -> int:
     """
-    Cancel jobs through the connections of their groups, and print what happened.
+    Cancel a person's jobs through the connections of their groups, record the refusal, and print what happened.
 
+    :param e164: The person's number.
     :param jobs: By job group.
     :param named: The connection for all groups; ``None``: the one of each.
     :return: The exit code: 0 only if none of them is dialled any more, and no task may add the person again.
@@ -59,6 +61,8 @@ def cancel_jobs(ledger: Ledger, jobs: dict[str, list[PersonJob]], named: str | N
     code = 0
     if not jobs and is_unused(ledger):
         return 1
+    # First, so that a second round that begins meanwhile leaves the person out.
+    ledger.persons.refuse(e164)
     with undisturbed(), quiet_logs(), Connections(named, "person") as connections:
         if jobs:
             sweep = Sweep(action="cancel", group_ids=sorted(jobs))

@@ -28,8 +28,8 @@ shown, or read from standard input. It is never an argument, so no process list 
 With --cancel, all jobs of this person that have not ended are cancelled for good, in every job group, through the
 connection that its task used. A call on the line is not cut off. Exit code 0 means that no job group of this ledger
 dials this person any more. While tasks are assigning, they may add the person again: the command then names their job
-groups, and ends with 1. Later tasks, a second round among them, call the person unless their do-not-call list has the
-number.
+groups, and ends with 1. The ledger remembers the refusal, so second rounds and follow-ups leave the person out until
+"outbound ledger allow". Later tasks that read a list call the person unless their do-not-call list has the number.
 
 With --forget, the person's number, name, extras, message bodies, details and recording links are erased from every
 table. What stays are keyed hashes, times and outcomes, so that nobody is called twice and call caps and refusals keep
@@ -107,7 +107,7 @@ def _cancel(args: argparse.Namespace, ledger: Ledger, number: PhoneNumber) -> in
     if count and not _agrees(args, f"Cancel {count_of(count, 'job')} of {mask(number.e164)}? It cannot be undone."):
         print("nothing was cancelled")
         return 1
-    return cancel_jobs(ledger, jobs, args.outboundbot_conn_id)
+    return cancel_jobs(ledger, number.e164, jobs, args.outboundbot_conn_id)
 
 
 def _agrees(args: argparse.Namespace, question: str) -> bool:

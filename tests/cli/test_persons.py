@@ -176,6 +176,11 @@ def test_one_person_is_cancelled_in_all_groups_and_nobody_else(
         assert f"{group}: cancel: cancelled 1, on the line 0, ended before 0" in shown.out
     assert "do-not-call list" in shown.out
     assert "13800000003" not in shown.out + shown.err
+    with OutboundBotHook().ledger as ledger:
+        second_round = ledger.follow_ups.without_blocked(groups[0], list(ledger.results.iter_results(groups[0])))
+        assert len(second_round) == 4
+        ledger.follow_ups.take_back([ledger.identity.phone_key("+8613800000003")])
+        assert not ledger.persons.is_refused("+8613800000003")
     # Once more is no error, and nothing has to be waited for before the person is forgotten.
     assert cancel(monkeypatch, "13800000003") == 0
     assert "no job of this person is under way" in capsys.readouterr().out
