@@ -296,19 +296,29 @@ class Groups:
             connection.execute(
                 update(table).where(table.c.job_group_id == job_group_id).values(suspended_at=moment, changed=sequence)
             )
-        if not suspended:
-            self._change_state(job_group_id, lambda before: attrs.evolve(before, paused_at=None))
+            if not suspended:
+                self._change_observed(connection, job_group_id, lambda before: attrs.evolve(before, paused_at=None))
 
     def _change_state(
         self, job_group_id: str, change: Callable[[ReconcileState], ReconcileState], **columns: Any
     ) -> None:
+        with self._database.write() as connection:
+            self._change_observed(connection, job_group_id, change, **columns)
+
+    def _change_observed(
+        self,
+        connection: Connection,
+        job_group_id: str,
+        change: Callable[[ReconcileState], ReconcileState],
+        **columns: Any,
+    ) -> None:
+        """Change a group's state in the caller's transaction, if the group is in the ledger and was not purged."""
         table = schema.job_groups
         here = and_(table.c.job_group_id == job_group_id, table.c.purged_at.is_(None))
-        with self._database.write() as connection:
-            row = connection.execute(select(table.c.observed).where(here).with_for_update()).one_or_none()
-            if row is not None:
-                changed = change(ReconcileState.from_json(row.observed))
-                connection.execute(update(table).where(here).values(observed=changed.to_json(), **columns))
+        row = connection.execute(select(table.c.observed).where(here).with_for_update()).one_or_none()
+        if row is not None:
+            changed = change(ReconcileState.from_json(row.observed))
+            connection.execute(update(table).where(here).values(observed=changed.to_json(), **columns))
 
     def changed_since(self, sequence: int) -> tuple[int, dict[str, bool]]:
         """
