@@ -28,6 +28,7 @@ The exceptions of this package::
       StoppedError                      a person suspended or cancelled the group during an assignment
       AssignmentUnresolvedError         some contacts are unresolved: they may or may not have been assigned
       JobGroupFailedError               a job group ended in a way that the author does not accept
+        JobGroupCancelledError          the jobs to be resumed were cancelled
         JobGroupTimeoutError            a job group did not end, or a command had no effect, in time
 
 Every message may be shown and logged: none contains a phone number, a contact's name or a key.

@@ -13,7 +13,7 @@ from airflow_provider_outbound.cli.gone import does_not_exist
 from airflow_provider_outbound.cli.options import quiet_logs
 from airflow_provider_outbound.cli.sweep import Sweep, undisturbed
 from airflow_provider_outbound.core.models.words import count_of
-from airflow_provider_outbound.exceptions import OutboundBotError
+from airflow_provider_outbound.exceptions import LedgerError, OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 #: How often the service is asked whether a cancellation has taken effect, and the time between (seconds).
 _TRIES, _PAUSE = 5, 1.0
+_REMEMBERED = (
+    "the ledger remembers the refusal: second rounds and follow-ups (contacts_from, follow_up) leave this person out"
+    " until: outbound ledger allow"
+)
 _NEXT = (
-    "The ledger remembers the refusal: second rounds and follow-ups (contacts_from, follow_up) leave this person out"
-    " until: outbound ledger allow. Tasks that read a list call this person unless their do-not-call list has the"
-    " number (exclude, exclude_path), or the service's block list has"
+    "Tasks that read a list call this person unless their do-not-call list has the number (exclude, exclude_path), or"
+    " the service's block list has"
 )
 
 
@@ -58,15 +61,14 @@ def cancel_jobs(ledger: Ledger, e164: str, jobs: dict[str, list[PersonJob]], nam
     :param named: The connection for all groups; ``None``: the one of each.
     :return: The exit code: 0 only if none of them is dialled any more, and no task may add the person again.
     """
-    code = 0
     if not jobs and is_unused(ledger):
         return 1
-    # First, so that a second round that begins meanwhile leaves the person out.
-    ledger.persons.refuse(e164)
     with undisturbed(), quiet_logs(), Connections(named, "person") as connections:
+        # First, so that a second round that begins meanwhile leaves the person out.
+        code = _remember(ledger, e164)
         if jobs:
             sweep = Sweep(action="cancel", group_ids=sorted(jobs))
-            code = sweep.run(lambda group: _cancel(connections, ledger, group, jobs[group]))
+            code = sweep.run(lambda group: _cancel(connections, ledger, group, jobs[group])) or code
         else:
             print("no job of this person is under way")
         others = waited_for(ledger) + _incomplete(connections, ledger)
@@ -84,6 +86,17 @@ def cancel_jobs(ledger: Ledger, e164: str, jobs: dict[str, list[PersonJob]], nam
             file=sys.stderr,
         )
     return 1 if assigning or others else code
+
+
+def _remember(ledger: Ledger, e164: str) -> int:
+    """Record the refusal, and return the exit code: a ledger that cannot be written must not keep phones ringing."""
+    try:
+        ledger.persons.refuse(e164)
+    except LedgerError as error:
+        print(f"outbound: the refusal was not recorded: {error}. Run this command again", file=sys.stderr)
+        return 1
+    print(_REMEMBERED)
+    return 0
 
 
 def _assigning(ledger: Ledger) -> list[str]:

@@ -227,9 +227,9 @@ class JobCommand:
             return
         if group.status == JobGroupStatus.CANCELLED or open_ledger().groups.state(group.job_group_id).is_cancelled:
             raise JobGroupCancelledError(
-                f"job group {group.job_group_id} was cancelled, and cancelled jobs cannot be resumed: nothing was sent."
-                " A new DAG run calls its whole list; to call nobody again, leave out those who were called, or pass"
-                " max_calls_per_contact"
+                f"job group {group.job_group_id} was cancelled, and cancelled jobs cannot be resumed; a new DAG run"
+                " calls its whole list: leave out those who were called, or pass max_calls_per_contact. Nothing was"
+                " sent"
             )
         if progress.cancelled:
             # Perhaps only some were cancelled, and the others ended: the service does not say.
@@ -251,8 +251,8 @@ class JobCommand:
         if cancelled:
             raise JobGroupCancelledError(
                 f"job group {self.job_group_id}: {len(cancelled)} of {len(set(self.job_ids))} jobs were cancelled, and"
-                f" cancelled jobs cannot be resumed ({_shown(cancelled)}); resume was sent for the others. Leave them"
-                " out; to call these people, assign them again"
+                f" cancelled jobs cannot be resumed ({_shown(cancelled)}), so it was sent for the others only; leave"
+                " them out, and assign these people again if they are to be called"
             )
 
     def by_job_id(self, client: OutboundBotClient, open_ledger: OpenLedger) -> JobCommand:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -241,6 +243,23 @@ def test_a_person_of_whom_it_is_unknown_whether_they_were_assigned_is_an_error(
 
     assert cancel(monkeypatch, "13900000000") == 1
     assert "it is not known yet whether this person is in the job group" in capsys.readouterr().err
+
+
+def test_a_refusal_that_cannot_be_recorded_keeps_no_phone_ringing(
+    cloud: Simulator,
+    campaign: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    group = campaign("spring", 5)
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("ALTER TABLE refusals RENAME TO hidden")
+
+    assert cancel(monkeypatch, "13800000003") == 1
+
+    assert "the refusal was not recorded: " in capsys.readouterr().err
+    assert statuses(cloud, group)["13800000003"] == "Cancelled"
 
 
 def test_a_person_at_the_terminal_is_asked_first(

@@ -38,6 +38,15 @@ def test_a_campaign_is_suspended_resumed_and_cancelled(
         assert f"user: {action} of job group {group} was sent for 4 people" in caplog.text
 
 
+def test_a_cancelled_campaign_is_not_resumed(group: str, ask: Callable[..., Any]) -> None:
+    """By a page that was opened before."""
+    ask("user", f"campaigns/{group}/cancel", {})
+    answer = ask("user", f"campaigns/{group}/resume", {})
+    assert answer.status_code == 409
+    assert "cancelled jobs cannot be resumed" in answer.json()["error"]
+    assert "a new DAG run calls its whole list" in answer.json()["fix"]
+
+
 def test_nothing_is_sent_for_who_may_only_read(group: str, service: Any, ask: Callable[..., Any]) -> None:
     before = statuses(service)
     assert ask("viewer", f"campaigns/{group}/cancel", {}).status_code == 403

@@ -16,7 +16,7 @@ from airflow_provider_outbound.core.ledger.pages import Campaign
 from airflow_provider_outbound.core.models.job import JobGroup
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.core.rules import check_resume
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import JobGroupCancelledError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.page import views
 from airflow_provider_outbound.page.answers import answer, refusal
@@ -63,7 +63,7 @@ def act(user: ReaderDep, campaign_id: str, action: Action, _: Nothing) -> dict[s
     except OutboundBotError as error:
         log.warning("%s: %s of job group %s failed: %s", user.name, action.value, campaign_id, redact(str(error)))
         what, _separator, fix = redact(str(error)).partition("; ")
-        is_refused = isinstance(error, OutboundBotConfigError)
+        is_refused = isinstance(error, OutboundBotConfigError | JobGroupCancelledError)
         return refusal(409 if is_refused else 502, what, fix or None)
     finally:
         views.forget(campaign)
