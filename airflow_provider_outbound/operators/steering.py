@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_outbound.arguments import check_duration, check_flags, check_seconds, named_group, text_list
 from airflow_provider_outbound.exceptions import (
+    JobGroupCancelledError,
     JobGroupTimeoutError,
     OutboundBotConfigError,
     OutboundBotError,
@@ -79,7 +80,11 @@ class JobControlOperator(OutboundBotOperator):
 
     @before_changing()
     def execute(self, context: Context) -> dict[str, Any]:
-        """Send the action, then wait until it has taken effect."""
+        """
+        Send the action, then wait until it has taken effect.
+
+        :raises AirflowFailException: what was to be resumed was cancelled. A retry would find the same.
+        """
         return self._control(context)
 
     def execute_complete(
@@ -119,9 +124,12 @@ class JobControlOperator(OutboundBotOperator):
                     if self.may_call:
                         command.check_allowed(hook.client, hook.allowed_phone_numbers)
 
-                command.send(hook.client, lambda: hook.ledger, check)
-                command = command.by_job_id(hook.client, lambda: hook.ledger)
-                command.check_not_cancelled(hook.client)
+                try:
+                    command.send(hook.client, lambda: hook.ledger, check)
+                    command = command.by_job_id(hook.client, lambda: hook.ledger)
+                    command.check_not_cancelled(hook.client)
+                except JobGroupCancelledError as error:
+                    raise AirflowFailException(str(error)) from error
         # Opened again on use: a wait needs the ledger only if the connection limits requests.
         with self.hook:
             if self.wait_for_completion and not command.is_empty:

@@ -18,7 +18,6 @@ from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.core.models.strategy import Strategy
 from airflow_provider_outbound.exceptions import (
-    JobGroupCancelledError,
     JobGroupTimeoutError,
     OutboundBotConfigError,
     OutboundBotError,
@@ -401,7 +400,7 @@ def test_a_cancelled_group_is_not_resumed(
     else:
         OutboundBotCancelJobsOperator(task_id="cancel", **steer).execute(context("cancel"))
 
-    with pytest.raises(JobGroupCancelledError, match="was cancelled, and cancelled jobs cannot be resumed"):
+    with pytest.raises(AirflowFailException, match="was cancelled, and cancelled jobs cannot be resumed"):
         OutboundBotResumeJobsOperator(task_id="resume", **steer).execute(context("resume"))
 
 
@@ -434,7 +433,7 @@ def test_cancelled_jobs_that_are_named_fail_the_resumption_after_the_others(
     steer(OutboundBotCancelJobsOperator, names[:1])
     steer(OutboundBotSuspendJobsOperator, names[1:])
 
-    with pytest.raises(JobGroupCancelledError, match=rf"1 of 2 jobs were cancelled.*\({waiting[0]['job_id']}\)"):
+    with pytest.raises(AirflowFailException, match=rf"1 of 2 jobs were cancelled.*\({waiting[0]['job_id']}\)"):
         steer(OutboundBotResumeJobsOperator, names)
 
     assert "Paused" not in statuses(slow_simulator)
