@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import shutil
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from types import TracebackType
 from typing import Any, Self
@@ -60,7 +61,7 @@ class LeftOut:
     :param file: Where each one gets a row; ``None`` for nowhere.
     """
 
-    def __init__(self, file: RejectsFile | None = None) -> None:
+    def __init__(self, file: RejectsFile | _Rows | None = None) -> None:
         self._file = file
         #: By :attr:`Reason.counted_as`, and ``rejected``.
         self.counts: Counter[str] = Counter()
@@ -133,22 +134,37 @@ class RejectsFile:
 
     It begins with a byte order mark, as exports do: without one, Excel misreads Chinese.
 
+    :param is_continued: Whether to keep the rows that it has.
     :raises OutboundBotConfigError: the path is another file, perhaps a list of contacts.
     """
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, *, is_continued: bool = False) -> None:
         _refuse_other_file(path)
         self._path = path
+        self._is_continued = is_continued
         self._opened = ExitStack()
         self._file: Any = None
         self._writer: Any = None
 
     def __enter__(self) -> Self:
-        opened = self._opened.enter_context(atomic_write(self._path, private=True, field="rejects_path"))
-        self._file = TextIOWrapper(opened, encoding="utf-8-sig", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(_COLUMNS)
+        with ExitStack() as opened:
+            before = self._open_before(opened) if self._is_continued else None
+            file: Any = opened.enter_context(atomic_write(self._path, private=True, field="rejects_path"))
+            if before is not None:
+                shutil.copyfileobj(before, file)
+            self._file = TextIOWrapper(file, encoding="utf-8-sig" if before is None else "utf-8", newline="")
+            self._writer = csv.writer(self._file, lineterminator="\n")
+            if before is None:
+                self._writer.writerow(_COLUMNS)
+            self._opened = opened.pop_all()
         return self
+
+    def _open_before(self, opened: ExitStack) -> Any:
+        """The file as it is; ``None`` if there is none."""
+        try:
+            return opened.enter_context(self._path.open("rb"))
+        except FileNotFoundError:
+            return None
 
     def write(self, reject: Reject, counted_as: str) -> None:
         """Add a row."""
@@ -164,3 +180,27 @@ class RejectsFile:
         with self._opened.pop_all():
             self._file.flush()
             self._file.detach()
+
+
+class _Rows(list[tuple[Reject, str]]):
+    """Rows that are written later."""
+
+    def write(self, reject: Reject, counted_as: str) -> None:
+        self.append((reject, counted_as))
+
+
+@contextmanager
+def left_out_late(path: PathLike | None) -> Iterator[LeftOut]:
+    """
+    Leave out contacts after the source was read.
+
+    :param path: The file that the reading wrote, to which they are added; ``None`` for none.
+    """
+    rows = _Rows()
+    try:
+        yield LeftOut(rows)
+    finally:
+        if rows and path is not None:
+            with RejectsFile(path, is_continued=True) as file:
+                for row in rows:
+                    file.write(*row)

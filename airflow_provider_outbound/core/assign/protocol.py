@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
 
-import attrs
-
 from airflow_provider_outbound.core.assign.catch_up import catch_up
 from airflow_provider_outbound.core.assign.dispatcher import BatchDispatcher, Request
 from airflow_provider_outbound.core.assign.earlier import EarlierContacts
-from airflow_provider_outbound.core.assign.left_out import OVER_CAP, LeaveOut, LeftOut
+from airflow_provider_outbound.core.assign.left_out import LeaveOut, left_out_late
 from airflow_provider_outbound.core.assign.options import AssignOptions
 from airflow_provider_outbound.core.assign.reading import open_screening, warn_of_forgotten_calls
 from airflow_provider_outbound.core.assign.results import (
@@ -364,7 +362,7 @@ class _Run:
         """
         Settle contacts in doubt, send those that never arrived once more, and settle these.
 
-        :return: What the source had, with the contacts that were not sent again because of the call cap.
+        :return: What the source had, with the contacts that were not sent again, because of the call cap for example.
         """
         ledger, assignment = self._ledger, self._lease.assignment
         is_certain = self._settle_once() and may_resend
@@ -383,10 +381,10 @@ class _Run:
             return found
         again = count_of(len(absent), "contact")
         log.info("Job group %s: sending %s again that never arrived", assignment.job_group_id, again)
-        late = LeftOut()
-        self._dispatch(self._earlier.candidates(absent), late.add)
+        with left_out_late(self._options.rejects_path) as late:
+            self._dispatch(self._earlier.candidates(absent), late.add)
         self._settle_once()
-        return attrs.evolve(found, capped=found.capped + late.counts[OVER_CAP.counted_as])
+        return found.with_late(late)
 
     def _settle_once(self) -> bool:
         settled = settle(

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from airflow_provider_outbound.core.assign.left_out import MOST_NAMED
+from airflow_provider_outbound.core.assign.left_out import MOST_NAMED, LeftOut
 from airflow_provider_outbound.core.assign.screening import ContactScreening
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.phone import redact
@@ -96,6 +96,16 @@ class Preflight:
             rejected=left_out.counts["rejected"],
             without_reference=screening.without_reference,
             left_out=left_out.names,
+        )
+
+    def with_late(self, late: LeftOut) -> Preflight:
+        """Add those who were left out after the source was read."""
+        names = {word: [*self.left_out.get(word, ()), *more] for word, more in late.names.items()}
+        return attrs.evolve(
+            self,
+            duplicates=self.duplicates + late.counts["duplicates"],
+            capped=self.capped + late.counts["capped"],
+            left_out={**self.left_out, **names},
         )
 
 

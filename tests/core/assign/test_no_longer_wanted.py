@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,15 +61,23 @@ def test_a_contact_that_is_unwanted_by_now_is_not_sent_again(
     assert "1 contacts that an earlier try sent and that never arrived are not sent again" in caplog.text
 
 
-def test_who_has_had_the_calls_of_the_cap_meanwhile_is_not_sent_again(campaign: Campaign) -> None:
+def test_who_has_had_the_calls_of_the_cap_meanwhile_is_not_sent_again(
+    campaign: Campaign, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cap = CallCap(most=1, period=timedelta(days=7))
     fail_to_send(campaign, CONTACTS, cap=cap)
     campaign.another("another DAG, without a cap").assign([GONE])
+    caplog.set_level(logging.INFO)
+    people = [{"phone": number, "reference_id": f"person-{number[-4:]}"} for number in (*CONTACTS, CONTACTS[0])]
 
-    result = campaign.assign(CONTACTS, cap=cap)
+    result = campaign.assign(people, cap=cap, rejects_path=tmp_path / "left-out.csv")
 
     assert campaign.each_once(CONTACTS)
-    assert (result.read, result.assigned, result.capped, result.unresolved) == (4, 3, 1, 0)
+    assert (result.read, result.assigned, result.capped, result.unresolved) == (5, 3, 1, 0)
+    written = (tmp_path / "left-out.csv").read_text(encoding="utf-8-sig")
+    listed = [(row["row"], row["counted_as"]) for row in csv.DictReader(io.StringIO(written))]
+    assert listed == [("5", "duplicates"), ("2", "capped")]
+    assert f"Left out, over a limit: person-{GONE[-4:]}" in caplog.messages
     # Who may be called once more is, by the same task.
     again = campaign.assign(CONTACTS, cap=CallCap(most=2, period=timedelta(days=7)))
     assert (again.newly_assigned, again.capped) == (1, 0)
