@@ -24,7 +24,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def client(simulator: Simulator) -> OutboundBotClient:
-    return client_of(simulator.ready, connect_timeout=0.5, read_timeout=2.0)
+    return client_of(simulator.ready)
 
 
 @pytest.fixture
