@@ -28,8 +28,8 @@ _REMEMBERED = (
     " until: outbound ledger allow"
 )
 _NEXT = (
-    "Tasks that read a list call this person unless their do-not-call list has the number (exclude, exclude_path), or"
-    " the service's block list has"
+    "Put the number on the do-not-call list of every task that reads a list (exclude, exclude_path): those without it"
+    " call this person again"
 )
 
 
@@ -70,7 +70,7 @@ def cancel_jobs(ledger: Ledger, e164: str, jobs: dict[str, list[PersonJob]], nam
             sweep = Sweep(action="cancel", group_ids=sorted(jobs))
             code = sweep.run(lambda group: _cancel(connections, ledger, group, jobs[group])) or code
         else:
-            print("no job of this person is under way")
+            _tell_that_nothing_is_under_way(ledger, e164)
         others = waited_for(ledger) + _incomplete(connections, ledger)
     print(_NEXT)
     if assigning := _assigning(ledger):
@@ -86,6 +86,18 @@ def cancel_jobs(ledger: Ledger, e164: str, jobs: dict[str, list[PersonJob]], nam
             file=sys.stderr,
         )
     return 1 if assigning or others else code
+
+
+def _tell_that_nothing_is_under_way(ledger: Ledger, e164: str) -> None:
+    from airflow_provider_outbound.core.models.phone import mask
+
+    print(f"no job of {mask(e164)} is under way")
+    if not ledger.persons.jobs(e164):
+        print(
+            f"outbound: this ledger has never had a job of {mask(e164)}: check the number. If it was mistyped, take the"
+            " refusal back with: outbound ledger allow",
+            file=sys.stderr,
+        )
 
 
 def _remember(ledger: Ledger, e164: str) -> int:

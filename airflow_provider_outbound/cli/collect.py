@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_outbound.cli.ledger.opening import missing_file
 from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location, read_airflow_connections
-from airflow_provider_outbound.exceptions import OutboundBotConfigError, OutboundBotError
+from airflow_provider_outbound.exceptions import LedgerMissingError, OutboundBotConfigError, OutboundBotError
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.collect.settings import WorkerSettings
@@ -25,6 +26,8 @@ run at the same time.
 Subscription: --rocketmq-conn-id names an Airflow connection, which is looked up again while its broker fails; without
 Airflow give --endpoint, --topic and --group, and the credentials in OUTBOUND_ROCKETMQ_USERNAME and
 OUTBOUND_ROCKETMQ_PASSWORD.
+
+A SQLite ledger must exist: the first task creates it, or "outbound ledger migrate".
 """
 #: Supported schemes of an endpoint.
 _SCHEMES = ("grpc", "remoting")
@@ -144,6 +147,12 @@ def _settings(args: argparse.Namespace) -> WorkerSettings:
 
     rocketmq = _connection(args.rocketmq_conn_id) if args.rocketmq_conn_id else _subscription(args)
     url, keys = ledger_location(args)
+    if missing := missing_file(url):
+        raise LedgerMissingError(
+            f"ledger {missing}: there is no such file, and the collector of another ledger would take the messages of"
+            " the right one. If this is not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url"
+            " as they have it, or correct --ledger-url. To create a new one: outbound ledger migrate"
+        )
     return WorkerSettings(ledger_url=url, ledger_keys=keys, rocketmq=rocketmq)
 
 

@@ -80,7 +80,7 @@ class Connections:
             raise self._why_no_ledger
         try:
             if missing := missing_file(config.load_ledger_url()):
-                raise LedgerMissingError(f"ledger {missing}: there is no such file; the first task creates it. {_HINT}")
+                raise LedgerMissingError(f"ledger {missing}: there is no such file. {_HINT}")
             return self._hook(connection_of(self._named, None)).ledger
         except OutboundBotError as error:
             self._why_no_ledger = error

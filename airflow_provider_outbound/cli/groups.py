@@ -34,16 +34,24 @@ _ACTIONS = {
     "resume": ("resume", "resume suspended jobs"),
     "cancel": ("cancel", "cancel jobs for good"),
 }
-_ALL = """\
---all means every job group of this ledger that has not ended. Calls on the line are not cut off. After suspend and
-cancel, tasks of this ledger that assign to the job group fail: within seconds, or as soon as they begin. A DAG run that
-creates its job group later calls its contacts: pause the DAGs first (airflow dags pause DAG).
+_EACH = """\
 Every job group is tried, even if another one fails, the output cannot be written or the terminal is closed. Exit code 0
-means that all are done; after Ctrl-C, those that are not done are listed. With suspend and cancel, job groups that no
-longer exist at the service are reported in one line, and are no error.
-No key of the ledger is needed to suspend and cancel. Job groups that are named are suspended and cancelled even if the
-ledger cannot be used. Exit code 1 then says that tasks do not learn of it.
+means that all are done; after Ctrl-C, those that are not done are listed.
 """
+_STOP = f"""\
+--all means every job group of this ledger that has not ended. Calls on the line are not cut off. Tasks of this ledger
+that assign to the job group fail: within seconds, or as soon as they begin. A DAG run that creates its job group later
+calls its contacts: pause the DAGs first (airflow dags pause DAG).
+{_EACH}With --all, job groups that no longer exist at the service are reported in one line, and are no error.
+No key of the ledger is needed. Job groups that are named are stopped even if the ledger cannot be used. Exit code 1
+then says that tasks do not learn of it.
+"""
+_RESUME = f"""\
+--all means every job group of this ledger that has not ended, also those that somebody else suspended. Jobs are resumed
+within the connection's calling_hours. Cancelled jobs cannot be resumed: a cancelled job group that is named is an
+error, and --all leaves it out.
+{_EACH}"""
+_DETAILS = {"suspend": _STOP, "resume": _RESUME, "cancel": _STOP}
 #: Counts that the API returns.
 _COUNTS = ("total", "scheduling", "executing", "paused", "failed", "cancelled", "completed")
 
@@ -69,7 +77,7 @@ def configure(subparsers: argparse._SubParsersAction[Any]) -> None:
         parser = subparsers.add_parser(
             action,
             help=f"{what}, in some job groups or in all",
-            description=f"{what[0].upper()}{what[1:]}: all jobs of the given job groups.\n{_ALL}",
+            description=f"{what[0].upper()}{what[1:]}: all jobs of the given job groups.\n{_DETAILS[action]}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         chosen = parser.add_mutually_exclusive_group(required=True)
@@ -239,7 +247,8 @@ def _tell_of_waited_for(connections: Connections, arguments: argparse.Namespace)
 
 def _agrees(action: str, count: int) -> bool:
     words, _ = _ACTIONS[action]
-    return confirmed(f"{words[0].upper()}{words[1:]} all jobs of {count_of(count, 'job group')}?")
+    whoever = ", whoever suspended them" if action == "resume" else ""
+    return confirmed(f"{words[0].upper()}{words[1:]} all jobs of {count_of(count, 'job group')}{whoever}?")
 
 
 def _act(connections: Connections, action: str, record: JobGroupRecord) -> dict[str, int]:

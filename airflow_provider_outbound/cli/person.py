@@ -26,7 +26,8 @@ Shows one person's contacts, calls and results in all job groups of the ledger. 
 shown, or read from standard input. It is never an argument, so no process list or shell history contains it.
 
 With --cancel, all jobs of this person that have not ended are cancelled for good, in every job group, through the
-connection that its task used. A call on the line is not cut off. Exit code 0 means that no job group of this ledger
+connection that its task used. At a terminal, it asks first; a number from standard input is cancelled without a
+question. A call on the line is not cut off. Exit code 0 means that no job group of this ledger
 dials this person any more. While tasks are assigning, they may add the person again: the command then names their job
 groups, and ends with 1. The ledger remembers the refusal, so second rounds and follow-ups leave the person out until
 "outbound ledger allow". Later tasks that read a list call the person unless their do-not-call list has the number.
@@ -89,13 +90,13 @@ def _read() -> PhoneNumber:
         lines = [line for line in sys.stdin.read().splitlines() if line.strip()]
     if len(lines) != 1:
         raise OutboundBotContactsError(
-            f"standard input: {len(lines)} numbers were given; give exactly one. Nothing was read or erased"
+            f"standard input: {len(lines)} numbers were given; give exactly one. Nothing was done"
         )
     try:
         return normalise(lines[0].strip())
     except ValueError as error:
         raise OutboundBotContactsError(
-            f"standard input: {mask(lines[0])!r}: {error}; give one phone number. Nothing was read or erased"
+            f"standard input: {mask(lines[0])!r}: {error}; give one phone number. Nothing was done"
         ) from None
 
 

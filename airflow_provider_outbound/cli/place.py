@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import attrs
 
+from airflow_provider_outbound.cli.ledger.opening import missing_file
 from airflow_provider_outbound.exceptions import OutboundBotError
 
 
@@ -50,9 +51,18 @@ def look_around() -> Finding:
         )
         return Finding(name, State.WRONG, text)
     try:
-        ledger = _masked(config.load().ledger_url)
+        url = config.load().ledger_url
     except OutboundBotError:
-        ledger = "unknown, see below"
+        ledger, missing = "unknown, see below", None
+    else:
+        ledger, missing = _masked(url), missing_file(url)
+    if not has_tables and missing:
+        text = (
+            f"no Airflow has run with home {home}{origin}: Airflow has no tables in {_masked(database)}, and there is"
+            f" no ledger {missing}; set AIRFLOW_HOME as Airflow's services have it, or start Airflow; then run this"
+            " again"
+        )
+        return Finding(name, State.WRONG, text)
     text = f"home {home}{origin}; database {_masked(database)}; ledger {ledger}"
     if has_tables:
         return Finding(name, State.GOOD, text)

@@ -503,12 +503,34 @@ def test_without_airflow_home_nothing_is_said_of_an_airflow_that_is_not_there(tm
     assert not (tmp_path / "airflow" / "airflow.db").exists()
 
 
+@pytest.mark.parametrize("by", ["file", "variables"])
+def test_settings_alone_are_no_airflow(tmp_path: Path, by: str) -> None:
+    """Each command of Airflow's creates an airflow.cfg with a key of its own, also in a wrong home."""
+    variables = {"AIRFLOW_HOME": str(tmp_path / "wrong")}
+    if by == "variables":
+        variables |= {"AIRFLOW__CORE__FERNET_KEY": KEY}
+    else:
+        (tmp_path / "wrong").mkdir()
+        (tmp_path / "wrong" / "airflow.cfg").write_text(f"[core]\nfernet_key = {KEY}\n")
+
+    ended = run_without_home(tmp_path, **variables)
+
+    assert ended.returncode == 1
+    first, *others = ended.stdout.splitlines()
+    assert first.startswith(
+        f"wrong   airflow: no Airflow has run with home {tmp_path}/wrong: Airflow has no tables in "
+    )
+    assert f"there is no ledger {tmp_path}/wrong/outbound_ledger.db; set AIRFLOW_HOME" in first
+    assert [line.split()[1] for line in others] == ["versions:"]
+
+
 def test_without_airflow_home_what_is_wrong_may_be_of_another_airflow(tmp_path: Path) -> None:
-    ended = run_without_home(tmp_path, AIRFLOW__CORE__FERNET_KEY=KEY)
+    ledger = "postgresql://outbound@127.0.0.1:1/outbound"
+    ended = run_without_home(tmp_path, AIRFLOW__CORE__FERNET_KEY=KEY, AIRFLOW__OUTBOUND__LEDGER_URL=ledger)
 
     first = ended.stdout.splitlines()[0]
     assert first.startswith(
         f"warning airflow: home {tmp_path}/airflow (the default: AIRFLOW_HOME is not set); database "
     )
-    assert f"ledger sqlite:///{tmp_path}/airflow/outbound_ledger.db" in first
+    assert "ledger postgresql://outbound@127.0.0.1:1/outbound" in first
     assert f"if your Airflow's home is not {tmp_path}/airflow, set it and run this again" in ended.stderr

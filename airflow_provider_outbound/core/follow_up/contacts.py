@@ -56,11 +56,13 @@ class _Results:
         self._job_group_id = job_group_id
         self._only = only
         self._list_jobs = list_jobs
+        self._is_told = False
 
     def __iter__(self) -> Iterator[tuple[int, Contact | Reject]]:
         row = 0
         with self._open_ledger() as ledger:
-            for page in ended_jobs(ledger, self._job_group_id, self._only, to_call=True):
+            pages = ended_jobs(ledger, self._job_group_id, self._only, to_call=True, is_told=self._is_told)
+            for page in pages:
                 doubtful = unconfirmed(page, self._list_jobs) if self._list_jobs else ()
                 for row, result in enumerate(page, start=row + 1):  # noqa: B020 - counted over all pages
                     if result.is_forgotten:
@@ -70,6 +72,7 @@ class _Results:
                         yield row, Reject(row=row, number=mask(result.phone_number or ""), reason=_UNCONFIRMED)
                     else:
                         yield row, _contact(row, result)
+        self._is_told = True
 
 
 def _contact(row: int, result: JobResult) -> Contact | Reject:

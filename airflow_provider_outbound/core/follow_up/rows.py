@@ -105,12 +105,13 @@ def _confirmed(page: Sequence[JobResult], list_jobs: ListJobs) -> list[JobResult
 
 
 def ended_jobs(
-    ledger: Ledger, job_group_id: str, only: str | None, *, to_call: bool = False
+    ledger: Ledger, job_group_id: str, only: str | None, *, to_call: bool = False, is_told: bool = False
 ) -> Iterator[list[JobResult]]:
     """
     Return the ended jobs of a group in pages, without people on a block list if they are to be contacted again.
 
     :param to_call: Leave out people on a block list whatever ``only`` is, because the jobs are to be called.
+    :param is_told: Whether the log has the number of people left out already.
     :raises OutboundBotConfigError: ``only`` is unknown. Raised by the call itself.
     :raises LedgerError: the ledger does not know the group, or its rows were purged. Raised by the call itself.
     """
@@ -118,4 +119,21 @@ def ended_jobs(
     pages = iter(lambda: list(islice(results, PAGE)), [])
     if not to_call and only not in _UNREACHED:
         return pages
-    return (ledger.follow_ups.without_blocked(job_group_id, page) for page in pages)
+    return _without_blocked(ledger, job_group_id, pages, is_told=is_told)
+
+
+def _without_blocked(
+    ledger: Ledger, job_group_id: str, pages: Iterator[list[JobResult]], *, is_told: bool
+) -> Iterator[list[JobResult]]:
+    left_out = 0
+    for page in pages:
+        kept = ledger.follow_ups.without_blocked(job_group_id, page)
+        left_out += len(page) - len(kept)
+        yield kept
+    if left_out and not is_told:
+        log.info(
+            "Job group %s: %s left out, whatever the result: on a block list, suspended as a contact, named in outbound"
+            " person --cancel, or with a number that does not exist",
+            job_group_id,
+            count_of(left_out, "person is", "people are"),
+        )

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 from support.processes import until
 
 from airflow_provider_outbound.core.collect.settings import WorkerSettings
@@ -151,13 +150,14 @@ SUBSCRIPTION = ["--endpoint", "grpc://127.0.0.1:1", "--topic", "t", "--group", "
         pytest.param(_REMOTING, "--no-tls", id="remoting-with-tls"),
         pytest.param(["--rocketmq-conn-id", "no_such_connection"], "no_such_connection", id="no-connection"),
         pytest.param([*SUBSCRIPTION, "--ledger-url", "sqlite://"], "ledger_url", id="ledger-in-memory"),
+        pytest.param(
+            [*SUBSCRIPTION, "--ledger-url", "sqlite:////nowhere/ledger.db"], "there is no such file", id="no-ledger"
+        ),
     ],
 )
-def test_an_error_is_one_line(arguments: list[str], words: str, tmp_path: Path) -> None:
+def test_an_error_is_one_line(arguments: list[str], words: str, settings: WorkerSettings, ledger: Ledger) -> None:
     code, _, err = _run(
-        *arguments,
-        OUTBOUND_LEDGER_KEY=Fernet.generate_key().decode(),
-        OUTBOUND_LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db",
+        *arguments, OUTBOUND_LEDGER_KEY=settings.ledger_keys[0], OUTBOUND_LEDGER_URL=settings.ledger_url
     )
 
     said = [line for line in err.splitlines() if line]
