@@ -18,7 +18,7 @@ from airflow_provider_outbound.exceptions import LedgerError, OutboundBotError
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.client import OutboundBotClient
     from airflow_provider_outbound.core.control import JobCommand
-    from airflow_provider_outbound.core.ledger import Ledger, PersonJob
+    from airflow_provider_outbound.core.ledger import JobGroupRecord, Ledger, PersonJob
     from airflow_provider_outbound.core.models.job import Job
 
 #: How often the service is asked whether a cancellation has taken effect, and the time between (seconds).
@@ -67,7 +67,11 @@ def cancel_jobs(ledger: Ledger, e164: str, jobs: dict[str, list[PersonJob]], nam
         # First, so that a second round that begins meanwhile leaves the person out.
         code = _remember(ledger, e164)
         if jobs:
-            sweep = Sweep(action="cancel", group_ids=sorted(jobs))
+            sweep = Sweep(
+                action="cancel",
+                group_ids=sorted(jobs),
+                may_be_gone=lambda group: connections.is_own(_record(ledger, group)),
+            )
             code = sweep.run(lambda group: _cancel(connections, ledger, group, jobs[group])) or code
         else:
             _tell_that_nothing_is_under_way(ledger, e164)
@@ -137,12 +141,18 @@ def _incomplete(connections: Connections, ledger: Ledger) -> list[str]:
     return found
 
 
+def _record(ledger: Ledger, group: str) -> JobGroupRecord:
+    from airflow_provider_outbound.core.ledger import JobGroupRecord
+
+    return ledger.groups.get(group) or JobGroupRecord(job_group_id=group)
+
+
 def _cancel(connections: Connections, ledger: Ledger, group: str, jobs: Sequence[PersonJob]) -> dict[str, int]:
     from airflow_provider_outbound.core.control import Action, JobCommand
-    from airflow_provider_outbound.core.ledger import JobGroupRecord, JobState
+    from airflow_provider_outbound.core.ledger import JobState
     from airflow_provider_outbound.core.models.enums import JobStatus
 
-    record = ledger.groups.get(group) or JobGroupRecord(job_group_id=group)
+    record = _record(ledger, group)
     client = connections.of(record).client
     command = JobCommand(
         action=Action.CANCEL,

@@ -189,16 +189,21 @@ def _steer(arguments: argparse.Namespace) -> int:
             print("nothing was done")
             return 1
         # A job group that does not exist calls nobody. One that was named may be misspelt, and another one calls.
-        may_be_gone = arguments.all and arguments.action != "resume"
         sweep = Sweep(
             action=arguments.action,
             group_ids=list(records),
-            may_be_gone=lambda group_id: may_be_gone and connections.is_own(records[group_id]),
+            may_be_gone=lambda group_id: arguments.all and _may_be_gone(connections, arguments, records[group_id]),
             may_be_cancelled=arguments.all,
         )
         code = sweep.run(lambda group_id: _act(connections, arguments.action, records[group_id]))
         _tell_of_waited_for(connections, arguments)
         return code
+
+
+def _may_be_gone(connections: Connections, arguments: argparse.Namespace, record: JobGroupRecord) -> bool:
+    """Whether it is no failure of ``--all`` if a job group does not exist at the service: there is nobody to resume."""
+    is_stopped = arguments.action != "resume" or connections.ledger.groups.state(record.job_group_id).is_cancelled
+    return is_stopped and connections.is_own(record)
 
 
 def _nothing_under_way(connections: Connections, arguments: argparse.Namespace) -> int:

@@ -104,9 +104,12 @@ def _cancel(args: argparse.Namespace, ledger: Ledger, number: PhoneNumber) -> in
     from airflow_provider_outbound.core.models.phone import mask
 
     jobs = open_jobs(ledger, number.e164)
-    count = sum(map(len, jobs.values()))
-    if count and not _agrees(args, f"Cancel {count_of(count, 'job')} of {mask(number.e164)}? It cannot be undone."):
-        print("nothing was cancelled")
+    if count := sum(map(len, jobs.values())):
+        question = f"Cancel {count_of(count, 'job')} of {mask(number.e164)}? It cannot be undone."
+    else:
+        question = f"No job of {mask(number.e164)} is under way. Record that this person refuses to be called?"
+    if not _agrees(args, question):
+        print("nothing was done")
         return 1
     return cancel_jobs(ledger, number.e164, jobs, args.outboundbot_conn_id)
 

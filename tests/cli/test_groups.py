@@ -293,6 +293,19 @@ def test_a_named_group_that_does_not_exist_is_an_error(
     assert "it was deleted, or the connection belongs to another account" in line
 
 
+def test_resuming_all_asks_nothing_of_a_cancelled_group_that_does_not_exist(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = campaign("one")
+    assert main(["cancel", group]) == 0
+    cloud.run(lambda found: found.groups.pop(group))
+    capsys.readouterr()
+
+    assert main(["resume", "--all", "--yes"]) == 0
+
+    assert capsys.readouterr().err.startswith(f"outbound: 1 job group no longer exists at the service: {group}")
+
+
 def test_resuming_all_reports_each_group_that_does_not_exist(
     two_gone: tuple[list[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -249,6 +249,18 @@ def test_a_person_of_whom_it_is_unknown_whether_they_were_assigned_is_an_error(
     assert "it is not known yet whether this person is in the job group" in capsys.readouterr().err
 
 
+def test_a_group_that_the_service_has_no_more_calls_nobody(
+    cloud: Simulator, campaign: Callable[..., str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, there = campaign("spring", 5), campaign("summer", 5)
+    cloud.run(lambda cloud: cloud.groups.pop(gone))
+
+    assert cancel(monkeypatch, "13800000003") == 0
+
+    assert statuses(cloud, there)["13800000003"] == "Cancelled"
+    assert f"outbound: 1 job group no longer exists at the service: {gone}" in capsys.readouterr().err
+
+
 def test_a_refusal_that_cannot_be_recorded_keeps_no_phone_ringing(
     cloud: Simulator,
     campaign: Callable[..., str],
@@ -283,8 +295,17 @@ def test_a_person_at_the_terminal_is_asked_first(
     assert main(["person", "--cancel"]) == 1
 
     assert questions == ["Cancel 1 job of +86138******01? It cannot be undone. [y/N] "]
-    assert "nothing was cancelled" in capsys.readouterr().out
+    assert "nothing was done" in capsys.readouterr().out
     assert "Cancelled" not in statuses(cloud, group).values()
+    # One wrong digit: what was typed is shown before anything is recorded.
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: "13900000001")
+    assert main(["person", "--cancel"]) == 1
+    assert questions.pop() == (
+        "No job of +86139******01 is under way. Record that this person refuses to be called? [y/N] "
+    )
+    with OutboundBotHook() as hook:
+        assert not hook.ledger.persons.is_refused("+8613900000001")
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: "13800000001")
     assert main(["person", "--cancel", "--yes"]) == 0
 
 

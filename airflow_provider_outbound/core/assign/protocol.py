@@ -271,10 +271,8 @@ class _Run:
         warn_of_missing_references(found, self._source)
         if found.rejected:
             log.warning(
-                "Job group %s: %d of %d rows are not contacts and were left out",
-                result.job_group_id,
-                found.rejected,
-                found.read,
+                "Job group %s: %d of %d rows are not contacts and were left out: %s",
+                *(result.job_group_id, found.rejected, found.read, found.rejects),
             )
             if found.rejected == found.read and not result.assigned:
                 reasons = "pass rejects_path to see" if result.rejects_path is None else "see rejects_path for"

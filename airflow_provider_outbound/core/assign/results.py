@@ -75,6 +75,8 @@ class Preflight:
     rejected: int
     #: Contacts without a reference id in the column that the author named for it.
     without_reference: int = 0
+    #: The first rejects, with their reasons.
+    rejects: str = ""
     #: The first contacts that were left out; see :attr:`.LeftOut.names`.
     left_out: Mapping[str, Sequence[str]] = attrs.field(factory=dict, eq=False)
 
@@ -95,6 +97,7 @@ class Preflight:
             capped=left_out.counts["capped"],
             rejected=left_out.counts["rejected"],
             without_reference=screening.without_reference,
+            rejects=left_out.summary_of_rejects(),
             left_out=left_out.names,
         )
 

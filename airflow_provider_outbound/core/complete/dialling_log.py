@@ -41,7 +41,7 @@ class DiallingLog:
 
     def checked(self, suspended_at: datetime | None, *, is_cancelled: bool = False) -> None:
         """
-        Log a cancellation once, and a suspension that the ledger has recorded since the last check.
+        Log a cancellation once, and a suspension or resumption that the ledger has recorded since the last check.
 
         What the ledger knew at the first check is left to the first comparison with the API: the jobs may have been
         resumed elsewhere, and a rescheduled task begins anew with each poke.
@@ -57,6 +57,8 @@ class DiallingLog:
         self._is_first, self._suspended_at = False, suspended_at
         if has_changed:
             self._log(self._suspended if suspended_at is not None else "")
+            if suspended_at is None and not is_cancelled:
+                log.info("Job group %s: resumed", self._job_group_id)
 
     def compared(self, group: JobGroup, strategies: Callable[[], Iterable[str]]) -> None:
         """

@@ -327,8 +327,9 @@ def test_the_log_names_who_was_left_out_and_why(campaign: Campaign, caplog: pyte
     people: list[dict[str, str]] = [{"phone": number, "reference_id": f"c-{n}"} for n, number in enumerate(numbers(3))]
     people += [{**people[1], "reference_id": "c-9"}, {"phone": numbers(1)[0]}]
     people += [{"phone": number, "reference_id": f"late-{n}"} for n, number in enumerate(numbers(60)[30:])]
+    people += [{"phone": f"1380000{n}"} for n in range(5)]
 
-    campaign.assign(from_items(people), excluded=frozenset({"+8613800000000"}), max_jobs=2)
+    campaign.assign(from_items(people), excluded=frozenset({"+8613800000000"}), max_jobs=2, on_invalid="skip")
 
     lines = [message for message in caplog.messages if message.startswith("Left out")]
     assert lines == [
@@ -336,6 +337,10 @@ def test_the_log_names_who_was_left_out_and_why(campaign: Campaign, caplog: pyte
         "Left out, duplicates: c-9",
         f"Left out, over a limit: {', '.join(f'late-{n}' for n in range(20))}, …",
     ]
+    (rejects,) = [message for message in caplog.messages if "not contacts" in message]
+    assert "5 of 40 rows are not contacts and were left out: row 36 (" in rejects
+    assert rejects.endswith("; and 2 more")
+    assert "13800000" not in rejects
 
 
 def test_nobody_misses_a_reference_id_that_was_not_mapped(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:

@@ -91,6 +91,11 @@ def test_a_suspension_by_this_ledger_is_seen_without_a_request(
     assert reasons(campaign, caplog) == [f"suspended; resume it with: outbound resume {campaign.job_group_id}"]
     assert campaign.requests("DescribeJobGroup") == before
 
+    send(campaign, Action.RESUME)
+    for _ in range(3):
+        assert completion.check() is None
+    assert caplog.messages.count(f"Job group {campaign.job_group_id}: resumed") == 1
+
 
 def test_a_cancellation_is_logged_once_while_the_last_calls_are_on_the_line(
     campaign: Campaign, caplog: pytest.LogCaptureFixture
