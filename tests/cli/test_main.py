@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_outbound import __version__
 from airflow_provider_outbound.cli import demo, main
+from airflow_provider_outbound.core.ledger import open_ledger
 
 #: Runs the command line with some modules missing, as if an extra were not installed.
 _WITHOUT = """
@@ -73,6 +74,7 @@ def test_a_missing_extra_is_one_line_with_the_command_that_brings_it(
 ) -> None:
     process = [sys.executable, "-c", _WITHOUT, missing, *command.replace("FOLDER", str(tmp_path)).split()]
     environment = {**os.environ, "OUTBOUND_LEDGER_KEY": os.environ["AIRFLOW__CORE__FERNET_KEY"]}
+    open_ledger(f"sqlite:///{tmp_path}/ledger.db", [environment["OUTBOUND_LEDGER_KEY"]]).close()
     ended = subprocess.run(process, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
 
     assert ended.returncode == 1, ended.stderr
