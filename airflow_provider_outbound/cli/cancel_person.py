@@ -98,8 +98,8 @@ def _tell_that_nothing_is_under_way(ledger: Ledger, e164: str) -> None:
     print(f"no job of {mask(e164)} is under way")
     if not ledger.persons.jobs(e164):
         print(
-            f"outbound: this ledger has never had a job of {mask(e164)}: check the number. If it was mistyped, take the"
-            " refusal back with: outbound ledger allow",
+            f"outbound: this ledger has no job of {mask(e164)}, not even an ended one: check the number. If it was"
+            " mistyped, take the refusal back with: outbound ledger allow",
             file=sys.stderr,
         )
 

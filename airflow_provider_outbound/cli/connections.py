@@ -79,12 +79,18 @@ class Connections:
         if self._why_no_ledger is not None:
             raise self._why_no_ledger
         try:
-            if missing := missing_file(config.load_ledger_url()):
-                raise LedgerMissingError(f"ledger {missing}: there is no such file. {_HINT}")
+            self._refuse_missing_file()
             return self._hook(connection_of(self._named, None)).ledger
         except OutboundBotError as error:
-            self._why_no_ledger = error
+            self._why_no_ledger = self._why_no_ledger or error
             raise
+
+    def _refuse_missing_file(self) -> None:
+        if missing := missing_file(config.load_ledger_url()):
+            text = f"ledger {missing}: there is no such file"
+            # The advice is shown once.
+            self._why_no_ledger = LedgerMissingError(text)
+            raise LedgerMissingError(f"{text}. {_HINT}")
 
     def record_of(self, job_group_id: str) -> JobGroupRecord:
         """Return what the ledger knows of a job group. Stopping its calls must work without."""

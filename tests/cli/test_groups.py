@@ -692,6 +692,7 @@ def test_a_group_that_the_ledger_does_not_know_is_stopped_and_the_command_warns(
     shown = capsys.readouterr()
     why = "the ledger does not know this job group" if is_new else "the ledger could not record it"
     assert f"the service accepted {action}, but {why}" in shown.err
+    assert shown.err.count("set AIRFLOW_HOME") == (0 if is_new else 1)
     assert (tmp_path / "ledger.db").exists() is is_new
     assert "sent but not recorded for 1" in shown.out
     assert "Scheduling" not in statuses(cloud, group)

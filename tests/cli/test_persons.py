@@ -200,7 +200,7 @@ def test_who_is_in_no_group_is_no_error_unless_a_task_is_assigning(
     assert cancel(monkeypatch, "13900000000") == 0
     shown = capsys.readouterr()
     assert "no job of +86139******00 is under way" in shown.out
-    assert "this ledger has never had a job of +86139******00: check the number" in shown.err
+    assert "this ledger has no job of +86139******00, not even an ended one: check the number" in shown.err
     hook = OutboundBotHook()
     with hook.ledger as ledger:
         key = TaskKey("spring", "run-2", "assign")

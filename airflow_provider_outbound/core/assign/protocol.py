@@ -18,6 +18,7 @@ from airflow_provider_outbound.core.assign.results import (
     AssignResult,
     Preflight,
     log_left_out,
+    warn_of_cancellation,
     warn_of_missing_references,
 )
 from airflow_provider_outbound.core.assign.takeover import LeftContacts, settle_others
@@ -268,6 +269,7 @@ class _Run:
                 count_of(found.not_allowed, "contact was", "contacts were"),
             )
         log_left_out(found, result)
+        warn_of_cancellation(self._ledger, result)
         warn_of_missing_references(found, self._source)
         if found.rejected:
             log.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,6 +13,9 @@ from airflow_provider_outbound.core.assign.screening import ContactScreening
 from airflow_provider_outbound.core.contacts import ContactSource
 from airflow_provider_outbound.core.models.phone import redact
 from airflow_provider_outbound.core.models.words import count_of
+
+if TYPE_CHECKING:
+    from airflow_provider_outbound.core.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +142,18 @@ def log_left_out(found: Preflight, result: AssignResult | None = None) -> None:
             "Job group %s: this task calls nobody, because all %s were left out",
             result.job_group_id,
             count_of(found.read, "contact"),
+        )
+
+
+def warn_of_cancellation(ledger: Ledger, result: AssignResult) -> None:
+    """Warn if the group was cancelled: a task that is cleared afterwards has nobody to assign, and succeeds."""
+    if result.newly_assigned or not result.assigned:
+        return
+    if (moment := ledger.groups.state(result.job_group_id).reconcile_state.cancelled_at) is not None:
+        log.warning(
+            "Job group %s: its jobs were cancelled at %s UTC; who was assigned before and not called is not called",
+            result.job_group_id,
+            f"{moment:%Y-%m-%d %H:%M}",
         )
 
 

@@ -71,6 +71,21 @@ def test_a_task_that_assigns_stops_too_and_leaves_nobody_to_be_called(
     assert len(campaign.simulator.state()["groups"][campaign.job_group_id]["jobs"]) == len(jobs)
 
 
+def test_a_task_that_is_cleared_after_a_cancellation_says_that_nobody_is_called(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
+    people = numbers(3)
+    for _ in range(2):
+        campaign.assign(people)
+    assert "cancelled" not in caplog.text
+    send(campaign, Action.CANCEL)
+
+    assert campaign.assign(people).newly_assigned == 0
+
+    (line,) = [message for message in caplog.messages if "cancelled" in message]
+    assert "UTC; who was assigned before and not called is not called" in line
+
+
 def test_after_the_group_was_resumed_a_retry_assigns_the_others(campaign: Campaign) -> None:
     stop_midway(campaign, numbers(300), Action.SUSPEND)
     send(campaign, Action.RESUME)
