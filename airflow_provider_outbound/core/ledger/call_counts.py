@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -60,9 +61,12 @@ def calls_by_hour(database: Database, since: datetime, *, dag_id: str | None = N
     called: Counter[tuple[str | None, datetime]] = Counter()
     answered: Counter[tuple[str | None, datetime]] = Counter()
     calls: Counter[tuple[str | None, datetime]] = Counter()
-    with database.read() as connection:
+    with (
+        database.read() as connection,
+        closing(connection.execute(statement, execution_options={"yield_per": 1000})) as rows,
+    ):
         # Hours are cut here, because databases have no common function for it.
-        for row in connection.execute(statement, execution_options={"yield_per": 1000}):
+        for row in rows:
             key = row.dag_id, row.last.replace(minute=0, second=0, microsecond=0)
             called[key] += 1
             answered[key] += row.answered

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, delete, func, select
@@ -48,12 +49,12 @@ def copy_ledger(source: Database, target: Database, report: Callable[[Progress],
             new.execute(delete(table))
         for table in schema.metadata.sorted_tables:
             total = _count(old, table)
-            rows = old.execute(select(table), execution_options={"yield_per": _BATCH})
             done = 0
-            for part in rows.partitions():
-                _insert(new, table, part)
-                done += len(part)
-                report(Progress(table=table.name, done=done, total=total))
+            with closing(old.execute(select(table), execution_options={"yield_per": _BATCH})) as rows:
+                for part in rows.partitions():
+                    _insert(new, table, part)
+                    done += len(part)
+                    report(Progress(table=table.name, done=done, total=total))
             found = _count(new, table)
             if found != total:
                 raise LedgerError(f"ledger: {found} of {total} rows of {table.name} were copied, so nothing was kept")

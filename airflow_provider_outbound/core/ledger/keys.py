@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +92,15 @@ def _ends(connection: Connection, column: Column[bytes]) -> Iterable[bytes]:
     rows: Any = select(*keys, column).where(column.is_not(None)).limit(TRIALS)
     last: list[Any] = []
     count = 0
-    for row in connection.execute(rows.order_by(*keys), execution_options={"yield_per": 100}):
-        *last, token = row
-        count += 1
-        yield token
+    with closing(connection.execute(rows.order_by(*keys), execution_options={"yield_per": 100})) as first:
+        for row in first:
+            *last, token = row
+            count += 1
+            yield token
     if count < TRIALS:
         return
     behind = tuple_(*keys) > tuple_(*last, types=[key.type for key in keys])
     backwards = rows.where(behind).order_by(*(key.desc() for key in keys))
-    for row in connection.execute(backwards, execution_options={"yield_per": 100}):
-        yield row[-1]
+    with closing(connection.execute(backwards, execution_options={"yield_per": 100})) as rest:
+        for row in rest:
+            yield row[-1]

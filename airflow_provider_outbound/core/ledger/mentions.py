@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -46,17 +47,16 @@ class Mentions:
         found: list[str] = []
         unreadable = 0
         table = schema.quarantine.c
-        rows = connection.execute(
-            select(table.hash, table.topic, table.message_id, table.body), execution_options={"yield_per": 20}
-        )
-        for row in rows:
-            try:
-                body = cipher.decrypt(row.body)
-            except LedgerKeyError:
-                unreadable += 1
-                continue
-            if self.is_in(body) or self._is_in_text(f"{row.topic} {row.message_id}"):
-                found.append(row.hash)
+        messages = select(table.hash, table.topic, table.message_id, table.body)
+        with closing(connection.execute(messages, execution_options={"yield_per": 20})) as rows:
+            for row in rows:
+                try:
+                    body = cipher.decrypt(row.body)
+                except LedgerKeyError:
+                    unreadable += 1
+                    continue
+                if self.is_in(body) or self._is_in_text(f"{row.topic} {row.message_id}"):
+                    found.append(row.hash)
         return found, unreadable
 
     def is_in(self, body: bytes) -> bool:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -186,14 +187,15 @@ class Rekey:
         while True:
             page: list[Any] = []
             size = 0
-            with self._database.read() as connection:
-                rows = connection.execute(here, execution_options={"yield_per": 50})
+            with (
+                self._database.read() as connection,
+                closing(connection.execute(here, execution_options={"yield_per": 50})) as rows,
+            ):
                 for row in rows:
                     page.append(row)
                     size += len(row[-1])
                     if size >= MAX_BYTES:
                         break
-                rows.close()
             if not page:
                 return
             yield page

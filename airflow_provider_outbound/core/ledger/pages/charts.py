@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +88,9 @@ def read_tags(connection: Connection, cipher: FieldCipher, job_group_id: str) ->
     :return: By tag, as ``NAME=VALUE``. Details that none of the keys opens are left out.
     """
     found: dict[str, list[str]] = defaultdict(list)
-    rows = connection.execute(_TAGS, {"group": job_group_id}, execution_options={"yield_per": 500})
-    for row in rows:
-        details = read_details(cipher, row.body)
-        for name, value in (details.tags if details else {}).items():
-            found[f"{name}={value}"].append(row.reference_id)
+    with closing(connection.execute(_TAGS, {"group": job_group_id}, execution_options={"yield_per": 500})) as rows:
+        for row in rows:
+            details = read_details(cipher, row.body)
+            for name, value in (details.tags if details else {}).items():
+                found[f"{name}={value}"].append(row.reference_id)
     return dict(found)
