@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 
+import pytest
+
 from airflow_provider_outbound.core.contacts import Reject
 from airflow_provider_outbound.core.follow_up import from_results
 from airflow_provider_outbound.core.ledger import Candidate, Ledger, TaskKey
@@ -63,3 +65,19 @@ def test_what_others_called_by_a_number_gets_a_reference_that_is_none(ledger: Le
 
     assert isinstance(contact, Contact)
     assert contact.reference_id is None
+
+
+def test_who_is_left_out_is_counted_in_the_log_once(
+    ledger: Ledger, tell: Tell, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source is read twice: before anything is sent, and to send."""
+    caplog.set_level("INFO")
+    for number in (1, 2, 3):
+        tell(number)
+    ledger.persons.refuse("+8613800000002")
+    source = from_results(lambda: nullcontext(ledger), GROUP, None)
+
+    assert [len(list(source)) for _ in range(2)] == [2, 2]
+
+    (line,) = [message for message in caplog.messages if "left out" in message]
+    assert line.startswith(f"Job group {GROUP}: 1 person is left out, whatever the result: ")
