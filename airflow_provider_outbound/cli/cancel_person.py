@@ -107,7 +107,7 @@ def _tell_that_nothing_is_under_way(ledger: Ledger, e164: str) -> None:
 def _remember(ledger: Ledger, e164: str) -> int:
     """Record the refusal, and return the exit code: a ledger that cannot be written must not keep phones ringing."""
     try:
-        ledger.persons.refuse(e164)
+        ledger.follow_ups.refuse([ledger.identity.phone_key(e164)])
     except LedgerError as error:
         print(f"outbound: the refusal was not recorded: {error}. Run this command again", file=sys.stderr)
         return 1

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_outbound.cli.ledger.opening import missing_file
+from airflow_provider_outbound.cli.ledger.opening import WRONG_HOME, missing_file
 from airflow_provider_outbound.cli.options import LEDGER_HELP, add_ledger_url, ledger_location, read_airflow_connections
 from airflow_provider_outbound.exceptions import LedgerMissingError, OutboundBotConfigError, OutboundBotError
 
@@ -150,8 +150,7 @@ def _settings(args: argparse.Namespace) -> WorkerSettings:
     if missing := missing_file(url):
         raise LedgerMissingError(
             f"ledger {missing}: there is no such file, and the collector of another ledger would take the messages of"
-            " the right one. If this is not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url"
-            " as they have it, or correct --ledger-url. To create a new one: outbound ledger migrate"
+            f" the right one. {WRONG_HOME}, or correct --ledger-url. To create a new one: outbound ledger migrate"
         )
     return WorkerSettings(ledger_url=url, ledger_keys=keys, rocketmq=rocketmq)
 

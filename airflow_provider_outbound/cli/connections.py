@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from airflow_provider_outbound import config
-from airflow_provider_outbound.cli.ledger.opening import missing_file
+from airflow_provider_outbound.cli.ledger.opening import WRONG_HOME, missing_file
 from airflow_provider_outbound.cli.options import DEFAULT_CONNECTION, connection_of, read_airflow_connections
 from airflow_provider_outbound.cli.sweep import words_of
 from airflow_provider_outbound.exceptions import (
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 
 
-#: What to do if a command does not find the ledger of the tasks: its terminal may have another AIRFLOW_HOME.
-_HINT = (
-    "If this is not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it. If it"
-    " is lost: outbound groups --at-service"
-)
+_HINT = f"{WRONG_HOME}. If it is lost: outbound groups --at-service"
 
 
 def add_connection(parser: argparse.ArgumentParser, what: str = "Airflow connection") -> None:

@@ -57,7 +57,7 @@ class Sweep:
         if self.gone:
             print(f"outbound: {describe_gone(self.gone)}", file=sys.stderr, flush=True)
         if self.cancelled:
-            what = "1 job group was" if len(self.cancelled) == 1 else f"{len(self.cancelled)} job groups were"
+            what = count_of(len(self.cancelled), "job group was", "job groups were")
             told = f"{what} cancelled, and cannot be resumed: {', '.join(self.cancelled)}"
             print(f"outbound: {told}", file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -95,9 +95,9 @@ class Sweep:
         failed = f", failed for {len(self.failed)}" if self.failed else ""
         unrecorded = f", sent but not recorded for {len(self.unrecorded)}" if self.unrecorded else ""
         gone = f", {len(self.gone)} no longer exist" if self.gone else ""
-        gone += f", {len(self.cancelled)} were cancelled" if self.cancelled else ""
+        cancelled = f", {len(self.cancelled)} were cancelled" if self.cancelled else ""
         done = f"done for {len(self.done)} of {count_of(len(self.group_ids), 'job group')}"
-        return f"{self.action}: {done}{unrecorded}{gone}{failed}"
+        return f"{self.action}: {done}{unrecorded}{gone}{cancelled}{failed}"
 
 
 def words_of(error: Exception) -> str:

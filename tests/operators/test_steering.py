@@ -17,11 +17,7 @@ from support.waiting import restored, stored
 from airflow_provider_outbound.cli import main
 from airflow_provider_outbound.core.ledger import TaskKey
 from airflow_provider_outbound.core.models.strategy import Strategy
-from airflow_provider_outbound.exceptions import (
-    JobGroupTimeoutError,
-    OutboundBotConfigError,
-    OutboundBotError,
-)
+from airflow_provider_outbound.exceptions import JobGroupTimeoutError, OutboundBotConfigError, OutboundBotError
 from airflow_provider_outbound.hooks.outboundbot import OutboundBotHook
 from airflow_provider_outbound.operators.outboundbot import (
     OutboundBotAssignJobsOperator,

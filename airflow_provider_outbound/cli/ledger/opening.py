@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger import Ledger
 
 
+#: What to do if a command does not find the ledger of the tasks: its terminal may have another AIRFLOW_HOME.
+WRONG_HOME = (
+    "If this is not the ledger of Airflow's services, set AIRFLOW_HOME or [outbound] ledger_url as they have it"
+)
+
+
 def add_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, *, brief: str, description: str
 ) -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from sqlalchemy import and_, exists, func, not_, or_, select
 
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.records import JobState
+from airflow_provider_outbound.core.ledger.statements import stream
 from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def calls_by_hour(database: Database, since: datetime, *, dag_id: str | None = N
     calls: Counter[tuple[str | None, datetime]] = Counter()
     with (
         database.read() as connection,
-        closing(connection.execute(statement, execution_options={"yield_per": 1000})) as rows,
+        stream(connection, statement, 1000) as rows,
     ):
         # Hours are cut here, because databases have no common function for it.
         for row in rows:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, delete, func, select
@@ -18,6 +17,7 @@ from airflow_provider_outbound.core.ledger.collectors import Collectors
 from airflow_provider_outbound.core.ledger.errors import shown_url
 from airflow_provider_outbound.core.ledger.records import OPEN
 from airflow_provider_outbound.core.ledger.rekey import Progress
+from airflow_provider_outbound.core.ledger.statements import stream
 from airflow_provider_outbound.core.models.words import count_of
 from airflow_provider_outbound.exceptions import LedgerError
 
@@ -50,7 +50,7 @@ def copy_ledger(source: Database, target: Database, report: Callable[[Progress],
         for table in schema.metadata.sorted_tables:
             total = _count(old, table)
             done = 0
-            with closing(old.execute(select(table), execution_options={"yield_per": _BATCH})) as rows:
+            with stream(old, select(table), _BATCH) as rows:
                 for part in rows.partitions():
                     _insert(new, table, part)
                     done += len(part)

@@ -78,9 +78,9 @@ class FollowUps:
                 )
                 connection.execute(statement.on_conflict_do_nothing())
             if name.startswith(BLOCK_LIST):
-                self._refuse(connection, results)
+                self._block(connection, results)
 
-    def _refuse(self, connection: Connection, results: Sequence[JobResult]) -> None:
+    def _block(self, connection: Connection, results: Sequence[JobResult]) -> None:
         """Record which contacts were put on a block list; an earlier withdrawal of their refusal becomes void."""
         references: dict[str, list[str]] = defaultdict(list)
         for result in results:
@@ -121,6 +121,11 @@ class FollowUps:
             if len(rows) < _PAGE:
                 return
             after = rows[-1].reference_id
+
+    def refuse(self, phone_keys: Sequence[str]) -> None:
+        """Record that persons refuse further contact, until :meth:`take_back`."""
+        with self._database.write() as connection:
+            self._keep(connection, phone_keys)
 
     def take_back(self, phone_keys: Sequence[str]) -> int:
         """

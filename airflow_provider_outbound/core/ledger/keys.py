@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Connection, bindparam, select, tuple_
 
 from airflow_provider_outbound.core.ledger import schema
-from airflow_provider_outbound.core.ledger.statements import insert
+from airflow_provider_outbound.core.ledger.statements import insert, stream
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _ends(connection: Connection, column: Column[bytes]) -> Iterable[bytes]:
     rows: Any = select(*keys, column).where(column.is_not(None)).limit(TRIALS)
     last: list[Any] = []
     count = 0
-    with closing(connection.execute(rows.order_by(*keys), execution_options={"yield_per": 100})) as first:
+    with stream(connection, rows.order_by(*keys), 100) as first:
         for row in first:
             *last, token = row
             count += 1
@@ -101,6 +100,6 @@ def _ends(connection: Connection, column: Column[bytes]) -> Iterable[bytes]:
         return
     behind = tuple_(*keys) > tuple_(*last, types=[key.type for key in keys])
     backwards = rows.where(behind).order_by(*(key.desc() for key in keys))
-    with closing(connection.execute(backwards, execution_options={"yield_per": 100})) as rest:
+    with stream(connection, backwards, 100) as rest:
         for row in rest:
             yield row[-1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from airflow_provider_outbound.core.ledger import schema
+from airflow_provider_outbound.core.ledger.statements import stream
 from airflow_provider_outbound.core.models.characters import shape
 from airflow_provider_outbound.exceptions import LedgerKeyError
 
@@ -48,7 +48,7 @@ class Mentions:
         unreadable = 0
         table = schema.quarantine.c
         messages = select(table.hash, table.topic, table.message_id, table.body)
-        with closing(connection.execute(messages, execution_options={"yield_per": 20})) as rows:
+        with stream(connection, messages, 20) as rows:
             for row in rows:
                 try:
                     body = cipher.decrypt(row.body)

@@ -21,7 +21,7 @@ from airflow_provider_outbound.core.ledger.job_facts import distinct_calls
 from airflow_provider_outbound.core.ledger.mentions import Mentions
 from airflow_provider_outbound.core.ledger.records import JobResult, JobState
 from airflow_provider_outbound.core.ledger.retention import ON_THE_LINE
-from airflow_provider_outbound.core.ledger.statements import chunks, insert
+from airflow_provider_outbound.core.ledger.statements import chunks
 from airflow_provider_outbound.core.models.enums import CallStatus
 from airflow_provider_outbound.core.models.job import Call
 from airflow_provider_outbound.core.models.phone import holds_number
@@ -111,22 +111,13 @@ class Persons:
 
     def is_refused(self, e164: str) -> bool:
         """
-        Whether the person refused further contact: by :meth:`refuse`, or as far as a refusal outlived the rows that it
-        follows from.
+        Whether the person refused further contact: by :meth:`.FollowUps.refuse`, or as far as a refusal outlived the
+        rows that it follows from.
         """
         refusals = schema.refusals.c
         key = self._database.identity.phone_key(e164)
         with self._database.read() as connection:
             return connection.execute(select(refusals.phone_key).where(refusals.phone_key == key)).first() is not None
-
-    def refuse(self, e164: str) -> None:
-        """Record that a person refuses further contact, until :meth:`.FollowUps.take_back`."""
-        key = self._database.identity.phone_key(e164)
-        with self._database.write() as connection:
-            refusal = insert(connection, schema.refusals).values(
-                phone_key=key, refused_at=self._database.time(connection)
-            )
-            connection.execute(refusal.on_conflict_do_nothing())
 
     def forget(self, e164: str) -> Forgotten:
         """

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from sqlalchemy import Column, bindparam, delete, func, select, tuple_, update
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.collectors import Collectors
 from airflow_provider_outbound.core.ledger.keys import UNKNOWN, note, noted
+from airflow_provider_outbound.core.ledger.statements import stream
 
 if TYPE_CHECKING:
     from airflow_provider_outbound.core.ledger.database import Database
@@ -189,7 +189,7 @@ class Rekey:
             size = 0
             with (
                 self._database.read() as connection,
-                closing(connection.execute(here, execution_options={"yield_per": 50})) as rows,
+                stream(connection, here, 50) as rows,
             ):
                 for row in rows:
                     page.append(row)

@@ -74,7 +74,7 @@ def test_who_is_left_out_is_counted_in_the_log_once(
     caplog.set_level("INFO")
     for number in (1, 2, 3):
         tell(number)
-    ledger.persons.refuse("+8613800000002")
+    ledger.follow_ups.refuse([ledger.identity.phone_key("+8613800000002")])
     source = from_results(lambda: nullcontext(ledger), GROUP, None)
 
     assert [len(list(source)) for _ in range(2)] == [2, 2]

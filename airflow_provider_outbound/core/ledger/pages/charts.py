@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, bindparam, case, cast, e
 from airflow_provider_outbound.core.ledger import schema
 from airflow_provider_outbound.core.ledger.details import read_details
 from airflow_provider_outbound.core.ledger.job_facts import LATEST
+from airflow_provider_outbound.core.ledger.statements import stream
 from airflow_provider_outbound.core.models.enums import NOT_DIALLED_CALL_STATUSES, CallStatus
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def read_tags(connection: Connection, cipher: FieldCipher, job_group_id: str) ->
     :return: By tag, as ``NAME=VALUE``. Details that none of the keys opens are left out.
     """
     found: dict[str, list[str]] = defaultdict(list)
-    with closing(connection.execute(_TAGS, {"group": job_group_id}, execution_options={"yield_per": 500})) as rows:
+    with stream(connection, _TAGS, 500, {"group": job_group_id}) as rows:
         for row in rows:
             details = read_details(cipher, row.body)
             for name, value in (details.tags if details else {}).items():
